@@ -1,0 +1,242 @@
+"""The words of the project as types: frozen values without behaviour that does I/O.
+
+Times are aware datetimes in UTC. Nothing here knows a database, HTTP or the configuration file.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import SecretStr
+
+type Json = dict[str, Any]
+
+
+class EventType(enum.StrEnum):
+    """What can happen to an incident."""
+
+    TRIGGERED = "incident.triggered"
+    ASSIGNED = "incident.assigned"
+    ACKNOWLEDGED = "incident.acknowledged"
+    RESOLVED = "incident.resolved"
+    ANNOTATED = "incident.annotated"
+
+
+class Status(enum.StrEnum):
+    """The states of an incident, as PagerDuty names them."""
+
+    TRIGGERED = "triggered"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class DetectedBy(enum.StrEnum):
+    """How an event was found."""
+
+    LOG_ENTRY = "log_entry"
+    RECONCILIATION = "reconciliation"
+
+
+class DeliveryState(enum.StrEnum):
+    """pending -> delivered | dead."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class Priority(enum.IntEnum):
+    """Who goes first when permits are short; a lower number goes first."""
+
+    ACTION = 0
+    POLL = 1
+    RECONCILIATION = 2
+
+
+class Order(enum.StrEnum):
+    """Whether a target wants the messages of one incident one after the other."""
+
+    PER_INCIDENT = "per-incident"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A connection's call budget: at most ``calls`` requests in any ``period``."""
+
+    calls: int = 30
+    period: timedelta = timedelta(seconds=60)
+    poll_interval: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One PagerDuty account: key, hosts, call budget."""
+
+    name: str
+    api_key: SecretStr
+    api_url: str
+    events_url: str
+    limits: Limits = field(default_factory=Limits)
+    overlap: timedelta = timedelta(minutes=5)
+    sweep_every: timedelta = timedelta(minutes=15)
+    reconcile_every: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most ``calls`` attempts in any ``period``, for one target."""
+
+    calls: int
+    period: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a failed delivery is tried again: ``first``, then ``factor`` times longer, up to ``max``; dead after ``horizon``."""
+
+    first: timedelta = timedelta(seconds=5)
+    factor: float = 3.0
+    max: timedelta = timedelta(hours=8)
+    horizon: timedelta = timedelta(hours=76)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A webhook receiver."""
+
+    name: str
+    url: SecretStr
+    secrets: tuple[SecretStr, ...]
+    format: str = "standard"
+    headers: tuple[tuple[str, SecretStr], ...] = ()
+    timeout: timedelta = timedelta(seconds=15)
+    order: Order = Order.PER_INCIDENT
+    concurrency: int = 8
+    rate_limit: RateLimit | None = None
+    retry: Retry = field(default_factory=Retry)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What an incident must look like for a trigger; an empty field means: any."""
+
+    services: frozenset[str] = frozenset()
+    teams: frozenset[str] = frozenset()
+    urgencies: frozenset[str] = frozenset()
+    escalation_policies: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A configured subscription. ``user`` is a PagerDuty id or an e-mail address."""
+
+    name: str
+    on: EventType
+    connection: str
+    to: tuple[str, ...]
+    every: timedelta = timedelta(seconds=30)
+    user: str | None = None
+    incident: str | None = None
+    where: Where = field(default_factory=Where)
+    start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One record of GET /log_entries, read leniently.
+
+    ``incident`` is what was embedded: the whole incident as it was at the time of
+    reading, or a mere reference. ``assignees`` is None where the record has none.
+    ``raw`` is the record itself, without ``incident`` and without personal contact data.
+    """
+
+    id: str
+    type: str
+    created_at: datetime
+    incident_id: str
+    incident: Json
+    agent: Json | None
+    assignees: tuple[Json, ...] | None
+    note: str | None
+    raw: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record from PagerDuty that cannot be understood: why, and its raw text."""
+
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """An event that reconciliation made up; the late log entry that matches it is swallowed."""
+
+    type: EventType
+    at: datetime
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The last known state of an incident.
+
+    ``status`` and ``assignees`` are what the events so far have told receivers, which
+    may lag behind ``incident``, PagerDuty's resource as last read (``read_at``).
+    ``status`` is None while the incident's creation has not been told.
+    ``announced`` lists reconciliation's events that no log entry has confirmed yet.
+    """
+
+    incident_id: str
+    status: Status | None
+    assignees: tuple[str, ...]
+    incident: Json
+    read_at: datetime
+    announced: tuple[Announced, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an incident, found once.
+
+    ``payload`` has the keys ``agent``, ``incident``, ``assignees`` (None unless assigned),
+    ``note`` (None unless annotated) and ``log_entry`` (the record's type and channel type).
+    """
+
+    id: str
+    type: EventType
+    connection: str
+    incident_id: str
+    occurred_at: datetime
+    detected_at: datetime
+    detected_by: DetectedBy
+    payload: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event as one trigger sends it; ``id`` is the ``webhook-id``."""
+
+    id: str
+    trigger: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message for one target, claimed by this process.
+
+    ``attempts`` counts the attempts made so far, ``created_at`` starts the horizon.
+    """
+
+    id: int
+    message_id: str
+    target: str
+    incident_id: str
+    attempts: int
+    created_at: datetime

@@ -1,0 +1,228 @@
+"""The tables, as SQLAlchemy Core sees them. Migrations build them; nothing here reads or writes.
+
+The same definitions serve SQLite and PostgreSQL. JSON is kept as text, instants as
+``Instant``: timestamptz on PostgreSQL, microseconds since 1970 on SQLite.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.types import TypeEngine
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime with microseconds, exact and sortable on both databases."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """timestamptz on PostgreSQL, a 64-bit integer elsewhere."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(sa.TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(sa.BigInteger())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ANN401 - fixed by SQLAlchemy
+        """To the database's own form."""
+        if value is None or dialect.name == "postgresql":
+            return value
+        return (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401 - fixed by SQLAlchemy
+        """Back to an aware datetime in UTC."""
+        if value is None:
+            return None
+        if dialect.name == "postgresql":
+            return value.astimezone(UTC)  # type: ignore[no-any-return]
+        return EPOCH + timedelta(microseconds=value)
+
+
+# SQLite counts rows by itself only in a column of type INTEGER.
+Counter = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+metadata = sa.MetaData()
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("hostname", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("started_at", Instant, nullable=False),
+    sa.Column("heartbeat_at", Instant, nullable=False),
+)
+
+connections = sa.Table(
+    "connections",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("baseline_at", Instant),
+    sa.Column("watermark", Instant),
+    sa.Column("next_poll_at", Instant, nullable=False),
+    sa.Column("polled_by", sa.Text),
+    sa.Column("last_poll_at", Instant),
+    sa.Column("last_success_at", Instant),
+    sa.Column("failing_since", Instant),
+    sa.Column("last_error", sa.Text),
+    sa.Column("next_sweep_at", Instant, nullable=False),
+    sa.Column("next_reconcile_at", Instant, nullable=False),
+    sa.Column("blocked_until", Instant),
+)
+
+permits = sa.Table(
+    "permits",
+    metadata,
+    sa.Column("id", Counter, primary_key=True, autoincrement=True),
+    sa.Column("connection", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("priority", sa.SmallInteger, nullable=False),
+    sa.Index("permits_by_time", "connection", "at"),
+)
+
+permit_waits = sa.Table(
+    "permit_waits",
+    metadata,
+    sa.Column("connection", sa.Text, primary_key=True),
+    sa.Column("priority", sa.SmallInteger, primary_key=True),
+    sa.Column("instance", sa.Text, primary_key=True),
+    sa.Column("expires_at", Instant, nullable=False),
+)
+
+seen_entries = sa.Table(
+    "seen_entries",
+    metadata,
+    sa.Column("connection", sa.Text, primary_key=True),
+    sa.Column("entry_id", sa.Text, primary_key=True),
+    sa.Column("seen_at", Instant, nullable=False),
+    sa.Index("seen_entries_by_time", "seen_at"),
+)
+
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("connection", sa.Text, primary_key=True),
+    sa.Column("incident_id", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text),
+    sa.Column("assignees", sa.Text, nullable=False),
+    sa.Column("incident", sa.Text, nullable=False),
+    sa.Column("announced", sa.Text, nullable=False),
+    sa.Column("read_at", Instant, nullable=False),
+    sa.Index("snapshots_by_status", "connection", "status"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("seq", Counter, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("connection", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("incident_id", sa.Text, nullable=False),
+    sa.Column("occurred_at", Instant, nullable=False),
+    sa.Column("detected_at", Instant, nullable=False),
+    sa.Column("detected_by", sa.Text, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Index("events_by_connection", "connection", "seq"),
+    sa.Index("events_by_incident", "incident_id", "seq"),
+    sa.Index("events_by_time", "detected_at"),
+    sqlite_autoincrement=True,
+)
+
+triggers = sa.Table(
+    "triggers",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("connection", sa.Text, nullable=False),
+    sa.Column("watermark", sa.BigInteger, nullable=False),
+    sa.Column("next_poll_at", Instant, nullable=False),
+    sa.Column("last_run_at", Instant),
+    sa.Column("last_event_at", Instant),
+    sa.Column("last_error", sa.Text),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("connection", sa.Text, primary_key=True),
+    sa.Column("email", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("looked_up_at", Instant, nullable=False),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("event_seq", sa.BigInteger, nullable=False),
+    sa.Column("trigger", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Index("messages_by_event", "event_seq"),
+)
+
+targets = sa.Table(
+    "targets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("paused_at", Instant),
+    sa.Column("failing_since", Instant),
+    sa.Column("last_success_at", Instant),
+    sa.Column("last_error", sa.Text),
+)
+
+_PENDING = sa.text("state = 'pending'")
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", Counter, primary_key=True, autoincrement=True),
+    sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("incident_id", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("next_attempt_at", Instant, nullable=False),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("finished_at", Instant),
+    sa.Column("last_status", sa.Integer),
+    sa.Column("last_error", sa.Text),
+    sa.UniqueConstraint("message_id", "target", name="deliveries_once_per_target"),
+    sa.Index("deliveries_due", "target", "next_attempt_at", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    sa.Index("deliveries_by_state", "state", "finished_at"),
+    sqlite_autoincrement=True,
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("id", Counter, primary_key=True, autoincrement=True),
+    sa.Column("delivery_id", sa.BigInteger, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("duration_ms", sa.Integer, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("error", sa.Text),
+    sa.Column("answer", sa.Text),
+    sa.Index("attempts_by_delivery", "delivery_id"),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", Counter, primary_key=True, autoincrement=True),
+    sa.Column("connection", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("found_at", Instant, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("raw", sa.Text, nullable=False),
+    sa.UniqueConstraint("connection", "digest", name="quarantine_once"),
+)
