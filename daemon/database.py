@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
@@ -23,7 +23,9 @@ from daemon import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-type Clock = Callable[[], datetime]
+P = ParamSpec("P")
+T = TypeVar("T")
+Clock: TypeAlias = "Callable[[], datetime]"
 
 HEAD = "0001"
 READERS = 2
@@ -59,21 +61,21 @@ class Database:
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="database-write")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-read")
 
-    async def write[**P, T](
+    async def write(
         self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run ``function(tx, *args)`` in one writing transaction; commit, or roll back if it raises."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writers, lambda: self.write_now(function, *args, **kwargs))
 
-    async def read[**P, T](
+    async def read(
         self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run ``function(tx, *args)`` in one reading transaction."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: self.read_now(function, *args, **kwargs))
 
-    def write_now[**P, T](
+    def write_now(
         self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """As ``write``, in the calling thread: for commands that are not in an event loop."""
@@ -87,7 +89,7 @@ class Database:
         except sa.exc.DBAPIError as error:
             raise errors.DatabaseError(_explain(error)) from error
 
-    def read_now[**P, T](
+    def read_now(
         self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """As ``read``, in the calling thread."""

