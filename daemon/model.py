@@ -175,26 +175,31 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """An event that reconciliation made up; the late log entry that matches it is swallowed."""
+    """An event that was sent before its own log entry came; that entry, when it comes, is swallowed.
+
+    ``marks`` tell it from others of the same kind and time: the users of an assignment,
+    the digest of a note's text.
+    """
 
     type: EventType
     at: datetime
-    users: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The last known state of an incident.
 
-    ``status`` and ``assignees`` are what the events so far have told receivers, which
-    may lag behind ``incident``, PagerDuty's resource as last read (``read_at``).
-    ``status`` is None while the incident's creation has not been told.
-    ``announced`` lists reconciliation's events that no log entry has confirmed yet.
+    ``created``, ``status`` and ``assigned`` are what the events so far have told receivers
+    (whether it exists, its state since ``status_at``, and when each user was last named as
+    assignee), which may lag behind ``incident``, PagerDuty's resource as read at ``read_at``.
     """
 
     incident_id: str
-    status: Status | None
-    assignees: tuple[str, ...]
+    created: bool
+    status: Status
+    status_at: datetime
+    assigned: tuple[tuple[str, datetime], ...]
     incident: Json
     read_at: datetime
     announced: tuple[Announced, ...] = ()

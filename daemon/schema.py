@@ -111,12 +111,14 @@ snapshots = sa.Table(
     metadata,
     sa.Column("connection", sa.Text, primary_key=True),
     sa.Column("incident_id", sa.Text, primary_key=True),
-    sa.Column("status", sa.Text),
-    sa.Column("assignees", sa.Text, nullable=False),
+    sa.Column("created", sa.Boolean, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("status_at", Instant, nullable=False),
+    sa.Column("assigned", sa.Text, nullable=False),
     sa.Column("incident", sa.Text, nullable=False),
     sa.Column("announced", sa.Text, nullable=False),
     sa.Column("read_at", Instant, nullable=False),
-    sa.Index("snapshots_by_status", "connection", "status"),
+    sa.Index("snapshots_by_status", "connection", "status", "status_at"),
 )
 
 events = sa.Table(
