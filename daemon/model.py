@@ -177,12 +177,13 @@ class Rejected:
 class Announced:
     """An event that was sent before its own log entry came; that entry, when it comes, is swallowed.
 
-    ``marks`` tell it from others of the same kind and time: the users of an assignment,
-    the digest of a note's text.
+    It is known by its kind, a time from ``since`` to ``until``, and ``marks``: the users of
+    an assignment, the digest of a note's text.
     """
 
     type: EventType
-    at: datetime
+    since: datetime
+    until: datetime
     marks: tuple[str, ...] = ()
 
 

@@ -1,0 +1,56 @@
+"""Reading PagerDuty's resources leniently: whatever is missing, null or of a wrong type counts as absent.
+
+Pure functions over decoded JSON; no error ever leaves them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from daemon.model import Status
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+
+def text(resource: object, key: str) -> str | None:
+    """A text that is not empty, or None."""
+    value = resource.get(key) if isinstance(resource, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def inner(resource: object, key: str) -> Json:
+    """An object, or an empty one."""
+    value = resource.get(key) if isinstance(resource, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def listed(resource: object, key: str) -> list[Json]:
+    """A list's objects, or none."""
+    value: Any = resource.get(key) if isinstance(resource, dict) else None
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def moment(resource: object, key: str) -> datetime | None:
+    """An instant in UTC; a time without an offset is taken as UTC."""
+    value = text(resource, key)
+    if value is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def status(incident: object) -> Status | None:
+    """An incident's state, if it says one that is known."""
+    value = text(incident, "status")
+    return Status(value) if value in set(Status) else None
+
+
+def assignments(incident: object) -> list[tuple[Json, datetime | None]]:
+    """Who an incident is assigned to (references with an id), and since when."""
+    found = [(inner(each, "assignee"), moment(each, "at")) for each in listed(incident, "assignments")]
+    return [(assignee, at) for assignee, at in found if text(assignee, "id")]
