@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from daemon import errors
+from daemon import detection, errors
 from daemon.model import Announced, DetectedBy, Event, EventType, Snapshot, Status
 from daemon.schema import connections, events, instances, quarantine, seen_entries, snapshots, triggers, users
 
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from daemon.detection import Detection
-    from daemon.model import Json, Rejected, Trigger
+    from daemon.model import Json, LogEntry, Rejected, Trigger
 
 INSTANCE_TTL = timedelta(seconds=60)
 IN_CHUNK = 500
-KNOWN_FOR = timedelta(days=8)
+HISTORY = timedelta(days=7)
+KNOWN_FOR = HISTORY + timedelta(days=1)
 SEEN_FOR = timedelta(days=3)
 
 
@@ -41,6 +42,7 @@ class ConnectionState:
     watermark: datetime | None
     polled_by: str | None
     next_poll_at: datetime
+    last_success_at: datetime | None
     failing_since: datetime | None
 
 
@@ -129,6 +131,7 @@ def lock(tx: sa.Connection, name: str) -> ConnectionState:
         connections.c.watermark,
         connections.c.polled_by,
         connections.c.next_poll_at,
+        connections.c.last_success_at,
         connections.c.failing_since,
     )
     row = tx.execute(sa.select(*columns).where(connections.c.name == name).with_for_update()).one_or_none()
@@ -231,6 +234,65 @@ def save(tx: sa.Connection, name: str, detection: Detection, rejected: Sequence[
     return int(tx.execute(sa.select(sa.func.count()).where(events.c.seq > before, events.c.connection == name)).scalar_one())
 
 
+def commit_window(
+    tx: sa.Connection,
+    name: str,
+    entries: Sequence[LogEntry],
+    rejected: Sequence[Rejected],
+    *,
+    read_at: datetime,
+    now: datetime,
+    watermark: datetime | None = None,
+) -> int:
+    """Take in one completely read window of the log, all or nothing; answers how many events are new.
+
+    ``read_at`` is when reading began; ``watermark`` is how far the log is read with this
+    window (None for a re-reading, which moves nothing).
+    """
+    state = lock(tx, name)
+    seen, found = known(tx, name, [entry.id for entry in entries], {entry.incident_id for entry in entries})
+    history = max(state.baseline_at or now, (state.watermark or now) - HISTORY)
+    result = detection.read(name, found, entries, seen, history=history, read_at=read_at, now=now)
+    if watermark is not None:
+        move_watermark(tx, name, watermark)
+    return save(tx, name, result, rejected, now)
+
+
+def commit_baseline(
+    tx: sa.Connection,
+    name: str,
+    entries: Sequence[LogEntry],
+    incidents: Mapping[str, Json],
+    *,
+    read_at: datetime,
+    baseline_at: datetime,
+    now: datetime,
+) -> None:
+    """Store what a connection's first poll saw; nothing of it is ever sent."""
+    if lock(tx, name).baseline_at is None:
+        save(tx, name, detection.baseline(entries, incidents, read_at), (), now)
+        move_watermark(tx, name, baseline_at, baseline_at=baseline_at)
+
+
+def commit_reconciliation(
+    tx: sa.Connection,
+    name: str,
+    incidents: Sequence[tuple[str, Json | None]],
+    *,
+    settled: datetime,
+    read_at: datetime,
+    now: datetime,
+) -> int:
+    """Take in how the incidents are; answers how many events the log had not told."""
+    state = lock(tx, name)
+    _, found = known(tx, name, (), [incident_id for incident_id, _ in incidents])
+    history = max(state.baseline_at or now, (state.watermark or now) - HISTORY)
+    result = detection.reconcile(
+        name, found, incidents, history=history, settled=settled, read_at=read_at, now=now
+    )
+    return save(tx, name, result, (), now)
+
+
 def move_watermark(tx: sa.Connection, name: str, watermark: datetime, *, baseline_at: datetime | None = None) -> None:
     """Note that the log was completely read up to ``watermark``; never backwards."""
     values: dict[str, Any] = {"watermark": watermark}
@@ -241,6 +303,18 @@ def move_watermark(tx: sa.Connection, name: str, watermark: datetime, *, baselin
 
 
 # --- the journal
+
+
+def has_news(tx: sa.Connection, name: str, readers: Collection[str]) -> bool:
+    """Whether the journal holds an event of the connection that one of these triggers has not read."""
+    head = tx.execute(sa.select(sa.func.max(events.c.seq)).where(events.c.connection == name)).scalar()
+    if head is None:
+        return False
+    for part in _chunks(readers):
+        lowest = sa.select(sa.func.min(triggers.c.watermark)).where(triggers.c.name.in_(part))
+        if (tx.execute(lowest).scalar() or 0) < head:
+            return True
+    return False
 
 
 def watermarks(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:

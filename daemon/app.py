@@ -1,0 +1,155 @@
+"""The composition root: builds every part from the settings, starts them in order, ends them in order.
+
+Nothing else knows how the parts fit together, and no part knows the settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+import daemon
+from daemon import api, maintenance, pagerduty, queue, ratelimit, store, systemd
+from daemon.database import Database, system_clock
+from daemon.delivery import Deliveries
+from daemon.poller import Poller
+from daemon.scheduler import Job, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import sqlalchemy as sa
+
+    from daemon.config import Settings
+
+log = structlog.get_logger()
+
+LONGEST_TICK = timedelta(seconds=1)
+TICKS_PER_INTERVAL = 4
+GRACE = timedelta(seconds=8)
+
+
+async def run(
+    settings: Settings, *, ready: Callable[[str | None], None] | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT, or until ``stop`` is set (then signals are left alone).
+
+    ``ready`` is called once everything runs, with the API's address (None without API).
+    Raises DatabaseError (also SchemaTooNew, DatabaseInUse) if the database cannot be used.
+    """
+    started = time.perf_counter()
+    async with _until(stop) as stopping, _running(settings) as address:
+        log.info("daemon.started", version=daemon.__version__, api=address, took=f"{time.perf_counter() - started:.3f}s")
+        systemd.notify("READY=1")
+        if ready is not None:
+            ready(address)
+        await stopping.wait()
+        systemd.notify("STOPPING=1")
+        log.info("daemon.stopping")
+    log.info("daemon.stopped")
+
+
+@contextlib.asynccontextmanager
+async def _until(stop: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
+    """The event that ends the daemon; set by signals unless the caller has one of its own."""
+    if stop is not None:
+        yield stop
+        return
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield stopping
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[str | None]:
+    """Every part of the daemon, started; ended in the opposite order."""
+    instance = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    async with contextlib.AsyncExitStack() as parts:
+        database = await asyncio.to_thread(_open, settings)
+        parts.callback(database.close)
+        await database.write(_enter, database, settings, instance)
+        parts.push_async_callback(database.write, store.leave, instance)
+
+        deliveries = Deliveries(database, settings.targets, instance)
+        delivering = asyncio.create_task(deliveries.run(), name="deliveries")
+        parts.push_async_callback(_end_deliveries, deliveries, delivering)
+
+        jobs = [Job("heartbeat", maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__).run)]
+        kept = settings.database.retention
+        periods = maintenance.Periods(kept.events, kept.deliveries, kept.dead)
+        jobs.append(Job("retention", maintenance.Retention(database, periods, settings.connections, settings.triggers).run))
+        for connection in settings.connections.values():
+            permits = ratelimit.Permits(database, connection.name, connection.limits, instance)
+            client = pagerduty.Client(connection, permits)
+            parts.push_async_callback(client.close)
+            poller = Poller(
+                database,
+                client,
+                connection,
+                settings.triggers.values(),
+                instance=instance,
+                clock=system_clock,
+                wake=deliveries.wake,
+            )
+            sweep = maintenance.Sweep(database, client, connection, system_clock)
+            reconcile = maintenance.Reconcile(database, client, connection, system_clock)
+            jobs += [
+                Job(f"poll {connection.name}", poller.run),
+                Job(f"sweep {connection.name}", sweep.run),
+                Job(f"reconcile {connection.name}", reconcile.run),
+            ]
+
+        scheduler = Scheduler(jobs, _tick(settings), lambda: systemd.notify("WATCHDOG=1"))
+        scheduler.start()
+        parts.push_async_callback(scheduler.stop)
+        yield await parts.enter_async_context(api.serving(database, settings, deliveries))
+
+
+def _open(settings: Settings) -> Database:
+    """The database, locked and with the current schema."""
+    database = Database(settings.database.url.get_secret_value())
+    try:
+        database.lock()
+        database.upgrade()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: str) -> None:
+    """Make this daemon known, and everything that its configuration names.
+
+    On SQLite no other daemon can live: what one that was killed had claimed is free at once.
+    """
+    now = database.now(tx)
+    store.register(tx, instance, socket.gethostname(), daemon.__version__, now)
+    store.ensure(tx, settings.connections, settings.triggers.values(), now)
+    queue.ensure_targets(tx, settings.targets)
+    queue.release(tx, store.bury(tx, now, all_but=instance if database.is_sqlite else None))
+
+
+async def _end_deliveries(deliveries: Deliveries, delivering: asyncio.Task[None]) -> None:
+    await deliveries.stop(GRACE)
+    await delivering
+
+
+def _tick(settings: Settings) -> timedelta:
+    """Often enough for the shortest poll interval, and never less than once a second."""
+    intervals = [connection.limits.poll_interval for connection in settings.connections.values()]
+    return min([LONGEST_TICK, *(interval / TICKS_PER_INTERVAL for interval in intervals)])

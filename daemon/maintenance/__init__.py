@@ -1,0 +1,10 @@
+"""The chores beside polling, one file each; every chore is a class with ``run``, which answers when to ask again."""
+
+from __future__ import annotations
+
+from daemon.maintenance.heartbeat import Heartbeat
+from daemon.maintenance.reconcile import Reconcile
+from daemon.maintenance.retention import Periods, Retention, prune
+from daemon.maintenance.sweep import Sweep
+
+__all__ = ["Heartbeat", "Periods", "Reconcile", "Retention", "Sweep", "prune"]

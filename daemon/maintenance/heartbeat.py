@@ -1,0 +1,44 @@
+"""The sign of life of this daemon, and the claims of those that gave none: taken back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon import queue, store
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from daemon.database import Database
+
+log = structlog.get_logger()
+
+EVERY = timedelta(seconds=15)
+
+
+class Heartbeat:
+    """Keeps this daemon's row fresh. ``hostname`` and ``version`` are for those who look at it."""
+
+    def __init__(self, database: Database, instance: str, hostname: str, version: str) -> None:
+        self._database = database
+        self._instance = instance
+        self._hostname = hostname
+        self._version = version
+
+    async def run(self) -> timedelta:
+        """Say that this daemon lives, and bury those that do not."""
+        buried = await self._database.write(self._beat)
+        if buried:
+            log.warning("instance.buried", instances=buried)
+        return EVERY
+
+    def _beat(self, tx: sa.Connection) -> list[str]:
+        now = self._database.now(tx)
+        if not store.heartbeat(tx, self._instance, now):
+            store.register(tx, self._instance, self._hostname, self._version, now)
+        buried = store.bury(tx, now)
+        queue.release(tx, buried)
+        return buried

@@ -1,0 +1,110 @@
+"""When things run in this process: an APScheduler tick that starts whatever is due.
+
+The tick only asks; whether a trigger may really run is decided by the database row.
+Times in here are monotonic, so a clock that is set forwards or back delays nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from daemon import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+log = structlog.get_logger()
+
+LATE_TICKS = 3
+AFTER_FAILURE = timedelta(seconds=5)
+
+
+@dataclass
+class Job:
+    """Something that runs again and again, never twice at once. ``run`` answers how long to wait before the next time."""
+
+    name: str
+    run: Callable[[], Awaitable[timedelta]]
+    due: float = 0.0
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+    failing: bool = False
+
+
+class Scheduler:
+    """Runs jobs until stopped. ``beat`` is called at every tick: the process is alive and its loop turns."""
+
+    def __init__(self, jobs: list[Job], tick: timedelta, beat: Callable[[], None] = lambda: None) -> None:
+        self._jobs = jobs
+        self._tick = tick
+        self._beat = beat
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._last_tick = time.monotonic()
+        self._guard: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to tick; the first tick comes at once."""
+        self._scheduler.add_job(
+            self._on_tick,
+            "interval",
+            id="tick",
+            seconds=self._tick.total_seconds(),
+            next_run_time=datetime.now(UTC),
+            coalesce=True,
+            misfire_grace_time=None,
+            max_instances=1,
+        )
+        self._scheduler.start()
+        self._guard = asyncio.create_task(self._watch_clock(), name="scheduler-guard")
+
+    async def stop(self) -> None:
+        """End ticking and what runs; whatever a job had claimed is its caller's to give back."""
+        self._scheduler.shutdown(wait=False)
+        tasks = [job.task for job in self._jobs if job.task is not None and not job.task.done()]
+        if self._guard is not None:
+            tasks.append(self._guard)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _on_tick(self) -> None:
+        self._last_tick = time.monotonic()
+        self._beat()
+        for job in self._jobs:
+            idle = job.task is None or job.task.done()
+            if idle and job.due <= self._last_tick:
+                job.task = asyncio.create_task(self._run(job), name=job.name)
+
+    async def _run(self, job: Job) -> None:
+        try:
+            wait = await job.run()
+        except errors.DatabaseError as error:
+            wait = AFTER_FAILURE
+            self._report(job, str(error))
+        except Exception:
+            wait = AFTER_FAILURE
+            log.exception("job.failed", job=job.name)
+        else:
+            if job.failing:
+                job.failing = False
+                log.info("job.recovered", job=job.name)
+        job.due = time.monotonic() + wait.total_seconds()
+
+    def _report(self, job: Job, error: str) -> None:
+        if not job.failing:
+            job.failing = True
+            log.error("job.failing", job=job.name, error=error)
+
+    async def _watch_clock(self) -> None:
+        """APScheduler goes by the wall clock: after a step back it would sleep until that time comes again."""
+        while True:
+            await asyncio.sleep(self._tick.total_seconds())
+            if time.monotonic() - self._last_tick > LATE_TICKS * self._tick.total_seconds():
+                self._last_tick = time.monotonic()
+                self._scheduler.modify_job("tick", next_run_time=datetime.now(UTC))
