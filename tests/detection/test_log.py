@@ -1,0 +1,285 @@
+"""What log entries tell: the five kinds, their order, and what is none of them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon import detection
+from daemon.detection.log import in_order
+from tests.conftest import START
+from tests.detection.stories import HISTORY, Reader, Story, iso
+
+
+def test_each_of_the_five_kinds_is_told_once() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("assign", 0, "PA")
+    story.entry("acknowledge", 60)
+    story.entry("annotate", 70, note="looking")
+    story.entry("resolve", 80)
+    reader = Reader()
+    assert reader.read(story.entries) == ["P1 triggered", "P1 assigned", "P1 acknowledged", "P1 annotated", "P1 resolved"]
+    assert reader.read(story.entries) == []
+
+
+def test_transitions_of_one_second_come_in_the_reverse_of_the_lists_order() -> None:
+    story = Story()
+    story.entry("trigger", 5)
+    story.entry("acknowledge", 5)
+    story.entry("unacknowledge", 5)
+    story.entry("acknowledge", 5, agent="PB")
+    story.entry("resolve", 5)
+    reader = Reader()
+    assert reader.read(story.entries) == ["P1 triggered", "P1 acknowledged", "P1 acknowledged", "P1 resolved"]
+
+
+def test_the_creating_entry_comes_first_even_when_its_assignment_is_listed_before_it() -> None:
+    story = Story()
+    story.incident("P1", 5, first_trigger_log_entry={"id": "R2"})
+    story.entry("assign", 5, "PA")
+    story.entry("trigger", 5)
+    assert Reader().read(story.entries) == ["P1 triggered", "P1 assigned"]
+
+
+def test_a_repeated_trigger_event_on_an_open_incident_is_no_event() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("trigger", 0)
+    story.entry("trigger", 30)
+    assert Reader().read(story.entries) == ["P1 triggered"]
+
+
+def test_a_repeated_trigger_event_that_is_read_first_does_not_hide_the_creation() -> None:
+    story = Story()
+    first, again = story.entry("trigger", 0), story.entry("trigger", 30)
+    reader = Reader()
+    assert reader.read([again]) == []
+    assert reader.read([first, again]) == ["P1 triggered"]
+
+
+def test_without_the_name_of_the_first_entry_an_incident_never_seen_is_new() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("trigger", 10)
+    del story.incidents["P1"]["first_trigger_log_entry"]
+    assert Reader().read(story.entries) == ["P1 triggered"]
+
+
+def test_every_assignee_of_one_click_is_an_event_of_its_own() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("assign", 0, "PA")
+    story.entry("assign", 0, "PB")
+    story.entry("escalate", 300, "PC", channel="timeout")
+    assert Reader().read(story.entries).count("P1 assigned") == 3
+
+
+def test_an_assign_that_only_carries_out_a_delegation_is_no_second_event() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("delegate", 60, "PA", "PB")
+    story.entry("assign", 60, "PA", channel="auto")
+    story.entry("assign", 60, "PB", channel="auto")
+    story.entry("assign", 60, "PC")
+    story.entry("assign", 61, "PA")
+    assert Reader().read(story.entries).count("P1 assigned") == 3
+
+
+def test_a_delegation_and_the_assign_that_carries_it_out_may_be_read_apart() -> None:
+    story = Story()
+    delegate = story.entry("delegate", 60, "PA")
+    assign = story.entry("assign", 60, "PA", channel="auto")
+    for first in (delegate, assign):
+        reader = Reader()
+        reader.read([first])
+        reader.read([delegate, assign])
+        assert reader.told == ["P1 assigned"], first.type
+
+
+def test_a_delegation_that_names_nobody_gets_its_assignees_from_the_assigns_that_carry_it_out() -> None:
+    story = Story()
+    story.entry("delegate", 60)
+    story.entry("assign", 60, "PA", channel="auto")
+    found = detection.read(
+        "acme", {}, story.entries[::-1], (), history=HISTORY, read_at=START, now=START + timedelta(minutes=2)
+    )
+    assert [[each["id"] for each in event.payload["assignees"]] for event in found.events] == [["PA"]]
+
+
+def test_an_acknowledgement_that_times_out_sends_nothing_and_the_next_one_is_an_event() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("acknowledge", 10)
+    story.entry("unacknowledge", 1810, channel="timeout")
+    reader = Reader()
+    reader.read(story.entries)
+    assert reader.snapshots["P1"].status == "triggered"
+    story.entry("acknowledge", 1900)
+    assert reader.read(story.entries) == ["P1 acknowledged"]
+
+
+def test_an_incident_that_is_opened_again_can_be_acknowledged_and_resolved_again() -> None:
+    story = Story()
+    for kind, at in (("trigger", 0), ("resolve", 10), ("acknowledge", 20), ("resolve", 30)):
+        story.entry(kind, at)
+    assert Reader().read(story.entries) == ["P1 triggered", "P1 resolved", "P1 acknowledged", "P1 resolved"]
+
+
+def test_the_incidents_that_a_merge_resolves_are_resolved() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("trigger", 1, incident="P2")
+    story.entry("merge", 60, incident="P2")
+    story.entry("resolve", 60, incident="P1")
+    assert Reader().read(story.entries) == ["P1 triggered", "P2 triggered", "P1 resolved"]
+
+
+def test_a_note_that_a_resolution_carries_is_an_event_before_it() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("resolve", 60, note="fixed")
+    assert Reader().read(story.entries) == ["P1 triggered", "P1 annotated", "P1 resolved"]
+
+
+def test_a_note_in_both_places_is_one_event_in_whatever_order_the_entries_come() -> None:
+    story = Story()
+    resolve = story.entry("resolve", 60, note="fixed")
+    note = story.entry("annotate", 61, note="fixed")
+    other = story.entry("annotate", 62, note="post mortem follows")
+    for first in ([resolve], [note], [resolve, note]):
+        reader = Reader()
+        reader.read(first)
+        reader.read([resolve, note, other])
+        assert sorted(reader.told) == ["P1 annotated", "P1 annotated", "P1 resolved"]
+
+
+def test_a_notes_text_user_and_time_are_told() -> None:
+    story = Story()
+    story.entry("annotate", 60, note="looking", agent="PBOB")
+    found = detection.read("acme", {}, story.entries, (), history=HISTORY, read_at=START, now=START)
+    at = iso(START + timedelta(seconds=60))
+    assert found.events[0].payload["note"] == {
+        "id": None,
+        "content": "looking",
+        "user": {"id": "PBOB"},
+        "created_at": at,
+    }
+
+
+def test_unknown_types_are_remembered_and_tell_nothing() -> None:
+    story = Story()
+    story.entry("notify", 0)
+    story.entry("something_new", 1)
+    reader = Reader()
+    assert reader.read(story.entries) == []
+    assert reader.seen == {"R1", "R2"}
+
+
+def test_a_late_entry_is_told_when_it_comes_and_takes_nothing_back() -> None:
+    story = Story()
+    trigger, acknowledge, resolve = story.entry("trigger", 0), story.entry("acknowledge", 10), story.entry("resolve", 20)
+    reader = Reader()
+    assert reader.read([trigger, resolve]) == ["P1 triggered", "P1 resolved"]
+    assert reader.read([trigger, acknowledge, resolve]) == ["P1 acknowledged"]
+    assert reader.snapshots["P1"].status == "resolved"
+
+
+def test_what_happened_before_history_is_remembered_and_never_told() -> None:
+    story = Story()
+    old = story.entry("trigger", -7200)
+    reader = Reader()
+    assert reader.read([old]) == []
+    assert reader.seen == {old.id}
+
+
+def test_what_happens_now_to_an_incident_from_before_history_is_told_but_not_its_creation() -> None:
+    story = Story()
+    story.incident("P1", -7200)
+    story.entry("annotate", 10, note="still here")
+    reader = Reader()
+    assert reader.read(story.entries) == ["P1 annotated"]
+    assert reader.reconcile({"P1": story.incidents["P1"]}) == []
+
+
+def test_a_baseline_tells_nothing_and_remembers_everything() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    found = detection.baseline(story.entries, story.incidents, START)
+    reader = Reader(snapshots={each.incident_id: each for each in found.snapshots}, seen=set(found.seen))
+    assert found.events == ()
+    assert reader.read(story.entries) == []
+    story.entry("acknowledge", 60)
+    assert reader.read(story.entries) == ["P1 acknowledged"]
+
+
+def test_the_incident_of_an_event_is_the_newest_that_was_read_not_the_one_of_an_older_reading() -> None:
+    story = Story()
+    older = story.entry("annotate", 10, note="one")
+    story.incident("P1", 0, status="resolved")
+    newer = story.entry("resolve", 20)
+    reader = Reader(now=START + timedelta(minutes=2))
+    reader.read([newer])
+    found = detection.read(
+        "acme", reader.snapshots, [older], (), history=HISTORY, read_at=START + timedelta(minutes=1), now=START
+    )
+    assert found.events[0].payload["incident"]["status"] == "resolved"
+
+
+KINDS = ["assign", "escalate", "acknowledge", "unacknowledge", "annotate", "resolve", "notify", "trigger"]
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    """A log of up to three incidents in which seconds are shared."""
+    story = Story()
+    at = 0
+    for _ in range(draw(st.integers(1, 25))):
+        at += draw(st.sampled_from([0, 0, 1, 30]))
+        incident = draw(st.sampled_from(["P1", "P2", "P3"]))
+        kind = draw(st.sampled_from(KINDS)) if incident in story.incidents else "trigger"
+        users = draw(st.sampled_from([("PA",), ("PB",), ("PA", "PB")])) if kind in {"assign", "escalate"} else ()
+        story.entry(kind, at, *users, incident=incident, note="n" if kind == "annotate" else None)
+    return story
+
+
+@given(stories(), st.randoms(use_true_random=False))
+def test_however_the_log_is_cut_into_polls_everything_is_told_once_and_in_order(story: Story, luck: random.Random) -> None:
+    whole = Reader()
+    whole.read(story.entries)
+    polled = Reader()
+    at = 0
+    while at < len(story.entries):
+        start, at = max(0, at - luck.randrange(6)), min(len(story.entries), at + luck.randrange(1, 6))
+        polled.read(story.entries[start:at])
+    assert polled.told == whole.told
+    assert polled.ids == whole.ids
+    assert len(set(polled.ids)) == len(polled.ids)
+
+
+@given(stories(), st.randoms(use_true_random=False))
+def test_whichever_entries_come_late_everything_is_told_once(story: Story, luck: random.Random) -> None:
+    whole = Reader()
+    whole.read(story.entries)
+    late = Reader()
+    visible: list[int] = []
+    hidden = list(range(len(story.entries)))
+    while hidden:
+        visible += [hidden.pop(luck.randrange(len(hidden))) for _ in range(min(len(hidden), luck.randrange(1, 5)))]
+        late.read([story.entries[position] for position in sorted(visible)])
+    assert sorted(late.ids) == sorted(whole.ids)
+    assert {key: each.status_at for key, each in late.snapshots.items()} == {
+        key: each.status_at for key, each in whole.snapshots.items()
+    }
+
+
+@given(stories())
+def test_the_order_is_by_time_and_then_by_the_reverse_of_the_list(story: Story) -> None:
+    ordered = in_order(story.entries[::-1])
+    assert [entry.id for entry in ordered] == [entry.id for entry in story.entries]
+    shuffled = [replace(entry, incident={}) for entry in story.entries[::-1]]
+    assert [entry.id for entry in in_order(shuffled)] == [entry.id for entry in story.entries]
