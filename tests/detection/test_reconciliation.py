@@ -1,0 +1,179 @@
+"""What the incidents themselves tell when their log does not, and that it is told once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon import detection
+from daemon.model import DetectedBy, Status
+from tests.conftest import START
+from tests.detection.stories import HISTORY, Reader, Story, iso, user
+
+
+def at(seconds: float) -> str:
+    """A second of the story as PagerDuty writes it."""
+    return iso(START + timedelta(seconds=seconds))
+
+
+def assigned(*users: str, since: float) -> dict[str, object]:
+    """The part of an incident that says to whom it is assigned."""
+    return {"assignments": [{"at": at(since), "assignee": user(each)} for each in users]}
+
+
+def acknowledged(by: str, since: float) -> dict[str, object]:
+    """The part of an incident that says who acknowledged it."""
+    return {
+        "status": "acknowledged",
+        "last_status_change_at": at(since),
+        "acknowledgements": [{"at": at(since), "acknowledger": user(by)}],
+    }
+
+
+def resolved(since: float) -> dict[str, object]:
+    """The part of an incident that says that it is resolved."""
+    return {"status": "resolved", "last_status_change_at": at(since), "resolved_at": at(since), "assignments": []}
+
+
+def test_an_incident_whose_log_never_came_is_told_whole() -> None:
+    story, reader = Story(), Reader()
+    story.incident("P1", 0, **acknowledged("PA", 60), **assigned("PA", since=1))
+    assert reader.reconcile(story.incidents) == ["P1 triggered", "P1 assigned", "P1 acknowledged"]
+    assert reader.reconcile(story.incidents) == []
+
+
+def test_its_events_say_that_reconciliation_found_them_and_who_did_it() -> None:
+    story = Story()
+    incident = story.incident("P1", 0, **acknowledged("PA", 60))
+    found = detection.reconcile(
+        "acme", {}, [("P1", incident)], history=HISTORY, settled=START + timedelta(days=1), read_at=START, now=START
+    )
+    assert {event.detected_by for event in found.events} == {DetectedBy.RECONCILIATION}
+    assert found.events[-1].payload["agent"] == user("PA")
+    assert found.events[-1].occurred_at == START + timedelta(seconds=60)
+
+
+def test_an_incident_that_vanished_from_the_open_ones_is_resolved() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    reader.read(story.entries)
+    story.incidents["P1"] |= resolved(50)
+    assert reader.reconcile(story.incidents) == ["P1 resolved"]
+
+
+def test_an_incident_that_pagerduty_has_no_more_is_forgotten_silently() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    reader.read(story.entries)
+    assert reader.reconcile({"P1": None}) == []
+    assert reader.snapshots["P1"].status is Status.RESOLVED
+
+
+def test_the_entries_that_come_afterwards_make_no_second_events() -> None:
+    story, reader = Story(), Reader()
+    story.incident("P1", 0, **acknowledged("PA", 60), **assigned("PA", "PB", since=1))
+    reader.reconcile(story.incidents)
+    told = list(reader.told)
+    story.entry("trigger", 0)
+    story.entry("assign", 1, "PA")
+    story.entry("assign", 1, "PB")
+    story.entry("acknowledge", 60)
+    assert reader.read(story.entries) == []
+    story.entry("acknowledge", 90)
+    assert reader.read(story.entries) == ["P1 acknowledged"]
+    assert reader.told == [*told, "P1 acknowledged"]
+
+
+def test_what_left_no_trace_in_the_incident_is_told_when_its_entry_comes() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    reader.read(story.entries)
+    story.incidents["P1"] |= resolved(50)
+    reader.reconcile(story.incidents)
+    story.entry("acknowledge", 20)
+    story.entry("resolve", 50)
+    assert reader.read(story.entries) == ["P1 acknowledged"]
+
+
+def test_what_is_younger_than_the_overlap_is_left_to_the_log() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    reader.read(story.entries)
+    story.incidents["P1"] |= acknowledged("PA", 60) | assigned("PA", since=60)
+    story.incident("P2", 60)
+    settled = START + timedelta(seconds=30)
+    assert reader.reconcile(story.incidents, settled=settled) == []
+    assert reader.reconcile(story.incidents) == ["P1 assigned", "P1 acknowledged", "P2 triggered"]
+
+
+def test_an_incident_opened_before_history_is_adopted_silently() -> None:
+    story, reader = Story(), Reader()
+    story.incident("P1", -7200, **acknowledged("PA", -7000), **assigned("PA", since=-7100))
+    assert reader.reconcile(story.incidents) == []
+    story.incidents["P1"] |= resolved(10)
+    assert reader.reconcile(story.incidents) == ["P1 resolved"]
+
+
+def test_an_incident_that_was_opened_again_sends_nothing_and_can_be_resolved_again() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    story.entry("resolve", 10)
+    reader.read(story.entries)
+    story.incidents["P1"] |= {"status": "triggered", "last_status_change_at": at(20)}
+    assert reader.reconcile(story.incidents) == []
+    story.incidents["P1"] |= resolved(30)
+    assert reader.reconcile(story.incidents) == ["P1 resolved"]
+
+
+def test_an_assignment_back_to_somebody_named_before_is_told() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    story.entry("assign", 0, "PA")
+    story.entry("assign", 30, "PB")
+    reader.read(story.entries)
+    story.incidents["P1"] |= assigned("PA", since=60)
+    assert reader.reconcile(story.incidents) == ["P1 assigned"]
+
+
+def test_two_assignees_named_in_two_seconds_are_not_told_again() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    story.entry("assign", 0, "PA")
+    story.entry("assign", 30, "PB")
+    reader.read(story.entries)
+    story.incidents["P1"] |= {
+        "assignments": [{"at": at(0), "assignee": user("PA")}, {"at": at(30), "assignee": user("PB")}]
+    }
+    assert reader.reconcile(story.incidents) == []
+
+
+def test_a_reading_that_began_before_the_log_was_read_decides_nothing() -> None:
+    story, reader = Story(), Reader(now=START + timedelta(minutes=10))
+    story.entry("trigger", 0)
+    reader.read(story.entries)
+    found = detection.reconcile(
+        "acme",
+        reader.snapshots,
+        [("P1", story.incidents["P1"] | resolved(50))],
+        history=HISTORY,
+        settled=START + timedelta(days=1),
+        read_at=START + timedelta(minutes=9),
+        now=START,
+    )
+    assert found.events == ()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2), max_leaves=4
+)
+
+
+@given(st.sampled_from(["status", "created_at", "assignments", "acknowledgements", "last_status_change_at", "id"]), JSON)
+def test_an_incident_with_any_field_of_a_wrong_type_hinders_no_other(field: str, value: object) -> None:
+    story, reader = Story(), Reader()
+    story.incident("P1", 0, **acknowledged("PA", 60), **assigned("PA", since=1))
+    story.incidents["P1"][field] = value
+    story.incident("P2", 0)
+    assert "P2 triggered" in reader.reconcile(story.incidents)
