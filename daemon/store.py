@@ -104,7 +104,8 @@ def ensure(tx: sa.Connection, names: Iterable[str], configured: Iterable[Trigger
     for name in names:
         row = {"name": name, "next_poll_at": now, "next_sweep_at": now, "next_reconcile_at": now}
         tx.execute(_insert_new(tx, connections, [row]))
-    known = dict(tx.execute(sa.select(triggers.c.name, triggers.c.connection)).tuples())
+    rows = tx.execute(sa.select(triggers.c.name, triggers.c.connection))
+    known = {row.name: row.connection for row in rows}
     for trigger in configured:
         if trigger.name not in known:
             row = {"name": trigger.name, "connection": trigger.connection, "next_poll_at": now}
@@ -159,7 +160,7 @@ def begin_poll(
     if now < state.next_poll_at <= now + interval:
         return state.next_poll_at
     mine = sa.select(triggers.c.name, triggers.c.next_poll_at).where(triggers.c.connection == name)
-    due_at = {trigger: at for trigger, at in tx.execute(mine).tuples() if trigger in every}
+    due_at = {row.name: row.next_poll_at for row in tx.execute(mine) if row.name in every}
     due = [trigger for trigger, at in due_at.items() if not now < at <= now + every[trigger]]
     if due_at and not due:
         return min(due_at.values())
@@ -322,7 +323,8 @@ def watermarks(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in _chunks(sorted(names)):
         chosen = sa.select(triggers.c.name, triggers.c.watermark).where(triggers.c.name.in_(part))
-        found.update(tx.execute(chosen.order_by(triggers.c.name).with_for_update()).tuples())
+        rows = tx.execute(chosen.order_by(triggers.c.name).with_for_update())
+        found.update({row.name: row.watermark for row in rows})
     return found
 
 
@@ -359,7 +361,8 @@ def note_trigger_error(tx: sa.Connection, name: str, error: str | None) -> None:
 
 def users_by_email(tx: sa.Connection, name: str) -> dict[str, str]:
     """PagerDuty ids of the e-mail addresses (lower case) that were looked up."""
-    return dict(tx.execute(sa.select(users.c.email, users.c.user_id).where(users.c.connection == name)).tuples())
+    rows = tx.execute(sa.select(users.c.email, users.c.user_id).where(users.c.connection == name))
+    return {row.email: row.user_id for row in rows}
 
 
 def save_user(tx: sa.Connection, name: str, email: str, user_id: str, now: datetime) -> None:
