@@ -1,0 +1,260 @@
+"""Calls to PagerDuty's REST API: one at a time per connection, each with a permit of its own.
+
+Temporary failures are repeated a few times here; then, and for permanent ones at once, an
+error says which of the two it is. Nothing is logged but calls, at debug level.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import structlog
+
+import daemon
+from daemon import errors, resource
+from daemon.model import Rejected
+from daemon.pagerduty import records
+from daemon.pagerduty.listing import PAGE, Listing, Page, Window, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from daemon.model import Connection, Json, Priority
+    from daemon.ratelimit import Permits
+
+log = structlog.get_logger()
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 20.0
+CALL_SECONDS = 28.0  # below ratelimit.LONGEST_CALL, which permits count on
+LARGEST_BODY = 64 * 1024 * 1024
+ATTEMPTS = 4
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = timedelta(seconds=60)
+TEMPORARY = frozenset({408, 425, 429})
+SERVER_ERROR = 500
+TOO_MANY_REQUESTS = 429
+NOT_FOUND = 404
+OK = 200
+TOOK_TOO_LONG = 2016
+REMEDIES = {
+    401: "check api_key and region: a key of the other region gets the same answer",
+    402: "the account's plan does not allow this",
+    403: "the key may not do this: check its rights",
+}
+
+Query = list[tuple[str, str]]
+
+
+class Client:
+    """One connection's client. ``calls`` counts the requests made so far."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        permits: Permits,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> None:
+        self._host = urlsplit(connection.api_url).netloc
+        self._permits = permits
+        self._sleep = sleep
+        self.calls = 0
+        self._http = httpx.AsyncClient(
+            base_url=connection.api_url,
+            headers={
+                "Accept": "application/vnd.pagerduty+json;version=2",
+                "Authorization": f"Token token={connection.api_key.get_secret_value()}",
+                "Content-Type": "application/json",
+                "User-Agent": f"pagerelay/{daemon.__version__}",
+            },
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            follow_redirects=False,
+            trust_env=False,
+            verify=_tls(),
+            transport=transport,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def log_entries(self, since: datetime, until: datetime, priority: Priority) -> Window:
+        """Every log entry from ``since`` to ``until``, whole or not at all.
+
+        Raises WindowTooLarge if PagerDuty cannot list that many or takes too long for it.
+        """
+        query = [
+            ("since", _utc(since)),
+            ("until", _utc(until)),
+            ("time_zone", "UTC"),
+            ("is_overview", "false"),
+            ("include[]", "incidents"),
+            ("include[]", "channels"),
+        ]
+        pages = await read_all(lambda offset: self._page("/log_entries", "log_entries", query, offset, priority))
+        read = [records.log_entry(record) for record in pages.records]
+        entries = tuple(each for each in read if not isinstance(each, Rejected))
+        rejected = tuple(each for each in read if isinstance(each, Rejected))
+        return Window(entries, rejected, pages.server_time, pages.calls)
+
+    async def open_incidents(self, priority: Priority) -> Listing:
+        """Every incident that is triggered or acknowledged, however old. Raises WindowTooLarge above 10,000."""
+        query = [
+            ("statuses[]", "triggered"),
+            ("statuses[]", "acknowledged"),
+            ("date_range", "all"),
+            ("sort_by", "incident_number:asc"),
+        ]
+        pages = await read_all(lambda offset: self._page("/incidents", "incidents", query, offset, priority))
+        read = [records.incident(record) for record in pages.records]
+        incidents = dict(each for each in read if not isinstance(each, Rejected))
+        return Listing(incidents, tuple(each for each in read if isinstance(each, Rejected)))
+
+    async def incident(self, incident_id: str, priority: Priority) -> Json | None:
+        """One incident; None if PagerDuty has it no more."""
+        try:
+            answer, _ = await self._get(f"/incidents/{quote(incident_id, safe='')}", [], priority)
+        except errors.Permanent as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+        return resource.inner(answer, "incident") or None
+
+    async def find_user(self, email: str, priority: Priority) -> str | None:
+        """The id of the user with exactly this e-mail address, whatever its case."""
+        query = [("query", email)]
+        pages = await read_all(lambda offset: self._page("/users", "users", query, offset, priority))
+        for user in pages.records:
+            if (resource.text(user, "email") or "").lower() == email.lower():
+                return resource.text(user, "id")
+        return None
+
+    async def _page(self, path: str, name: str, query: Query, offset: int, priority: Priority) -> Page:
+        place = [("limit", str(PAGE)), ("offset", str(offset))]
+        answer, server_time = await self._get(path, [*query, *place], priority)
+        found = answer.get(name)
+        if not isinstance(found, list):
+            message = f"{self._host} answered {path} without {name}"
+            raise errors.Temporary(message, status=OK)
+        return Page(found, answer.get("more") is True, server_time)
+
+    async def _get(self, path: str, query: Query, priority: Priority) -> tuple[Json, datetime | None]:
+        """One call, repeated while that may help and does not take long."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._call("GET", path, query, priority)
+            except errors.Temporary as error:
+                if error.status == TOO_MANY_REQUESTS:
+                    await self._permits.block(error.delay)
+                too_long = error.delay is not None and error.delay > LONGEST_PAUSE
+                if attempt == ATTEMPTS or too_long:
+                    raise
+            await self._sleep(FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        raise AssertionError
+
+    async def _call(self, method: str, path: str, query: Query, priority: Priority) -> tuple[Json, datetime | None]:
+        """One request and its answer. Raises Temporary or Permanent."""
+        async with self._permits.permit(priority):
+            self.calls += 1
+            started = time.perf_counter()
+            status, headers, body = await self._send(method, path, query)
+        took = (time.perf_counter() - started) * 1000
+        request_id = headers.get("x-request-id")
+        log.debug("pagerduty.called", path=path, status=status, request_id=request_id, took_ms=round(took))
+        try:
+            answer = records.decode(body)
+        except (ValueError, RecursionError):
+            answer = None
+        if status == OK and isinstance(answer, dict):
+            return answer, _date(headers)
+        raise self._failure(status, headers, answer, path)
+
+    async def _send(self, method: str, path: str, query: Query) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            async with (
+                asyncio.timeout(CALL_SECONDS),
+                self._http.stream(method, path, params=tuple(query)) as response,
+            ):
+                parts: list[bytes] = []
+                size = 0
+                async for part in response.aiter_bytes():
+                    parts.append(part)
+                    size += len(part)
+                    if size > LARGEST_BODY:
+                        message = f"{self._host} answered {path} with more than {LARGEST_BODY} bytes"
+                        raise errors.Temporary(message, status=response.status_code)
+                return response.status_code, response.headers, b"".join(parts)
+        except TimeoutError:
+            message = f"{self._host} did not answer within {CALL_SECONDS:.0f} s"
+            raise errors.Temporary(message) from None
+        except httpx.HTTPError as error:
+            # The library's own words may hold the request's headers, and with them the key.
+            message = f"the call to {self._host} broke off ({type(error).__name__})"
+            raise errors.Temporary(message) from None
+
+    def _failure(
+        self, status: int, headers: Mapping[str, str], answer: object, path: str
+    ) -> errors.Temporary | errors.Permanent:
+        """What an answer other than the expected one means."""
+        request_id = headers.get("x-request-id")
+        if status == OK:
+            message = f"{self._host} answered {path} with something that is no JSON object"
+            return errors.Temporary(message, status=status, request_id=request_id)
+        detail = resource.inner(answer, "error")
+        code = detail.get("code") if isinstance(detail.get("code"), int) else None
+        said = "; ".join([resource.text(detail, "message") or "", *_texts(detail.get("errors"))]).strip("; ")
+        words = [f"{self._host} answered {path} with {status}"]
+        words += [f"({code})" if code else "", f": {said}" if said else ""]
+        message = " ".join(word for word in words[:2] if word) + words[2]
+        if remedy := REMEDIES.get(status):
+            message += f" ({remedy})"
+        if request_id:
+            message += f" [request {request_id}]"
+        if code == TOOK_TOO_LONG and path == "/log_entries":
+            return errors.WindowTooLarge(message, status=status, code=code, request_id=request_id)
+        if status in TEMPORARY or status >= SERVER_ERROR:
+            return errors.Temporary(message, status=status, code=code, request_id=request_id, delay=_delay(headers))
+        return errors.Permanent(message, status=status, code=code, request_id=request_id)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One context for all connections: making one costs tens of milliseconds."""
+    return ssl.create_default_context()
+
+
+def _utc(moment: datetime) -> str:
+    """A time that no account's time zone can change the meaning of."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _texts(value: object) -> Sequence[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _date(headers: Mapping[str, str]) -> datetime | None:
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _delay(headers: Mapping[str, str]) -> timedelta | None:
+    """How long PagerDuty asks to be left alone: ratelimit-reset or Retry-After, in seconds."""
+    for name in ("ratelimit-reset", "retry-after"):
+        try:
+            return timedelta(seconds=max(float(headers.get(name, "")), 1.0))
+        except (ValueError, OverflowError):
+            continue
+    return None

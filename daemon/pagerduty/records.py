@@ -1,0 +1,121 @@
+"""From PagerDuty's records to the project's types, leniently: one odd record hinders no other.
+
+A log entry needs an id, a type, a time and an incident's id. Anything else that is
+missing or of a wrong type counts as absent. Contact data of people is dropped here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from daemon import resource
+from daemon.model import LogEntry, Rejected
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+LONGEST_RAW = 64 * 1024
+LONGEST_ID = 255
+NOTE_TYPES = frozenset({"annotate_log_entry", "resolve_log_entry"})
+
+
+def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """Decoded JSON that can be encoded again. Raises ValueError if it is none."""
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        # Half a surrogate pair in a title is valid JSON to some writers; it must not stop a whole page.
+        return _storable(json.loads(body, parse_constant=_no_number))
+
+
+def _no_number(name: str) -> Any:  # noqa: ANN401 - never answers
+    message = f"{name} is no JSON"
+    raise ValueError(message)
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_storable(item) for item in value]
+        case dict():
+            return {_storable(key): _storable(item) for key, item in value.items()}
+        case int() if not -(2**63) <= value < 2**64:
+            return float(value)
+        case _:
+            return value
+
+
+def log_entry(raw: object) -> LogEntry | Rejected:
+    """One record of GET /log_entries."""
+    incident = resource.inner(raw, "incident")
+    entry_id, incident_id = _id(raw), _id(incident)
+    kind, created_at = resource.text(raw, "type"), resource.moment(raw, "created_at")
+    if not isinstance(raw, dict):
+        return rejected("the record is no object", raw)
+    if entry_id is None:
+        return rejected("the record has no id", raw)
+    if kind is None:
+        return rejected("the record has no type", raw)
+    if created_at is None:
+        return rejected("the record has no created_at that is a time", raw)
+    if incident_id is None:
+        return rejected("the record names no incident", raw)
+    return LogEntry(
+        id=entry_id,
+        type=kind,
+        created_at=created_at,
+        incident_id=incident_id,
+        incident=incident,
+        agent=resource.inner(raw, "agent") or None,
+        assignees=_assignees(raw),
+        note=_note(raw, kind),
+        raw=without_contacts({key: value for key, value in raw.items() if key != "incident"}),
+    )
+
+
+def incident(raw: object) -> tuple[str, Json] | Rejected:
+    """One record of GET /incidents, with its id."""
+    incident_id = _id(raw)
+    if not isinstance(raw, dict) or incident_id is None:
+        return rejected("the incident has no id", raw)
+    return incident_id, raw
+
+
+def rejected(reason: str, raw: object) -> Rejected:
+    """A record that is set aside, without people's contact data and bounded in size."""
+    text = orjson.dumps(without_contacts(raw) if isinstance(raw, dict) else raw).decode()
+    return Rejected(reason, text[:LONGEST_RAW])
+
+
+def without_contacts(raw: Json) -> Json:
+    """The record without the addresses and numbers that a notification went to."""
+    channel = resource.inner(raw, "channel")
+    if "notification" not in channel:
+        return raw
+    return raw | {"channel": {key: value for key, value in channel.items() if key != "notification"}}
+
+
+def _id(record: object) -> str | None:
+    value = resource.text(record, "id")
+    return value if value and len(value) <= LONGEST_ID and "\x00" not in value else None
+
+
+def _assignees(raw: Json) -> tuple[Json, ...] | None:
+    if not isinstance(raw.get("assignees"), list):
+        return None
+    return tuple(each for each in resource.listed(raw, "assignees") if _id(each))
+
+
+def _note(raw: Json, kind: str) -> str | None:
+    """A note's text, wherever it is; never from the record's own summary, whose wording changes."""
+    if kind not in NOTE_TYPES:
+        return None
+    if kind == "resolve_log_entry":
+        return resource.text(raw, "note")
+    channel = resource.inner(raw, "channel")
+    return resource.text(channel, "content") or resource.text(channel, "summary") or resource.text(raw, "note")
