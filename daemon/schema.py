@@ -181,6 +181,7 @@ targets = sa.Table(
 )
 
 _PENDING = sa.text("state = 'pending'")
+_FREE = sa.text("state = 'pending' AND claimed_by IS NULL")
 
 deliveries = sa.Table(
     "deliveries",
@@ -198,7 +199,7 @@ deliveries = sa.Table(
     sa.Column("last_status", sa.Integer),
     sa.Column("last_error", sa.Text),
     sa.UniqueConstraint("message_id", "target", name="deliveries_once_per_target"),
-    sa.Index("deliveries_due", "target", "next_attempt_at", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    sa.Index("deliveries_due", "target", "next_attempt_at", "id", sqlite_where=_FREE, postgresql_where=_FREE),
     sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
     sa.Index("deliveries_by_state", "state", "finished_at"),
     sqlite_autoincrement=True,

@@ -1,0 +1,392 @@
+"""The delivery loop: claim, send, record. One lane per target, so that no target hinders another.
+
+A lane holds a bounded number of claimed deliveries and sends them with the target's
+concurrency. Claims of all lanes are made together, and results are written in groups, in
+one transaction each: that, not the requests, is what disks are slow at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from daemon import backoff, errors, queue
+from daemon.database import system_clock
+from daemon.formats import REGISTRY
+from daemon.model import Delivery, DeliveryState, RateLimit, Target
+from daemon.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from daemon.database import Clock, Database
+    from daemon.sender import Answer
+
+log = structlog.get_logger()
+
+LANE_CAPACITY = 256
+BODIES_KEPT = 2000
+GROUP_SECONDS = 0.02
+GROUP_SIZE = 500
+LOOK_SECONDS = 5.0
+AFTER_FAILURE_SECONDS = 1.0
+FAILURES_IN_A_ROW = 3
+NOTE_SECONDS = 1.0
+LATENCIES = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
+
+Item = tuple[Delivery, bytes | None]
+
+
+@dataclass
+class Lane:
+    """One target's deliveries in this process. ``held`` counts those that are claimed."""
+
+    target: Target
+    sender: Sender
+    failing_since: datetime | None
+    chains: deque[deque[Item]] = field(default_factory=deque)
+    held: int = 0
+    workers: set[asyncio.Task[None]] = field(default_factory=set)
+    due: float = 0.0  # when to claim again, by the loop's clock
+    failures: int = 0
+    error: str | None = None
+    success_at: datetime | None = None
+    noted: float = 0.0
+    changed: bool = False
+    starts: deque[float] = field(default_factory=deque)
+
+    def room(self) -> int:
+        """How many more deliveries the lane takes; zero while it is more than half full."""
+        return LANE_CAPACITY - self.held if self.held <= LANE_CAPACITY // 2 else 0
+
+
+class Deliveries:
+    """Everything that is sent from this process, to all ``targets``. ``instance`` is what it claims as."""
+
+    def __init__(
+        self,
+        database: Database,
+        targets: Mapping[str, Target],
+        instance: str,
+        *,
+        clock: Clock = system_clock,
+        luck: Callable[[], float] = random.random,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self._database = database
+        self._targets = targets
+        self._instance = instance
+        self._clock = clock
+        self._luck = luck
+        self._lanes: dict[str, Lane] = {}
+        self._bodies: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._results: list[queue.Result] = []
+        self._given_back: dict[datetime | None, list[int]] = {}
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
+        self._recorder: asyncio.Task[None] | None = None
+        self._to_record = asyncio.Event()
+        registry = registry or CollectorRegistry()
+        labels = ("target", "outcome")
+        self._attempts = Counter("pagerelay_attempts", "Attempts to deliver", labels, registry=registry)
+        self._latency = Histogram(
+            "pagerelay_attempt_seconds", "Duration of attempts", ("target",), buckets=LATENCIES, registry=registry
+        )
+
+    async def run(self) -> None:
+        """Deliver until ``stop`` is called."""
+        failing = await self._database.read(queue.failing)
+        for name, target in self._targets.items():
+            sender = Sender(target, REGISTRY[target.format].content_type)
+            self._lanes[name] = Lane(target, sender, failing.get(name))
+        self._recorder = asyncio.create_task(self._record_forever(), name="delivery-recorder")
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                await self._claim_for(self._hungry())
+            except errors.DatabaseError as error:
+                log.error("delivery.failing", error=str(error))
+                await asyncio.sleep(AFTER_FAILURE_SECONDS)
+            await self._sleep()
+
+    def wake(self, names: Iterable[str]) -> None:
+        """Say that targets have new deliveries."""
+        for name in names:
+            if name in self._lanes:
+                self._lanes[name].due = 0.0
+        self._woken.set()
+
+    async def stop(self, grace: timedelta) -> None:
+        """Claim no more, let running attempts finish for ``grace`` at most, give everything else back."""
+        self._stopping = True
+        self._woken.set()
+        for lane in self._lanes.values():
+            for chain in lane.chains:
+                self._give_back(lane, chain, None)
+            lane.chains.clear()
+        workers = [worker for lane in self._lanes.values() for worker in lane.workers]
+        if workers:
+            _, unfinished = await asyncio.wait(workers, timeout=grace.total_seconds())
+            for worker in unfinished:
+                worker.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        if self._recorder is not None:
+            self._recorder.cancel()
+            await asyncio.gather(self._recorder, return_exceptions=True)
+        await self._record()
+        for lane in self._lanes.values():
+            await lane.sender.close()
+
+    # --- claiming
+
+    def _hungry(self) -> list[Lane]:
+        now = asyncio.get_running_loop().time()
+        return [lane for lane in self._lanes.values() if lane.due <= now and lane.room()]
+
+    async def _sleep(self) -> None:
+        """Wait for work, for room, or for the next delivery that is due."""
+        now = asyncio.get_running_loop().time()
+        due = min((lane.due for lane in self._lanes.values() if lane.room()), default=now + LOOK_SECONDS)
+        if due > now and not self._stopping:
+            try:
+                async with asyncio.timeout(min(due - now, LOOK_SECONDS)):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
+
+    async def _claim_for(self, lanes: Sequence[Lane]) -> None:
+        if not lanes:
+            return
+        asked = asyncio.get_running_loop().time()
+        for lane in lanes:
+            lane.due = asked + LOOK_SECONDS
+        now, claims = await self._database.write(self._claim, [(lane.target, lane.room()) for lane in lanes])
+        self._ahead = now - self._clock()
+        bodies = await self._bodies_of(lanes, claims)
+        for lane, claim in zip(lanes, claims, strict=True):
+            if claim.next_due is not None:
+                lane.due = min(lane.due, asked + max((claim.next_due - now).total_seconds(), 0.0))
+            for chain in claim.chains:
+                items = deque((each, bodies.get((lane.target.format, each.message_id))) for each in chain)
+                lane.chains.append(items)
+                lane.held += len(items)
+            self._start_workers(lane)
+
+    def _claim(self, tx: sa.Connection, asked: Sequence[tuple[Target, int]]) -> tuple[datetime, list[queue.Claim]]:
+        now = self._database.now(tx)
+        return now, [queue.claim(tx, target.name, target.order, self._instance, room, now) for target, room in asked]
+
+    async def _bodies_of(self, lanes: Sequence[Lane], claims: Sequence[queue.Claim]) -> dict[tuple[str, str], bytes]:
+        """The bodies of what was claimed, by format and message; each is encoded once for all targets."""
+        wanted = {
+            (lane.target.format, each.message_id)
+            for lane, claim in zip(lanes, claims, strict=True)
+            for chain in claim.chains
+            for each in chain
+        }
+        bodies = {key: self._bodies[key] for key in wanted & self._bodies.keys()}
+        missing = wanted - bodies.keys()
+        if missing:
+            try:
+                loaded = await self._database.read(queue.load, {message_id for _, message_id in missing})
+            except errors.DatabaseError:
+                ids = [each.id for claim in claims for chain in claim.chains for each in chain]
+                self._given_back.setdefault(None, []).extend(ids)
+                self._to_record.set()
+                raise
+            for name, message_id in missing & {(name, each) for name, _ in missing for each in loaded}:
+                bodies[name, message_id] = REGISTRY[name].body(loaded[message_id])
+        self._bodies.update(bodies)
+        while len(self._bodies) > BODIES_KEPT:
+            self._bodies.popitem(last=False)
+        return bodies
+
+    # --- sending
+
+    def _start_workers(self, lane: Lane) -> None:
+        for _ in range(min(lane.target.concurrency - len(lane.workers), len(lane.chains))):
+            worker = asyncio.create_task(self._work(lane))
+            lane.workers.add(worker)
+            worker.add_done_callback(lambda ended: self._ended(lane, ended))
+
+    def _ended(self, lane: Lane, worker: asyncio.Task[None]) -> None:
+        lane.workers.discard(worker)
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            log.error("delivery.broken", target=lane.target.name, exc_info=error)
+
+    async def _work(self, lane: Lane) -> None:
+        while lane.chains and not self._stopping:
+            chain = lane.chains.popleft()
+            await self._send_chain(lane, chain)
+            if lane.room() and lane.due <= asyncio.get_running_loop().time():
+                self._woken.set()
+
+    async def _send_chain(self, lane: Lane, chain: deque[Item]) -> None:
+        """Send one incident's deliveries one after the other; the first that fails holds up the rest."""
+        until: datetime | None = None
+        try:
+            while chain and not self._stopping and until is None:
+                until = await self._attempt(lane, *chain[0])
+                chain.popleft()
+                lane.held -= 1
+        finally:
+            self._give_back(lane, chain, until)
+
+    async def _attempt(self, lane: Lane, delivery: Delivery, body: bytes | None) -> datetime | None:
+        """Make one attempt; answers when to try again if it failed."""
+        if body is None:
+            self._keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, "the message is gone", None))
+            return None
+        if lane.target.rate_limit is not None:
+            await _wait_for_rate(lane.starts, lane.target.rate_limit)
+        answer = await lane.sender.send(delivery.message_id, body, int(self._clock().timestamp()))
+        now = self._now()
+        outcome = backoff.decide(
+            answer.status,
+            answer.retry_after,
+            delivery.attempts + 1,
+            delivery.created_at,
+            now,
+            lane.target.retry,
+            self._luck(),
+        )
+        self._latency.labels(lane.target.name).observe(answer.seconds)
+        self._note(lane, answer, now)
+        match outcome:
+            case backoff.Delivered():
+                self._finish(lane, delivery, answer, DeliveryState.DELIVERED, now)
+            case backoff.Again(at):
+                self._finish(lane, delivery, answer, DeliveryState.PENDING, now, at)
+                return at
+            case backoff.Dead():
+                self._finish(lane, delivery, answer, DeliveryState.DEAD, now)
+                dead = {"delivery": delivery.id, "target": lane.target.name, "message": delivery.message_id}
+                log.warning("delivery.dead", **dead, attempts=delivery.attempts + 1, error=answer.error)
+        return None
+
+    def _finish(
+        self,
+        lane: Lane,
+        delivery: Delivery,
+        answer: Answer,
+        state: DeliveryState,
+        now: datetime,
+        again_at: datetime | None = None,
+    ) -> None:
+        outcome = "failed" if state is DeliveryState.PENDING else state.value
+        self._attempts.labels(lane.target.name, outcome).inc()
+        took = round(answer.seconds * 1000)
+        self._keep(queue.Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at))
+
+    def _note(self, lane: Lane, answer: Answer, now: datetime) -> None:
+        """Follow how the target does; say it when that changes."""
+        if answer.error is None:
+            lane.failures, lane.success_at = 0, now
+            if lane.failing_since is not None:
+                log.info("target.recovered", target=lane.target.name, failing_since=lane.failing_since)
+                lane.failing_since, lane.error, lane.changed = None, None, True
+            return
+        lane.failures += 1
+        if lane.failures >= FAILURES_IN_A_ROW and lane.failing_since is None:
+            lane.failing_since, lane.error, lane.changed = now, answer.error, True
+            log.warning("target.failing", target=lane.target.name, error=answer.error)
+
+    def _now(self) -> datetime:
+        """The database's time, by which replicas agree when something is due."""
+        return self._clock() + self._ahead
+
+    # --- recording
+
+    def _keep(self, result: queue.Result) -> None:
+        self._results.append(result)
+        self._to_record.set()
+
+    def _give_back(self, lane: Lane, chain: Collection[Item], until: datetime | None) -> None:
+        if chain:
+            self._given_back.setdefault(until, []).extend(delivery.id for delivery, _ in chain)
+            lane.held -= len(chain)
+            self._to_record.set()
+
+    async def _record_forever(self) -> None:
+        while True:
+            await self._to_record.wait()
+            if len(self._results) < GROUP_SIZE:
+                await asyncio.sleep(GROUP_SECONDS)
+            self._to_record.clear()
+            try:
+                await self._record()
+            except errors.DatabaseError as error:
+                log.error("delivery.failing", error=str(error))
+                await asyncio.sleep(AFTER_FAILURE_SECONDS)
+                self._to_record.set()
+
+    async def _record(self) -> None:
+        """Write down what happened since the last time; if that fails, it is kept for the next."""
+        results, given_back = self._results, self._given_back
+        health = [lane for lane in self._lanes.values() if self._is_noteworthy(lane)]
+        if not results and not given_back and not health:
+            return
+        self._results, self._given_back = [], {}
+        notes = [(lane.target.name, lane.success_at, lane.failing_since, lane.error) for lane in health]
+        try:
+            await asyncio.shield(self._database.write(self._write, results, given_back, notes))
+        except errors.DatabaseError:
+            self._results = results + self._results
+            for until, ids in given_back.items():
+                self._given_back.setdefault(until, []).extend(ids)
+            raise
+        for lane in health:
+            lane.changed, lane.noted = False, time.monotonic()
+        for result in results:
+            if result.next_attempt_at is not None:
+                self._plan(self._lanes[result.delivery.target], result.next_attempt_at)
+
+    def _plan(self, lane: Lane, at: datetime) -> None:
+        """Look for a lane's work at that time, if not earlier."""
+        due = asyncio.get_running_loop().time() + (at - self._now()).total_seconds()
+        if due < lane.due:
+            lane.due = due
+            self._woken.set()
+
+    def _is_noteworthy(self, lane: Lane) -> bool:
+        fresh = lane.success_at is not None and lane.failures == 0
+        return lane.changed or (fresh and (self._stopping or time.monotonic() - lane.noted > NOTE_SECONDS))
+
+    def _write(
+        self,
+        tx: sa.Connection,
+        results: list[queue.Result],
+        given_back: dict[datetime | None, list[int]],
+        notes: list[tuple[str, datetime | None, datetime | None, str | None]],
+    ) -> None:
+        if results:
+            queue.record(tx, results, self._instance)
+        for until, ids in given_back.items():
+            queue.give_back(tx, ids, self._instance, until)
+        for name, success_at, failing_since, error in notes:
+            queue.note_target(tx, name, success_at=success_at, failing_since=failing_since, error=error)
+
+
+async def _wait_for_rate(starts: deque[float], limit: RateLimit) -> None:
+    """Wait until one more attempt fits into the target's rate: a sliding log of this process."""
+    period = limit.period.total_seconds()
+    while True:
+        now = time.monotonic()
+        while starts and starts[0] <= now - period:
+            starts.popleft()
+        if len(starts) < limit.calls:
+            starts.append(now)
+            return
+        await asyncio.sleep(starts[0] + period - now)

@@ -1,0 +1,15 @@
+"""The registry of payload formats: one file per format, one line here.
+
+The configuration check and the documentation's table are derived from ``REGISTRY``.
+"""
+
+from __future__ import annotations
+
+from daemon.formats import standard
+from daemon.formats.format import Format
+
+REGISTRY: dict[str, Format] = {
+    "standard": standard.FORMAT,
+}
+
+__all__ = ["REGISTRY", "Format"]

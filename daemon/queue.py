@@ -1,0 +1,309 @@
+"""Messages and deliveries, stored: made, claimed, recorded, given back, pruned.
+
+Plain functions on an open transaction. A claim is ``claimed_by``, the id of the daemon
+that sends; whatever is written after a claim names it, so that a daemon which was taken
+for dead changes nothing. A delivery is claimed only if no earlier pending delivery of its
+target and incident is left out: that is how order is kept, across replicas too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from daemon.model import Delivery, DeliveryState, DetectedBy, Event, EventType, Message, Order
+from daemon.schema import attempts, deliveries, events, messages, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+IN_CHUNK = 500
+BEHIND_RUNNING = timedelta(milliseconds=500)
+PENDING = DeliveryState.PENDING.value
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """An event that a trigger sends to its targets. ``event_seq`` is its number in the journal."""
+
+    id: str
+    event_seq: int
+    trigger: str
+    incident_id: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one target got to send, in chains to be sent one after the other each.
+
+    ``next_due`` is when there may be more: None if nothing is pending.
+    """
+
+    chains: tuple[tuple[Delivery, ...], ...]
+    next_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one attempt went. ``next_attempt_at`` goes with ``state`` pending."""
+
+    delivery: Delivery
+    state: DeliveryState
+    at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    answer: str | None
+    next_attempt_at: datetime | None = None
+
+
+def ensure_targets(tx: sa.Connection, names: Iterable[str]) -> None:
+    """Make rows for targets that have none yet."""
+    _insert_new(tx, targets, [{"name": name} for name in names])
+
+
+def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None:
+    """Make messages and their deliveries; those that exist already stay as they are."""
+    _insert_new(
+        tx,
+        messages,
+        [{"id": each.id, "event_seq": each.event_seq, "trigger": each.trigger, "created_at": now} for each in new],
+    )
+    rows = [
+        {
+            "message_id": each.id,
+            "target": target,
+            "incident_id": each.incident_id,
+            "state": PENDING,
+            "attempts": 0,
+            "created_at": now,
+            "next_attempt_at": now,
+        }
+        for each in new
+        for target in each.targets
+    ]
+    _insert_new(tx, deliveries, rows)
+
+
+def claim(tx: sa.Connection, target: str, order: Order, instance: str, limit: int, now: datetime) -> Claim:
+    """Claim what is due for a target, oldest first, ``limit`` deliveries at most.
+
+    Replicas claim for one target one after the other; who comes second gets nothing now.
+    A delivery behind one that waits for its next try is put off until then, so that a
+    long backlog behind it is not looked at again and again.
+    """
+    row = sa.select(targets.c.name, targets.c.paused_at).where(targets.c.name == target)
+    found = tx.execute(row.with_for_update(skip_locked=True)).one_or_none()
+    if found is None or found.paused_at is not None:
+        return Claim((), None)
+    free = (deliveries.c.target == target, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None))
+    due = (
+        sa.select(deliveries)
+        .where(*free, deliveries.c.next_attempt_at <= now)
+        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
+        .limit(limit)
+    )
+    candidates = sorted((_delivery(row) for row in tx.execute(due)), key=lambda each: each.id)
+    chains = [(each,) for each in candidates]
+    if order is Order.PER_INCIDENT and candidates:
+        chains = _in_order(tx, target, candidates, now)
+    for part in _chunks([delivery.id for chain in chains for delivery in chain]):
+        tx.execute(deliveries.update().where(deliveries.c.id.in_(part)).values(claimed_by=instance))
+    if len(candidates) == limit:
+        return Claim(tuple(chains), now)
+    next_due = sa.select(deliveries.c.next_attempt_at).where(*free).order_by(deliveries.c.next_attempt_at).limit(1)
+    return Claim(tuple(chains), tx.execute(next_due).scalar())
+
+
+def _in_order(
+    tx: sa.Connection, target: str, candidates: list[Delivery], now: datetime
+) -> list[tuple[Delivery, ...]]:
+    """Chains of the candidates that nothing earlier holds up; the others are put off."""
+    by_incident: defaultdict[str, list[Delivery]] = defaultdict(list)
+    for candidate in candidates:
+        by_incident[candidate.incident_id].append(candidate)
+    blockers = _blockers(tx, target, by_incident)
+    chains: list[tuple[Delivery, ...]] = []
+    for incident_id, queued in by_incident.items():
+        blocker = blockers.get(incident_id)
+        ready = [each for each in queued if blocker is None or each.id < blocker.id]
+        if ready:
+            chains.append(tuple(ready))
+        held_up = [each.id for each in queued[len(ready) :]]
+        if held_up and blocker is not None:
+            until = blocker.next_attempt_at if blocker.claimed_by is None else now + BEHIND_RUNNING
+            for part in _chunks(held_up):
+                tx.execute(deliveries.update().where(deliveries.c.id.in_(part)).values(next_attempt_at=until))
+    return chains
+
+
+def _blockers(tx: sa.Connection, target: str, by_incident: Mapping[str, list[Delivery]]) -> dict[str, Any]:
+    """For each incident its earliest pending delivery that is no candidate, if it comes before the last candidate."""
+    found: dict[str, Any] = {}
+    last = max(queued[-1].id for queued in by_incident.values())
+    chosen = {each.id for queued in by_incident.values() for each in queued}
+    columns = deliveries.c.id, deliveries.c.incident_id, deliveries.c.claimed_by, deliveries.c.next_attempt_at
+    for part in _chunks(by_incident):
+        earlier = (
+            deliveries.c.target == target,
+            deliveries.c.state == PENDING,
+            deliveries.c.incident_id.in_(part),
+            deliveries.c.id <= last,
+        )
+        for row in tx.execute(sa.select(*columns).where(*earlier).order_by(deliveries.c.id)):
+            if row.id not in chosen:
+                found.setdefault(row.incident_id, row)
+    return found
+
+
+def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
+    """Messages with their events; one whose event is gone is left out."""
+    loaded: dict[str, Message] = {}
+    for part in _chunks(message_ids):
+        joined = sa.select(messages.c.id.label("message_id"), messages.c.trigger, events).join(
+            events, events.c.seq == messages.c.event_seq
+        )
+        for row in tx.execute(joined.where(messages.c.id.in_(part))):
+            event = Event(
+                id=row.id,
+                type=EventType(row.type),
+                connection=row.connection,
+                incident_id=row.incident_id,
+                occurred_at=row.occurred_at,
+                detected_at=row.detected_at,
+                detected_by=DetectedBy(row.detected_by),
+                payload=orjson.loads(row.payload),
+            )
+            loaded[row.message_id] = Message(row.message_id, row.trigger, event)
+    return loaded
+
+
+def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:
+    """Write down attempts and what followed from them, for deliveries that ``instance`` still holds."""
+    mine = deliveries.c.claimed_by == instance
+    delivered: defaultdict[tuple[int | None, int], list[Result]] = defaultdict(list)
+    for result in results:
+        if result.state is DeliveryState.DELIVERED:
+            delivered[result.status, result.delivery.attempts].append(result)
+    for (status, before), group in delivered.items():
+        values = {"state": "delivered", "attempts": before + 1, "claimed_by": None, "last_status": status, "last_error": None}
+        for part in _chunks(group):
+            chosen = deliveries.update().where(deliveries.c.id.in_([each.delivery.id for each in part]), mine)
+            tx.execute(chosen.values(**values, finished_at=part[-1].at))
+    failed = [each for each in results if each.state is not DeliveryState.DELIVERED]
+    if failed:
+        tx.execute(
+            deliveries.update()
+            .where(deliveries.c.id == sa.bindparam("delivery"), mine)
+            .values(
+                state=sa.bindparam("new_state"),
+                attempts=sa.bindparam("made"),
+                claimed_by=None,
+                next_attempt_at=sa.func.coalesce(sa.bindparam("again", type_=deliveries.c.next_attempt_at.type), deliveries.c.next_attempt_at),
+                finished_at=sa.bindparam("finished"),
+                last_status=sa.bindparam("got"),
+                last_error=sa.bindparam("why"),
+            ),
+            [_failure(each) for each in failed],
+        )
+    tx.execute(attempts.insert(), [_attempt(each) for each in results])
+
+
+def _failure(result: Result) -> dict[str, Any]:
+    return {
+        "delivery": result.delivery.id,
+        "new_state": result.state.value,
+        "made": result.delivery.attempts + 1,
+        "again": result.next_attempt_at,
+        "finished": result.at if result.state is DeliveryState.DEAD else None,
+        "got": result.status,
+        "why": result.error,
+    }
+
+
+def _attempt(result: Result) -> dict[str, Any]:
+    return {
+        "delivery_id": result.delivery.id,
+        "at": result.at,
+        "duration_ms": result.duration_ms,
+        "status": result.status,
+        "error": result.error,
+        "answer": result.answer,
+    }
+
+
+def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: datetime | None = None) -> None:
+    """Give back deliveries that were claimed and not tried; ``until`` puts them off."""
+    values: dict[str, Any] = {"claimed_by": None}
+    if until is not None:
+        values["next_attempt_at"] = until
+    for part in _chunks(ids):
+        chosen = deliveries.update().where(deliveries.c.id.in_(part), deliveries.c.claimed_by == instance)
+        tx.execute(chosen.values(values))
+
+
+def release(tx: sa.Connection, instances: Collection[str]) -> None:
+    """Give back everything that dead daemons had claimed."""
+    for part in _chunks(instances):
+        held = (deliveries.c.state == PENDING) & deliveries.c.claimed_by.in_(part)
+        tx.execute(deliveries.update().where(held).values(claimed_by=None))
+
+
+def note_target(tx: sa.Connection, name: str, *, success_at: datetime | None, failing_since: datetime | None, error: str | None) -> None:
+    """Note how a target does: when it last took something, since when it takes nothing, and why."""
+    values: dict[str, Any] = {"failing_since": failing_since, "last_error": error}
+    if success_at is not None:
+        values["last_success_at"] = success_at
+    tx.execute(targets.update().where(targets.c.name == name).values(values))
+
+
+def failing(tx: sa.Connection) -> dict[str, datetime]:
+    """The targets that were failing when last written, and since when."""
+    rows = tx.execute(sa.select(targets.c.name, targets.c.failing_since).where(targets.c.failing_since.is_not(None)))
+    return {row.name: row.failing_since for row in rows}
+
+
+def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: datetime, limit: int) -> int:
+    """Remove old deliveries with their attempts, and messages without deliveries; answers how many deliveries went."""
+    gone = 0
+    for state, kept in ((DeliveryState.DELIVERED, delivered), (DeliveryState.DEAD, dead)):
+        old = sa.select(deliveries.c.id, deliveries.c.message_id).where(
+            deliveries.c.state == state.value, deliveries.c.finished_at < now - kept
+        )
+        rows = tx.execute(old.order_by(deliveries.c.finished_at).limit(limit)).all()
+        for part in _chunks(rows):
+            ids = [row.id for row in part]
+            tx.execute(attempts.delete().where(attempts.c.delivery_id.in_(ids)))
+            gone += tx.execute(deliveries.delete().where(deliveries.c.id.in_(ids))).rowcount
+            left = sa.select(deliveries.c.message_id).where(deliveries.c.message_id == messages.c.id)
+            ended = messages.c.id.in_({row.message_id for row in part})
+            tx.execute(messages.delete().where(ended, ~left.exists()))
+    return gone
+
+
+def needed_events() -> sa.Select[Any]:
+    """The journal numbers that messages still need."""
+    return sa.select(messages.c.event_seq)
+
+
+def _delivery(row: Any) -> Delivery:  # noqa: ANN401 - a row of the deliveries table
+    return Delivery(row.id, row.message_id, row.target, row.incident_id, row.attempts, row.created_at)
+
+
+def _chunks(items: Collection[Any]) -> list[list[Any]]:
+    whole = list(items)
+    return [whole[start : start + IN_CHUNK] for start in range(0, len(whole), IN_CHUNK)]
+
+
+def _insert_new(tx: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
+    for part in _chunks(rows):
+        tx.execute(dialect.insert(table).on_conflict_do_nothing(), part)

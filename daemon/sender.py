@@ -1,0 +1,122 @@
+"""The only module that talks to targets: one signed POST, bounded in time and in size.
+
+Redirects are not followed, proxies of the environment are not used, answers are not
+decompressed. No error and no excerpt of an answer holds a secret of the target.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyreqwest import exceptions
+from pyreqwest.client import ClientBuilder
+
+import daemon
+
+if TYPE_CHECKING:
+    from daemon.model import Target
+
+LARGEST_ANSWER = 64 * 1024
+EXCERPT = 1024
+SUCCESS = range(200, 300)
+SECRET_PREFIX = "whsec_"  # noqa: S105 - says that what follows is a secret
+MASK = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an attempt went: the status, or why there is none; ``excerpt`` of the body unless it was a success."""
+
+    status: int | None
+    error: str | None
+    retry_after: str | None
+    excerpt: str | None
+    seconds: float
+
+
+class Sender:
+    """Sends to one target, over connections of its own."""
+
+    def __init__(self, target: Target, content_type: str) -> None:
+        self._url = target.url.get_secret_value()
+        self._seconds = target.timeout.total_seconds()
+        self._keys = tuple(_key(secret.get_secret_value()) for secret in target.secrets)
+        headers = [(name, value.get_secret_value()) for name, value in target.headers]
+        hidden = [self._url, *(secret.get_secret_value() for secret in target.secrets), *(value for _, value in headers)]
+        self._hidden = sorted((each for each in hidden if each), key=len, reverse=True)
+        self._client = (
+            ClientBuilder()
+            .user_agent(f"pagerelay/{daemon.__version__}")
+            .default_headers({"content-type": content_type, **dict(headers)})
+            .timeout(target.timeout)
+            .connect_timeout(target.timeout)
+            .follow_redirects(enable=False)
+            .no_proxy()
+            .gzip(enable=False)
+            .brotli(enable=False)
+            .deflate(enable=False)
+            .zstd(enable=False)
+            .http1_only()
+            .pool_max_idle_per_host(target.concurrency)
+            .build()
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def send(self, message_id: str, body: bytes, timestamp: int) -> Answer:
+        """Make one attempt. Whatever the target does, it ends in time with an Answer."""
+        started = time.perf_counter()
+        request = (
+            self._client.post(self._url)
+            .header("webhook-id", message_id)
+            .header("webhook-timestamp", str(timestamp))
+            .header("webhook-signature", signature(self._keys, message_id, timestamp, body))
+            .body_bytes(body)
+            .streamed_read_buffer_limit(LARGEST_ANSWER)
+            .build_streamed()
+        )
+        try:
+            async with request as response:
+                excerpt = await response.body_reader.read(LARGEST_ANSWER)
+                status, retry_after = response.status, response.get_header("retry-after")
+        except exceptions.RequestTimeoutError:
+            return self._failed(f"no answer within {self._seconds:g} s", started)
+        except exceptions.PyreqwestError as error:
+            return self._failed(self._explain(error), started)
+        took = time.perf_counter() - started
+        if status in SUCCESS:
+            return Answer(status, None, None, None, took)
+        said = self._mask(bytes(excerpt[:EXCERPT]).decode("utf-8", "replace").replace("\x00", "\ufffd")) if excerpt else None
+        return Answer(status, f"answered {status}", retry_after, said, took)
+
+    def _failed(self, error: str, started: float) -> Answer:
+        return Answer(None, error, None, None, time.perf_counter() - started)
+
+    def _explain(self, error: exceptions.PyreqwestError) -> str:
+        """The innermost cause, in the system's words; the outer ones name the URL."""
+        causes = error.details.get("causes") if isinstance(error, exceptions.DetailedPyreqwestError) else None
+        what = "could not connect" if isinstance(error, exceptions.ConnectError) else "the connection broke"
+        return self._mask(f"{what}: {causes[-1]['message']}" if causes else what)
+
+    def _mask(self, text: str) -> str:
+        for secret in self._hidden:
+            text = text.replace(secret, MASK)
+        return text
+
+
+def signature(keys: tuple[bytes, ...], message_id: str, timestamp: int, body: bytes) -> str:
+    """The header ``webhook-signature`` of Standard Webhooks: one signature for each key, the newest first."""
+    content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
+    signed = (base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys)
+    return " ".join(f"v1,{each}" for each in signed)
+
+
+def _key(secret: str) -> bytes:
+    """The key of a secret as Standard Webhooks writes it: base64 behind ``whsec_``."""
+    return base64.b64decode(secret.removeprefix(SECRET_PREFIX))

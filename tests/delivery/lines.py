@@ -1,0 +1,95 @@
+"""A journal with messages, and a delivery loop on it, for the tests of delivery."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import asyncio
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from daemon import detection, queue, schema, store
+from daemon.delivery import Deliveries
+from daemon.model import DetectedBy, Event, EventType, Retry, Target
+from tests.conftest import START
+from tests.receivers import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from daemon.database import Database
+
+QUICK = Retry(first=timedelta(milliseconds=40), factor=1.5, max=timedelta(milliseconds=200), horizon=timedelta(hours=1))
+
+
+def target(name: str, url: str, **more: Any) -> Target:
+    """A target with a quick back-off."""
+    more.setdefault("retry", QUICK)
+    more.setdefault("timeout", timedelta(seconds=5))
+    return Target(name, SecretStr(url), (SecretStr(SECRET),), **more)
+
+
+def event(number: int, incident: str, kind: EventType = EventType.ANNOTATED) -> Event:
+    """One event; its note says its number."""
+    note = {"id": None, "content": str(number), "user": {"id": "PA"}, "created_at": "2026-11-23T10:00:00Z"}
+    return Event(
+        id=f"evt_{number}",
+        type=kind,
+        connection="acme",
+        incident_id=incident,
+        occurred_at=START,
+        detected_at=START,
+        detected_by=DetectedBy.LOG_ENTRY,
+        payload={"agent": None, "incident": {"id": incident}, "assignees": None, "note": note, "log_entry": None},
+    )
+
+
+def fill(database: Database, incidents: Sequence[str], targets: Sequence[str], first: int = 0) -> None:
+    """Put one event for each of ``incidents`` into the journal, with a message for all ``targets``."""
+
+    def write(tx: sa.Connection) -> None:
+        now = database.now(tx)
+        events = tuple(event(first + number, incident) for number, incident in enumerate(incidents))
+        store.save(tx, "acme", detection.Detection(events, ()), (), now)
+        rows = tx.execute(sa.select(schema.events.c.seq, schema.events.c.id, schema.events.c.incident_id))
+        queue.ensure_targets(tx, targets)
+        new = [queue.NewMessage(f"msg_{row.id}", row.seq, "paged", row.incident_id, tuple(targets)) for row in rows]
+        queue.enqueue(tx, new, now)
+
+    database.write_now(write)
+
+
+@asynccontextmanager
+async def delivering(database: Database, *targets: Target, instance: str = "one") -> AsyncIterator[Deliveries]:
+    """A delivery loop; ends with its attempts finished."""
+    deliveries = Deliveries(database, {each.name: each for each in targets}, instance)
+    running = asyncio.create_task(deliveries.run())
+    try:
+        yield deliveries
+    finally:
+        await deliveries.stop(timedelta(seconds=5))
+        await running
+
+
+def rows(database: Database) -> list[Any]:
+    """All deliveries, in their order."""
+    return list(database.read_now(lambda tx: tx.execute(sa.select(schema.deliveries).order_by(schema.deliveries.c.id)).all()))
+
+
+def attempts(database: Database) -> list[Any]:
+    """All attempts, in their order."""
+    return list(database.read_now(lambda tx: tx.execute(sa.select(schema.attempts).order_by(schema.attempts.c.id)).all()))
+
+
+async def until(database: Database, states: dict[str, int], seconds: float = 20) -> None:
+    """Wait until the deliveries' states are counted as asked for."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found: dict[str, int] = {}
+            for row in rows(database):
+                found[row.state] = found.get(row.state, 0) + 1
+            if found == states:
+                return
+            await asyncio.sleep(0.02)

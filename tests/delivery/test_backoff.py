@@ -1,0 +1,62 @@
+"""What follows an attempt, for every status and every pause that a target may ask for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.backoff import Again, Dead, Delivered, asked_pause, decide, pause
+from daemon.model import Retry
+from tests.conftest import START
+
+RETRY = Retry()
+
+
+@pytest.mark.parametrize("status", [*range(100, 600), None])
+def test_only_2xx_is_success_and_every_failure_is_repeated(status: int | None) -> None:
+    outcome = decide(status, None, 1, START, START, RETRY, 0.5)
+    if status is not None and 200 <= status < 300:
+        assert outcome == Delivered()
+    else:
+        assert outcome == Again(START + timedelta(seconds=3.75))
+
+
+def test_after_the_horizon_a_delivery_is_dead_and_the_last_try_is_at_the_horizon() -> None:
+    end = START + RETRY.horizon
+    assert decide(500, None, 9, START, end - timedelta(seconds=1), RETRY, 0.5) == Again(end)
+    assert decide(500, None, 9, START, end, RETRY, 0.5) == Dead()
+    assert decide(200, None, 9, START, end, RETRY, 0.5) == Delivered()
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True), st.integers(1, 600), st.floats(1, 100))
+def test_pauses_grow_up_to_the_longest_and_keep_between_half_and_whole(
+    attempts: int, luck: float, first: int, factor: float
+) -> None:
+    retry = Retry(first=timedelta(seconds=first), factor=factor, max=timedelta(hours=1))
+    shortest, longest = pause(attempts, retry, 0.0), pause(attempts, retry, 1.0)
+    assert shortest <= pause(attempts, retry, luck) <= longest <= retry.max
+    assert abs(longest - shortest * 2) <= timedelta(microseconds=2)
+    assert pause(attempts + 1, retry, luck) >= pause(attempts, retry, luck)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("120", 120),
+        ("0", 0),
+        ("-5", 0),
+        ("Mon, 23 Nov 2026 10:02:00 GMT", 120),
+        ("Mon, 23 Nov 2026 09:00:00 GMT", 0),
+        ("soon", 0),
+        ("", 0),
+        (None, 0),
+        ("99999999999999999999", 28_800),
+    ],
+)
+def test_a_target_may_ask_for_a_longer_pause_up_to_the_longest(header: str | None, seconds: float) -> None:
+    assert min(asked_pause(header, START), RETRY.max) == timedelta(seconds=seconds)
+    outcome = decide(429, header, 1, START, START, RETRY, 0.5)
+    assert outcome == Again(START + max(timedelta(seconds=seconds), timedelta(seconds=3.75)))

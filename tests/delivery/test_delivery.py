@@ -1,0 +1,265 @@
+"""Deliveries from end to end: what targets get, in which order, and what happens when they misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+from standardwebhooks.webhooks import Webhook
+
+from daemon import queue
+from daemon.database import Database
+from daemon.model import Order, RateLimit, Retry
+from tests.delivery.lines import attempts, delivering, fill, rows, target, until
+from tests.receivers import OK, SECRET, Receiver, Reply, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def live(database_url: str) -> Iterator[Database]:
+    """A database on the real clock."""
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+def numbers(receiver: Receiver) -> list[int]:
+    """The numbers of the events that were accepted, in order."""
+    return [int(request.json["data"]["note"]["content"]) for request in receiver.accepted]
+
+
+async def test_a_target_gets_each_message_signed_and_it_is_recorded(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, ["P1", "P2", "P1"], ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url, headers=(("X-Team", SecretStr("blue")),))):
+            await until(live, {"delivered": 3})
+    assert sorted(numbers(receiver)) == [0, 1, 2]
+    assert {request.headers["x-team"] for request in receiver.got} == {"blue"}
+    assert receiver.got[0].headers["content-type"] == "application/json"
+    assert receiver.got[0].headers["user-agent"].startswith("pagerelay/")
+    assert [(row.state, row.attempts, row.last_status, row.claimed_by) for row in rows(live)] == [
+        ("delivered", 1, 200, None)
+    ] * 3
+    assert [(row.status, row.error, row.answer) for row in attempts(live)] == [(200, None, None)] * 3
+
+
+async def test_the_id_and_the_body_are_the_same_in_every_attempt_and_for_every_daemon(live: Database) -> None:
+    answers = itertools.chain([Reply(500), Reply(503)], itertools.repeat(OK))
+    receiver = Receiver(lambda _request: next(answers))
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url), instance="one"):
+            await receiver.until(lambda each: len(each.got) == 1)
+        async with delivering(live, target("ops", url), instance="two"):
+            await until(live, {"delivered": 1})
+    assert len({(request.id, request.body) for request in receiver.got}) == 1
+    assert len(receiver.got) == 3
+
+
+async def test_what_is_not_2xx_is_repeated_and_redirects_are_not_followed(live: Database) -> None:
+    elsewhere = Receiver()
+    async with elsewhere.serving() as other:
+        statuses = iter([Reply(404), Reply(410), Reply(429), Reply(302, {"location": other}), Reply(500, body=b"oh no"), OK])
+        receiver = Receiver(lambda _request: next(statuses))
+        fill(live, ["P1"], ["ops"])
+        async with receiver.serving() as url, delivering(live, target("ops", url)):
+            await until(live, {"delivered": 1})
+    assert elsewhere.got == []
+    assert [row.status for row in attempts(live)] == [404, 410, 429, 302, 500, 200]
+    assert attempts(live)[4].answer == "oh no"
+
+
+@pytest.mark.parametrize("how", ["hang", "drip", "reset", "endless"])
+async def test_an_attempt_ends_in_time_whatever_the_target_does(live: Database, how: str) -> None:
+    replies = itertools.chain([Reply(500 if how == "endless" else 200, how=how)], itertools.repeat(OK))
+    receiver = Receiver(lambda _request: next(replies))
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url, timeout=timedelta(milliseconds=300))):
+            await until(live, {"delivered": 1})
+    first, second = attempts(live)
+    assert first.duration_ms < 2000
+    assert (first.error is not None, second.status) == (True, 200)
+
+
+async def test_a_target_that_does_not_listen_is_an_error_that_says_so(live: Database) -> None:
+    receiver = Receiver()
+    async with receiver.serving() as url:
+        pass
+    fill(live, ["P1"], ["ops"])
+    async with delivering(live, target("ops", f"{url}?token=hush")):
+        async with asyncio.timeout(10):
+            while not attempts(live):
+                await asyncio.sleep(0.02)
+    assert "could not connect" in attempts(live)[0].error
+    assert "hush" not in attempts(live)[0].error
+
+
+async def test_no_attempt_keeps_a_secret_that_the_target_echoes(live: Database) -> None:
+    receiver = Receiver(lambda request: Reply(500, body=f"{SECRET} {request.headers['x-key']} \0".encode()))
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url, headers=(("x-key", SecretStr("canary-header")),))):
+            await receiver.until(lambda each: len(each.got) >= 2)
+    assert attempts(live)[0].answer == "*** *** \ufffd"
+
+
+async def test_while_a_secret_rotates_both_sign(live: Database) -> None:
+    old, new = SECRET, "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0LW5ldw=="
+    receiver = Receiver()
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url:
+        chosen = target("ops", url)
+        both = type(chosen)(chosen.name, chosen.url, (SecretStr(new), SecretStr(old)), retry=chosen.retry)
+        async with delivering(live, both):
+            await until(live, {"delivered": 1})
+    request = receiver.got[0]
+    for secret in (old, new):
+        Webhook(secret).verify(request.body, request.headers)
+    assert len(request.headers["webhook-signature"].split(" ")) == 2
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_per_incident_the_order_is_kept_whatever_fails_and_other_incidents_pass(live: Database, seed: int) -> None:
+    luck = random.Random(seed)
+    receiver = Receiver(lambda _request: OK if luck.random() < 0.6 else luck.choice([Reply(500), Reply(how="reset")]))
+    incidents = [f"P{luck.randrange(6)}" for _ in range(60)]
+    fill(live, incidents, ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url), instance="one"), delivering(live, target("ops", url), instance="two"):
+            await until(live, {"delivered": 60})
+    by_incident: dict[str, list[int]] = {}
+    for number in numbers(receiver):
+        by_incident.setdefault(incidents[number], []).append(number)
+    assert sorted(numbers(receiver)) == list(range(60))
+    for incident, told in by_incident.items():
+        assert told == sorted(told), incident
+
+
+async def test_a_message_waits_while_an_earlier_one_of_its_incident_is_repeated(live: Database) -> None:
+    down = True
+    receiver = Receiver(lambda request: Reply(500) if down and '"id":"P1"' in request.body.decode() else OK)
+    fill(live, ["P1", "P1", "P2"], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
+        await until(live, {"delivered": 1, "pending": 2})
+        fill(live, ["P1"], ["ops"], first=3)
+        deliveries.wake(["ops"])
+        await receiver.until(lambda each: len(each.got) >= 8)
+        assert {request.id for request in receiver.got} == {"msg_evt_0", "msg_evt_2"}
+        down = False
+        await until(live, {"delivered": 4})
+    assert numbers(receiver) == [2, 0, 1, 3]
+
+
+async def test_without_order_later_messages_pass(live: Database) -> None:
+    receiver = Receiver(lambda request: Reply(500) if request.id == "msg_evt_0" else OK)
+    fill(live, ["P1", "P1", "P1"], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url, order=Order.NONE)):
+        await until(live, {"delivered": 2, "pending": 1})
+
+
+async def test_a_target_that_hangs_holds_up_nobody(live: Database) -> None:
+    hanging, healthy = Receiver(lambda _request: Reply(how="hang")), Receiver()
+    fill(live, [f"P{number}" for number in range(300)], ["slow", "fast"])
+    async with hanging.serving() as slow, healthy.serving() as fast:
+        targets = target("slow", slow, timeout=timedelta(seconds=60)), target("fast", fast)
+        running = delivering(live, *targets)
+        deliveries = await running.__aenter__()
+        await healthy.until(lambda each: len(each.accepted) == 300)
+        assert len(hanging.got) <= 8
+        await deliveries.stop(timedelta(0))
+    assert {row.claimed_by for row in rows(live)} == {None}
+
+
+async def test_no_more_attempts_run_at_once_than_the_target_allows(live: Database) -> None:
+    running = most = 0
+
+    def behave(_request: Request) -> Reply:
+        return Reply(delay=0.05)
+
+    receiver = Receiver(behave)
+    fill(live, [f"P{number}" for number in range(20)], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=3)):
+        async with asyncio.timeout(20):
+            while len(receiver.accepted) < 20:
+                running = len(receiver.got) - len(receiver.accepted)
+                most = max(most, running)
+                await asyncio.sleep(0.005)
+    assert most == 3
+    assert receiver.connections <= 3
+
+
+async def test_no_more_attempts_are_made_in_a_period_than_the_target_allows(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, [f"P{number}" for number in range(9)], ["ops"])
+    limited = RateLimit(3, timedelta(milliseconds=400))
+    async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=limited)):
+        await until(live, {"delivered": 9})
+    times = [row.at.timestamp() - row.duration_ms / 1000 for row in attempts(live)]
+    assert max(times) - min(times) >= 0.7
+
+
+async def test_retry_after_is_honoured(live: Database) -> None:
+    replies = itertools.chain([Reply(503, {"retry-after": "1"})], itertools.repeat(OK))
+    receiver = Receiver(lambda _request: next(replies))
+    fill(live, ["P1"], ["ops"])
+    patient = Retry(first=timedelta(milliseconds=10), max=timedelta(seconds=5))
+    async with receiver.serving() as url, delivering(live, target("ops", url, retry=patient)):
+        await until(live, {"delivered": 1})
+    first, second = attempts(live)
+    assert (second.at - first.at).total_seconds() >= 0.95
+
+
+async def test_after_the_horizon_a_delivery_is_dead_and_the_next_one_goes_on(live: Database) -> None:
+    receiver = Receiver(lambda request: Reply(500) if request.id == "msg_evt_0" else OK)
+    fill(live, ["P1", "P1"], ["ops"])
+    brief = Retry(first=timedelta(milliseconds=20), max=timedelta(milliseconds=50), horizon=timedelta(milliseconds=300))
+    async with receiver.serving() as url, delivering(live, target("ops", url, retry=brief)):
+        await until(live, {"dead": 1, "delivered": 1})
+    assert rows(live)[0].last_error == "answered 500"
+    assert rows(live)[0].finished_at is not None
+
+
+async def test_on_stop_running_attempts_finish_and_the_rest_stays_pending(live: Database) -> None:
+    receiver = Receiver(lambda _request: Reply(delay=0.3))
+    fill(live, [f"P{number}" for number in range(40)], ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url, concurrency=4)):
+            await receiver.until(lambda each: len(each.got) == 4)
+    states = [row.state for row in rows(live)]
+    assert (states.count("delivered"), states.count("pending")) == (4, 36)
+    assert {row.claimed_by for row in rows(live)} == {None}
+    assert len(receiver.got) == 4
+
+
+async def test_what_a_dead_daemon_had_claimed_is_sent_by_another_with_the_same_id(live: Database) -> None:
+    fill(live, ["P1", "P2"], ["ops"])
+    live.write_now(lambda tx: queue.claim(tx, "ops", Order.PER_INCIDENT, "dead", 10, live.now(tx)))
+    receiver = Receiver()
+    async with receiver.serving() as url, delivering(live, target("ops", url), instance="two") as deliveries:
+        fill(live, ["P3"], ["ops"], first=2)
+        deliveries.wake(["ops"])
+        await until(live, {"delivered": 1, "pending": 2})
+        live.write_now(queue.release, ["dead"])
+        deliveries.wake(["ops"])
+        await until(live, {"delivered": 3})
+    assert sorted(request.id for request in receiver.got) == ["msg_evt_0", "msg_evt_1", "msg_evt_2"]
+
+
+async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live: Database) -> None:
+    receiver = Receiver(lambda _request: Reply(500, delay=0.3))
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url), instance="slow"):
+            await receiver.until(lambda each: len(each.got) == 1)
+            live.write_now(queue.release, ["slow"])
+            live.write_now(lambda tx: queue.claim(tx, "ops", Order.PER_INCIDENT, "other", 10, live.now(tx)))
+    assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", "other", 0)]
