@@ -182,6 +182,7 @@ targets = sa.Table(
 
 _PENDING = sa.text("state = 'pending'")
 _FREE = sa.text("state = 'pending' AND claimed_by IS NULL")
+_DEAD = sa.text("state = 'dead'")
 
 deliveries = sa.Table(
     "deliveries",
@@ -201,6 +202,7 @@ deliveries = sa.Table(
     sa.UniqueConstraint("message_id", "target", name="deliveries_once_per_target"),
     sa.Index("deliveries_due", "target", "next_attempt_at", "id", sqlite_where=_FREE, postgresql_where=_FREE),
     sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    sa.Index("deliveries_dead", "target", "id", sqlite_where=_DEAD, postgresql_where=_DEAD),
     sa.Index("deliveries_by_state", "state", "finished_at"),
     sqlite_autoincrement=True,
 )

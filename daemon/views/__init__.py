@@ -1,0 +1,60 @@
+"""What people see of the database: status and lists, as read-only functions on an open transaction.
+
+API and command line show the same frozen values. Nothing here writes, and no secret is in any answer.
+"""
+
+from __future__ import annotations
+
+from daemon.views.lists import (
+    LARGEST_PAGE,
+    Attempt,
+    Deliveries,
+    DeliveryDetail,
+    DeliveryItem,
+    EventItem,
+    Events,
+    deliveries,
+    delivery,
+    events,
+)
+from daemon.views.readiness import unready
+from daemon.views.overview import (
+    Budget,
+    ConnectionStatus,
+    Health,
+    Instance,
+    Journal,
+    Status,
+    TargetStatus,
+    TriggerStatus,
+    connection_statuses,
+    status,
+    target_statuses,
+    trigger_statuses,
+)
+
+__all__ = [
+    "LARGEST_PAGE",
+    "Attempt",
+    "Budget",
+    "ConnectionStatus",
+    "Deliveries",
+    "DeliveryDetail",
+    "DeliveryItem",
+    "EventItem",
+    "Events",
+    "Health",
+    "Instance",
+    "Journal",
+    "Status",
+    "TargetStatus",
+    "TriggerStatus",
+    "connection_statuses",
+    "deliveries",
+    "delivery",
+    "events",
+    "status",
+    "target_statuses",
+    "trigger_statuses",
+    "unready",
+]

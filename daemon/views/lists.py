@@ -1,0 +1,307 @@
+"""Events and deliveries in pages: oldest first, with cursors that hold while rows are added and pruned."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the API reads the annotations
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import sqlalchemy as sa
+
+from daemon import errors, schema
+from daemon.model import DeliveryState, Json
+from daemon.triggers import BY_OPERATION, REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+LARGEST_PAGE = 500
+DEFAULT_PAGE = 100
+LARGEST_CURSOR = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class EventItem:
+    """An event of the journal. ``cursor`` is its place there: ``after`` it come the later ones."""
+
+    cursor: str
+    id: str
+    type: str
+    operation: str
+    connection: str
+    incident_id: str
+    occurred_at: datetime
+    detected_at: datetime
+    detected_by: str
+    agent: Json | None
+    incident: Json
+    assignees: list[Json] | None
+    note: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """One page of the journal; ``next`` is where the next page begins, null at the end."""
+
+    items: list[EventItem]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryItem:
+    """One message for one target. What is null in ``type``, ``trigger`` or ``event_id`` has been pruned."""
+
+    id: int
+    message_id: str
+    trigger: str | None
+    event_id: str | None
+    type: str | None
+    connection: str | None
+    incident_id: str
+    target: str
+    state: DeliveryState
+    running: bool
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime | None
+    finished_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """One page of deliveries; ``next`` is where the next page begins, null at the end."""
+
+    items: list[DeliveryItem]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request of a delivery. ``answer`` is the beginning of what came back, unless it was a success."""
+
+    at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDetail:
+    """A delivery with its attempts, oldest first, and its event while that is kept."""
+
+    delivery: DeliveryItem
+    event: EventItem | None
+    attempts: list[Attempt]
+
+
+def events(
+    tx: sa.Connection,
+    *,
+    after: str | None = None,
+    limit: int = DEFAULT_PAGE,
+    trigger: str | None = None,
+    incident: str | None = None,
+    type: str | None = None,  # noqa: A002 - the word that receivers and the API know it by
+    connection: str | None = None,
+    last: bool = False,
+) -> Events:
+    """A page of the journal; with ``last`` its end instead of its beginning.
+
+    ``trigger``: only what that trigger has made messages of (as long as those are kept).
+    Raises UsageError for a filter that names nothing. Within one connection nothing is ever
+    added before a cursor; among several replicas' connections a late commit can be.
+    """
+    table = schema.events
+    query = sa.select(table)
+    if incident is not None:
+        query = query.where(table.c.incident_id == _printable(incident))
+    if type is not None:
+        query = query.where(table.c.type == _event_type(type))
+    if connection is not None:
+        _must_exist(tx, "connection", schema.connections.c.name, connection)
+        query = query.where(table.c.connection == connection)
+    if trigger is not None:
+        _must_exist(tx, "trigger", schema.triggers.c.name, trigger)
+        sent = (schema.messages.c.event_seq == table.c.seq) & (schema.messages.c.trigger == trigger)
+        query = query.where(sa.exists().where(sent))
+    rows, following = _page(tx, query, table.c.seq, after, limit, last=last)
+    return Events([_event(row) for row in rows], following)
+
+
+def deliveries(
+    tx: sa.Connection,
+    *,
+    after: str | None = None,
+    limit: int = DEFAULT_PAGE,
+    trigger: str | None = None,
+    target: str | None = None,
+    state: str | None = None,
+    incident: str | None = None,
+    last: bool = False,
+) -> Deliveries:
+    """A page of deliveries; with ``last`` the newest instead of the oldest. Raises UsageError for a filter that names nothing."""
+    table = schema.deliveries
+    query = sa.select(table.c.id)
+    if trigger is not None:
+        _must_exist(tx, "trigger", schema.triggers.c.name, trigger)
+        of_trigger = (schema.messages.c.id == table.c.message_id) & (schema.messages.c.trigger == trigger)
+        query = query.where(sa.exists().where(of_trigger))
+    if target is not None:
+        _must_exist(tx, "target", schema.targets.c.name, target)
+        query = query.where(table.c.target == target)
+    if state is not None:
+        query = query.where(_in_state(_state(state)))
+    if incident is not None:
+        query = query.where(table.c.message_id.in_(_messages_of(_printable(incident))))
+    found, following = _page(tx, query, table.c.id, after, limit, last=last)
+    rows = tx.execute(_joined().where(table.c.id.in_([row.id for row in found])).order_by(table.c.id))
+    return Deliveries([_delivery(row) for row in rows], following)
+
+
+def delivery(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:
+    """One delivery with its attempts; None if there is none of that id."""
+    if not 0 < delivery_id <= LARGEST_CURSOR:
+        return None
+    row = tx.execute(_joined().where(schema.deliveries.c.id == delivery_id)).one_or_none()
+    if row is None:
+        return None
+    table = schema.attempts
+    columns = table.c.at, table.c.duration_ms, table.c.status, table.c.error, table.c.answer
+    of_delivery = sa.select(*columns).where(table.c.delivery_id == delivery_id).order_by(table.c.id)
+    attempts = [Attempt(*each) for each in tx.execute(of_delivery)]
+    event = tx.execute(sa.select(schema.events).where(schema.events.c.id == row.event_id)).one_or_none()
+    return DeliveryDetail(_delivery(row), None if event is None else _event(event), attempts)
+
+
+def _messages_of(incident: str) -> sa.Select[Any]:
+    """The ids of an incident's messages: a detour by the journal, but every step of it has an index."""
+    events, messages = schema.events, schema.messages
+    joined = events.join(messages, messages.c.event_seq == events.c.seq)
+    return sa.select(messages.c.id).select_from(joined).where(events.c.incident_id == incident)
+
+
+def _joined() -> sa.Select[Any]:
+    columns = (
+        schema.messages.c.trigger,
+        schema.events.c.id.label("event_id"),
+        schema.events.c.type,
+        schema.events.c.connection,
+    )
+    source = schema.deliveries.outerjoin(schema.messages, schema.messages.c.id == schema.deliveries.c.message_id)
+    source = source.outerjoin(schema.events, schema.events.c.seq == schema.messages.c.event_seq)
+    return sa.select(schema.deliveries, *columns).select_from(source)
+
+
+def _page(
+    tx: sa.Connection, query: sa.Select[Any], key: sa.Column[int], after: str | None, limit: int, *, last: bool
+) -> tuple[list[Any], str | None]:
+    """Rows in the order of ``key``, and the cursor of the next page."""
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise errors.UsageError(f"limit is {limit}, must be 1 to {LARGEST_PAGE}")
+    if after is not None:
+        query = query.where(key > _position(after))
+    if last:
+        return list(reversed(tx.execute(query.order_by(key.desc()).limit(limit)).all())), None
+    rows = list(tx.execute(query.order_by(key).limit(limit + 1)))
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], str(getattr(rows[limit - 1], key.name))
+
+
+def _position(cursor: str) -> int:
+    if cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(LARGEST_CURSOR)):
+        return min(int(cursor), LARGEST_CURSOR)
+    raise errors.UsageError('"after" is no cursor (take the "next" of an earlier answer)')
+
+
+def _event_type(name: str) -> str:
+    if name in REGISTRY:
+        return name
+    if name in BY_OPERATION:
+        return BY_OPERATION[name].type.value
+    raise errors.UsageError(f"no event type {_quoted(name)} (there are: {', '.join(REGISTRY)})")
+
+
+def _state(name: str) -> DeliveryState:
+    if name in set(DeliveryState):
+        return DeliveryState(name)
+    raise errors.UsageError(f"no delivery state {_quoted(name)} (there are: {', '.join(DeliveryState)})")
+
+
+def _in_state(state: DeliveryState) -> sa.ColumnElement[bool]:
+    """Pending and dead have partial indexes, which serve only where the condition is written out.
+
+    Nearly all deliveries are delivered: those are found quickest in the order of their ids, by no index on the state.
+    """
+    if state is DeliveryState.DELIVERED:
+        return schema.deliveries.c.state.not_in([DeliveryState.PENDING, DeliveryState.DEAD])
+    return schema.deliveries.c.state == sa.literal_column(f"'{state}'")
+
+
+def _printable(name: str) -> str:
+    """What holds other characters is no id, and PostgreSQL would not even take it."""
+    if not name.isprintable():
+        raise errors.UsageError(f"{_quoted(name)} is no id")
+    return name
+
+
+def _must_exist(tx: sa.Connection, kind: str, column: sa.Column[str], name: str) -> None:
+    names = list(tx.execute(sa.select(column)).scalars())
+    if name not in names:
+        raise errors.UsageError(f"no {kind} {_quoted(name)}{_nearest(name, names)}")
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+def _quoted(name: str) -> str:
+    shown = "".join(each if each.isprintable() else "\ufffd" for each in name[:80])
+    return f'"{shown}"'
+
+
+def _event(row: Any) -> EventItem:  # noqa: ANN401 - a row of the events table
+    payload: Json = orjson.loads(row.payload)
+    return EventItem(
+        cursor=str(row.seq),
+        id=row.id,
+        type=row.type,
+        operation=REGISTRY[row.type].operation,
+        connection=row.connection,
+        incident_id=row.incident_id,
+        occurred_at=row.occurred_at,
+        detected_at=row.detected_at,
+        detected_by=row.detected_by,
+        agent=payload.get("agent"),
+        incident=payload.get("incident") or {},
+        assignees=payload.get("assignees"),
+        note=payload.get("note"),
+    )
+
+
+def _delivery(row: Any) -> DeliveryItem:  # noqa: ANN401 - a row of the joined tables
+    pending = row.state == DeliveryState.PENDING
+    return DeliveryItem(
+        id=row.id,
+        message_id=row.message_id,
+        trigger=row.trigger,
+        event_id=row.event_id,
+        type=row.type,
+        connection=row.connection,
+        incident_id=row.incident_id,
+        target=row.target,
+        state=DeliveryState(row.state),
+        running=pending and row.claimed_by is not None,
+        attempts=row.attempts,
+        created_at=row.created_at,
+        next_attempt_at=row.next_attempt_at if pending else None,
+        finished_at=row.finished_at,
+        last_status=row.last_status,
+        last_error=row.last_error,
+    )

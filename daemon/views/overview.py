@@ -1,0 +1,334 @@
+"""How everything is at this moment: connections, triggers, targets, the journal, the daemons."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+import daemon
+from daemon import ratelimit
+from daemon.model import DeliveryState
+from daemon.schema import connections, deliveries, events, instances, quarantine, snapshots, targets, triggers
+from daemon.triggers import REGISTRY
+from daemon.views.readiness import patience
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from daemon.model import Connection, Target, Trigger
+
+ALIVE = timedelta(seconds=60)  # a daemon without a heartbeat for so long is taken for dead
+OPEN = ("triggered", "acknowledged")
+# Partial indexes are used only where the condition is written out.
+PENDING = sa.literal_column(f"'{DeliveryState.PENDING}'")
+DEAD = sa.literal_column(f"'{DeliveryState.DEAD}'")
+
+
+class Health(enum.StrEnum):
+    """How something is, in one word."""
+
+    OK = "ok"
+    WAITING = "waiting"  # nothing has happened yet
+    BEHIND = "behind"
+    BLOCKED = "blocked"
+    PAUSED = "paused"
+    LATE = "late"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A daemon that lives."""
+
+    id: str
+    hostname: str
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The events that are kept."""
+
+    events: int
+    oldest_at: datetime | None
+    newest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A connection's calls in the present period (``period`` in seconds)."""
+
+    calls: int
+    period: float
+    used: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """One PagerDuty account. ``lag`` is how far its log is read, in seconds behind now."""
+
+    name: str
+    health: Health
+    baseline_at: datetime | None
+    last_poll_at: datetime | None
+    last_success_at: datetime | None
+    next_poll_at: datetime | None
+    failing_since: datetime | None
+    last_error: str | None
+    watermark: datetime | None
+    lag: float | None
+    budget: Budget
+    blocked_until: datetime | None
+    open_incidents: int
+    quarantined: int
+    next_sweep_at: datetime | None
+    next_reconcile_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerStatus:
+    """One subscription. ``behind`` counts the events of the journal that it has still to read."""
+
+    name: str
+    health: Health
+    type: str
+    operation: str
+    connection: str
+    to: tuple[str, ...]
+    behind: int
+    last_run_at: datetime | None
+    last_event_at: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """One webhook receiver. Of its URL only scheme, host and port are shown: the rest may be a secret."""
+
+    name: str
+    health: Health
+    url: str
+    format: str
+    paused: bool
+    pending: int
+    oldest_pending_at: datetime | None
+    dead: int
+    last_success_at: datetime | None
+    failing_since: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything at a glance, as of ``now``."""
+
+    version: str
+    database: str
+    now: datetime
+    instances: tuple[Instance, ...]
+    journal: Journal
+    connections: tuple[ConnectionStatus, ...]
+    triggers: tuple[TriggerStatus, ...]
+    targets: tuple[TargetStatus, ...]
+
+
+def status(
+    tx: sa.Connection,
+    configured: Mapping[str, Connection],
+    subscriptions: Mapping[str, Trigger],
+    receivers: Mapping[str, Target],
+    now: datetime,
+) -> Status:
+    """How everything that is configured is doing."""
+    return Status(
+        version=daemon.__version__,
+        database=tx.dialect.name,
+        now=now,
+        instances=_instances(tx, now),
+        journal=_journal(tx),
+        connections=connection_statuses(tx, configured, subscriptions.values(), now),
+        triggers=trigger_statuses(tx, subscriptions),
+        targets=target_statuses(tx, receivers),
+    )
+
+
+def connection_statuses(
+    tx: sa.Connection, configured: Mapping[str, Connection], subscriptions: Iterable[Trigger], now: datetime
+) -> tuple[ConnectionStatus, ...]:
+    """The configured connections, in the configuration's order."""
+    every = list(subscriptions)
+    rows = {row.name: row for row in tx.execute(sa.select(connections))}
+    opened = _count(tx, snapshots.c.connection, snapshots.c.status.in_(OPEN))
+    set_aside = _count(tx, quarantine.c.connection)
+    found = []
+    for name, connection in configured.items():
+        row = rows.get(name)
+        limits = connection.limits
+        used = ratelimit.used(tx, name, limits, now)
+        found.append(
+            ConnectionStatus(
+                name=name,
+                health=_connection_health(row, patience(connection, every), now),
+                baseline_at=_value(row, "baseline_at"),
+                last_poll_at=_value(row, "last_poll_at"),
+                last_success_at=_value(row, "last_success_at"),
+                next_poll_at=_value(row, "next_poll_at"),
+                failing_since=_value(row, "failing_since"),
+                last_error=_value(row, "last_error"),
+                watermark=_value(row, "watermark"),
+                lag=None if row is None or row.watermark is None else (now - row.watermark).total_seconds(),
+                budget=Budget(limits.calls, limits.period.total_seconds(), used, max(limits.calls - used, 0)),
+                blocked_until=row.blocked_until if _is_blocked(row, now) else None,
+                open_incidents=opened[name],
+                quarantined=set_aside[name],
+                next_sweep_at=_value(row, "next_sweep_at"),
+                next_reconcile_at=_value(row, "next_reconcile_at"),
+            )
+        )
+    return tuple(found)
+
+
+def trigger_statuses(tx: sa.Connection, configured: Mapping[str, Trigger]) -> tuple[TriggerStatus, ...]:
+    """The configured triggers, in the configuration's order."""
+    rows = {row.name: row for row in tx.execute(sa.select(triggers))}
+    # Most triggers stand at the same place in the journal: count what lies behind each place once.
+    behind: dict[tuple[str, int], int] = {}
+    found = []
+    for name, trigger in configured.items():
+        row = rows.get(name)
+        count = 0
+        if row is not None:
+            place = (trigger.connection, row.watermark)
+            if place not in behind:
+                behind[place] = _events_behind(tx, *place)
+            count = behind[place]
+        found.append(
+            TriggerStatus(
+                name=name,
+                health=_trigger_health(row, count),
+                type=trigger.on.value,
+                operation=REGISTRY[trigger.on].operation,
+                connection=trigger.connection,
+                to=trigger.to,
+                behind=count,
+                last_run_at=_value(row, "last_run_at"),
+                last_event_at=_value(row, "last_event_at"),
+                last_error=_value(row, "last_error"),
+            )
+        )
+    return tuple(found)
+
+
+def target_statuses(tx: sa.Connection, configured: Mapping[str, Target]) -> tuple[TargetStatus, ...]:
+    """The configured targets, in the configuration's order."""
+    mine = deliveries.c.target == targets.c.name
+    # Written with + 0, PostgreSQL looks through the pending ones and not, in the order of ids, through all.
+    oldest_id = sa.select(sa.func.min(deliveries.c.id + 0)).where(mine, deliveries.c.state == PENDING)
+    pending = sa.select(sa.func.count()).select_from(deliveries).where(mine, deliveries.c.state == PENDING)
+    dead = sa.select(sa.func.count()).select_from(deliveries).where(mine, deliveries.c.state == DEAD)
+    counted = sa.select(
+        targets,
+        pending.scalar_subquery().label("pending"),
+        oldest_id.scalar_subquery().label("oldest"),
+        dead.scalar_subquery().label("dead"),
+    )
+    rows = {row.name: row for row in tx.execute(counted)}
+    oldest_ids = [row.oldest for row in rows.values() if row.oldest is not None]
+    created = sa.select(deliveries.c.target, deliveries.c.created_at).where(deliveries.c.id.in_(oldest_ids))
+    oldest = {row.target: row.created_at for row in tx.execute(created)}
+    found = []
+    for name, target in configured.items():
+        row = rows.get(name)
+        found.append(
+            TargetStatus(
+                name=name,
+                health=_target_health(row),
+                url=origin(target.url.get_secret_value()),
+                format=target.format,
+                paused=_value(row, "paused_at") is not None,
+                pending=_value(row, "pending") or 0,
+                oldest_pending_at=oldest.get(name),
+                dead=_value(row, "dead") or 0,
+                last_success_at=_value(row, "last_success_at"),
+                failing_since=_value(row, "failing_since"),
+                last_error=_value(row, "last_error"),
+            )
+        )
+    return tuple(found)
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL; a path is hinted at, since many receivers carry their secret there."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{'/…' if parts.path.strip('/') or parts.query else ''}"
+
+
+def _instances(tx: sa.Connection, now: datetime) -> tuple[Instance, ...]:
+    columns = (getattr(instances.c, key) for key in ("id", "hostname", "version", "started_at", "heartbeat_at"))
+    alive = sa.select(*columns).where(instances.c.heartbeat_at >= now - ALIVE).order_by(instances.c.started_at)
+    return tuple(Instance(*row) for row in tx.execute(alive))
+
+
+def _journal(tx: sa.Connection) -> Journal:
+    count = tx.execute(sa.select(sa.func.count()).select_from(events)).scalar_one()
+    oldest = tx.execute(sa.select(sa.func.min(events.c.detected_at))).scalar_one()
+    newest = tx.execute(sa.select(sa.func.max(events.c.detected_at))).scalar_one()
+    return Journal(int(count), oldest, newest)
+
+
+def _events_behind(tx: sa.Connection, connection: str, watermark: int) -> int:
+    unread = (events.c.connection == connection) & (events.c.seq > watermark)
+    return int(tx.execute(sa.select(sa.func.count()).select_from(events).where(unread)).scalar_one())
+
+
+def _count(tx: sa.Connection, by: sa.Column[str], *where: sa.ColumnElement[bool]) -> defaultdict[str, int]:
+    rows = tx.execute(sa.select(by, sa.func.count()).where(*where).group_by(by))
+    return defaultdict(int, {name: count for name, count in rows})
+
+
+def _value(row: Any, column: str) -> Any:  # noqa: ANN401 - a row of any table, or none
+    return None if row is None else getattr(row, column)
+
+
+def _is_blocked(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of the connections table, or none
+    until = _value(row, "blocked_until")
+    return until is not None and now < until <= now + ratelimit.LONGEST_BLOCK
+
+
+def _connection_health(row: Any, patience: timedelta, now: datetime) -> Health:  # noqa: ANN401 - a row of the connections table, or none
+    if row is None or (row.last_poll_at is None and row.failing_since is None):
+        return Health.WAITING
+    if row.failing_since is not None:
+        return Health.FAILING
+    if _is_blocked(row, now):
+        return Health.BLOCKED
+    polled_at = row.last_success_at or row.last_poll_at
+    return Health.LATE if now - polled_at > patience else Health.OK
+
+
+def _trigger_health(row: Any, behind: int) -> Health:  # noqa: ANN401 - a row of the triggers table, or none
+    if row is None:
+        return Health.WAITING
+    if row.last_error is not None:
+        return Health.FAILING
+    return Health.BEHIND if behind else Health.OK
+
+
+def _target_health(row: Any) -> Health:  # noqa: ANN401 - a row of the targets table, or none
+    if row is None:
+        return Health.WAITING
+    if row.paused_at is not None:
+        return Health.PAUSED
+    if row.failing_since is not None:
+        return Health.FAILING
+    return Health.OK if row.last_success_at is not None else Health.WAITING
