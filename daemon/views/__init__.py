@@ -17,7 +17,6 @@ from daemon.views.lists import (
     delivery,
     events,
 )
-from daemon.views.readiness import unready
 from daemon.views.overview import (
     Budget,
     ConnectionStatus,
@@ -32,6 +31,7 @@ from daemon.views.overview import (
     target_statuses,
     trigger_statuses,
 )
+from daemon.views.readiness import unready
 
 __all__ = [
     "LARGEST_PAGE",

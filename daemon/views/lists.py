@@ -144,7 +144,10 @@ def deliveries(
     incident: str | None = None,
     last: bool = False,
 ) -> Deliveries:
-    """A page of deliveries; with ``last`` the newest instead of the oldest. Raises UsageError for a filter that names nothing."""
+    """A page of deliveries; with ``last`` the newest instead of the oldest.
+
+    Raises UsageError for a filter that names nothing.
+    """
     table = schema.deliveries
     query = sa.select(table.c.id)
     if trigger is not None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ALIVE = timedelta(seconds=60)  # a daemon without a heartbeat for so long is taken for dead
 OPEN = ("triggered", "acknowledged")
 # Partial indexes are used only where the condition is written out.
-PENDING = sa.literal_column(f"'{DeliveryState.PENDING}'")
-DEAD = sa.literal_column(f"'{DeliveryState.DEAD}'")
+PENDING: sa.ColumnElement[str] = sa.literal_column(f"'{DeliveryState.PENDING}'")
+DEAD: sa.ColumnElement[str] = sa.literal_column(f"'{DeliveryState.DEAD}'")
 
 
 class Health(enum.StrEnum):
@@ -187,7 +187,7 @@ def connection_statuses(
                 watermark=_value(row, "watermark"),
                 lag=None if row is None or row.watermark is None else (now - row.watermark).total_seconds(),
                 budget=Budget(limits.calls, limits.period.total_seconds(), used, max(limits.calls - used, 0)),
-                blocked_until=row.blocked_until if _is_blocked(row, now) else None,
+                blocked_until=_value(row, "blocked_until") if _is_blocked(row, now) else None,
                 open_incidents=opened[name],
                 quarantined=set_aside[name],
                 next_sweep_at=_value(row, "next_sweep_at"),
@@ -293,7 +293,7 @@ def _events_behind(tx: sa.Connection, connection: str, watermark: int) -> int:
 
 def _count(tx: sa.Connection, by: sa.Column[str], *where: sa.ColumnElement[bool]) -> defaultdict[str, int]:
     rows = tx.execute(sa.select(by, sa.func.count()).where(*where).group_by(by))
-    return defaultdict(int, {name: count for name, count in rows})
+    return defaultdict(int, ((name, count) for name, count in rows))
 
 
 def _value(row: Any, column: str) -> Any:  # noqa: ANN401 - a row of any table, or none

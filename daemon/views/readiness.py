@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -48,6 +48,5 @@ def unready(
     return lines
 
 
-def _reason(row: sa.Row[tuple[object, ...]] | None) -> str:
-    error = row._mapping["last_error"] if row is not None else None  # noqa: SLF001 - the documented way to a column
-    return f" ({error})" if error else ""
+def _reason(row: Any) -> str:  # noqa: ANN401 - a row of the connections table, or none
+    return f" ({row.last_error})" if row is not None and row.last_error else ""

@@ -1,0 +1,119 @@
+"""The commands ``deliveries list`` and ``deliveries show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from daemon import errors, views
+from daemon.cli import show as terminal
+from daemon.cli import storage
+from daemon.model import DeliveryState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from daemon.config import Settings
+    from daemon.views import Deliveries, DeliveryDetail, DeliveryItem
+
+STYLES = {DeliveryState.PENDING: "yellow", DeliveryState.DELIVERED: "green", DeliveryState.DEAD: "bold red"}
+
+
+def show(settings: Settings, filters: Mapping[str, str | None], *, limit: int, after: str | None, json: bool) -> None:
+    """Print the latest deliveries, or those after a cursor."""
+    given: dict[str, Any] = dict(filters)
+    with storage.opened(settings) as database:
+
+        def look(tx: sa.Connection) -> tuple[Deliveries, datetime]:
+            return views.deliveries(tx, **given, limit=limit, after=after, last=after is None), database.now(tx)
+
+        page, now = database.read_now(look)
+    if json:
+        terminal.document(page)
+    elif page.items:
+        _print(page.items, now)
+    else:
+        terminal.console().print("no deliveries")
+
+
+def show_one(settings: Settings, delivery_id: int, *, json: bool) -> None:
+    """Print one delivery. Raises PagerelayError if there is none of that number."""
+    with storage.opened(settings) as database:
+        found = database.read_now(views.delivery, delivery_id)
+    if found is None:
+        raise errors.PagerelayError(f"there is no delivery {delivery_id} (it may have been pruned)")
+    if json:
+        terminal.document(found)
+    else:
+        _print_one(found)
+
+
+def _print(items: list[DeliveryItem], now: datetime) -> None:
+    columns = ("Id", "State", "Target", "What", "Incident", "Tries", "When", "Answer")
+    table = terminal.table(*columns, right=("Id", "Tries"), cut=("Target", "Answer"))
+    for item in items:
+        table.add_row(
+            str(item.id),
+            Text(item.state.value, style=STYLES[item.state]),
+            item.target,
+            (item.type or terminal.HYPHEN).removeprefix("incident."),
+            terminal.plain(item.incident_id),
+            str(item.attempts),
+            _when(item, now),
+            _answer(item.last_status, item.last_error),
+        )
+    terminal.console().print(table)
+
+
+def _print_one(found: DeliveryDetail) -> None:
+    console = terminal.console()
+    item = found.delivery
+    facts: list[tuple[str, str | Text]] = [
+        ("Delivery", str(item.id)),
+        ("State", Text(item.state.value, style=STYLES[item.state])),
+        ("Target", item.target),
+        ("Message", item.message_id),
+        ("Trigger", item.trigger or terminal.HYPHEN),
+        ("Event", f"{item.event_id} ({item.type})" if item.event_id else terminal.HYPHEN),
+        ("Incident", terminal.plain(item.incident_id)),
+        ("Created", terminal.clock(item.created_at)),
+    ]
+    if found.event is not None:
+        title = found.event.incident.get("title") or found.event.incident.get("summary") or ""
+        facts.insert(-1, ("Title", terminal.plain(title)))
+    if item.next_attempt_at is not None:
+        facts.append(("Next attempt", "now" if item.running else terminal.clock(item.next_attempt_at)))
+    if item.finished_at is not None:
+        facts.append(("Finished", terminal.clock(item.finished_at)))
+    for name, value in facts:
+        console.print(Text.assemble((f"{name:<14}", "bold"), value), soft_wrap=True)
+    if not found.attempts:
+        console.print("\nno attempts yet")
+        return
+    console.print()
+    table = terminal.table("Attempt", "Took", "Answer", right=("Took",), cut=("Answer",))
+    for attempt in found.attempts:
+        said = f": {terminal.plain(attempt.answer)}" if attempt.answer else ""
+        table.add_row(
+            terminal.clock(attempt.at), f"{attempt.duration_ms:,} ms", _answer(attempt.status, attempt.error) + said
+        )
+    console.print(table)
+
+
+def _when(item: DeliveryItem, now: datetime) -> str:
+    if item.running:
+        return "now"
+    if item.next_attempt_at is not None:
+        wait = (item.next_attempt_at - now).total_seconds()
+        return "due" if wait <= 0 else f"in {terminal.span(wait)}"
+    return terminal.ago(item.finished_at, now)
+
+
+def _answer(status: int | None, error: str | None) -> str:
+    if error is not None:
+        return terminal.plain(error)
+    return terminal.HYPHEN if status is None else str(status)

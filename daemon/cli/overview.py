@@ -1,0 +1,189 @@
+"""The command ``status``: everything at a glance, what fails first."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from daemon import views
+from daemon.cli import show as terminal
+from daemon.cli import storage
+from daemon.views import Health
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import sqlalchemy as sa
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from daemon.config import Settings
+    from daemon.database import Database
+    from daemon.views import ConnectionStatus, Status, TargetStatus, TriggerStatus
+
+Checked = TypeVar("Checked", "ConnectionStatus", "TargetStatus", "TriggerStatus")
+
+WATCH_SECONDS = 2.0
+ENOUGH_TRIGGERS = 20
+SEVERITY = tuple(reversed(Health))
+STYLES = {
+    Health.OK: "green",
+    Health.WAITING: "dim",
+    Health.BEHIND: "yellow",
+    Health.BLOCKED: "yellow",
+    Health.PAUSED: "yellow",
+    Health.LATE: "bold red",
+    Health.FAILING: "bold red",
+}
+
+
+def show(settings: Settings, *, json: bool, watch: bool, everything: bool) -> None:
+    """Print the status once, or with ``watch`` until interrupted."""
+    with storage.opened(settings) as database:
+        if json:
+            _print_json(database, settings, watch=watch)
+        elif watch and sys.stdout.isatty():
+            with Live(console=terminal.console(), screen=True, auto_refresh=False) as live:
+                while True:
+                    live.update(_rendered(_read(database, settings), everything=everything), refresh=True)
+                    time.sleep(WATCH_SECONDS)
+        else:
+            terminal.console().print(_rendered(_read(database, settings), everything=everything))
+            while watch:
+                time.sleep(WATCH_SECONDS)
+                terminal.console().print("", _rendered(_read(database, settings), everything=everything))
+
+
+def _print_json(database: Database, settings: Settings, *, watch: bool) -> None:
+    if not watch:
+        terminal.document(_read(database, settings))
+    while watch:
+        terminal.line(_read(database, settings))
+        time.sleep(WATCH_SECONDS)
+
+
+def _read(database: Database, settings: Settings) -> Status:
+    def look(tx: sa.Connection) -> Status:
+        now = database.now(tx)
+        return views.status(tx, settings.connections, settings.triggers, settings.targets, now)
+
+    return database.read_now(look)
+
+
+def _rendered(status: Status, *, everything: bool) -> RenderableType:
+    parts: list[RenderableType] = [_head(status), Text("")]
+    troubles = list(_troubles(status))
+    if troubles:
+        parts += [*troubles, Text("")]
+    parts += [_connections(status), Text(""), _targets(status), Text("")]
+    chosen = _worst_first(status.triggers)
+    hidden = 0 if everything else max(len(chosen) - ENOUGH_TRIGGERS, 0)
+    parts.append(_triggers(status, chosen[: len(chosen) - hidden]))
+    if hidden:
+        parts.append(Text(f"… and {hidden} more triggers (--all shows them)", style="dim"))
+    return Group(*parts)
+
+
+def _head(status: Status) -> Text:
+    events = f"{status.journal.events:,} event{'' if status.journal.events == 1 else 's'} in the journal"
+    running = ", ".join(
+        f"{each.hostname} for {terminal.since(each.started_at, status.now)}" for each in status.instances
+    )
+    return Text(f"pagerelay {status.version}, {status.database}, {events}; running: {running or 'nothing'}")
+
+
+def _troubles(status: Status) -> Iterable[Text]:
+    """One line for each thing that somebody should look at."""
+    if not status.instances:
+        yield _trouble("no daemon is running (start it: pagerelay run)")
+    for connection in _worst_first(status.connections):
+        if what := _of_connection(connection, status):
+            yield _trouble(f"connection {connection.name}: {what}")
+    for target in _worst_first(status.targets):
+        if target.health is Health.FAILING:
+            lasting = terminal.since(target.failing_since, status.now)
+            yield _trouble(f"target {target.name}: failing for {lasting}: {target.last_error}")
+    for trigger in _worst_first(status.triggers):
+        if trigger.last_error is not None:
+            yield _trouble(f"trigger {trigger.name}: {trigger.last_error}")
+
+
+def _of_connection(connection: ConnectionStatus, status: Status) -> str | None:
+    match connection.health:
+        case Health.FAILING:
+            return f"failing for {terminal.since(connection.failing_since, status.now)}: {connection.last_error}"
+        case Health.LATE:
+            return f"not polled for {terminal.since(connection.last_success_at, status.now)}"
+        case Health.BLOCKED:
+            until = connection.blocked_until or status.now
+            return f"PagerDuty asked for no calls for {terminal.span((until - status.now).total_seconds())}"
+        case _:
+            return None
+
+
+def _trouble(text: str) -> Text:
+    return Text(f"! {terminal.plain(text)}", style="bold red")
+
+
+def _connections(status: Status) -> Table:
+    columns = ("Connection", "State", "Last poll", "Calls left", "Read up to", "Open", "Set aside")
+    made = terminal.table(*columns, right=("Open", "Set aside"), cut=("Connection",))
+    for each in _worst_first(status.connections):
+        made.add_row(
+            each.name,
+            _state(each.health),
+            terminal.ago(each.last_poll_at, status.now),
+            f"{each.budget.left} of {each.budget.calls}",
+            terminal.ago(each.watermark, status.now),
+            str(each.open_incidents),
+            _alarming(each.quarantined),
+        )
+    return made
+
+
+def _targets(status: Status) -> Table:
+    columns = ("Target", "State", "Pending", "Oldest", "Dead", "Last success", "URL")
+    made = terminal.table(*columns, right=("Pending", "Oldest", "Dead"), cut=("Target", "URL"))
+    for each in _worst_first(status.targets):
+        made.add_row(
+            each.name,
+            _state(each.health),
+            f"{each.pending:,}",
+            terminal.since(each.oldest_pending_at, status.now),
+            _alarming(each.dead),
+            terminal.ago(each.last_success_at, status.now),
+            each.url,
+        )
+    return made
+
+
+def _triggers(status: Status, chosen: list[TriggerStatus]) -> Table:
+    columns = ("Trigger", "State", "On", "To", "Behind", "Last event")
+    made = terminal.table(*columns, right=("Behind",), cut=("Trigger", "To"))
+    for each in chosen:
+        made.add_row(
+            each.name,
+            _state(each.health),
+            each.type,
+            ", ".join(each.to),
+            f"{each.behind:,}",
+            terminal.ago(each.last_event_at, status.now),
+        )
+    return made
+
+
+def _worst_first(things: Iterable[Checked]) -> list[Checked]:
+    return sorted(things, key=lambda each: SEVERITY.index(each.health))
+
+
+def _state(health: Health) -> Text:
+    return Text(health.value, style=STYLES[health])
+
+
+def _alarming(count: int) -> Text:
+    return Text(f"{count:,}", style="bold red" if count else "")
