@@ -1,0 +1,78 @@
+# Each target does its own set-up: one virtual environment, hash-pinned packages, re-used while nothing changed.
+# make PYTHON=python3.12 …   another interpreter (3.11 or newer)
+# make test ARGS="-k order"  more arguments for pytest
+# make test SEED=7           another seed for the property tests
+
+PYTHON ?= python3
+SEED ?= 20261123
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+CODE := daemon migrations tests bench
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench format lint lock
+
+help:  ## these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev  ## the virtual environment with everything that developing takes
+
+demo: $(VENV)/.run  ## a simulated PagerDuty, the daemon and a receiver: needs no account
+	@$(BIN)/pagerelay demo $(ARGS)
+
+test: $(VENV)/.dev  ## every test, on SQLite and PostgreSQL
+	@echo "property tests: seed $(SEED) (another one: make test SEED=…)"
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --hypothesis-seed=$(SEED) $(ARGS)
+
+check: lint test  ## format, lint, types, imports, dead code, then every test
+
+lint: $(VENV)/.dev  ## everything of check except the tests
+	@$(BIN)/ruff format --check --quiet . || { echo 'Not formatted. Run: make format'; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/vulture
+	@echo 'format, lint, types, imports and dead code: nothing to complain about'
+
+bench: $(VENV)/.dev  ## delivery speed, as a ratio to a bare aiohttp loop
+	@$(BIN)/python -m bench $(ARGS)
+
+format: $(VENV)/.dev  ## put the code into shape
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+lock: $(VENV)/.dev  ## pin the newest versions that pyproject.toml allows
+	@rm -f requirements/*.txt
+	@$(COMPILE) --output-file requirements/run.txt pyproject.toml
+	@for group in build dev; do \
+		$(BIN)/python -c 'import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb")); \
+			print(*groups["dependency-groups"][sys.argv[1]], sep="\n")' $$group \
+		| $(COMPILE) $$(printf -- '--constraint %s ' requirements/*.txt) --output-file requirements/$$group.txt - \
+		|| exit 1; \
+	done
+
+$(VENV)/.created:
+	@$(PYTHON) -c '' || { echo 'No $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "pagerelay needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			'Name another one: make PYTHON=python3.12'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo '$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
+	@echo 'setting up $(VENV) …'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.created requirements/build.txt requirements/run.txt pyproject.toml
+	@$(PIP) install --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@echo 'installing what developing takes …'
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
