@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 import daemon
 from daemon import api, maintenance, pagerduty, queue, ratelimit, store, systemd
@@ -85,7 +86,8 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         await database.write(_enter, database, settings, instance)
         parts.push_async_callback(database.write, store.leave, instance)
 
-        deliveries = Deliveries(database, settings.targets, instance)
+        metrics = CollectorRegistry()
+        deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
         delivering = asyncio.create_task(deliveries.run(), name="deliveries")
         parts.push_async_callback(_end_deliveries, deliveries, delivering)
 
@@ -117,7 +119,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         scheduler = Scheduler(jobs, _tick(settings), lambda: systemd.notify("WATCHDOG=1"))
         scheduler.start()
         parts.push_async_callback(scheduler.stop)
-        yield await parts.enter_async_context(api.serving(database, settings, deliveries))
+        yield await parts.enter_async_context(api.serving(database, settings, metrics))
 
 
 def _open(settings: Settings) -> Database:

@@ -1,0 +1,88 @@
+"""Errors as RFC 9457 problem documents. None of them shows a traceback or what was sent."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from daemon import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI, Request
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Mistake(BaseModel):
+    """One part of a request that cannot be accepted."""
+
+    where: str = Field(description="For instance query.limit")
+    message: str
+
+
+class Problem(BaseModel):
+    """What went wrong, after RFC 9457."""
+
+    type: str = Field("about:blank", description="Always about:blank: the status says what kind of problem it is")
+    title: str
+    status: int
+    detail: str
+    errors: list[Mistake] | None = Field(None, description="Only with status 422")
+    unready: list[str] | None = Field(None, description="Only from /readyz: what is not ready")
+
+
+class Answer(JSONResponse):
+    """A problem document."""
+
+    media_type = MEDIA_TYPE
+
+
+def answer(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> Answer:
+    """A response that tells one problem."""
+    shown = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Answer(shown | more, status_code=status, headers=dict(headers or {}))
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the application become a problem document."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(errors.UsageError, _usage)
+    app.add_exception_handler(errors.DatabaseError, _database)
+
+
+async def _http(request: Request, error: Exception) -> Answer:
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker: registered for this class only
+    detail = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = "there is nothing at this path (see /openapi.json)"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"this path does not take {request.method}"
+    return answer(error.status_code, detail, error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> Answer:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    mistakes = [_mistake(each) for each in error.errors()]
+    detail = "; ".join(f"{each['where']}: {each['message']}" for each in mistakes)
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=mistakes)
+
+
+def _mistake(error: Any) -> dict[str, str]:  # noqa: ANN401 - pydantic's error as a dictionary
+    message = "there is no such parameter" if error["type"] == "extra_forbidden" else error["msg"]
+    return {"where": ".".join(str(part) for part in error["loc"]), "message": message}
+
+
+async def _usage(_request: Request, error: Exception) -> Answer:
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+
+async def _database(_request: Request, error: Exception) -> Answer:
+    return answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
