@@ -9,8 +9,8 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
-CODE := daemon migrations tests bench
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+CODE := $(wildcard daemon migrations tests bench)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
@@ -32,11 +32,11 @@ test: $(VENV)/.dev  ## every test, on SQLite and PostgreSQL
 check: lint test  ## format, lint, types, imports, dead code, then every test
 
 lint: $(VENV)/.dev  ## everything of check except the tests
-	@$(BIN)/ruff format --check --quiet . || { echo 'Not formatted. Run: make format'; exit 1; }
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo 'Not formatted. Run: make format'; exit 1; }
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/mypy --no-error-summary $(CODE)
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/vulture
+	@$(BIN)/vulture $(CODE)
 	@echo 'format, lint, types, imports and dead code: nothing to complain about'
 
 bench: $(VENV)/.dev  ## delivery speed, as a ratio to a bare aiohttp loop

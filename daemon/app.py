@@ -49,7 +49,9 @@ async def run(
     """
     started = time.perf_counter()
     async with _until(stop) as stopping, _running(settings) as address:
-        log.info("daemon.started", version=daemon.__version__, api=address, took=f"{time.perf_counter() - started:.3f}s")
+        log.info(
+            "daemon.started", version=daemon.__version__, api=address, took=f"{time.perf_counter() - started:.3f}s"
+        )
         systemd.notify("READY=1")
         if ready is not None:
             ready(address)
@@ -91,10 +93,14 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         delivering = asyncio.create_task(deliveries.run(), name="deliveries")
         parts.push_async_callback(_end_deliveries, deliveries, delivering)
 
-        jobs = [Job("heartbeat", maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__).run)]
+        jobs = [
+            Job("heartbeat", maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__).run)
+        ]
         kept = settings.database.retention
         periods = maintenance.Periods(kept.events, kept.deliveries, kept.dead)
-        jobs.append(Job("retention", maintenance.Retention(database, periods, settings.connections, settings.triggers).run))
+        jobs.append(
+            Job("retention", maintenance.Retention(database, periods, settings.connections, settings.triggers).run)
+        )
         for connection in settings.connections.values():
             permits = ratelimit.Permits(database, connection.name, connection.limits, instance)
             client = pagerduty.Client(connection, permits)

@@ -61,23 +61,17 @@ class Database:
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="database-write")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-read")
 
-    async def write(
-        self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def write(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function(tx, *args)`` in one writing transaction; commit, or roll back if it raises."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writers, lambda: self.write_now(function, *args, **kwargs))
 
-    async def read(
-        self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def read(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function(tx, *args)`` in one reading transaction."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: self.read_now(function, *args, **kwargs))
 
-    def write_now(
-        self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def write_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``write``, in the calling thread: for commands that are not in an event loop."""
         try:
             with self._engine.connect() as tx:
@@ -89,9 +83,7 @@ class Database:
         except sa.exc.DBAPIError as error:
             raise errors.DatabaseError(_explain(error)) from error
 
-    def read_now(
-        self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def read_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``read``, in the calling thread."""
         try:
             with self._engine.connect() as tx:
@@ -178,7 +170,9 @@ class Database:
         """Raise DatabaseError unless the schema is the one that this version works with."""
         found = self.version()
         if found is None:
-            raise errors.DatabaseError("the database has no tables yet (start the daemon, or run: pagerelay db upgrade)")
+            raise errors.DatabaseError(
+                "the database has no tables yet (start the daemon, or run: pagerelay db upgrade)"
+            )
         if found > HEAD:
             self.upgrade()
         if found < HEAD:

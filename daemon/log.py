@@ -73,8 +73,8 @@ def _tidy(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
-    return orjson.dumps(first | event, default=str).decode()
+    first: EventDict = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return orjson.dumps({**first, **event}, default=str).decode()
 
 
 class _Mask:

@@ -60,5 +60,8 @@ def _fits(where: Where, incident: Json) -> bool:
             not where.escalation_policies
             or resource.text(resource.inner(incident, "escalation_policy"), "id") in where.escalation_policies
         )
-        and (not where.teams or bool(where.teams & {resource.text(team, "id") for team in resource.listed(incident, "teams")}))
+        and (
+            not where.teams
+            or bool(where.teams & {resource.text(team, "id") for team in resource.listed(incident, "teams")})
+        )
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic import SecretStr
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 Json: TypeAlias = dict[str, Any]
 
@@ -96,7 +97,10 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When a failed delivery is tried again: ``first``, then ``factor`` times longer, up to ``max``; dead after ``horizon``."""
+    """When a failed delivery is tried again: after ``first``, then ``factor`` times longer, up to ``max``.
+
+    It is dead after ``horizon``.
+    """
 
     first: timedelta = timedelta(seconds=5)
     factor: float = 3.0

@@ -86,7 +86,9 @@ class Poller:
             error = str(problem)
         messages = await self._fan_out(claim.due)
         was_failing = await self._database.write(self._end, error)
-        self._tell(error, was_failing, events, messages, self._client.calls - calls_before, time.perf_counter() - started)
+        self._tell(
+            error, was_failing, events, messages, self._client.calls - calls_before, time.perf_counter() - started
+        )
         return timedelta(0)
 
     def _claim(self, tx: sa.Connection) -> store.Claim | datetime:
@@ -235,7 +237,9 @@ class Poller:
             if self._clock() < self._looked_up.get(email, self._clock()):
                 continue
             self._looked_up[email] = self._clock() + LOOK_UP_AGAIN
-            found = await self._look_up(email, [name for name in due if (self._triggers[name].user or "").lower() == email])
+            found = await self._look_up(
+                email, [name for name in due if (self._triggers[name].user or "").lower() == email]
+            )
             if found:
                 known[email] = found
         return known
@@ -256,9 +260,7 @@ class Poller:
         return user_id
 
 
-def fan_out(
-    tx: sa.Connection, connection: str, names: Sequence[str], index: matching.Index, now: datetime
-) -> Fanned:
+def fan_out(tx: sa.Connection, connection: str, names: Sequence[str], index: matching.Index, now: datetime) -> Fanned:
     """Turn a part of the journal into messages and deliveries, and move the triggers' watermarks with them."""
     if not store.has_news(tx, connection, names):
         return Fanned(0, frozenset(), more=False)

@@ -112,7 +112,7 @@ def claim(tx: sa.Connection, target: str, order: Order, instance: str, limit: in
         .limit(limit)
     )
     candidates = sorted((_delivery(row) for row in tx.execute(due)), key=lambda each: each.id)
-    chains = [(each,) for each in candidates]
+    chains: list[tuple[Delivery, ...]] = [(each,) for each in candidates]
     if order is Order.PER_INCIDENT and candidates:
         chains = _in_order(tx, target, candidates, now)
     for part in _chunks([delivery.id for chain in chains for delivery in chain]):
@@ -123,9 +123,7 @@ def claim(tx: sa.Connection, target: str, order: Order, instance: str, limit: in
     return Claim(tuple(chains), tx.execute(next_due).scalar())
 
 
-def _in_order(
-    tx: sa.Connection, target: str, candidates: list[Delivery], now: datetime
-) -> list[tuple[Delivery, ...]]:
+def _in_order(tx: sa.Connection, target: str, candidates: list[Delivery], now: datetime) -> list[tuple[Delivery, ...]]:
     """Chains of the candidates that nothing earlier holds up; the others are put off."""
     by_incident: defaultdict[str, list[Delivery]] = defaultdict(list)
     for candidate in candidates:
@@ -194,7 +192,13 @@ def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:
         if result.state is DeliveryState.DELIVERED:
             delivered[result.status, result.delivery.attempts].append(result)
     for (status, before), group in delivered.items():
-        values = {"state": "delivered", "attempts": before + 1, "claimed_by": None, "last_status": status, "last_error": None}
+        values = {
+            "state": "delivered",
+            "attempts": before + 1,
+            "claimed_by": None,
+            "last_status": status,
+            "last_error": None,
+        }
         for part in _chunks(group):
             chosen = deliveries.update().where(deliveries.c.id.in_([each.delivery.id for each in part]), mine)
             tx.execute(chosen.values(**values, finished_at=part[-1].at))
@@ -207,7 +211,9 @@ def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:
                 state=sa.bindparam("new_state"),
                 attempts=sa.bindparam("made"),
                 claimed_by=None,
-                next_attempt_at=sa.func.coalesce(sa.bindparam("again", type_=deliveries.c.next_attempt_at.type), deliveries.c.next_attempt_at),
+                next_attempt_at=sa.func.coalesce(
+                    sa.bindparam("again", type_=deliveries.c.next_attempt_at.type), deliveries.c.next_attempt_at
+                ),
                 finished_at=sa.bindparam("finished"),
                 last_status=sa.bindparam("got"),
                 last_error=sa.bindparam("why"),
@@ -257,7 +263,9 @@ def release(tx: sa.Connection, instances: Collection[str]) -> None:
         tx.execute(deliveries.update().where(held).values(claimed_by=None))
 
 
-def note_target(tx: sa.Connection, name: str, *, success_at: datetime | None, failing_since: datetime | None, error: str | None) -> None:
+def note_target(
+    tx: sa.Connection, name: str, *, success_at: datetime | None, failing_since: datetime | None, error: str | None
+) -> None:
     """Note how a target does: when it last took something, since when it takes nothing, and why."""
     values: dict[str, Any] = {"failing_since": failing_since, "last_error": error}
     if success_at is not None:

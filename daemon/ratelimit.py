@@ -142,9 +142,7 @@ def take(
     return Granted(int(result.scalar_one()))
 
 
-def _waiting(
-    tx: sa.Connection, connection: str, priority: Priority, instance: str, now: datetime
-) -> set[Priority]:
+def _waiting(tx: sa.Connection, connection: str, priority: Priority, instance: str, now: datetime) -> set[Priority]:
     """The classes that wait on a connection, the caller aside."""
     rows = tx.execute(
         sa.select(permit_waits.c.priority, permit_waits.c.instance).where(

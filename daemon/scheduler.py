@@ -28,7 +28,10 @@ AFTER_FAILURE = timedelta(seconds=5)
 
 @dataclass
 class Job:
-    """Something that runs again and again, never twice at once. ``run`` answers how long to wait before the next time."""
+    """Something that runs again and again, never twice at once.
+
+    ``run`` answers how long to wait before the next time.
+    """
 
     name: str
     run: Callable[[], Awaitable[timedelta]]

@@ -26,7 +26,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """timestamptz on PostgreSQL, a 64-bit integer elsewhere."""
+        """``timestamptz`` on PostgreSQL, a 64-bit integer elsewhere."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(sa.TIMESTAMP(timezone=True))
         return dialect.type_descriptor(sa.BigInteger())

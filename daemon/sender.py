@@ -46,7 +46,11 @@ class Sender:
         self._seconds = target.timeout.total_seconds()
         self._keys = tuple(_key(secret.get_secret_value()) for secret in target.secrets)
         headers = [(name, value.get_secret_value()) for name, value in target.headers]
-        hidden = [self._url, *(secret.get_secret_value() for secret in target.secrets), *(value for _, value in headers)]
+        hidden = [
+            self._url,
+            *(secret.get_secret_value() for secret in target.secrets),
+            *(value for _, value in headers),
+        ]
         self._hidden = sorted((each for each in hidden if each), key=len, reverse=True)
         self._client = (
             ClientBuilder()
@@ -92,7 +96,11 @@ class Sender:
         took = time.perf_counter() - started
         if status in SUCCESS:
             return Answer(status, None, None, None, took)
-        said = self._mask(bytes(excerpt[:EXCERPT]).decode("utf-8", "replace").replace("\x00", "\ufffd")) if excerpt else None
+        said = (
+            self._mask(bytes(excerpt[:EXCERPT]).decode("utf-8", "replace").replace("\x00", "\ufffd"))
+            if excerpt
+            else None
+        )
         return Answer(status, f"answered {status}", retry_after, said, took)
 
     def _failed(self, error: str, started: float) -> Answer:

@@ -160,7 +160,7 @@ def begin_poll(
     if now < state.next_poll_at <= now + interval:
         return state.next_poll_at
     mine = sa.select(triggers.c.name, triggers.c.next_poll_at).where(triggers.c.connection == name)
-    due_at = {row.name: row.next_poll_at for row in tx.execute(mine) if row.name in every}
+    due_at: dict[str, datetime] = {row.name: row.next_poll_at for row in tx.execute(mine) if row.name in every}
     due = [trigger for trigger, at in due_at.items() if not now < at <= now + every[trigger]]
     if due_at and not due:
         return min(due_at.values())
@@ -232,7 +232,9 @@ def save(tx: sa.Connection, name: str, detection: Detection, rejected: Sequence[
     before = _head(tx)
     _insert_all(tx, events, [_event_row(each) for each in detection.events])
     _insert_all(tx, quarantine, [_quarantine_row(name, each, now) for each in rejected])
-    return int(tx.execute(sa.select(sa.func.count()).where(events.c.seq > before, events.c.connection == name)).scalar_one())
+    return int(
+        tx.execute(sa.select(sa.func.count()).where(events.c.seq > before, events.c.connection == name)).scalar_one()
+    )
 
 
 def commit_window(
@@ -288,9 +290,7 @@ def commit_reconciliation(
     state = lock(tx, name)
     _, found = known(tx, name, (), [incident_id for incident_id, _ in incidents])
     history = max(state.baseline_at or now, (state.watermark or now) - HISTORY)
-    result = detection.reconcile(
-        name, found, incidents, history=history, settled=settled, read_at=read_at, now=now
-    )
+    result = detection.reconcile(name, found, incidents, history=history, settled=settled, read_at=read_at, now=now)
     return save(tx, name, result, (), now)
 
 
@@ -395,13 +395,20 @@ def prune(tx: sa.Connection, name: str, retention: timedelta, now: datetime, lim
     )
     in_old_incidents = snapshots.c.incident_id.in_(old_incidents.limit(limit))
     gone += tx.execute(snapshots.delete().where(snapshots.c.connection == name, in_old_incidents)).rowcount
-    old_records = sa.select(quarantine.c.id).where(quarantine.c.connection == name, quarantine.c.found_at < now - retention)
+    old_records = sa.select(quarantine.c.id).where(
+        quarantine.c.connection == name, quarantine.c.found_at < now - retention
+    )
     gone += tx.execute(quarantine.delete().where(quarantine.c.id.in_(old_records.limit(limit)))).rowcount
     return int(gone)
 
 
 def prune_journal(
-    tx: sa.Connection, retention: timedelta, configured: Collection[str], now: datetime, limit: int, unsent: sa.Select[Any]
+    tx: sa.Connection,
+    retention: timedelta,
+    configured: Collection[str],
+    now: datetime,
+    limit: int,
+    unsent: sa.Select[Any],
 ) -> int:
     """Remove old events, ``limit`` at most, but none that a configured trigger has still to read.
 
@@ -412,7 +419,9 @@ def prune_journal(
     old = sa.select(events.c.seq).where(events.c.detected_at < now - retention, events.c.seq.not_in(unsent))
     if read_to is not None:
         old = old.where(events.c.seq <= read_to)
-    return int(tx.execute(events.delete().where(events.c.seq.in_(old.order_by(events.c.detected_at).limit(limit)))).rowcount)
+    return int(
+        tx.execute(events.delete().where(events.c.seq.in_(old.order_by(events.c.detected_at).limit(limit)))).rowcount
+    )
 
 
 # --- rows

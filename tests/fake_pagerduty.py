@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
 MANY = Limits(calls=100_000)
+AFTER = {"acknowledge": "acknowledged", "resolve": "resolved"}
 
 
 @dataclass
@@ -46,9 +47,16 @@ class FakePagerDuty:
         entry_id = f"R{len(self.entries) + 1}"
         if incident not in self.incidents:
             first = {"first_trigger_log_entry": {"id": entry_id}}
-            self.incidents[incident] = {"id": incident, "status": "triggered", "created_at": when, "summary": incident} | first
-        self.incidents[incident] |= {"acknowledge": {"status": "acknowledged"}, "resolve": {"status": "resolved"}}.get(kind, {})
-        entry = {"id": entry_id, "type": f"{kind}_log_entry", "created_at": when, "incident": self.incidents[incident]}
+            whole = {"id": incident, "status": "triggered", "created_at": when, "summary": incident}
+            self.incidents[incident] = whole | first
+        if kind in AFTER:
+            self.incidents[incident]["status"] = AFTER[kind]
+        entry: Json = {
+            "id": entry_id,
+            "type": f"{kind}_log_entry",
+            "created_at": when,
+            "incident": self.incidents[incident],
+        }
         if users:
             entry["assignees"] = [user(each) for each in users]
         self.entries.append(entry | more)
@@ -75,12 +83,14 @@ class FakePagerDuty:
 
     def _log(self, since: str, until: str) -> list[Json]:
         found = [each for each in self.entries if since <= each["created_at"] < until]
-        return sorted(found[::-1], key=lambda each: str(each["created_at"]), reverse=True)
+        return sorted(found[::-1], key=lambda each: str(each["created_at"]), reverse=True)  # noqa: C415 - the sort is stable
 
     def _page(self, name: str, found: list[Json], query: httpx.QueryParams) -> httpx.Response:
         limit, offset = int(query["limit"]), int(query["offset"])
         more = offset + limit < len(found)
-        return self._json({name: found[offset : offset + limit], "more": more, "limit": limit, "offset": offset, "total": None})
+        return self._json(
+            {name: found[offset : offset + limit], "more": more, "limit": limit, "offset": offset, "total": None}
+        )
 
     def _json(self, body: Json, status: int = 200) -> httpx.Response:
         date = format_datetime(self.now().astimezone(UTC).replace(microsecond=0), usegmt=True)

@@ -25,7 +25,9 @@ async def test_concurrent_read_then_write_transactions_lose_no_update(database: 
     row = {"name": "t", "connection": "c", "watermark": 0, "next_poll_at": clock.now}
     await database.write(lambda tx: tx.execute(schema.triggers.insert(), row) and None)
     second = Database(database.url.render_as_string(hide_password=False), clock=clock)
-    await asyncio.gather(*(database.write(_increment) for _ in range(50)), *(second.write(_increment) for _ in range(50)))
+    await asyncio.gather(
+        *(database.write(_increment) for _ in range(50)), *(second.write(_increment) for _ in range(50))
+    )
     second.close()
     assert await database.read(lambda tx: tx.execute(sa.select(schema.triggers.c.watermark)).scalar_one()) == 100
 
@@ -45,10 +47,12 @@ async def test_a_failing_transaction_leaves_nothing_behind(database: Database, c
 async def test_instants_come_back_exactly(database: Database, clock: ManualClock) -> None:
     moment = clock.advance(0.123457)
     database.write_now(
-        lambda tx: tx.execute(
-            schema.triggers.insert(), {"name": "t", "connection": "c", "watermark": 0, "next_poll_at": moment}
+        lambda tx: (
+            tx.execute(
+                schema.triggers.insert(), {"name": "t", "connection": "c", "watermark": 0, "next_poll_at": moment}
+            )
+            and None
         )
-        and None
     )
     assert database.read_now(lambda tx: tx.execute(sa.select(schema.triggers.c.next_poll_at)).scalar_one()) == moment
 

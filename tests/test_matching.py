@@ -61,7 +61,7 @@ def test_where_asks_for_every_field_that_it_names() -> None:
         urgencies=frozenset({"high"}),
         escalation_policies=frozenset({"E1"}),
     )
-    fits = {
+    fits: dict[str, Any] = {
         "service": {"id": "S2"},
         "teams": [{"id": "T0"}, {"id": "T1"}],
         "urgency": "high",

@@ -77,7 +77,9 @@ def account(clock: ManualClock) -> FakePagerDuty:
     return FakePagerDuty(clock)
 
 
-async def test_the_first_poll_sends_nothing_and_the_next_sends_what_is_new(database: Database, account: FakePagerDuty) -> None:
+async def test_the_first_poll_sends_nothing_and_the_next_sends_what_is_new(
+    database: Database, account: FakePagerDuty
+) -> None:
     account.happen("trigger", "POLD")
     daemon = Daemon(database, account)
     await daemon.poll(5)
@@ -91,7 +93,9 @@ async def test_the_first_poll_sends_nothing_and_the_next_sends_what_is_new(datab
     assert daemon.woken == [frozenset({"ops"})]
 
 
-async def test_what_happens_in_the_second_of_the_baseline_is_not_lost(database: Database, account: FakePagerDuty) -> None:
+async def test_what_happens_in_the_second_of_the_baseline_is_not_lost(
+    database: Database, account: FakePagerDuty
+) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
     account.happen("trigger")
@@ -99,7 +103,9 @@ async def test_what_happens_in_the_second_of_the_baseline_is_not_lost(database: 
     assert daemon.journal() == ["P1 triggered"]
 
 
-async def test_transitions_between_two_polls_are_all_events_in_their_order(database: Database, account: FakePagerDuty) -> None:
+async def test_transitions_between_two_polls_are_all_events_in_their_order(
+    database: Database, account: FakePagerDuty
+) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
     account.clock.advance(10)
@@ -172,7 +178,9 @@ async def test_a_record_that_cannot_be_understood_is_set_aside_and_the_rest_goes
     await daemon.poll()
     await daemon.poll()
     assert daemon.journal() == ["P1 triggered", "P1 resolved"]
-    rows = database.read_now(lambda tx: tx.execute(sa.select(schema.quarantine.c.reason, schema.quarantine.c.raw)).all())
+    rows = database.read_now(
+        lambda tx: tx.execute(sa.select(schema.quarantine.c.reason, schema.quarantine.c.raw)).all()
+    )
     assert [row.reason for row in rows] == ["the record has no id"]
     assert "+49 555" not in rows[0].raw
 
@@ -214,7 +222,9 @@ async def test_a_crash_at_any_transaction_loses_nothing_and_doubles_nothing(
     assert daemon.sent() == len(expected)
 
 
-async def test_a_late_entry_within_the_overlap_is_found_by_the_next_poll(database: Database, account: FakePagerDuty) -> None:
+async def test_a_late_entry_within_the_overlap_is_found_by_the_next_poll(
+    database: Database, account: FakePagerDuty
+) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
     happened = account.clock.advance(5)
@@ -224,7 +234,9 @@ async def test_a_late_entry_within_the_overlap_is_found_by_the_next_poll(databas
     assert daemon.journal() == ["P1 triggered"]
 
 
-async def test_an_entry_that_comes_an_hour_late_is_found_by_the_sweep(database: Database, account: FakePagerDuty) -> None:
+async def test_an_entry_that_comes_an_hour_late_is_found_by_the_sweep(
+    database: Database, account: FakePagerDuty
+) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
     happened = account.clock.advance(5)
@@ -240,7 +252,9 @@ async def test_an_entry_that_comes_an_hour_late_is_found_by_the_sweep(database: 
     assert daemon.sent() == 1
 
 
-async def test_an_incident_whose_log_never_comes_is_found_by_reconciliation(database: Database, account: FakePagerDuty) -> None:
+async def test_an_incident_whose_log_never_comes_is_found_by_reconciliation(
+    database: Database, account: FakePagerDuty
+) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
     account.clock.advance(5)
@@ -344,7 +358,9 @@ async def test_a_user_named_by_e_mail_is_looked_up_once(database: Database, acco
     assert [request.url.path for request in account.requests].count("/users") == 1
 
 
-async def test_a_trigger_whose_user_is_not_found_waits_and_loses_nothing(database: Database, account: FakePagerDuty) -> None:
+async def test_a_trigger_whose_user_is_not_found_waits_and_loses_nothing(
+    database: Database, account: FakePagerDuty
+) -> None:
     trigger = Trigger("alice", EventType.ASSIGNED, "acme", ("ops",), user="alice@example.com")
     daemon = Daemon(database, account, [trigger])
     await daemon.poll(0)

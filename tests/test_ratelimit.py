@@ -37,12 +37,16 @@ class Far:
         return max((sum(start <= at < start + period for at in times) for start in times), default=0)
 
 
-def simulate(requests: list[tuple[float, Priority, float, float]], limits: Limits) -> tuple[Far, list[tuple[float, float]]]:
+def simulate(
+    requests: list[tuple[float, Priority, float, float]], limits: Limits
+) -> tuple[Far, list[tuple[float, float]]]:
     """Play requests (arrival, priority, duration, when in it the far side counts) against ``decide``.
 
     Answers what the far side saw and, for each request, how long it waited for its permit.
     """
-    far, given, waits = Far(), [], []
+    far = Far()
+    given: list[tuple[datetime, float, Priority]] = []
+    waits: list[tuple[float, float]] = []
     queue = [(START + timedelta(seconds=at), number) for number, (at, *_) in enumerate(requests)]
     heapq.heapify(queue)
     waiting: dict[int, Priority] = {}
@@ -51,7 +55,12 @@ def simulate(requests: list[tuple[float, Priority, float, float]], limits: Limit
         at, priority, duration, moment = requests[number]
         waiting.pop(number, None)
         stamps = [
-            Permit(started + timedelta(seconds=lasts) if started + timedelta(seconds=lasts) <= now else started + ratelimit.LONGEST_CALL, kind)
+            Permit(
+                started + timedelta(seconds=lasts)
+                if started + timedelta(seconds=lasts) <= now
+                else started + ratelimit.LONGEST_CALL,
+                kind,
+            )
             for started, lasts, kind in given
         ]
         outcome = decide(stamps, set(waiting.values()), priority, limits, now)
@@ -66,9 +75,7 @@ def simulate(requests: list[tuple[float, Priority, float, float]], limits: Limit
 
 
 ARRIVALS = st.lists(
-    st.tuples(
-        st.floats(0, 200), st.sampled_from(list(Priority)), st.floats(0, 28), st.floats(0, 1)
-    ),
+    st.tuples(st.floats(0, 200), st.sampled_from(list(Priority)), st.floats(0, 28), st.floats(0, 1)),
     max_size=60,
 )
 
@@ -146,7 +153,9 @@ def test_the_log_outlives_a_restart(acme: Database, clock: ManualClock) -> None:
     reopened.close()
 
 
-def test_the_permit_of_a_call_that_never_ended_counts_until_it_must_have_ended(acme: Database, clock: ManualClock) -> None:
+def test_the_permit_of_a_call_that_never_ended_counts_until_it_must_have_ended(
+    acme: Database, clock: ManualClock
+) -> None:
     limits = Limits(calls=1)
     take(acme, clock, limits)
     assert take(acme, clock, limits) == Wait(START + ratelimit.LONGEST_CALL + timedelta(seconds=61))

@@ -46,9 +46,7 @@ def end(database: Database, clock: ManualClock, error: str | None = None) -> obj
 def commit(database: Database, story: Story, clock: ManualClock) -> int:
     """Take in the story's whole log as one window."""
     entries = story.entries[::-1]
-    return database.write_now(
-        store.commit_window, "acme", entries, (), read_at=clock(), now=clock(), watermark=clock()
-    )
+    return database.write_now(store.commit_window, "acme", entries, (), read_at=clock(), now=clock(), watermark=clock())
 
 
 def journal(database: Database) -> list[str]:
@@ -87,7 +85,9 @@ def test_only_one_of_several_replicas_gets_the_poll(prepared: Database, clock: M
     assert len([answer for answer in answers if isinstance(answer, store.Claim)]) == 1
 
 
-def test_a_poll_that_takes_long_keeps_others_away_until_its_daemon_is_dead(prepared: Database, clock: ManualClock) -> None:
+def test_a_poll_that_takes_long_keeps_others_away_until_its_daemon_is_dead(
+    prepared: Database, clock: ManualClock
+) -> None:
     prepared.write_now(store.register, "one", "host", "0", clock())
     begin(prepared, clock)
     clock.advance(40)
@@ -203,9 +203,14 @@ def test_a_new_trigger_starts_at_the_journals_head_or_at_its_start(prepared: Dat
     ]
     prepared.write_now(store.ensure, ["acme"], new, clock())
     marks = prepared.write_now(store.watermarks, ["head", "earlier"])
-    behind = {name: [each.incident_id for _, each in prepared.read_now(store.journal, "acme", mark, 9)] for name, mark in marks.items()}
+    behind = {
+        name: [each.incident_id for _, each in prepared.read_now(store.journal, "acme", mark, 9)]
+        for name, mark in marks.items()
+    }
     assert behind == {"head": [], "earlier": ["P10", "P20"]}
-    prepared.write_now(store.ensure, ["acme"], [Trigger("head", EventType.TRIGGERED, "acme", ("ops",), start=start)], clock())
+    prepared.write_now(
+        store.ensure, ["acme"], [Trigger("head", EventType.TRIGGERED, "acme", ("ops",), start=start)], clock()
+    )
     assert prepared.write_now(store.watermarks, ["head"]) == {"head": marks["head"]}
 
 
@@ -213,7 +218,9 @@ def test_a_record_that_was_set_aside_is_kept_once(prepared: Database, clock: Man
     for _ in range(2):
         rejected = [Rejected("no id", '{"type": "x"}')]
         prepared.write_now(store.commit_window, "acme", [], rejected, read_at=clock(), now=clock())
-    rows = prepared.read_now(lambda tx: tx.execute(sa.select(schema.quarantine.c.reason, schema.quarantine.c.raw)).all())
+    rows = prepared.read_now(
+        lambda tx: tx.execute(sa.select(schema.quarantine.c.reason, schema.quarantine.c.raw)).all()
+    )
     assert [tuple(row) for row in rows] == [("no id", '{"type": "x"}')]
 
 

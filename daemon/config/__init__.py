@@ -56,7 +56,9 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
         if candidate.exists():
             return candidate
     places = " nor ".join(str(each) for each in DEFAULT_PATHS)
-    message = f"there is no configuration: neither {places} exists (name one with --config, or copy config.example.yaml)"
+    message = (
+        f"there is no configuration: neither {places} exists (name one with --config, or copy config.example.yaml)"
+    )
     raise errors.ConfigurationError([message])
 
 

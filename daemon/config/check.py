@@ -36,7 +36,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def problem(error: Any) -> str:  # noqa: ANN401 - pydantic's error as a dictionary
+def problem(error: Any) -> str:  # noqa: ANN401, C901, PLR0911 - pydantic's dictionary; a table of its kinds
     """One of pydantic's errors in plain words, without the value."""
     context = error.get("ctx", {})
     match error["type"]:
@@ -129,7 +129,7 @@ def targets(file: fields.File, tree: Tree) -> dict[str, model.Target]:
             timeout=given.timeout,
             order=model.Order(given.order),
             concurrency=given.concurrency,
-            rate_limit=limit and model.RateLimit(limit.calls, limit.period),
+            rate_limit=None if limit is None else model.RateLimit(limit.calls, limit.period),
             retry=model.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
         )
     if file.egress.private == "deny":
@@ -153,21 +153,10 @@ def triggers_of(
         if kind is None:
             _unknown(tree, (*place, "on"), "event type", given.on, [*triggers.REGISTRY, *triggers.BY_OPERATION])
         connection = _connection_of(given, tree, place, all_connections)
-        if not given.to:
-            tree.mistake((*place, "to"), "must name at least one target")
-        for number, target in enumerate(given.to):
-            if target not in known_targets:
-                _unknown(tree, (*place, "to", number), "target", target, known_targets)
-            elif target in given.to[:number]:
-                tree.mistake((*place, "to", number), "names a target twice (remove one)")
+        _check_targets(given, tree, place, known_targets)
         if kind is None or connection is None:
             continue
-        for key in ("user", "incident"):
-            if getattr(given, key) is not None and key not in kind.filters:
-                fitting = " and ".join(each.type for each in triggers.REGISTRY.values() if key in each.filters)
-                tree.mistake((*place, key), f"goes only with {fitting}")
-            elif getattr(given, key) == "":
-                tree.mistake((*place, key), "must not be empty (leave it out for any)")
+        _check_filters(given, kind, tree, place)
         interval = connection.limits.poll_interval
         if given.every is not None and given.every < interval:
             tree.mistake((*place, "every"), f"must not be shorter than the connection's poll_interval ({interval})")
@@ -188,6 +177,25 @@ def triggers_of(
             start=given.start,
         )
     return made
+
+
+def _check_targets(given: fields.Trigger, tree: Tree, place: Place, known_targets: Collection[str]) -> None:
+    if not given.to:
+        tree.mistake((*place, "to"), "must name at least one target")
+    for number, target in enumerate(given.to):
+        if target not in known_targets:
+            _unknown(tree, (*place, "to", number), "target", target, known_targets)
+        elif target in given.to[:number]:
+            tree.mistake((*place, "to", number), "names a target twice (remove one)")
+
+
+def _check_filters(given: fields.Trigger, kind: triggers.Kind, tree: Tree, place: Place) -> None:
+    for key in ("user", "incident"):
+        if getattr(given, key) is not None and key not in kind.filters:
+            fitting = " and ".join(each.type for each in triggers.REGISTRY.values() if key in each.filters)
+            tree.mistake((*place, key), f"goes only with {fitting}")
+        elif getattr(given, key) == "":
+            tree.mistake((*place, key), "must not be empty (leave it out for any)")
 
 
 def _connection_of(

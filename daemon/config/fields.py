@@ -24,7 +24,18 @@ LONGEST = timedelta(days=3660)
 SECRET_BYTES = range(24, 65)
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 OWN_HEADERS = frozenset(
-    "connection content-encoding content-length content-type host te trailer transfer-encoding upgrade user-agent".split()
+    [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    ]
 )
 LAST_PORT = 65535
 
@@ -150,7 +161,9 @@ def address(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """``host:port``; null for no server at all."""
     if value is None:
         return None
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", value) if isinstance(value, str) else None
+    found = (
+        re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", value) if isinstance(value, str) else None
+    )
     if found is None or int(found.group(2)) > LAST_PORT:
         raise wrong("must be host:port such as 127.0.0.1:8421, or null for no HTTP server")
     return value

@@ -116,9 +116,12 @@ def _parse(content: bytes, tree: Tree) -> yaml.Node | None:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        line = (error.problem_mark or error.context_mark).line + 1 if error.problem_mark or error.context_mark else 1
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
         said = (error.problem or "cannot be understood").split("'")[0].strip()
-        tree.mistakes.append((line, f"{tree.file}:{line}: this is no YAML: {said} (check indentation, colons and quotes)"))
+        tree.mistakes.append(
+            (line, f"{tree.file}:{line}: this is no YAML: {said} (check indentation, colons and quotes)")
+        )
         return None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         tree.mistake((), "this is no YAML: the file must be text in UTF-8")

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
     from daemon.model import Event, Json, LogEntry
 
-EVENT_TYPES: dict[str, EventType] = {
-    record: kind.type for kind in REGISTRY.values() for record in kind.log_entry_types
-}
+EVENT_TYPES: dict[str, EventType] = {record: kind.type for kind in REGISTRY.values() for record in kind.log_entry_types}
 BACK_TO_TRIGGERED = frozenset({"unacknowledge_log_entry", "reopen_log_entry"})
 SAME_NOTE = timedelta(seconds=60)
 ANNOUNCED_KEPT = 50
@@ -124,9 +122,7 @@ class _Reading:
                 continue
             changed[entry.incident_id] = None
             self._snapshots[entry.incident_id] = self._take(entry, self._known(entry))
-        return Detection(
-            tuple(self._events), tuple(self._snapshots[incident] for incident in changed), tuple(fresh)
-        )
+        return Detection(tuple(self._events), tuple(self._snapshots[incident] for incident in changed), tuple(fresh))
 
     def _known(self, entry: LogEntry) -> Snapshot:
         """The snapshot before this entry, with the incident as it was embedded in it."""

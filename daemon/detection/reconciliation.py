@@ -115,10 +115,11 @@ def _status(snapshot: Snapshot, incident: Json, settled: datetime, found: list[O
     if real is None or real is snapshot.status:
         return snapshot
     changed_at = resource.moment(incident, "last_status_change_at")
+    at: datetime | None
     match real:
         case Status.TRIGGERED:
-            at = changed_at or snapshot.read_at
-            return with_status(snapshot, real, at) if at <= settled else snapshot
+            when = changed_at or snapshot.read_at
+            return with_status(snapshot, real, when) if when <= settled else snapshot
         case Status.ACKNOWLEDGED:
             newest = max(resource.listed(incident, "acknowledgements"), key=_acknowledged_at, default={})
             at = resource.moment(newest, "at") or changed_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,7 +10,7 @@ from daemon import errors, store
 from daemon.model import Priority
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import sqlalchemy as sa
 

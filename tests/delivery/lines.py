@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import asyncio
 import sqlalchemy as sa
 from pydantic import SecretStr
 
@@ -75,12 +75,16 @@ async def delivering(database: Database, *targets: Target, instance: str = "one"
 
 def rows(database: Database) -> list[Any]:
     """All deliveries, in their order."""
-    return list(database.read_now(lambda tx: tx.execute(sa.select(schema.deliveries).order_by(schema.deliveries.c.id)).all()))
+    return list(
+        database.read_now(lambda tx: tx.execute(sa.select(schema.deliveries).order_by(schema.deliveries.c.id)).all())
+    )
 
 
 def attempts(database: Database) -> list[Any]:
     """All attempts, in their order."""
-    return list(database.read_now(lambda tx: tx.execute(sa.select(schema.attempts).order_by(schema.attempts.c.id)).all()))
+    return list(
+        database.read_now(lambda tx: tx.execute(sa.select(schema.attempts).order_by(schema.attempts.c.id)).all())
+    )
 
 
 async def until(database: Database, states: dict[str, int], seconds: float = 20) -> None:

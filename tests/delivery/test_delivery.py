@@ -67,7 +67,9 @@ async def test_the_id_and_the_body_are_the_same_in_every_attempt_and_for_every_d
 async def test_what_is_not_2xx_is_repeated_and_redirects_are_not_followed(live: Database) -> None:
     elsewhere = Receiver()
     async with elsewhere.serving() as other:
-        statuses = iter([Reply(404), Reply(410), Reply(429), Reply(302, {"location": other}), Reply(500, body=b"oh no"), OK])
+        statuses = iter(
+            [Reply(404), Reply(410), Reply(429), Reply(302, {"location": other}), Reply(500, body=b"oh no"), OK]
+        )
         receiver = Receiver(lambda _request: next(statuses))
         fill(live, ["P1"], ["ops"])
         async with receiver.serving() as url, delivering(live, target("ops", url)):
@@ -82,9 +84,8 @@ async def test_an_attempt_ends_in_time_whatever_the_target_does(live: Database, 
     replies = itertools.chain([Reply(500 if how == "endless" else 200, how=how)], itertools.repeat(OK))
     receiver = Receiver(lambda _request: next(replies))
     fill(live, ["P1"], ["ops"])
-    async with receiver.serving() as url:
-        async with delivering(live, target("ops", url, timeout=timedelta(milliseconds=300))):
-            await until(live, {"delivered": 1})
+    async with receiver.serving() as url, delivering(live, target("ops", url, timeout=timedelta(milliseconds=300))):
+        await until(live, {"delivered": 1})
     first, second = attempts(live)
     assert first.duration_ms < 2000
     assert (first.error is not None, second.status) == (True, 200)
@@ -128,14 +129,18 @@ async def test_while_a_secret_rotates_both_sign(live: Database) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_per_incident_the_order_is_kept_whatever_fails_and_other_incidents_pass(live: Database, seed: int) -> None:
+async def test_per_incident_the_order_is_kept_whatever_fails_and_other_incidents_pass(
+    live: Database, seed: int
+) -> None:
     luck = random.Random(seed)
     receiver = Receiver(lambda _request: OK if luck.random() < 0.6 else luck.choice([Reply(500), Reply(how="reset")]))
     incidents = [f"P{luck.randrange(6)}" for _ in range(60)]
     fill(live, incidents, ["ops"])
-    async with receiver.serving() as url:
-        async with delivering(live, target("ops", url), instance="one"), delivering(live, target("ops", url), instance="two"):
-            await until(live, {"delivered": 60})
+    async with (
+        receiver.serving() as url, delivering(live, target("ops", url), instance="one"),
+        delivering(live, target("ops", url), instance="two"),
+    ):
+        await until(live, {"delivered": 60})
     by_incident: dict[str, list[int]] = {}
     for number in numbers(receiver):
         by_incident.setdefault(incidents[number], []).append(number)
@@ -231,9 +236,8 @@ async def test_after_the_horizon_a_delivery_is_dead_and_the_next_one_goes_on(liv
 async def test_on_stop_running_attempts_finish_and_the_rest_stays_pending(live: Database) -> None:
     receiver = Receiver(lambda _request: Reply(delay=0.3))
     fill(live, [f"P{number}" for number in range(40)], ["ops"])
-    async with receiver.serving() as url:
-        async with delivering(live, target("ops", url, concurrency=4)):
-            await receiver.until(lambda each: len(each.got) == 4)
+    async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=4)):
+        await receiver.until(lambda each: len(each.got) == 4)
     states = [row.state for row in rows(live)]
     assert (states.count("delivered"), states.count("pending")) == (4, 36)
     assert {row.claimed_by for row in rows(live)} == {None}
@@ -257,9 +261,8 @@ async def test_what_a_dead_daemon_had_claimed_is_sent_by_another_with_the_same_i
 async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live: Database) -> None:
     receiver = Receiver(lambda _request: Reply(500, delay=0.3))
     fill(live, ["P1"], ["ops"])
-    async with receiver.serving() as url:
-        async with delivering(live, target("ops", url), instance="slow"):
-            await receiver.until(lambda each: len(each.got) == 1)
-            live.write_now(queue.release, ["slow"])
-            live.write_now(lambda tx: queue.claim(tx, "ops", Order.PER_INCIDENT, "other", 10, live.now(tx)))
+    async with receiver.serving() as url, delivering(live, target("ops", url), instance="slow"):
+        await receiver.until(lambda each: len(each.got) == 1)
+        live.write_now(queue.release, ["slow"])
+        live.write_now(lambda tx: queue.claim(tx, "ops", Order.PER_INCIDENT, "other", 10, live.now(tx)))
     assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", "other", 0)]

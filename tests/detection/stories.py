@@ -12,7 +12,7 @@ from daemon.model import LogEntry, Snapshot
 from tests.conftest import START
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from daemon.detection import Detection
     from daemon.model import Json
@@ -38,10 +38,16 @@ class Story:
     incidents: dict[str, Json] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
-    def incident(self, incident_id: str, at: float = 0.0, **more: Any) -> Json:  # noqa: ANN401 - any field of the resource
+    def incident(self, incident_id: str, at: float = 0.0, **more: Any) -> Json:
         """An incident as it is when read; ``at`` is the second of its creation."""
         created = iso(START + timedelta(seconds=at))
-        whole = {"id": incident_id, "type": "incident", "status": "triggered", "created_at": created, "summary": incident_id}
+        whole = {
+            "id": incident_id,
+            "type": "incident",
+            "status": "triggered",
+            "created_at": created,
+            "summary": incident_id,
+        }
         self.incidents[incident_id] = whole | more
         return self.incidents[incident_id]
 
@@ -96,7 +102,7 @@ class Reader:
             )
         )
 
-    def reconcile(self, incidents: dict[str, Json | None], *, settled: datetime | None = None) -> list[str]:
+    def reconcile(self, incidents: Mapping[str, Json | None], *, settled: datetime | None = None) -> list[str]:
         """Compare with the incidents as they are; everything counts as settled unless said otherwise."""
         self.now += timedelta(seconds=1)
         return self._take(

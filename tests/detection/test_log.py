@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +13,9 @@ from daemon import detection
 from daemon.detection.log import in_order
 from tests.conftest import START
 from tests.detection.stories import HISTORY, Reader, Story, iso
+
+if TYPE_CHECKING:
+    import random
 
 
 def test_each_of_the_five_kinds_is_told_once() -> None:
@@ -23,7 +26,13 @@ def test_each_of_the_five_kinds_is_told_once() -> None:
     story.entry("annotate", 70, note="looking")
     story.entry("resolve", 80)
     reader = Reader()
-    assert reader.read(story.entries) == ["P1 triggered", "P1 assigned", "P1 acknowledged", "P1 annotated", "P1 resolved"]
+    assert reader.read(story.entries) == [
+        "P1 triggered",
+        "P1 assigned",
+        "P1 acknowledged",
+        "P1 annotated",
+        "P1 resolved",
+    ]
     assert reader.read(story.entries) == []
 
 
@@ -182,7 +191,11 @@ def test_unknown_types_are_remembered_and_tell_nothing() -> None:
 
 def test_a_late_entry_is_told_when_it_comes_and_takes_nothing_back() -> None:
     story = Story()
-    trigger, acknowledge, resolve = story.entry("trigger", 0), story.entry("acknowledge", 10), story.entry("resolve", 20)
+    trigger, acknowledge, resolve = (
+        story.entry("trigger", 0),
+        story.entry("acknowledge", 10),
+        story.entry("resolve", 20),
+    )
     reader = Reader()
     assert reader.read([trigger, resolve]) == ["P1 triggered", "P1 resolved"]
     assert reader.read([trigger, acknowledge, resolve]) == ["P1 acknowledged"]
@@ -248,7 +261,9 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 @given(stories(), st.randoms(use_true_random=False))
-def test_however_the_log_is_cut_into_polls_everything_is_told_once_and_in_order(story: Story, luck: random.Random) -> None:
+def test_however_the_log_is_cut_into_polls_everything_is_told_once_and_in_order(
+    story: Story, luck: random.Random
+) -> None:
     whole = Reader()
     whole.read(story.entries)
     polled = Reader()

@@ -166,11 +166,15 @@ def test_a_reading_that_began_before_the_log_was_read_decides_nothing() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2), max_leaves=4
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=4,
 )
 
 
-@given(st.sampled_from(["status", "created_at", "assignments", "acknowledgements", "last_status_change_at", "id"]), JSON)
+@given(
+    st.sampled_from(["status", "created_at", "assignments", "acknowledgements", "last_status_change_at", "id"]), JSON
+)
 def test_an_incident_with_any_field_of_a_wrong_type_hinders_no_other(field: str, value: object) -> None:
     story, reader = Story(), Reader()
     story.incident("P1", 0, **acknowledged("PA", 60), **assigned("PA", since=1))
