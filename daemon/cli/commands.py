@@ -24,7 +24,9 @@ Config = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
 After = Annotated[str | None, typer.Option(metavar="CURSOR", help='Only what comes after this: "next" of --json.')]
-Limit = Annotated[int, typer.Option(min=1, max=500, metavar="N", help="How many: the latest, or with --after the next.")]
+Limit = Annotated[
+    int, typer.Option(min=1, max=500, metavar="N", help="How many: the latest, or with --after the next.")
+]
 OfTrigger = Annotated[str | None, typer.Option(metavar="NAME", help="Only what this trigger sends.")]
 OfIncident = Annotated[str | None, typer.Option(metavar="ID", help="Only of this incident.")]
 

@@ -147,8 +147,8 @@ def _connections(status: Status) -> Table:
 
 
 def _targets(status: Status) -> Table:
-    columns = ("Target", "State", "Pending", "Oldest", "Dead", "Last success", "URL")
-    made = terminal.table(*columns, right=("Pending", "Oldest", "Dead"), cut=("Target", "URL"))
+    columns = ("Target", "State", "Pending", "Oldest", "Dead", "Last success")
+    made = terminal.table(*columns, right=("Pending", "Oldest", "Dead"), cut=("Target",))
     for each in _worst_first(status.targets):
         made.add_row(
             each.name,
@@ -157,7 +157,6 @@ def _targets(status: Status) -> Table:
             terminal.since(each.oldest_pending_at, status.now),
             _alarming(each.dead),
             terminal.ago(each.last_success_at, status.now),
-            each.url,
         )
     return made
 

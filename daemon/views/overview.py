@@ -306,14 +306,14 @@ def _is_blocked(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of the
 
 
 def _connection_health(row: Any, patience: timedelta, now: datetime) -> Health:  # noqa: ANN401 - a row of the connections table, or none
-    if row is None or (row.last_poll_at is None and row.failing_since is None):
-        return Health.WAITING
-    if row.failing_since is not None:
+    if _value(row, "failing_since") is not None:
         return Health.FAILING
     if _is_blocked(row, now):
         return Health.BLOCKED
-    polled_at = row.last_success_at or row.last_poll_at
-    return Health.LATE if now - polled_at > patience else Health.OK
+    last = _value(row, "last_success_at") or _value(row, "last_poll_at")
+    if last is not None and now - last > patience:
+        return Health.LATE
+    return Health.WAITING if _value(row, "last_success_at") is None else Health.OK
 
 
 def _trigger_health(row: Any, behind: int) -> Health:  # noqa: ANN401 - a row of the triggers table, or none

@@ -1,0 +1,57 @@
+"""An HTTP client for the API, in this process, over a database with something of everything in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from daemon import api
+from tests import shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+
+    from daemon.config import Settings
+    from daemon.database import Database
+    from tests.conftest import ManualClock
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return shown.settings(tmp_path, database_url)
+
+
+@pytest.fixture
+def app(database: Database, settings: Settings, clock: ManualClock) -> FastAPI:
+    database.write_now(shown.fill, clock.now)
+    return api.create(database, settings)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture
+async def reader(kept: Database, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that only reads, over a database that many tests share."""
+    made = api.create(kept, shown.settings(tmp_path, "sqlite:///elsewhere.db"))
+    async with client_of(made) as opened:
+        yield opened
+
+
+def client_of(app: FastAPI, *, token: str | None = shown.TOKEN) -> httpx.AsyncClient:
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://pagerelay", headers=headers)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(app) as opened:
+        yield opened

@@ -1,0 +1,57 @@
+"""The OpenAPI document is part of the contract: a copy lies in docs/, and a change of it is a decision.
+
+Write it anew with ``python -m tests.api.test_openapi``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import openapi_spec_validator
+
+from daemon import api
+from daemon.database import Database
+from tests import shown
+
+SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
+
+
+def document() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/none.db"
+        database = Database(url)
+        made = api.create(database, shown.settings(Path(folder), url)).openapi()
+        database.close()
+    return made
+
+
+def test_the_document_in_docs_is_the_one_that_is_served() -> None:
+    assert json.loads(SNAPSHOT.read_text()) == document(), "run: python -m tests.api.test_openapi"
+
+
+def test_the_document_is_valid() -> None:
+    openapi_spec_validator.validate(document())
+
+
+def test_every_error_is_described_as_a_problem_document() -> None:
+    described = [
+        (path, status, list(response["content"]))
+        for path, operations in document()["paths"].items()
+        for operation in operations.values()
+        for status, response in operation["responses"].items()
+        if status >= "4"
+    ]
+    assert len(described) > 20
+    assert [each for each in described if each[2] != ["application/problem+json"]] == []
+
+
+def test_everything_under_v1_asks_for_the_token() -> None:
+    paths = document()["paths"]
+    assert {path for path in paths if "security" not in paths[path]["get"]} == {"/healthz", "/readyz", "/metrics"}
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(json.dumps(document(), indent=2) + "\n")

@@ -1,0 +1,145 @@
+"""What operators' machines ask: health, readiness, metrics; and the server itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon import api, errors, schema
+from daemon.api.guard import LARGEST_BODY
+from tests.api.conftest import client_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+
+    from daemon.config import Settings
+    from daemon.database import Database
+    from tests.conftest import ManualClock
+
+
+async def test_healthz_needs_no_token_and_no_database(database: Database, app: FastAPI) -> None:
+    database.write_now(schema.metadata.drop_all)
+    async with client_of(app, token=None) as client:
+        answer = await client.get("/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+async def test_readyz_is_200_while_every_connection_is_polled(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+
+
+async def test_readyz_names_the_connections_that_are_not(client: httpx.AsyncClient, clock: ManualClock) -> None:
+    clock.advance(100)
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert answer.json()["unready"] == [
+        "connection acme: not polled for 112 s",
+        "connection beta: not polled for 112 s (401 2006 Authentication failed)",
+    ]
+
+
+async def test_readyz_says_when_the_database_is_out_of_reach(client: httpx.AsyncClient, database: Database) -> None:
+    database.write_now(schema.connections.drop)
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["unready"]) == (503, ["database: cannot be reached"])
+
+
+def _samples(text: str) -> dict[tuple[str, ...], float]:
+    families = text_string_to_metric_families(text)
+    samples = [sample for family in families for sample in family.samples]
+    return {(each.name, *sorted(each.labels.values())): each.value for each in samples}
+
+
+async def test_metrics_are_gauges_of_the_database(client: httpx.AsyncClient, clock: ManualClock) -> None:
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    found = _samples(answer.text)
+    assert found["pagerelay_connection_last_success_timestamp_seconds", "acme"] == clock.now.timestamp() - 12
+    assert found["pagerelay_connection_budget_used", "acme"] == 4
+    assert found["pagerelay_connection_failing", "beta"] == 1
+    assert found["pagerelay_connection_quarantined_records", "beta"] == 1
+    assert found["pagerelay_deliveries", "ops", "pending"] == 2
+    assert found["pagerelay_deliveries", "dead", "ops"] == 1
+    assert found["pagerelay_target_oldest_pending_seconds", "ops"] == 180
+    assert found["pagerelay_trigger_events_behind", "new"] == 2
+
+
+async def test_metrics_hold_what_the_process_counts_itself(
+    database: Database, settings: Settings, app: FastAPI
+) -> None:
+    counted = CollectorRegistry()
+    Counter("pagerelay_attempts", "Attempts", ("target",), registry=counted).labels("ops").inc(7)
+    async with client_of(api.create(database, settings, metrics=counted), token=None) as client:
+        assert _samples((await client.get("/metrics")).text)["pagerelay_attempts_total", "ops"] == 7
+
+
+async def test_an_unexpected_error_is_a_problem_without_details(app: FastAPI) -> None:
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("canary-password")
+
+    async with client_of(app) as client:
+        answer = await client.get("/broken")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.json()["detail"] == "an unexpected error, which is in the log"
+
+
+async def _much() -> AsyncIterator[bytes]:
+    for _ in range(LARGEST_BODY // 1024 + 1):
+        yield bytes(1024)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_large_body_is_refused_whether_announced_or_not(app: FastAPI, announced: bool) -> None:  # noqa: FBT001
+    @app.post("/taking")
+    async def taking(body: dict[str, int]) -> int:
+        return len(body)
+
+    async with client_of(app) as client:
+        content = bytes(LARGEST_BODY + 1) if announced else _much()
+        answer = await client.post("/taking", content=content, headers={"content-type": "application/json"})
+        fitting = await client.post("/taking", json={"a": 1})
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert fitting.json() == 1
+
+
+async def test_the_server_says_where_it_listens_and_stops(database: Database, settings: Settings) -> None:
+    async with api.serving(database, settings) as address:
+        assert address is not None
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"{address}/healthz")
+            assert answer.status_code == 200
+            assert "server" not in answer.headers
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{address}/healthz")
+
+
+async def test_no_server_runs_where_none_is_wanted(database: Database, settings: Settings) -> None:
+    async with api.serving(database, replace(settings, api=None)) as address:
+        assert address is None
+
+
+async def test_an_address_that_is_taken_is_told_in_one_sentence(database: Database, settings: Settings) -> None:
+    assert settings.api is not None
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = replace(settings, api=replace(settings.api, port=other.getsockname()[1]))
+        with pytest.raises(errors.PagerelayError, match=r"cannot listen on 127.0.0.1:.*in use"):
+            async with api.serving(database, taken):
+                pass
+
+
+async def test_the_server_leaves_the_loop_free_for_others(database: Database, settings: Settings) -> None:
+    async with api.serving(database, settings) as address, httpx.AsyncClient(trust_env=False) as client:
+        answers = await asyncio.gather(*(client.get(f"{address}/healthz") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
