@@ -1,0 +1,34 @@
+# Two stages: the first installs what the hashes name, the second carries the result and no tools.
+ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
+WORKDIR /src
+RUN python3 -m venv /build && python3 -m venv --without-pip /opt/pagerelay
+COPY requirements/build.txt requirements/run.txt requirements/
+RUN /build/bin/pip install --require-hashes -r requirements/build.txt \
+ && /build/bin/pip --python /opt/pagerelay/bin/python install --require-hashes -r requirements/run.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY migrations migrations
+COPY daemon daemon
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+ && /build/bin/pip --python /opt/pagerelay/bin/python install --no-deps --no-index /dist/*.whl
+
+FROM ${PYTHON}
+LABEL org.opencontainers.image.title="pagerelay" \
+      org.opencontainers.image.description="PagerDuty in, signed webhooks out" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN mkdir -p /etc/pagerelay && install -d -m 0700 -o 10001 -g 10001 /var/lib/pagerelay
+COPY --from=build /opt/pagerelay /opt/pagerelay
+# Everything is compiled already, so that the root file system can be read-only and the start stays quick.
+ENV PATH=/opt/pagerelay/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 10001:10001
+# The default database, sqlite:///pagerelay.db, lies here.
+WORKDIR /var/lib/pagerelay
+VOLUME /var/lib/pagerelay
+EXPOSE 8421
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:8421/healthz', timeout=4)"]
+ENTRYPOINT ["pagerelay"]
+CMD ["run"]
