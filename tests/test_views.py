@@ -51,8 +51,9 @@ def test_an_empty_database_shows_everything_as_waiting(
     status = look(database, settings, clock)
     assert status.instances == ()
     assert status.journal == views.Journal(0, None, None)
-    everything = (*status.connections, *status.triggers, *status.targets)
-    assert {each.health for each in everything} == {Health.WAITING}
+    assert {each.health for each in status.connections} == {Health.WAITING}
+    assert {each.health for each in status.triggers} == {Health.WAITING}
+    assert {each.health for each in status.targets} == {Health.WAITING}
     assert [each.budget.left for each in status.connections] == [30, 30]
 
 

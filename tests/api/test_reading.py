@@ -43,7 +43,7 @@ async def test_without_the_right_token_every_path_answers_401(
 
 
 async def test_a_token_of_other_characters_is_wrong_and_no_error(reader: httpx.AsyncClient) -> None:
-    answer = await reader.get("/v1/status", headers={"authorization": "Bearer schlüssel".encode()})
+    answer = await reader.get("/v1/status", headers=[(b"authorization", "Bearer schlüssel".encode())])
     assert answer.status_code == 401
 
 

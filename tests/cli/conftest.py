@@ -1,0 +1,48 @@
+"""The command line, called in this process, over a database that is filled as of now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from typer.testing import CliRunner
+
+from daemon.cli import app
+from daemon.database import Database, system_clock
+from tests import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+
+class Call(Protocol):
+    """Calls ``pagerelay`` with arguments and the test's configuration."""
+
+    def __call__(self, *arguments: str) -> Result: ...
+
+
+def invoke(*arguments: str, **environment: str) -> Result:
+    """Call ``pagerelay``."""
+    plain: dict[str, Any] = {"PAGERELAY_CONFIG": None, "COLUMNS": None, "NO_COLOR": None}
+    return CliRunner().invoke(app, list(arguments), env=plain | environment, prog_name="pagerelay")
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, database_url: str) -> Path:
+    return shown.settings(tmp_path, database_url).source
+
+
+@pytest.fixture
+def pagerelay(configuration: Path) -> Call:
+    return lambda *arguments: invoke("--config", str(configuration), *arguments)
+
+
+@pytest.fixture
+def filled(database_url: str) -> str:
+    """Something of everything, as of now; answers the database's URL."""
+    database = Database(database_url)
+    database.write_now(shown.fill, system_clock())
+    database.close()
+    return database_url

@@ -1,0 +1,139 @@
+"""The commands that need no database, and what all commands have in common: errors, exit codes, options."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+import yaml
+
+import daemon
+from daemon import errors
+from daemon.cli import running
+from tests import shown
+from tests.cli.conftest import invoke
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    """On SQLite, with no database file yet."""
+    return shown.settings(tmp_path, f"sqlite:///{tmp_path / 'none.db'}").source
+
+
+def test_check_says_ok_and_counts(configuration: Path) -> None:
+    result = invoke("check", "--config", str(configuration))
+    assert result.stdout == f"{configuration}: ok (2 connections, 2 targets, 2 triggers)\n"
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_check_counts_one_as_one(configuration: Path) -> None:
+    lines = [line for line in configuration.read_text().splitlines() if "done:" not in line]
+    configuration.write_text("\n".join(lines))
+    assert "1 trigger)" in invoke("check", "-c", str(configuration)).stdout
+
+
+def test_check_prints_one_line_for_each_mistake_and_exits_with_2(configuration: Path) -> None:
+    configuration.write_text(
+        configuration.read_text().replace("[chat]", "[chta]").replace("connection: acme", "connection: acne")
+    )
+    result = invoke("check", "-c", str(configuration))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 2
+    assert any('"chta"' in line and '(did you mean "chat"?)' in line for line in result.stderr.splitlines())
+    assert [each for each in shown.CANARIES if each in result.output] == []
+
+
+def test_the_configuration_may_be_named_before_and_after_the_command(configuration: Path) -> None:
+    for arguments in (
+        ("--config", str(configuration), "check"),
+        ("-c", str(configuration), "check"),
+        ("check", "-c", str(configuration)),
+        ("-c", "/nowhere.yaml", "check", "-c", str(configuration)),
+    ):
+        assert invoke(*arguments).exit_code == 0, arguments
+    assert invoke("check", PAGERELAY_CONFIG=str(configuration)).exit_code == 0
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = invoke("run", "-c", str(tmp_path / "nowhere.yaml"))
+    assert result.exit_code == 2
+    assert "nowhere.yaml" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("events",), ("deliveries", "list"), ("deliveries", "show", "1")])
+def test_without_a_database_it_says_how_to_get_one(configuration: Path, arguments: tuple[str, ...]) -> None:
+    result = invoke("-c", str(configuration), *arguments)
+    database = configuration.with_name("none.db")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"there is no database {database} yet (start the daemon: pagerelay run)\n"
+    assert not database.exists()
+
+
+def test_db_upgrade_says_from_where_to_where(configuration: Path) -> None:
+    first, second = (invoke("-c", str(configuration), "db", "upgrade") for _ in range(2))
+    assert first.stdout.startswith("the database went from no schema to schema ")
+    assert second.stdout.endswith(" already\n")
+    assert first.exit_code == second.exit_code == 0
+
+
+def test_schema_describes_the_configuration(configuration: Path) -> None:
+    schema = json.loads(invoke("schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.load(configuration.read_text(), yaml.BaseLoader), schema)
+
+
+def test_the_version_is_told() -> None:
+    assert invoke("--version").stdout == f"pagerelay {daemon.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nonsense",), ("status", "--nonsense"), ("deliveries", "show", "x"), ("events", "--limit", "0"), ("db", "x")],
+)
+def test_wrong_use_exits_with_2_and_says_where_help_is(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: " in result.stderr
+    assert " -h' for help." in result.stderr
+
+
+def test_every_command_has_a_help_that_fits_its_line() -> None:
+    listed = invoke("--help").stdout
+    assert "..." not in listed.partition("Commands:")[2]
+    for command in ("run", "check", "demo", "simulator", "status", "events", "deliveries", "db", "schema"):
+        assert f"\n  {command} " in listed
+        assert invoke(command, "-h").exit_code == 0
+
+
+def test_an_error_that_pagerelay_knows_is_its_message_and_exit_code_1(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_settings: object) -> None:
+        raise errors.DatabaseInUse("x.db is in use by another pagerelay daemon")
+
+    monkeypatch.setattr(running, "run", fail)
+    result = invoke("-c", str(configuration), "run")
+    assert (result.exit_code, result.stderr) == (1, "x.db is in use by another pagerelay daemon\n")
+
+
+def test_an_unexpected_error_is_one_line_without_what_it_says(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_settings: object) -> None:
+        raise RuntimeError("canary-password")
+
+    monkeypatch.setattr(running, "run", fail)
+    result = invoke("-c", str(configuration), "run")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("unexpected RuntimeError at test_commands.py:")
+    assert len(result.stderr.splitlines()) == 1
+    assert "canary" not in result.output
+    shown_in_full = invoke("--traceback", "-c", str(configuration), "run")
+    assert "Traceback (most recent call last)" in shown_in_full.stderr
+    assert shown_in_full.exit_code == 1

@@ -1,0 +1,156 @@
+"""The commands that show things: status, events, deliveries."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import schema
+from daemon.database import Database, system_clock
+from tests import shown
+from tests.cli.conftest import invoke
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Call
+
+
+def test_status_shows_at_a_glance_what_fails_and_sorts_it_first(pagerelay: Call, filled: str) -> None:
+    result = pagerelay("status")
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "! connection beta: failing for 10 min: 401 2006 Authentication failed" in lines
+    assert "! target ops: failing for 3 min: could not connect: Connection refused" in lines
+    beta, acme, ops, chat = (
+        next(number for number, line in enumerate(lines) if line.startswith(name))
+        for name in ("beta failing", "acme ok", "ops failing", "chat ok")
+    )
+    assert beta < acme < ops < chat
+    assert "s ago 26 of 30" in lines[acme]
+    assert lines[ops].startswith("ops failing 2 3 min 1 -")
+    assert any(line.startswith("new behind incident.triggered ops, chat 2 1 min ago") for line in lines)
+    assert "running: relay1 for 3 h" in lines[0]
+
+
+def test_status_fits_a_terminal_of_80_columns(pagerelay: Call, filled: str) -> None:
+    assert max(len(line) for line in pagerelay("status").stdout.splitlines()) <= 80
+
+
+def test_status_as_json_is_one_document(pagerelay: Call, filled: str) -> None:
+    status = json.loads(pagerelay("status", "--json").stdout)
+    assert [each["health"] for each in status["connections"]] == ["ok", "failing"]
+    assert status["targets"][1]["pending"] == 2
+    assert status["now"].endswith("Z")
+
+
+def test_status_says_when_no_daemon_runs(pagerelay: Call, filled: str) -> None:
+    database = Database(filled)
+    database.write_now(lambda tx: tx.execute(schema.instances.delete()) and None)
+    database.close()
+    result = pagerelay("status")
+    assert result.exit_code == 0
+    assert "! no daemon is running (start it: pagerelay run)" in result.stdout
+
+
+def test_status_shows_the_worst_of_many_triggers_and_counts_the_rest(tmp_path: Path, configuration: Path) -> None:
+    many = "".join(f"  more-{number}: {{on: incident.resolved, connection: beta, to: [ops]}}\n" for number in range(30))
+    configuration.write_text(configuration.read_text() + many)
+    few = invoke("-c", str(configuration), "status").stdout
+    assert "… and 12 more triggers (--all shows them)" in few
+    everything = invoke("-c", str(configuration), "status", "--all").stdout
+    assert [name for name in (f"more-{number} " for number in range(30)) if name not in everything] == []
+
+
+def test_events_are_listed_oldest_first_on_a_line_each(pagerelay: Call, filled: str) -> None:
+    lines = pagerelay("events").stdout.splitlines()
+    assert [line.split()[3] for line in lines] == ["P1", "P2", "P3", "P4", "P5"]
+    assert lines[-1].split()[2] == "resolved"
+
+
+def test_what_others_wrote_cannot_steer_the_terminal(pagerelay: Call, filled: str) -> None:
+    for arguments in (("events",), ("deliveries", "list"), ("deliveries", "show", "3"), ("status",)):
+        assert "\x1b" not in pagerelay(*arguments).stdout
+    assert "Disk \ufffd[31mfull\ufffd[0m on db1 [bold]" in pagerelay("deliveries", "show", "3").stdout
+
+
+def test_events_as_json_can_be_paged_through(pagerelay: Call, filled: str) -> None:
+    first = json.loads(pagerelay("events", "--json", "--limit", "2", "--after", "0").stdout)
+    second = json.loads(pagerelay("events", "--json", "--after", first["next"]).stdout)
+    assert [each["id"] for each in first["items"] + second["items"]] == [f"evt_{number}" for number in range(1, 6)]
+    assert second["next"] is None
+
+
+def test_without_a_cursor_the_latest_are_shown(pagerelay: Call, filled: str) -> None:
+    assert [line.split()[3] for line in pagerelay("events", "--limit", "2").stdout.splitlines()] == ["P4", "P5"]
+    latest = json.loads(pagerelay("deliveries", "list", "--json", "--limit", "1").stdout)
+    assert [each["id"] for each in latest["items"]] == [5]
+
+
+def test_filters_are_passed_on(pagerelay: Call, filled: str) -> None:
+    assert len(pagerelay("events", "--type", "OnIncidentResolved").stdout.splitlines()) == 1
+    assert len(pagerelay("events", "--trigger", "new", "--incident", "P2").stdout.splitlines()) == 1
+    dead = json.loads(pagerelay("deliveries", "list", "--json", "--state", "dead", "--target", "ops").stdout)
+    assert [each["id"] for each in dead["items"]] == [2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("events", "--connection", "acne"), 'no connection "acne" (did you mean "acme"?)'),
+        (("deliveries", "list", "--state", "x"), 'no delivery state "x" (there are: pending, delivered, dead)'),
+    ],
+)
+def test_a_filter_that_names_nothing_is_wrong_use(
+    pagerelay: Call, filled: str, arguments: tuple[str, ...], said: str
+) -> None:
+    result = pagerelay(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{said}\n")
+
+
+def test_deliveries_are_listed_with_their_states(pagerelay: Call, filled: str) -> None:
+    lines = [" ".join(line.split()) for line in pagerelay("deliveries", "list").stdout.splitlines()]
+    assert lines[0] == "Id State Target What Incident Tries When Answer"
+    assert lines[2:5] == [
+        "2 dead ops triggered P2 9 1 min ago answered 500",
+        "3 pending ops triggered P3 2 due answered 503",
+        "4 pending ops triggered P4 0 now -",
+    ]
+
+
+def test_one_delivery_is_shown_with_its_attempts(pagerelay: Call, filled: str) -> None:
+    result = pagerelay("deliveries", "show", "3")
+    assert "no answer within 15 s" in result.stdout
+    assert "evt_3 (incident.triggered)" in result.stdout
+    assert len(json.loads(pagerelay("deliveries", "show", "3", "--json").stdout)["attempts"]) == 2
+
+
+def test_a_delivery_that_is_not_there_is_a_failure(pagerelay: Call, filled: str) -> None:
+    result = pagerelay("deliveries", "show", "99")
+    assert (result.exit_code, result.stderr) == (1, "there is no delivery 99 (it may have been pruned)\n")
+
+
+def test_colours_are_for_terminals_only(pagerelay: Call, filled: str) -> None:
+    assert "\x1b" not in pagerelay("status").stdout
+
+
+def test_no_secret_is_in_any_output(pagerelay: Call, configuration: Path, filled: str) -> None:
+    shows = ("status",), ("status", "--json"), ("events", "--json"), ("deliveries", "list", "--json")
+    others = ("deliveries", "show", "3", "--json"), ("check",), ("schema",), ("db", "upgrade"), ("db", "prune")
+    for arguments in (*shows, *others):
+        result = pagerelay(*arguments)
+        assert result.exit_code == 0, arguments
+        assert [each for each in shown.CANARIES if each in result.output] == [], arguments
+
+
+def test_db_prune_removes_what_is_too_old_and_counts_it(pagerelay: Call, filled: str) -> None:
+    assert pagerelay("db", "prune").stdout == "0 rows removed\n"
+    database = Database(filled)
+    long_ago = system_clock() - 60 * 24 * 40 * shown.MINUTE
+    old = schema.deliveries.update().where(schema.deliveries.c.state == "dead").values(finished_at=long_ago)
+    database.write_now(lambda tx: tx.execute(old) and None)
+    assert pagerelay("db", "prune").stdout == "1 rows removed\n"
+    assert database.read_now(lambda tx: tx.execute(schema.deliveries.select()).all()).__len__() == 4
+    database.close()

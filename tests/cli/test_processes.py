@@ -1,0 +1,135 @@
+"""The command line as real processes: what it imports, signals, pipes, and the daemon itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import schema
+from daemon.database import Database, system_clock
+from tests import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 20.0
+SLOW = {"sqlalchemy", "fastapi", "alembic", "httpx", "uvicorn", "pyreqwest", "prometheus_client", "apscheduler"}
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
+    database = Database(url)
+    database.upgrade()
+    database.write_now(shown.fill, system_clock())
+    database.close()
+    return shown.settings(tmp_path, url).source
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts ``pagerelay``; whatever still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "daemon", *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=stdout, stderr=subprocess.PIPE)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("command", ["--help", "check"])
+def test_quick_commands_import_nothing_that_is_slow(configuration: Path, command: str) -> None:
+    script = f"""
+import atexit, sys
+atexit.register(lambda: print(*sorted({{name.partition(".")[0] for name in sys.modules}} & {SLOW!r}), file=sys.stderr))
+sys.argv = ["pagerelay", "-c", {str(configuration)!r}, {command!r}]
+from daemon.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "\n")
+
+
+def test_a_reader_that_goes_away_early_is_no_error(configuration: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "daemon", "-c", str(configuration), "events", "--json"]
+    done = subprocess.run(command, cwd=ROOT, text=True, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_events_follow_prints_what_happens_until_interrupted(
+    configuration: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = start("-c", str(configuration), "events", "--follow", "--json", "--limit", "1")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["id"] == "evt_5"
+    database = Database(f"sqlite:///{configuration.with_name('pagerelay.db')}")
+    database.write_now(shown.insert, schema.events, shown.event(7, system_clock()), shown.event(9, system_clock()))
+    assert [json.loads(process.stdout.readline())["id"] for _ in range(2)] == ["evt_7", "evt_9"]
+    database.close()
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, error) == (130, "", "")
+
+
+def test_on_a_terminal_there_are_colours_unless_unwanted(configuration: Path) -> None:
+    def seen(**environment: str) -> str:
+        parent, child = pty.openpty()
+        command = [sys.executable, "-m", "daemon", "-c", str(configuration), "status"]
+        env = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+        env |= {"TERM": "xterm-256color", "COLUMNS": "80"} | environment
+        subprocess.run(command, cwd=ROOT, env=env, stdout=child, stderr=child, check=True)
+        os.close(child)
+        text = os.read(parent, 1 << 20).decode()
+        os.close(parent)
+        return text
+
+    assert "\x1b[1;31mfailing" in seen()
+    assert "31m" not in seen(NO_COLOR="1")
+
+
+def test_the_daemon_runs_until_sigterm_and_is_seen_by_status(
+    configuration: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    daemon = start("-c", str(configuration), "run")
+    assert daemon.stderr is not None
+    first = json.loads(daemon.stderr.readline())
+    while first["event"] != "daemon.started":
+        first = json.loads(daemon.stderr.readline())
+    assert first["api"].startswith("http://127.0.0.1:")
+
+    second = start("-c", str(configuration), "run")
+    _, refused = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 1
+    assert "in use by another pagerelay daemon" in refused
+    assert len(refused.splitlines()) == 1
+
+    status, _ = start("-c", str(configuration), "status", "--json").communicate(timeout=PATIENCE)
+    assert len(json.loads(status)["instances"]) == 1
+
+    begun = time.monotonic()
+    daemon.terminate()
+    _, rest = daemon.communicate(timeout=PATIENCE)
+    assert daemon.returncode == 0
+    assert time.monotonic() - begun < 10
+    assert json.loads(rest.splitlines()[-1])["event"] == "daemon.stopped"
+    assert [each for each in shown.CANARIES if each in rest] == []
