@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
 from daemon.api import problems
@@ -40,21 +40,13 @@ class Guard:
             await send(message)
 
         try:
-            if _announced(scope) > LARGEST_BODY:
-                await _too_large()(scope, receive, send_unstored)
-            else:
-                await self._app(scope, _bounded(receive), send_unstored)
+            await self._app(scope, _bounded(receive), send_unstored)
         except Exception:
             log.exception("request.failed", method=scope["method"], path=scope["path"])
             if begun:
                 raise  # half an answer is out: all that is left is to break the connection
             answer = problems.answer(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error, which is in the log")
             await answer(scope, receive, send_unstored)
-
-
-def _announced(scope: Scope) -> int:
-    length = Headers(scope=scope).get("content-length", "0")
-    return int(length) if length.isascii() and length.isdigit() else 0
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -65,14 +57,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > LARGEST_BODY:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {LARGEST_BODY} bytes")
         return message
 
     return receive_some
-
-
-_TOO_LARGE = f"a request's body may have {LARGEST_BODY} bytes"
-
-
-def _too_large() -> problems.Answer:
-    return problems.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)

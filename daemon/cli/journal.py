@@ -14,8 +14,6 @@ from daemon.cli import storage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    import sqlalchemy as sa
-
     from daemon.config import Settings
     from daemon.database import Database
     from daemon.views import EventItem
@@ -56,7 +54,7 @@ def _follow(
 ) -> None:
     """Go on with what comes. Each connection has a place of its own: only within one does nothing come late."""
     chosen = [filters["connection"]] if filters["connection"] else list(connections)
-    places = {name: after or _head(database, name) for name in chosen}
+    places = {name: after or _head(database, filters | {"connection": name}) for name in chosen}
     for item in shown:
         places[item.connection] = max(places.get(item.connection, "0"), item.cursor, key=int)
     while True:
@@ -66,12 +64,9 @@ def _follow(
             time.sleep(FOLLOW_SECONDS)
 
 
-def _head(database: Database, connection: str) -> str:
-    def look(tx: sa.Connection) -> str:
-        latest = views.events(tx, connection=connection, limit=1, last=True).items
-        return latest[0].cursor if latest else "0"
-
-    return database.read_now(look)
+def _head(database: Database, filters: dict[str, Any]) -> str:
+    latest = database.read_now(views.events, **filters, limit=1, last=True).items
+    return latest[0].cursor if latest else "0"
 
 
 def _new(database: Database, name: str, places: dict[str, str], filters: dict[str, Any]) -> list[EventItem]:

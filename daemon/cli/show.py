@@ -23,8 +23,12 @@ def console() -> Console:
     """Where tables go: as wide as the terminal, without colour where none is wanted (NO_COLOR, pipes)."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the process by itself, with exit code 1
+
     wide = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=wide, highlight=False, markup=False, emoji=False)
+    return Plain(width=wide, highlight=False, markup=False, emoji=False)
 
 
 def table(*columns: str, right: tuple[str, ...] = (), cut: tuple[str, ...] = ()) -> Table:

@@ -67,11 +67,13 @@ main()
     assert (done.returncode, done.stderr) == (0, "\n")
 
 
-def test_a_reader_that_goes_away_early_is_no_error(configuration: Path) -> None:
+@pytest.mark.parametrize("arguments", [("events", "--json"), ("events",), ("status",), ("check",)])
+def test_a_reader_that_goes_away_early_is_no_error(configuration: Path, arguments: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "daemon", "-c", str(configuration), "events", "--json"]
-    done = subprocess.run(command, cwd=ROOT, text=True, stdout=writing, stderr=subprocess.PIPE, check=False)
+    command = [sys.executable, "-m", "daemon", "-c", str(configuration), *arguments]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, cwd=ROOT, env=env, text=True, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
 
