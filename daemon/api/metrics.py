@@ -1,4 +1,4 @@
-"""Prometheus metrics: gauges of what the database says at this moment, beside what this process counts.
+"""Prometheus metrics: gauges of what the database says at this moment, beside what this process counts and uses.
 
 Labels are names of the configuration, so there are never more of them than it has entries.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -26,6 +26,7 @@ def text(status: Status, counted: CollectorRegistry | None) -> bytes:
     """All metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Gauges(status))
+    ProcessCollector(registry=registry)
     return generate_latest(registry) + (b"" if counted is None else generate_latest(counted))
 
 

@@ -72,6 +72,7 @@ async def test_metrics_are_gauges_of_the_database(client: httpx.AsyncClient, clo
     assert found["pagerelay_deliveries", "dead", "ops"] == 1
     assert found["pagerelay_target_oldest_pending_seconds", "ops"] == 180
     assert found["pagerelay_trigger_events_behind", "new"] == 2
+    assert found["process_resident_memory_bytes",] > 1e6
 
 
 async def test_metrics_hold_what_the_process_counts_itself(
