@@ -10,7 +10,6 @@ import orjson
 
 from daemon import config, schema
 from daemon.database import Database
-from tests.conftest import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.config import Settings
+    from daemon.database import Clock
     from tests.conftest import Postgres
 
 TOKEN = "canary-token-of-the-api"
@@ -51,16 +51,15 @@ def settings(folder: Path, url: str) -> Settings:
     return config.load(path, os.environ)
 
 
-def kept_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[Database]:
-    """A filled database at 10:00, for tests that only read: it is made once for many of them."""
-    clock = ManualClock()
+def kept_database(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> Iterator[Database]:
+    """A filled database, for tests that only read: it is made once for many of them."""
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         database = Database(server.new(), clock=clock)
     else:
         database = Database(f"sqlite:///{folder / 'kept.db'}", clock=clock)
         database.upgrade()
-    database.write_now(fill, clock.now)
+    database.write_now(fill, clock())
     yield database
     database.close()
 
@@ -158,7 +157,7 @@ def fill(tx: sa.Connection, now: datetime) -> None:
     tried = {"delivery_id": 3, "duration_ms": 1200}
     insert(tx, schema.attempts, {"at": now - 2 * MINUTE, "error": "no answer within 15 s"} | tried)
     insert(tx, schema.attempts, {"at": now - MINUTE, "status": 503, "error": "answered 503", "answer": HOSTILE} | tried)
-    insert(tx, schema.permits, *({"connection": "acme", "at": now - MINUTE / 4, "priority": 1} for _ in range(4)))
+    insert(tx, schema.permits, *({"connection": "acme", "at": now + MINUTE / 3, "priority": 1} for _ in range(4)))
     insert(
         tx, schema.quarantine, {"connection": "beta", "digest": "d", "found_at": now, "reason": "no id", "raw": "{}"}
     )

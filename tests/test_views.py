@@ -14,6 +14,7 @@ from daemon.database import Database
 from daemon.views import Health
 from daemon.views.overview import origin
 from tests import shown
+from tests.conftest import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from daemon.config import Settings
     from daemon.views import Status
-    from tests.conftest import ManualClock
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"))
+    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
 
 
 @pytest.fixture

@@ -5,33 +5,25 @@ API and command line show the same frozen values. Nothing here writes, and no se
 
 from __future__ import annotations
 
-from daemon.views.lists import (
-    LARGEST_PAGE,
+from daemon.views.lists import LARGEST_PAGE, deliveries, delivery, events
+from daemon.views.overview import connection_statuses, status, target_statuses, trigger_statuses
+from daemon.views.readiness import unready
+from daemon.views.values import (
     Attempt,
+    Budget,
+    ConnectionStatus,
     Deliveries,
     DeliveryDetail,
     DeliveryItem,
     EventItem,
     Events,
-    deliveries,
-    delivery,
-    events,
-)
-from daemon.views.overview import (
-    Budget,
-    ConnectionStatus,
     Health,
     Instance,
     Journal,
     Status,
     TargetStatus,
     TriggerStatus,
-    connection_statuses,
-    status,
-    target_statuses,
-    trigger_statuses,
 )
-from daemon.views.readiness import unready
 
 __all__ = [
     "LARGEST_PAGE",

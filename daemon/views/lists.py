@@ -3,100 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - the API reads the annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import sqlalchemy as sa
 
 from daemon import errors, schema
-from daemon.model import DeliveryState, Json
+from daemon.model import DeliveryState
 from daemon.triggers import BY_OPERATION, REGISTRY
+from daemon.views.values import Attempt, Deliveries, DeliveryDetail, DeliveryItem, EventItem, Events
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from daemon.model import Json
+
 LARGEST_PAGE = 500
 DEFAULT_PAGE = 100
 LARGEST_CURSOR = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class EventItem:
-    """An event of the journal. ``cursor`` is its place there: ``after`` it come the later ones."""
-
-    cursor: str
-    id: str
-    type: str
-    operation: str
-    connection: str
-    incident_id: str
-    occurred_at: datetime
-    detected_at: datetime
-    detected_by: str
-    agent: Json | None
-    incident: Json
-    assignees: list[Json] | None
-    note: Json | None
-
-
-@dataclass(frozen=True, slots=True)
-class Events:
-    """One page of the journal; ``next`` is where the next page begins, null at the end."""
-
-    items: list[EventItem]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryItem:
-    """One message for one target. What is null in ``type``, ``trigger`` or ``event_id`` has been pruned."""
-
-    id: int
-    message_id: str
-    trigger: str | None
-    event_id: str | None
-    type: str | None
-    connection: str | None
-    incident_id: str
-    target: str
-    state: DeliveryState
-    running: bool
-    attempts: int
-    created_at: datetime
-    next_attempt_at: datetime | None
-    finished_at: datetime | None
-    last_status: int | None
-    last_error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Deliveries:
-    """One page of deliveries; ``next`` is where the next page begins, null at the end."""
-
-    items: list[DeliveryItem]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One HTTP request of a delivery. ``answer`` is the beginning of what came back, unless it was a success."""
-
-    at: datetime
-    duration_ms: int
-    status: int | None
-    error: str | None
-    answer: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryDetail:
-    """A delivery with its attempts, oldest first, and its event while that is kept."""
-
-    delivery: DeliveryItem
-    event: EventItem | None
-    attempts: list[Attempt]
 
 
 def events(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from collections import defaultdict
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,9 +15,11 @@ from daemon.model import DeliveryState
 from daemon.schema import connections, deliveries, events, instances, quarantine, snapshots, targets, triggers
 from daemon.triggers import REGISTRY
 from daemon.views.readiness import patience
+from daemon.views.values import Budget, ConnectionStatus, Health, Instance, Journal, Status, TargetStatus, TriggerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from daemon.model import Connection, Target, Trigger
 
@@ -28,117 +28,6 @@ OPEN = ("triggered", "acknowledged")
 # Partial indexes are used only where the condition is written out.
 PENDING: sa.ColumnElement[str] = sa.literal_column(f"'{DeliveryState.PENDING}'")
 DEAD: sa.ColumnElement[str] = sa.literal_column(f"'{DeliveryState.DEAD}'")
-
-
-class Health(enum.StrEnum):
-    """How something is, in one word."""
-
-    OK = "ok"
-    WAITING = "waiting"  # nothing has happened yet
-    BEHIND = "behind"
-    BLOCKED = "blocked"
-    PAUSED = "paused"
-    LATE = "late"
-    FAILING = "failing"
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """A daemon that lives."""
-
-    id: str
-    hostname: str
-    version: str
-    started_at: datetime
-    heartbeat_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """The events that are kept."""
-
-    events: int
-    oldest_at: datetime | None
-    newest_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """A connection's calls in the present period (``period`` in seconds)."""
-
-    calls: int
-    period: float
-    used: int
-    left: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionStatus:
-    """One PagerDuty account. ``lag`` is how far its log is read, in seconds behind now."""
-
-    name: str
-    health: Health
-    baseline_at: datetime | None
-    last_poll_at: datetime | None
-    last_success_at: datetime | None
-    next_poll_at: datetime | None
-    failing_since: datetime | None
-    last_error: str | None
-    watermark: datetime | None
-    lag: float | None
-    budget: Budget
-    blocked_until: datetime | None
-    open_incidents: int
-    quarantined: int
-    next_sweep_at: datetime | None
-    next_reconcile_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerStatus:
-    """One subscription. ``behind`` counts the events of the journal that it has still to read."""
-
-    name: str
-    health: Health
-    type: str
-    operation: str
-    connection: str
-    to: tuple[str, ...]
-    behind: int
-    last_run_at: datetime | None
-    last_event_at: datetime | None
-    last_error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TargetStatus:
-    """One webhook receiver. Of its URL only scheme, host and port are shown: the rest may be a secret."""
-
-    name: str
-    health: Health
-    url: str
-    format: str
-    paused: bool
-    pending: int
-    oldest_pending_at: datetime | None
-    dead: int
-    last_success_at: datetime | None
-    failing_since: datetime | None
-    last_error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Everything at a glance, as of ``now``."""
-
-    version: str
-    database: str
-    now: datetime
-    instances: tuple[Instance, ...]
-    journal: Journal
-    connections: tuple[ConnectionStatus, ...]
-    triggers: tuple[TriggerStatus, ...]
-    targets: tuple[TargetStatus, ...]
 
 
 def status(

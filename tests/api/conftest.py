@@ -9,6 +9,7 @@ import pytest
 
 from daemon import api
 from tests import shown
+from tests.conftest import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from daemon.config import Settings
     from daemon.database import Database
-    from tests.conftest import ManualClock
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def app(database: Database, settings: Settings, clock: ManualClock) -> FastAPI:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"))
+    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
 
 
 @pytest.fixture

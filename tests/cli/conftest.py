@@ -12,6 +12,7 @@ from daemon.database import Database, system_clock
 from tests import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from typer.testing import Result
@@ -29,6 +30,20 @@ def invoke(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(app, list(arguments), env=plain | environment, prog_name="pagerelay")
 
 
+def calling(configuration: Path) -> Call:
+    """``pagerelay`` with one configuration."""
+    return lambda *arguments: invoke("--config", str(configuration), *arguments)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    """Calls ``pagerelay`` on a filled database that many tests share: they only look."""
+    folder = tmp_path_factory.mktemp("kept")
+    for database in shown.kept_database(request, folder, system_clock):
+        settings = shown.settings(folder, database.url.render_as_string(hide_password=False))
+        yield calling(settings.source)
+
+
 @pytest.fixture
 def configuration(tmp_path: Path, database_url: str) -> Path:
     return shown.settings(tmp_path, database_url).source
@@ -36,7 +51,7 @@ def configuration(tmp_path: Path, database_url: str) -> Path:
 
 @pytest.fixture
 def pagerelay(configuration: Path) -> Call:
-    return lambda *arguments: invoke("--config", str(configuration), *arguments)
+    return calling(configuration)
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Call
 
 
-def test_status_shows_at_a_glance_what_fails_and_sorts_it_first(pagerelay: Call, filled: str) -> None:
-    result = pagerelay("status")
+def test_status_shows_at_a_glance_what_fails_and_sorts_it_first(kept: Call) -> None:
+    result = kept("status")
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "! connection beta: failing for 10 min: 401 2006 Authentication failed" in lines
@@ -35,12 +35,12 @@ def test_status_shows_at_a_glance_what_fails_and_sorts_it_first(pagerelay: Call,
     assert "running: relay1 for 3 h" in lines[0]
 
 
-def test_status_fits_a_terminal_of_80_columns(pagerelay: Call, filled: str) -> None:
-    assert max(len(line) for line in pagerelay("status").stdout.splitlines()) <= 80
+def test_status_fits_a_terminal_of_80_columns(kept: Call) -> None:
+    assert max(len(line) for line in kept("status").stdout.splitlines()) <= 80
 
 
-def test_status_as_json_is_one_document(pagerelay: Call, filled: str) -> None:
-    status = json.loads(pagerelay("status", "--json").stdout)
+def test_status_as_json_is_one_document(kept: Call) -> None:
+    status = json.loads(kept("status", "--json").stdout)
     assert [each["health"] for each in status["connections"]] == ["ok", "failing"]
     assert status["targets"][1]["pending"] == 2
     assert status["now"].endswith("Z")
@@ -64,35 +64,35 @@ def test_status_shows_the_worst_of_many_triggers_and_counts_the_rest(tmp_path: P
     assert [name for name in (f"more-{number} " for number in range(30)) if name not in everything] == []
 
 
-def test_events_are_listed_oldest_first_on_a_line_each(pagerelay: Call, filled: str) -> None:
-    lines = pagerelay("events").stdout.splitlines()
+def test_events_are_listed_oldest_first_on_a_line_each(kept: Call) -> None:
+    lines = kept("events").stdout.splitlines()
     assert [line.split()[3] for line in lines] == ["P1", "P2", "P3", "P4", "P5"]
     assert lines[-1].split()[2] == "resolved"
 
 
-def test_what_others_wrote_cannot_steer_the_terminal(pagerelay: Call, filled: str) -> None:
+def test_what_others_wrote_cannot_steer_the_terminal(kept: Call) -> None:
     for arguments in (("events",), ("deliveries", "list"), ("deliveries", "show", "3"), ("status",)):
-        assert "\x1b" not in pagerelay(*arguments).stdout
-    assert "Disk \ufffd[31mfull\ufffd[0m on db1 [bold]" in pagerelay("deliveries", "show", "3").stdout
+        assert "\x1b" not in kept(*arguments).stdout
+    assert "Disk \ufffd[31mfull\ufffd[0m on db1 [bold]" in kept("deliveries", "show", "3").stdout
 
 
-def test_events_as_json_can_be_paged_through(pagerelay: Call, filled: str) -> None:
-    first = json.loads(pagerelay("events", "--json", "--limit", "2", "--after", "0").stdout)
-    second = json.loads(pagerelay("events", "--json", "--after", first["next"]).stdout)
+def test_events_as_json_can_be_paged_through(kept: Call) -> None:
+    first = json.loads(kept("events", "--json", "--limit", "2", "--after", "0").stdout)
+    second = json.loads(kept("events", "--json", "--after", first["next"]).stdout)
     assert [each["id"] for each in first["items"] + second["items"]] == [f"evt_{number}" for number in range(1, 6)]
     assert second["next"] is None
 
 
-def test_without_a_cursor_the_latest_are_shown(pagerelay: Call, filled: str) -> None:
-    assert [line.split()[3] for line in pagerelay("events", "--limit", "2").stdout.splitlines()] == ["P4", "P5"]
-    latest = json.loads(pagerelay("deliveries", "list", "--json", "--limit", "1").stdout)
+def test_without_a_cursor_the_latest_are_shown(kept: Call) -> None:
+    assert [line.split()[3] for line in kept("events", "--limit", "2").stdout.splitlines()] == ["P4", "P5"]
+    latest = json.loads(kept("deliveries", "list", "--json", "--limit", "1").stdout)
     assert [each["id"] for each in latest["items"]] == [5]
 
 
-def test_filters_are_passed_on(pagerelay: Call, filled: str) -> None:
-    assert len(pagerelay("events", "--type", "OnIncidentResolved").stdout.splitlines()) == 1
-    assert len(pagerelay("events", "--trigger", "new", "--incident", "P2").stdout.splitlines()) == 1
-    dead = json.loads(pagerelay("deliveries", "list", "--json", "--state", "dead", "--target", "ops").stdout)
+def test_filters_are_passed_on(kept: Call) -> None:
+    assert len(kept("events", "--type", "OnIncidentResolved").stdout.splitlines()) == 1
+    assert len(kept("events", "--trigger", "new", "--incident", "P2").stdout.splitlines()) == 1
+    dead = json.loads(kept("deliveries", "list", "--json", "--state", "dead", "--target", "ops").stdout)
     assert [each["id"] for each in dead["items"]] == [2]
 
 
@@ -103,15 +103,13 @@ def test_filters_are_passed_on(pagerelay: Call, filled: str) -> None:
         (("deliveries", "list", "--state", "x"), 'no delivery state "x" (there are: pending, delivered, dead)'),
     ],
 )
-def test_a_filter_that_names_nothing_is_wrong_use(
-    pagerelay: Call, filled: str, arguments: tuple[str, ...], said: str
-) -> None:
-    result = pagerelay(*arguments)
+def test_a_filter_that_names_nothing_is_wrong_use(kept: Call, arguments: tuple[str, ...], said: str) -> None:
+    result = kept(*arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{said}\n")
 
 
-def test_deliveries_are_listed_with_their_states(pagerelay: Call, filled: str) -> None:
-    lines = [" ".join(line.split()) for line in pagerelay("deliveries", "list").stdout.splitlines()]
+def test_deliveries_are_listed_with_their_states(kept: Call) -> None:
+    lines = [" ".join(line.split()) for line in kept("deliveries", "list").stdout.splitlines()]
     assert lines[0] == "Id State Target What Incident Tries When Answer"
     assert lines[2:5] == [
         "2 dead ops triggered P2 9 1 min ago answered 500",
@@ -120,20 +118,20 @@ def test_deliveries_are_listed_with_their_states(pagerelay: Call, filled: str) -
     ]
 
 
-def test_one_delivery_is_shown_with_its_attempts(pagerelay: Call, filled: str) -> None:
-    result = pagerelay("deliveries", "show", "3")
+def test_one_delivery_is_shown_with_its_attempts(kept: Call) -> None:
+    result = kept("deliveries", "show", "3")
     assert "no answer within 15 s" in result.stdout
     assert "evt_3 (incident.triggered)" in result.stdout
-    assert len(json.loads(pagerelay("deliveries", "show", "3", "--json").stdout)["attempts"]) == 2
+    assert len(json.loads(kept("deliveries", "show", "3", "--json").stdout)["attempts"]) == 2
 
 
-def test_a_delivery_that_is_not_there_is_a_failure(pagerelay: Call, filled: str) -> None:
-    result = pagerelay("deliveries", "show", "99")
+def test_a_delivery_that_is_not_there_is_a_failure(kept: Call) -> None:
+    result = kept("deliveries", "show", "99")
     assert (result.exit_code, result.stderr) == (1, "there is no delivery 99 (it may have been pruned)\n")
 
 
-def test_colours_are_for_terminals_only(pagerelay: Call, filled: str) -> None:
-    assert "\x1b" not in pagerelay("status").stdout
+def test_colours_are_for_terminals_only(kept: Call) -> None:
+    assert "\x1b" not in kept("status").stdout
 
 
 def test_no_secret_is_in_any_output(pagerelay: Call, configuration: Path, filled: str) -> None:

@@ -1,0 +1,197 @@
+"""What views answer: frozen values, which the API and ``--json`` show as they are."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the API reads the annotations
+
+from daemon.model import DeliveryState, Json  # noqa: TC001 - as above
+
+
+class Health(enum.StrEnum):
+    """How something is, in one word."""
+
+    OK = "ok"
+    WAITING = "waiting"  # nothing has happened yet
+    BEHIND = "behind"
+    BLOCKED = "blocked"
+    PAUSED = "paused"
+    LATE = "late"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A daemon that lives."""
+
+    id: str
+    hostname: str
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The events that are kept."""
+
+    events: int
+    oldest_at: datetime | None
+    newest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A connection's calls in the present period (``period`` in seconds)."""
+
+    calls: int
+    period: float
+    used: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """One PagerDuty account. ``lag`` is how far its log is read, in seconds behind now."""
+
+    name: str
+    health: Health
+    baseline_at: datetime | None
+    last_poll_at: datetime | None
+    last_success_at: datetime | None
+    next_poll_at: datetime | None
+    failing_since: datetime | None
+    last_error: str | None
+    watermark: datetime | None
+    lag: float | None
+    budget: Budget
+    blocked_until: datetime | None
+    open_incidents: int
+    quarantined: int
+    next_sweep_at: datetime | None
+    next_reconcile_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerStatus:
+    """One subscription. ``behind`` counts the events of the journal that it has still to read."""
+
+    name: str
+    health: Health
+    type: str
+    operation: str
+    connection: str
+    to: tuple[str, ...]
+    behind: int
+    last_run_at: datetime | None
+    last_event_at: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """One webhook receiver. Of its URL only scheme, host and port are shown: the rest may be a secret."""
+
+    name: str
+    health: Health
+    url: str
+    format: str
+    paused: bool
+    pending: int
+    oldest_pending_at: datetime | None
+    dead: int
+    last_success_at: datetime | None
+    failing_since: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything at a glance, as of ``now``."""
+
+    version: str
+    database: str
+    now: datetime
+    instances: tuple[Instance, ...]
+    journal: Journal
+    connections: tuple[ConnectionStatus, ...]
+    triggers: tuple[TriggerStatus, ...]
+    targets: tuple[TargetStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventItem:
+    """An event of the journal. ``cursor`` is its place there: ``after`` it come the later ones."""
+
+    cursor: str
+    id: str
+    type: str
+    operation: str
+    connection: str
+    incident_id: str
+    occurred_at: datetime
+    detected_at: datetime
+    detected_by: str
+    agent: Json | None
+    incident: Json
+    assignees: list[Json] | None
+    note: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """One page of the journal; ``next`` is where the next page begins, null at the end."""
+
+    items: list[EventItem]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryItem:
+    """One message for one target. What is null in ``type``, ``trigger`` or ``event_id`` has been pruned."""
+
+    id: int
+    message_id: str
+    trigger: str | None
+    event_id: str | None
+    type: str | None
+    connection: str | None
+    incident_id: str
+    target: str
+    state: DeliveryState
+    running: bool
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime | None
+    finished_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """One page of deliveries; ``next`` is where the next page begins, null at the end."""
+
+    items: list[DeliveryItem]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request of a delivery. ``answer`` is the beginning of what came back, unless it was a success."""
+
+    at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDetail:
+    """A delivery with its attempts, oldest first, and its event while that is kept."""
+
+    delivery: DeliveryItem
+    event: EventItem | None
+    attempts: list[Attempt]
