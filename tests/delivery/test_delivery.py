@@ -137,7 +137,8 @@ async def test_per_incident_the_order_is_kept_whatever_fails_and_other_incidents
     incidents = [f"P{luck.randrange(6)}" for _ in range(60)]
     fill(live, incidents, ["ops"])
     async with (
-        receiver.serving() as url, delivering(live, target("ops", url), instance="one"),
+        receiver.serving() as url,
+        delivering(live, target("ops", url), instance="one"),
         delivering(live, target("ops", url), instance="two"),
     ):
         await until(live, {"delivered": 60})
