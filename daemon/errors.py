@@ -4,8 +4,7 @@ PagerelayError
 ├── ConfigurationError       the configuration cannot be used (exit code 2)
 ├── DatabaseError            the database cannot be used
 │   ├── SchemaTooNew         it was written by a newer version
-│   ├── DatabaseInUse        another daemon holds the SQLite file
-│   └── ClaimLost            another replica has taken over what was claimed
+│   └── DatabaseInUse        another daemon holds the SQLite file
 ├── PagerDutyError           a call to PagerDuty did not work
 │   ├── Temporary            repeating may help, after ``delay``
 │   └── Permanent            repeating never helps
@@ -53,10 +52,6 @@ class SchemaTooNew(DatabaseError):
 
 class DatabaseInUse(DatabaseError):
     """Another daemon works on the same SQLite file."""
-
-
-class ClaimLost(DatabaseError):
-    """Another replica has taken over what this one had claimed."""
 
 
 class PagerDutyError(PagerelayError):

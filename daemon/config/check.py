@@ -22,7 +22,6 @@ HOSTS = {
 CEILING = model.Limits()
 LONGEST_TIMEOUT = timedelta(seconds=60)
 LONGEST_OVERLAP = timedelta(hours=1)
-LEAST_EVERY = timedelta(seconds=1)
 LATER = "not available in this version (remove it)"
 
 
