@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from daemon import errors
 from daemon.model import Priority
 from daemon.schema import connections, permit_waits, permits
 
@@ -119,12 +120,25 @@ def decide(
     return Granted() if free > left_to_others else Wait(next_change)
 
 
+def lock(tx: sa.Connection, connection: str) -> datetime | None:
+    """Hold the connection's row until the transaction ends; answers until when its calls are stopped."""
+    mine = connections.c.name == connection
+    locked = tx.execute(sa.select(connections.c.blocked_until).where(mine).with_for_update()).one_or_none()
+    if locked is None:
+        message = f"the connection {connection} has no row in the database yet"
+        raise errors.DatabaseError(message)
+    blocked_until: datetime | None = locked.blocked_until
+    return blocked_until
+
+
 def take(
     tx: sa.Connection, connection: str, limits: Limits, priority: Priority, instance: str, now: datetime
 ) -> Granted | Wait:
-    """Take a permit if one may be given now; else be counted among those that wait."""
-    row = sa.select(connections.c.blocked_until).where(connections.c.name == connection).with_for_update()
-    blocked_until = tx.execute(row).scalar_one_or_none()
+    """Take a permit if one may be given now; else be counted among those that wait.
+
+    Where replicas share the connection, ``now`` must have been read after ``lock``.
+    """
+    blocked_until = lock(tx, connection)
     mine = permits.c.connection == connection
     tx.execute(permits.delete().where(mine, permits.c.at <= now - span(limits) * 2))
     # Stamps further ahead than can be are from before the clock was set back.
@@ -200,12 +214,14 @@ class Permits:
         self._limits = limits
         self._instance = instance
         self._sleep = sleep
+        self._lines = {priority: asyncio.Lock() for priority in Priority}
         self._turn = _Turn()
 
     @asynccontextmanager
     async def permit(self, priority: Priority) -> AsyncIterator[None]:
         """Wait for a permit and hold it for the one call that is made inside."""
-        permit = await self._wait_for_turn(priority)
+        async with self._lines[priority]:  # first come, first served: only the first of a class asks
+            permit = await self._wait_for_turn(priority)
         try:
             yield
         finally:
@@ -216,7 +232,7 @@ class Permits:
 
     async def block(self, delay: timedelta | None) -> None:
         """PagerDuty answered 429: make no call for ``delay``, or for a minute if it did not say."""
-        await self._database.write(self._block, DEFAULT_BLOCK if delay is None else delay)
+        await self._database.write(self._block, DEFAULT_BLOCK if delay is None else min(delay, LONGEST_BLOCK))
 
     async def _wait_for_turn(self, priority: Priority) -> int:
         """Take a permit; the turn stays with the caller. It is not held while sleeping: others may be let through."""
@@ -240,6 +256,7 @@ class Permits:
             raise
 
     def _take(self, tx: sa.Connection, priority: Priority) -> tuple[Granted | Wait, datetime]:
+        lock(tx, self._connection)  # first, or the time would be old after waiting for it
         now = self._database.now(tx)
         return take(tx, self._connection, self._limits, priority, self._instance, now), now
 

@@ -13,6 +13,9 @@ from daemon.model import Status
 if TYPE_CHECKING:
     from daemon.model import Json
 
+FIRST_YEAR = 1970
+LAST_YEAR = 2999
+
 
 def text(resource: object, key: str) -> str | None:
     """A text that is not empty, or None."""
@@ -33,15 +36,16 @@ def listed(resource: object, key: str) -> list[Json]:
 
 
 def moment(resource: object, key: str) -> datetime | None:
-    """An instant in UTC; a time without an offset is taken as UTC."""
+    """An instant in UTC; a time without an offset is taken as UTC, one that is centuries off counts as absent."""
     value = text(resource, key)
     if value is None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        found = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
+    return found if FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
 def status(incident: object) -> Status | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
+from bisect import bisect_left
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ class Far:
     def most_in(self, period: timedelta) -> int:
         """The largest number of calls in any window."""
         times = sorted(at for at, _ in self.arrivals)
-        return max((sum(start <= at < start + period for at in times) for start in times), default=0)
+        return max((bisect_left(times, at + period) - n for n, at in enumerate(times)), default=0)
 
 
 def simulate(
@@ -47,31 +48,33 @@ def simulate(
     far = Far()
     given: list[tuple[datetime, float, Priority]] = []
     waits: list[tuple[float, float]] = []
-    queue = [(START + timedelta(seconds=at), number) for number, (at, *_) in enumerate(requests)]
-    heapq.heapify(queue)
-    waiting: dict[int, Priority] = {}
-    while queue:
-        now, number = heapq.heappop(queue)
-        at, priority, duration, moment = requests[number]
-        waiting.pop(number, None)
-        stamps = [
-            Permit(
-                started + timedelta(seconds=lasts)
-                if started + timedelta(seconds=lasts) <= now
-                else started + ratelimit.LONGEST_CALL,
-                kind,
-            )
-            for started, lasts, kind in given
-        ]
-        outcome = decide(stamps, set(waiting.values()), priority, limits, now)
-        if isinstance(outcome, Wait):
-            waiting[number] = priority
-            heapq.heappush(queue, (now + SECOND, number))
-            continue
-        given.append((now, duration, priority))
-        far.arrivals.append((now + timedelta(seconds=duration * moment), priority))
-        waits.append((at, (now - START).total_seconds() - at))
+    arriving = deque(sorted(requests, key=lambda request: request[0]))
+    lines: dict[Priority, deque[tuple[float, Priority, float, float]]] = {each: deque() for each in Priority}
+    now = START
+    while arriving or any(lines.values()):
+        while arriving and START + timedelta(seconds=arriving[0][0]) <= now:
+            lines[arriving[0][1]].append(arriving.popleft())
+        given = [each for each in given if each[0] > now - ratelimit.span(limits) - ratelimit.LONGEST_CALL]
+        for priority, line in lines.items():
+            while line and isinstance(decide(stamps(given, now), waiting(lines), priority, limits, now), Granted):
+                at, _, duration, moment = line.popleft()
+                given.append((now, duration, priority))
+                far.arrivals.append((now + timedelta(seconds=duration * moment), priority))
+                waits.append((at, (now - START).total_seconds() - at))
+        coming = [START + timedelta(seconds=arriving[0][0])] if arriving else []
+        now = min([*coming, *([now + SECOND] if any(lines.values()) else [])], default=now)
     return far, waits
+
+
+def stamps(given: list[tuple[datetime, float, Priority]], now: datetime) -> list[Permit]:
+    """The log as it is kept: stamped ahead while a call lasts, with its end afterwards."""
+    ends = [(started + timedelta(seconds=lasts), started, kind) for started, lasts, kind in given]
+    return [Permit(end if end <= now else started + ratelimit.LONGEST_CALL, kind) for end, started, kind in ends]
+
+
+def waiting(lines: dict[Priority, deque[tuple[float, Priority, float, float]]]) -> set[Priority]:
+    """The classes that have somebody waiting."""
+    return {priority for priority, line in lines.items() if line}
 
 
 ARRIVALS = st.lists(
@@ -198,7 +201,7 @@ async def test_replicas_share_one_budget(acme: Database, clock: ManualClock) -> 
     async def sleep(_seconds: float) -> None:
         nonlocal asleep
         asleep += 1
-        if asleep >= 7:
+        if asleep == 2:
             all_waiting.set()
         await asyncio.Event().wait()
 

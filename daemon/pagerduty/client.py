@@ -36,13 +36,15 @@ log = structlog.get_logger()
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
 CALL_SECONDS = 28.0  # below ratelimit.LONGEST_CALL, which permits count on
-LARGEST_BODY = 64 * 1024 * 1024
+LARGEST_BODY = 32 * 1024 * 1024
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = timedelta(seconds=60)
+LONGEST_DELAY = 86_400.0
 TEMPORARY = frozenset({408, 425, 429})
 SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
+BAD_REQUEST = 400
 NOT_FOUND = 404
 OK = 200
 TOOK_TOO_LONG = 2016
@@ -56,7 +58,11 @@ Query = list[tuple[str, str]]
 
 
 class Client:
-    """One connection's client. ``calls`` counts the requests made so far."""
+    """One connection's client. ``calls`` counts the requests made so far.
+
+    Each takes ``call_seconds`` at most, from its start to the last byte of its answer.
+    Every method raises Temporary or Permanent if its calls do not work.
+    """
 
     def __init__(
         self,
@@ -65,10 +71,12 @@ class Client:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
         self._host = urlsplit(connection.api_url).netloc
         self._permits = permits
         self._sleep = sleep
+        self._call_seconds = call_seconds
         self.calls = 0
         self._http = httpx.AsyncClient(
             base_url=connection.api_url,
@@ -142,12 +150,20 @@ class Client:
 
     async def _page(self, path: str, name: str, query: Query, offset: int, priority: Priority) -> Page:
         place = [("limit", str(PAGE)), ("offset", str(offset))]
-        answer, server_time = await self._get(path, [*query, *place], priority)
+        try:
+            answer, server_time = await self._get(path, [*query, *place], priority)
+        except errors.Permanent as error:
+            if error.status == BAD_REQUEST and offset:  # the first page was fine: it lists no more than that
+                raise errors.WindowTooLarge(
+                    str(error), status=error.status, code=error.code, request_id=error.request_id
+                ) from None
+            raise
         found = answer.get(name)
         if not isinstance(found, list):
             message = f"{self._host} answered {path} without {name}"
             raise errors.Temporary(message, status=OK)
-        return Page(found, answer.get("more") is True, server_time)
+        more = answer.get("more")
+        return Page(found, more if isinstance(more, bool) else len(found) >= PAGE, server_time)
 
     async def _get(self, path: str, query: Query, priority: Priority) -> tuple[Json, datetime | None]:
         """One call, repeated while that may help and does not take long."""
@@ -174,7 +190,7 @@ class Client:
         log.debug("pagerduty.called", path=path, status=status, request_id=request_id, took_ms=round(took))
         try:
             answer = records.decode(body)
-        except (ValueError, RecursionError):
+        except ValueError:
             answer = None
         if status == OK and isinstance(answer, dict):
             return answer, _date(headers)
@@ -183,7 +199,7 @@ class Client:
     async def _send(self, method: str, path: str, query: Query) -> tuple[int, Mapping[str, str], bytes]:
         try:
             async with (
-                asyncio.timeout(CALL_SECONDS),
+                asyncio.timeout(self._call_seconds),
                 self._http.stream(method, path, params=tuple(query)) as response,
             ):
                 parts: list[bytes] = []
@@ -196,7 +212,7 @@ class Client:
                         raise errors.Temporary(message, status=response.status_code)
                 return response.status_code, response.headers, b"".join(parts)
         except TimeoutError:
-            message = f"{self._host} did not answer within {CALL_SECONDS:.0f} s"
+            message = f"{self._host} did not answer within {self._call_seconds:g} s"
             raise errors.Temporary(message) from None
         except httpx.HTTPError as error:
             # The library's own words may hold the request's headers, and with them the key.
@@ -221,7 +237,7 @@ class Client:
             message += f" ({remedy})"
         if request_id:
             message += f" [request {request_id}]"
-        if code == TOOK_TOO_LONG and path == "/log_entries":
+        if code == TOOK_TOO_LONG:
             return errors.WindowTooLarge(message, status=status, code=code, request_id=request_id)
         if status in TEMPORARY or status >= SERVER_ERROR:
             return errors.Temporary(message, status=status, code=code, request_id=request_id, delay=_delay(headers))
@@ -245,7 +261,8 @@ def _texts(value: object) -> Sequence[str]:
 
 def _date(headers: Mapping[str, str]) -> datetime | None:
     try:
-        return parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+        moment = parsedate_to_datetime(headers.get("date", ""))
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -254,7 +271,7 @@ def _delay(headers: Mapping[str, str]) -> timedelta | None:
     """How long PagerDuty asks to be left alone: ratelimit-reset or Retry-After, in seconds."""
     for name in ("ratelimit-reset", "retry-after"):
         try:
-            return timedelta(seconds=max(float(headers.get(name, "")), 1.0))
+            return timedelta(seconds=min(max(float(headers.get(name, "")), 1.0), LONGEST_DELAY))
         except (ValueError, OverflowError):
             continue
     return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from daemon import errors, resource
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 PAGE = 100
 CAP = 10_000
-RESTARTS = 3
+STEPS_BACK = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,26 @@ class Listing:
 
 @dataclass
 class Pages:
-    """The records of a list, each once, as they were read."""
+    """The records of a list, each once, as they were read.
+
+    ``server_time`` is from the first page alone: a later one would claim more than was read.
+    """
 
     records: list[Any] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
     server_time: datetime | None = None
     calls: int = 0
+
+    def add(self, page: Page) -> None:
+        """Keep what is new on a page."""
+        for record in page.records:
+            if not self.knows(record):
+                self.known.add(_identity(record))
+                self.records.append(record)
+
+    def knows(self, record: object) -> bool:
+        """Whether a record was read before."""
+        return _identity(record) in self.known
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,48 +75,36 @@ class Page:
 
 
 async def read_all(fetch: Callable[[int], Awaitable[Page]]) -> Pages:
-    """Read a whole list; ``fetch(offset)`` reads ``PAGE`` records from there.
+    """Read a whole list; ``fetch(offset)`` reads at most ``PAGE`` records from there.
 
     Pages overlap by one record. Its being known proves that nothing slipped from behind
-    the seam to before it; otherwise the list is read again from the start. Raises
-    WindowTooLarge before it would cross what PagerDuty lists.
+    the seam to before it; otherwise reading goes a page back. So whatever is in the list
+    the whole time is found. Raises WindowTooLarge before it would cross what PagerDuty
+    lists, Temporary if the list changes faster than it can be read.
     """
     pages = Pages()
-    for _ in range(RESTARTS):
-        if await _read_once(fetch, pages):
-            return pages
-    message = "the list changed too much while it was read"
-    raise errors.Temporary(message)
-
-
-async def _read_once(fetch: Callable[[int], Awaitable[Page]], pages: Pages) -> bool:
-    offset = 0
+    offset = steps_back = 0
     while True:
         if offset + PAGE > CAP:
             message = f"the list has more than {CAP} records"
             raise errors.WindowTooLarge(message)
         page = await fetch(offset)
         pages.calls += 1
-        if pages.server_time is None:
+        if pages.calls == 1:
             pages.server_time = page.server_time
-        if offset and page.records and not _is_known(page.records[0], pages.ids):
-            return False
-        for record in page.records:
-            _keep(record, pages)
+        if offset and not (page.records and pages.knows(page.records[0])):
+            steps_back += 1
+            if steps_back > STEPS_BACK:
+                message = "the list changed too much while it was read"
+                raise errors.Temporary(message)
+            offset = max(offset - PAGE + 1, 0)
+            continue
+        pages.add(page)
         if not page.more or not page.records:
-            return True
+            return pages
         offset += max(len(page.records) - 1, 1)
 
 
-def _is_known(record: object, ids: set[str]) -> bool:
-    record_id = resource.text(record, "id")
-    return record_id is None or record_id in ids
-
-
-def _keep(record: object, pages: Pages) -> None:
-    record_id = resource.text(record, "id")
-    if record_id is None:
-        pages.records.append(record)
-    elif record_id not in pages.ids:
-        pages.ids.add(record_id)
-        pages.records.append(record)
+def _identity(record: object) -> str:
+    """What makes a record the same one on two pages: its id, or all of it if it has none."""
+    return resource.text(record, "id") or orjson.dumps(record).decode()

@@ -7,6 +7,7 @@ missing or of a wrong type counts as absent. Contact data of people is dropped h
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,21 +20,66 @@ if TYPE_CHECKING:
 
 LONGEST_RAW = 64 * 1024
 LONGEST_ID = 255
+DEEPEST = 64
+LEVELS_AROUND = 16  # what is stored or sent is wrapped in a few objects more
+CONTACTS = frozenset({"address", "contact_methods", "email", "notification", "notification_rules", "phone_number"})
 NOTE_TYPES = frozenset({"annotate_log_entry", "resolve_log_entry"})
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """Decoded JSON that can be encoded again. Raises ValueError if it is none."""
+    """Decoded JSON that can be encoded again, what is nested too deeply left out. Raises ValueError if it is none."""
+    try:
+        value = _decode(body)
+    except (ValueError, RecursionError):
+        return _decode(_shallow(body))
+    return value if _can_be_encoded(value) else _decode(_shallow(body))
+
+
+def _decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         return orjson.loads(body)
     except ValueError:
         # Half a surrogate pair in a title is valid JSON to some writers; it must not stop a whole page.
-        return _storable(json.loads(body, parse_constant=_no_number))
+        return _storable(json.loads(body, parse_constant=_no_number, parse_int=_number))
+
+
+def _can_be_encoded(value: object) -> bool:
+    """Whether it is shallow enough to be encoded, some levels further in than now."""
+    for _ in range(LEVELS_AROUND):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _shallow(body: bytes) -> bytes:
+    """The same JSON with null for what lies deeper than ``DEEPEST``."""
+    parts: list[bytes] = []
+    depth = end = 0
+    for token in _STRUCTURE.finditer(body):
+        if token[0] in b"[{":
+            depth += 1
+            if depth == DEEPEST + 1:
+                parts += [body[end : token.start()], b"null"]
+        elif token[0] in b"]}":
+            if depth == DEEPEST + 1:
+                end = token.end()
+            depth -= 1
+    return b"".join([*parts, body[end:]])
 
 
 def _no_number(name: str) -> Any:  # noqa: ANN401 - never answers
     message = f"{name} is no JSON"
     raise ValueError(message)
+
+
+def _number(digits: str) -> int | float:
+    """A whole number, rounded if it has more than 64 bits, as JavaScript would."""
+    rounded = float(digits)
+    return int(digits) if -(2**63) <= rounded < 2**64 else rounded
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -44,8 +90,6 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
             return [_storable(item) for item in value]
         case dict():
             return {_storable(key): _storable(item) for key, item in value.items()}
-        case int() if not -(2**63) <= value < 2**64:
-            return float(value)
         case _:
             return value
 
@@ -74,7 +118,7 @@ def log_entry(raw: object) -> LogEntry | Rejected:
         agent=resource.inner(raw, "agent") or None,
         assignees=_assignees(raw),
         note=_note(raw, kind),
-        raw=without_contacts({key: value for key, value in raw.items() if key != "incident"}),
+        raw=_without_contacts({key: value for key, value in raw.items() if key != "incident"}),
     )
 
 
@@ -88,16 +132,19 @@ def incident(raw: object) -> tuple[str, Json] | Rejected:
 
 def rejected(reason: str, raw: object) -> Rejected:
     """A record that is set aside, without people's contact data and bounded in size."""
-    text = orjson.dumps(without_contacts(raw) if isinstance(raw, dict) else raw).decode()
-    return Rejected(reason, text[:LONGEST_RAW])
+    text = orjson.dumps(_without_contacts(raw))[:LONGEST_RAW].decode(errors="ignore")
+    return Rejected(reason, text)
 
 
-def without_contacts(raw: Json) -> Json:
-    """The record without the addresses and numbers that a notification went to."""
-    channel = resource.inner(raw, "channel")
-    if "notification" not in channel:
-        return raw
-    return raw | {"channel": {key: value for key, value in channel.items() if key != "notification"}}
+def _without_contacts(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Without the addresses and numbers by which people are reached, however deep they lie."""
+    match value:
+        case list():
+            return [_without_contacts(item) for item in value]
+        case dict():
+            return {key: _without_contacts(item) for key, item in value.items() if key not in CONTACTS}
+        case _:
+            return value
 
 
 def _id(record: object) -> str | None:
