@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon import ratelimit, store
+from daemon import errors, ratelimit, schema, store
 from daemon.database import Database
 from daemon.model import Limits, Priority
+from daemon.pagerduty import client
 from daemon.ratelimit import Granted, Permit, Wait, decide
 from tests.conftest import START
 
 if TYPE_CHECKING:
-    from tests.conftest import ManualClock
+    from tests.conftest import ManualClock, Postgres
 
 LIMITS = Limits()
 SECOND = timedelta(seconds=1)
@@ -52,6 +55,7 @@ def simulate(
     lines: dict[Priority, deque[tuple[float, Priority, float, float]]] = {each: deque() for each in Priority}
     now = START
     while arriving or any(lines.values()):
+        assert now < START + timedelta(hours=2), "somebody waits for ever"
         while arriving and START + timedelta(seconds=arriving[0][0]) <= now:
             lines[arriving[0][1]].append(arriving.popleft())
         given = [each for each in given if each[0] > now - ratelimit.span(limits) - ratelimit.LONGEST_CALL]
@@ -92,6 +96,20 @@ def test_no_window_of_the_far_side_ever_holds_more_than_the_budget(
     far, _ = simulate(requests, limits)
     assert len(far.arrivals) == len(requests), "every request is let through in the end"
     assert far.most_in(limits.period) <= calls
+
+
+@pytest.mark.parametrize("calls", [4, 10, 30])
+def test_no_class_starves_while_every_class_is_flooded(calls: int) -> None:
+    limits = Limits(calls=calls)
+    crowd = [(0.0, priority, 0.1, 0.5) for priority in Priority for _ in range(calls * 6)]
+    far, _ = simulate(crowd, limits)
+    window = ratelimit.span(limits) + SECOND
+    for number in range(5):
+        start = START + number * window
+        kinds = [kind for at, kind in far.arrivals if start <= at < start + window]
+        assert len(kinds) >= calls - 2, "work that waits uses the budget"
+        for priority in Priority:
+            assert kinds.count(priority) >= ratelimit.guaranteed(limits, priority)
 
 
 def test_a_waiting_crowd_uses_nearly_the_whole_budget() -> None:
@@ -141,6 +159,133 @@ def acme(database: Database) -> Database:
 def take(database: Database, clock: ManualClock, limits: Limits = LIMITS, instance: str = "one") -> Granted | Wait:
     """Ask for a permit to poll."""
     return database.write_now(ratelimit.take, "acme", limits, Priority.POLL, instance, clock())
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.floats(0.1, 40).map(lambda seconds: ("advance", seconds)),
+        st.tuples(st.just("take"), st.sampled_from(["one", "two"]), st.sampled_from(list(Priority)), st.floats(0, 1)),
+        st.integers(0, 9).map(lambda number: ("finish", number)),
+        st.integers(0, 9).map(lambda number: ("crash", number)),
+    ),
+    min_size=30,
+    max_size=60,
+)
+EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+names = itertools.count()
+
+
+@dataclass
+class Replicas:
+    """Two daemons that take permits for one connection, may be killed, and whose calls the far side counts."""
+
+    tx: sa.Connection
+    limits: Limits
+    name: str = field(default_factory=lambda: f"connection-{next(names)}")
+    now: datetime = START
+    running: list[tuple[int, datetime, Priority, float]] = field(default_factory=list)
+    far: Far = field(default_factory=Far)
+
+    def take(self, instance: str, priority: Priority, moment: float) -> None:
+        outcome = ratelimit.take(self.tx, self.name, self.limits, priority, instance, self.now)
+        if isinstance(outcome, Granted):
+            self.running.append((outcome.permit, self.now, priority, moment))
+
+    def advance(self, seconds: float) -> None:
+        """Time goes by; no call lasts longer than a client lets it."""
+        until = self.now + timedelta(seconds=seconds)
+        while self.running and self.running[0][1] + LONGEST <= until:
+            self.now = max(self.now, self.running[0][1] + LONGEST)
+            self.finish(0)
+        self.now = until
+
+    def finish(self, number: int) -> None:
+        if self.running:
+            permit, started, priority, moment = self.running.pop(number % len(self.running))
+            ratelimit.finish(self.tx, permit, self.now)
+            self.far.arrivals.append((started + (self.now - started) * moment, priority))
+
+    def crash(self, number: int) -> None:
+        """Killed in the middle of a call, which arrives all the same, maybe much later."""
+        if self.running:
+            _, started, priority, moment = self.running.pop(number % len(self.running))
+            self.far.arrivals.append((started + LONGEST * moment, priority))
+
+
+LONGEST = timedelta(seconds=client.CALL_SECONDS)
+
+
+@EXAMPLES
+@given(STEPS, st.integers(1, 4))
+def test_kills_and_replicas_never_bring_more_than_the_budget_into_a_window(
+    database: Database, steps: list[Any], calls: int
+) -> None:
+    def play(tx: sa.Connection) -> int:
+        replicas = Replicas(tx, Limits(calls=calls))
+        store.ensure(tx, [replicas.name], [], START)
+        for action, *arguments in steps:
+            getattr(replicas, action)(*arguments)
+        while replicas.running:
+            replicas.finish(0)
+        return replicas.far.most_in(replicas.limits.period + SECOND)  # a second is for the far clock's jitter
+
+    assert database.write_now(play) <= calls
+
+
+def test_the_clock_is_read_only_when_nobody_else_can_take_a_permit(postgres: Postgres, clock: ManualClock) -> None:
+    url = postgres.new()
+    other = Database(url)
+
+    def look(tx: sa.Connection) -> None:
+        tx.execute(sa.text("SELECT 1 FROM connections WHERE name = 'acme' FOR UPDATE NOWAIT"))
+
+    looked: list[str] = []
+
+    class Looking(Database):
+        def now(self, tx: sa.Connection) -> datetime:
+            with pytest.raises(errors.DatabaseError, match="could not obtain lock"):
+                other.write_now(look)
+            looked.append("locked")
+            return clock()
+
+    database = Looking(url)
+    database.write_now(store.ensure, ["acme"], [], START)
+    permits = ratelimit.Permits(database, "acme", LIMITS, "one")
+    database.write_now(permits._take, Priority.POLL)
+    assert looked == ["locked"]
+    database.close()
+    other.close()
+
+
+def test_without_the_connections_row_no_permit_is_given(database: Database, clock: ManualClock) -> None:
+    with pytest.raises(errors.DatabaseError, match="the connection acme has no row"):
+        take(database, clock)
+
+
+async def test_a_limit_that_pagerduty_set_for_ages_is_kept_for_five_minutes(acme: Database, clock: ManualClock) -> None:
+    await ratelimit.Permits(acme, "acme", LIMITS, "one").block(timedelta.max)
+    assert take(acme, clock) == Wait(START + ratelimit.LONGEST_BLOCK)
+
+
+async def test_among_equals_who_came_first_goes_first_however_long_it_waits(acme: Database, clock: ManualClock) -> None:
+    async def sleep(seconds: float) -> None:
+        clock.advance(seconds)
+        for _ in range(3):  # the others get every chance to overtake
+            await acme.read(lambda _tx: None)
+
+    permits = ratelimit.Permits(acme, "acme", Limits(calls=1), "one", sleep=sleep)
+    order: list[int] = []
+
+    async def call(number: int) -> None:
+        async with permits.permit(Priority.POLL):
+            order.append(number)
+
+    calls = []
+    for number in range(6):
+        calls.append(asyncio.create_task(call(number)))
+        await acme.read(lambda _tx: None)
+    await asyncio.gather(*calls)
+    assert order == list(range(6))
 
 
 def test_the_log_outlives_a_restart(acme: Database, clock: ManualClock) -> None:
@@ -211,7 +356,7 @@ async def test_replicas_share_one_budget(acme: Database, clock: ManualClock) -> 
 
     sharers = [ratelimit.Permits(db, "acme", limits, name, sleep=sleep) for db, name in ((acme, "one"), (other, "two"))]
     calls = [asyncio.create_task(call(sharers[number % 2])) for number in range(12)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(10):
         await all_waiting.wait()
     assert len(made) == 5
     for task in calls:
@@ -245,7 +390,7 @@ async def test_the_most_urgent_call_goes_first_and_calls_never_overlap(acme: Dat
     assert order == [Priority.POLL, Priority.ACTION, Priority.POLL, Priority.RECONCILIATION]
 
 
-async def test_a_call_that_is_given_up_waits_no_more(acme: Database, clock: ManualClock) -> None:
+async def test_a_call_that_is_given_up_waits_no_more(acme: Database) -> None:
     permits = ratelimit.Permits(acme, "acme", Limits(calls=1), "one")
     async with permits.permit(Priority.POLL):
         pass
@@ -255,17 +400,18 @@ async def test_a_call_that_is_given_up_waits_no_more(acme: Database, clock: Manu
         asleep.set()
         await asyncio.Event().wait()
 
-    waiting = ratelimit.Permits(acme, "acme", Limits(calls=1), "two", sleep=sleep)
-
     async def call() -> None:
-        async with waiting.permit(Priority.ACTION):
+        async with ratelimit.Permits(acme, "acme", Limits(calls=1), "two", sleep=sleep).permit(Priority.ACTION):
             raise AssertionError
 
+    def waits(tx: sa.Connection) -> int:
+        return int(tx.execute(sa.select(sa.func.count()).select_from(schema.permit_waits)).scalar_one())
+
     task = asyncio.create_task(call())
-    await asleep.wait()
+    async with asyncio.timeout(10):
+        await asleep.wait()
+    assert await acme.read(waits) == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    clock.advance(61)
-    async with permits.permit(Priority.RECONCILIATION):
-        pass
+    assert await acme.read(waits) == 0
