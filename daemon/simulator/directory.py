@@ -1,0 +1,99 @@
+"""Who and what an invented account consists of: people, services, escalation policies, a team."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
+
+PEOPLE = (
+    ("Alice Archer", "Site Reliability Engineer"),
+    ("Bob Brandt", "Database Administrator"),
+    ("Carol Chen", "Platform Engineer"),
+    ("Dan Duarte", "Network Engineer"),
+    ("Erin Eklund", "Engineering Manager"),
+)
+SERVICES = ("Checkout", "Search", "Billing", "Login")
+PRIORITIES = ("P1", "P2", "P3")
+SHORT_ID = 6
+ALPHABET = string.ascii_uppercase + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who is on call."""
+
+    id: str
+    name: str
+    email: str
+    job_title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Who owns the services."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An escalation policy: the people of each level."""
+
+    id: str
+    name: str
+    levels: tuple[tuple[User, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What incidents happen to. ``key`` is its integration key."""
+
+    id: str
+    name: str
+    policy: Policy
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Priority:
+    """How important people say that an incident is."""
+
+    id: str
+    name: str
+
+
+class Directory:
+    """An account's people and services; the same ``chance`` makes the same ones."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.users = tuple(
+            User(short_id(chance), name, f"{name.split()[0].lower()}@example.com", title) for name, title in PEOPLE
+        )
+        self.team = Team(short_id(chance), "Operations")
+        alice, bob, carol, dan, erin = self.users
+        self.policies = (
+            Policy(short_id(chance), "Follow the sun", ((alice,), (bob, carol), (erin,))),
+            Policy(short_id(chance), "Infrastructure", ((dan, bob), (carol,), (erin,))),
+        )
+        self.services = tuple(
+            Service(short_id(chance), name, self.policies[number % 2], f"{chance.getrandbits(128):032x}")
+            for number, name in enumerate(SERVICES)
+        )
+        self.priorities = tuple(Priority(short_id(chance), name) for name in PRIORITIES)
+
+    def user(self, wanted: str) -> User:
+        """A user by id, e-mail address or first name. Raises KeyError."""
+        for user in self.users:
+            if wanted in {user.id, user.email} or wanted.lower() == user.name.split()[0].lower():
+                return user
+        raise KeyError(wanted)
+
+
+def short_id(chance: random.Random) -> str:
+    """An id as PagerDuty gives to what people set up."""
+    return "P" + "".join(chance.choices(ALPHABET, k=SHORT_ID))

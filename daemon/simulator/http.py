@@ -1,0 +1,158 @@
+"""A small HTTP/1.1 server on loopback over h11, whose answers may be slow, cut off, or not come at all.
+
+A usual server repairs what a handler does wrong; this one is there to do it wrong on demand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import h11
+import orjson
+
+from daemon import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+READ_SIZE = 65_536
+LARGEST_BODY = 4 * 1024 * 1024
+LOOPBACK = "127.0.0.1"
+
+
+class Ending(enum.Enum):
+    """How an answer ends: whole, cut off in its body, or reset before its first byte."""
+
+    WHOLE = enum.auto()
+    CUT = enum.auto()
+    RESET = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; header names in lower case."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def get(self, name: str) -> str | None:
+        """A query parameter's first value."""
+        return next((value for key, value in self.query if key == name), None)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a repeated query parameter, written with or without brackets."""
+        return [value for key, value in self.query if key in {name, f"{name}[]"}]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, after ``pause`` seconds."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    pause: float = 0.0
+    ending: Ending = Ending.WHOLE
+
+
+def json_answer(value: object, status: int = 200) -> Answer:
+    """An answer of JSON."""
+    return Answer(status, orjson.dumps(value), {"content-type": "application/json; charset=utf-8"})
+
+
+@contextlib.asynccontextmanager
+async def listening(answer: Callable[[Request], Awaitable[Answer]], port: int) -> AsyncIterator[str]:
+    """Serve while inside; yields the URL with the port that was bound. Raises PagerelayError if it is taken."""
+    open_connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        open_connections[task] = writer
+        try:
+            with contextlib.suppress(ConnectionError, h11.RemoteProtocolError):
+                await _converse(reader, writer, answer)
+        finally:
+            del open_connections[task]
+            writer.close()
+
+    try:
+        server = await asyncio.start_server(connected, LOOPBACK, port)
+    except OSError as error:
+        message = f"--port: cannot listen on {LOOPBACK}:{port}: {error.strerror} (choose another one)"
+        raise errors.PagerelayError(message) from error
+    try:
+        yield f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        tasks = list(open_connections)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[Request], Awaitable[Answer]]
+) -> None:
+    """One connection: request after request."""
+    talk = h11.Connection(h11.SERVER)
+    while True:
+        request = await _receive(talk, reader)
+        if request is None:
+            return
+        given = await answer(request)
+        await asyncio.sleep(given.pause)
+        if given.ending is Ending.RESET:
+            writer.transport.abort()
+            return
+        headers = given.headers | {"content-length": str(len(given.body))}
+        sent = talk.send(h11.Response(status_code=given.status, headers=list(headers.items())))
+        writer.write(sent or b"")
+        if given.ending is Ending.CUT:
+            writer.write(talk.send(h11.Data(data=given.body[: len(given.body) // 2])) or b"")
+            return
+        writer.write(talk.send(h11.Data(data=given.body)) or b"")
+        writer.write(talk.send(h11.EndOfMessage()) or b"")
+        await writer.drain()
+        if talk.our_state is h11.MUST_CLOSE:
+            return
+        talk.start_next_cycle()
+
+
+async def _receive(talk: h11.Connection, reader: asyncio.StreamReader) -> Request | None:
+    """The next request; None when there is no other."""
+    head: h11.Request | None = None
+    body = bytearray()
+    while True:
+        event = talk.next_event()
+        if event is h11.NEED_DATA:
+            talk.receive_data(await reader.read(READ_SIZE))
+        elif isinstance(event, h11.Request):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > LARGEST_BODY:
+                return None
+        elif isinstance(event, h11.EndOfMessage) and head is not None:
+            return _request(head, bytes(body))
+        else:
+            return None
+
+
+def _request(head: h11.Request, body: bytes) -> Request:
+    parts = urlsplit(head.target.decode("ascii", "replace"))
+    return Request(
+        method=head.method.decode("ascii"),
+        path=unquote(parts.path),
+        query=tuple(parse_qsl(parts.query, keep_blank_values=True)),
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers},
+        body=body,
+    )

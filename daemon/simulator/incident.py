@@ -1,0 +1,90 @@
+"""What an invented account is made of: incidents, their notes, the entries of the log, the lines of the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from daemon.model import EventType, Status
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+    from daemon.simulator.directory import Policy, Priority, Service, User
+
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of the ledger: what a perfect observer would report.
+
+    ``entry_id`` is the log entry that tells of it. ``users`` are the assignees of an assignment.
+    """
+
+    seq: int
+    at: datetime
+    type: EventType
+    incident_id: str
+    entry_id: str
+    users: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(slots=True)
+class Note:
+    """A note on an incident."""
+
+    id: str
+    user: User
+    content: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class Incident:
+    """An incident as it is now. ``level`` counts from 0; ``agent`` last changed its status."""
+
+    id: str
+    number: int
+    title: str
+    service: Service
+    policy: Policy
+    urgency: str
+    key: str | None
+    created_at: datetime
+    updated_at: datetime
+    changed_at: datetime
+    agent: Json
+    status: Status = Status.TRIGGERED
+    level: int = 0
+    assigned: list[tuple[User, datetime]] = field(default_factory=list)
+    acknowledged: list[tuple[User, datetime]] = field(default_factory=list)
+    resolved_at: datetime | None = None
+    first_entry: str = ""
+    priority: Priority | None = None
+    snoozed_until: datetime | None = None
+    merged_into: str | None = None
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is triggered or acknowledged."""
+        return self.status is not Status.RESOLVED
+
+
+@dataclass(slots=True)
+class Entry:
+    """One entry of the log. Readers see it from ``visible_at`` on; ``odd`` replaces parts of its record."""
+
+    id: str
+    seq: int
+    type: str
+    created_at: datetime
+    incident: Incident
+    agent: Json | None
+    channel: Json
+    assignees: tuple[User, ...] | None = None
+    more: Json = field(default_factory=dict)
+    odd: Json = field(default_factory=dict)
+    visible_at: datetime = NEVER

@@ -1,0 +1,110 @@
+"""The log of an account, as readers see it, and the ledger, which is the truth that they are held against.
+
+Entries are written in the order in which things happen, with times of whole seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from daemon.model import EventType
+from daemon.simulator.directory import ALPHABET
+from daemon.simulator.incident import NEVER, Entry, Happening
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator
+
+    from daemon.model import Json
+    from daemon.simulator.directory import User
+    from daemon.simulator.incident import Incident
+
+ENTRY_ID = 25
+
+
+def utc_now() -> datetime:
+    """The time of this machine."""
+    return datetime.now(UTC)
+
+
+class LogBook:
+    """What happened. ``late`` is asked for each entry how long after its time readers see it."""
+
+    def __init__(self, clock: Callable[[], datetime], chance: random.Random) -> None:
+        self.entries: list[Entry] = []
+        self.ledger: list[Happening] = []
+        self.late: Callable[[], timedelta] = timedelta
+        self._clock = clock
+        self._chance = chance
+
+    def now(self) -> datetime:
+        """The account's time."""
+        return self._clock()
+
+    def second(self) -> datetime:
+        """The account's time as its records tell it."""
+        return self.now().astimezone(UTC).replace(microsecond=0)
+
+    @contextlib.contextmanager
+    def at(self, moment: datetime) -> Iterator[None]:
+        """Let things happen at another time."""
+        clock, self._clock = self._clock, lambda: moment
+        try:
+            yield
+        finally:
+            self._clock = clock
+
+    @contextlib.contextmanager
+    def hiding(self) -> Iterator[None]:
+        """Let things happen that never come into the log."""
+        late, self.late = self.late, lambda: NEVER - self.now()
+        try:
+            yield
+        finally:
+            self.late = late
+
+    def write(
+        self,
+        kind: str,
+        incident: Incident,
+        agent: Json | None,
+        channel: Json,
+        assignees: tuple[User, ...] | None = None,
+        **more: object,
+    ) -> Entry:
+        """One more entry, as of now."""
+        entry = Entry(
+            id=new_id(self._chance, "R", ENTRY_ID),
+            seq=len(self.entries),
+            type=f"{kind}_log_entry",
+            created_at=self.second(),
+            incident=incident,
+            agent=agent,
+            channel=channel,
+            assignees=assignees,
+            more=more,
+            visible_at=self.now() + self.late(),
+        )
+        incident.updated_at = entry.created_at
+        self.entries.append(entry)
+        return entry
+
+    def happened(self, kind: EventType, entry: Entry, note: str | None = None) -> None:
+        """One more line of the ledger, told by ``entry``."""
+        users = tuple(user.id for user in entry.assignees or ()) if kind is EventType.ASSIGNED else ()
+        self.ledger.append(
+            Happening(len(self.ledger), entry.created_at, kind, entry.incident.id, entry.id, users, note)
+        )
+
+    def read(self, since: datetime, until: datetime) -> list[Entry]:
+        """What readers see now of a window, newest first; within a second, the last written first."""
+        now = self.now()
+        found = [each for each in self.entries if since <= each.created_at < until and each.visible_at <= now]
+        return sorted(found, key=lambda entry: (entry.created_at, entry.seq), reverse=True)
+
+
+def new_id(chance: random.Random, prefix: str, length: int) -> str:
+    """An id as PagerDuty gives to what happens."""
+    return prefix + "".join(chance.choices(ALPHABET, k=length))

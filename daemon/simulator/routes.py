@@ -1,0 +1,267 @@
+"""PagerDuty's REST endpoints over an invented account, as pure functions from request to answer."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from daemon.model import Status
+from daemon.simulator import records
+from daemon.simulator.account import NoSuchIncidentError
+from daemon.simulator.http import Answer, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import tzinfo
+
+    from daemon.model import Json
+    from daemon.simulator.account import Account
+    from daemon.simulator.directory import Policy, Service
+    from daemon.simulator.http import Request
+    from daemon.simulator.incident import Incident
+
+    Named = TypeVar("Named", Service, Policy)
+    Handler = Callable[[Account, Request, Mapping[str, str]], Answer]
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 25
+LARGEST_LIMIT = 100
+CAP = 10_000
+DEFAULT_RANGE = timedelta(days=30)
+LONGEST_RANGE = timedelta(days=183)
+SORTABLE = {
+    "incident_number": lambda incident: incident.number,
+    "created_at": lambda incident: incident.created_at,
+    "resolved_at": lambda incident: incident.resolved_at or incident.created_at,
+    "urgency": lambda incident: incident.urgency,
+}
+
+
+class RefusedError(Exception):
+    """A request that PagerDuty does not take."""
+
+    def __init__(self, status: int, code: int, message: str, *details: str) -> None:
+        super().__init__(message)
+        self.answer = error(status, code, message, *details)
+
+
+def error(status: int, code: int, message: str, *details: str) -> Answer:
+    """An error as PagerDuty writes it."""
+    return json_answer({"error": {"message": message, "code": code, "errors": list(details)}}, status)
+
+
+def answer(account: Account, request: Request) -> Answer:
+    """What PagerDuty answers to a request with a good key."""
+    here = False
+    for method, pattern, handler in ROUTES:
+        if found := pattern.fullmatch(request.path):
+            here = True
+            if method == request.method:
+                return _handled(handler, account, request, found.groupdict())
+    return error(405 if here else 404, 2100, "Method Not Allowed" if here else "Not Found")
+
+
+def _handled(handler: Handler, account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+    try:
+        return handler(account, request, named)
+    except RefusedError as refused:
+        return refused.answer
+    except (NoSuchIncidentError, KeyError):
+        return error(404, 2100, "Not Found")
+
+
+def _log_entries(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+    """Newest first; ``since`` counts, ``until`` does not; is_overview leaves notes and assignments out."""
+    zone = _zone(account, request)
+    now = account.log.now()
+    since = _moment(request, "since", zone) or now - DEFAULT_RANGE
+    until = _moment(request, "until", zone) or now + timedelta(days=1)
+    found = account.log.read(since, until)
+    if "id" in named:
+        found = [each for each in found if each.incident is account.incident(named["id"])]
+    if request.get("is_overview") == "true":
+        hidden = {"annotate_log_entry", "assign_log_entry"}
+        found = [each for each in found if each.type not in hidden]
+    team, include = account.directory.team, request.all("include")
+    return _page(request, "log_entries", found, lambda each: records.log_entry(each, team, zone, include))
+
+
+def _log_entry(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+    zone, now = _zone(account, request), account.log.now()
+    for entry in account.log.entries:
+        if entry.id == named["id"] and entry.visible_at <= now:
+            team, include = account.directory.team, request.all("include")
+            return json_answer({"log_entry": records.log_entry(entry, team, zone, include)})
+    raise KeyError(named["id"])
+
+
+def _incidents(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+    """By creation, a month back unless asked otherwise; nothing tells what was changed since."""
+    found = _in_range(account, request)
+    if statuses := request.all("statuses"):
+        if unknown := set(statuses) - set(Status):
+            raise RefusedError(400, 2001, "Invalid Input Provided", f"Statuses is invalid: {min(unknown)}")
+        found = [each for each in found if each.status in statuses]
+    if (key := request.get("incident_key")) is not None:
+        found = [each for each in found if each.key == key]
+    for name, of in _FILTERS.items():
+        if wanted := set(request.all(name)):
+            found = [each for each in found if wanted & of(each, account)]
+    team = account.directory.team
+    return _page(request, "incidents", _sorted(found, request), lambda each: records.incident(each, team))
+
+
+def _in_range(account: Account, request: Request) -> list[Incident]:
+    incidents = list(account.incidents.values())
+    if request.get("date_range") == "all":
+        return incidents
+    zone, now = _zone(account, request), account.log.now()
+    until = _moment(request, "until", zone) or now + timedelta(seconds=1)
+    since = _moment(request, "since", zone) or until - DEFAULT_RANGE
+    if until - since > LONGEST_RANGE:
+        raise RefusedError(400, 2001, "Invalid Input Provided", "The date range must be six months at most")
+    return [each for each in incidents if since <= each.created_at < until]
+
+
+def _sorted(found: list[Incident], request: Request) -> list[Incident]:
+    """Without a sort, by status first: whoever changes it changes pages."""
+    if not (wanted := request.get("sort_by")):
+        return sorted(found, key=lambda each: (each.status, each.number))
+    for part in reversed(wanted.split(",")):
+        name, _, direction = part.partition(":")
+        if name not in SORTABLE or direction not in {"", "asc", "desc"}:
+            raise RefusedError(400, 2001, "Invalid Input Provided", f"sort_by is invalid: {part}")
+        found = sorted(found, key=SORTABLE[name], reverse=direction == "desc")
+    return found
+
+
+def _incident(account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
+    return json_answer({"incident": records.incident(account.incident(named["id"]), account.directory.team)})
+
+
+def _notes(account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
+    return json_answer({"notes": [records.note(each) for each in account.incident(named["id"]).notes]})
+
+
+def _users(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+    query = (request.get("query") or "").lower()
+    found = [each for each in account.directory.users if query in each.name.lower() or query in each.email]
+    team, include = account.directory.team, request.all("include")
+    return _page(request, "users", found, lambda each: records.user(each, team, include))
+
+
+def _user(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+    found = {each.id: each for each in account.directory.users}[named["id"]]
+    return json_answer({"user": records.user(found, account.directory.team, request.all("include"))})
+
+
+def _me(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+    if account.user_key is None:
+        return error(400, 2001, "Invalid Input Provided", "This endpoint needs the key of a user")
+    return json_answer({"user": records.user(account.user_key, account.directory.team, request.all("include"))})
+
+
+def _services(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+    found = _named_like(account.directory.services, request)
+    return _page(request, "services", found, lambda each: records.service(each, account.directory.team))
+
+
+def _policies(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+    found = _named_like(account.directory.policies, request)
+    return _page(request, "escalation_policies", found, lambda each: records.policy(each, account.directory.team))
+
+
+def _abilities(_account: Account, _request: Request, _named: Mapping[str, str]) -> Answer:
+    return json_answer({"abilities": ["teams", "urgencies"]})
+
+
+def _named_like(found: Iterable[Named], request: Request) -> list[Named]:
+    query = (request.get("query") or "").lower()
+    return [each for each in found if query in each.name.lower()]
+
+
+def _page(request: Request, name: str, found: Sequence[T], render: Callable[[T], Json]) -> Answer:
+    """One page of a list: 25 unless asked, 100 at most, nothing beyond 10,000."""
+    limit, offset = _whole(request, "limit", DEFAULT_LIMIT), _whole(request, "offset", 0)
+    if not 1 <= limit <= LARGEST_LIMIT:
+        raise RefusedError(400, 2001, "Invalid Input Provided", f"Limit must be from 1 to {LARGEST_LIMIT}")
+    if offset < 0 or offset + limit > CAP:
+        raise RefusedError(400, 2001, "Invalid Input Provided", f"Offset and limit must not pass {CAP}")
+    shown = found[offset : offset + limit]
+    return json_answer(
+        {
+            name: [render(each) for each in shown],
+            "limit": limit,
+            "offset": offset,
+            "more": offset + limit < len(found),
+            "total": len(found) if request.get("total") == "true" else None,
+        }
+    )
+
+
+def _whole(request: Request, name: str, default: int) -> int:
+    value = request.get(name)
+    if value is None:
+        return default
+    if not value.isascii() or not value.isdigit():
+        raise RefusedError(400, 2001, "Invalid Input Provided", f"{name} must be a number")
+    return int(value)
+
+
+def _zone(account: Account, request: Request) -> tzinfo:
+    name = request.get("time_zone")
+    if name is None:
+        return account.zone
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise RefusedError(400, 2001, "Invalid Input Provided", "Time zone is invalid") from None
+
+
+def _moment(request: Request, name: str, zone: tzinfo) -> datetime | None:
+    """A time; without an offset, it is one of the zone's."""
+    value = request.get(name)
+    if value is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        raise RefusedError(400, 2001, "Invalid Input Provided", f"{name} is invalid") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).astimezone(UTC)
+
+
+_FILTERS: dict[str, Callable[[Incident, Account], set[str]]] = {
+    "user_ids": lambda incident, _account: {user.id for user, _ in incident.assigned},
+    "service_ids": lambda incident, _account: {incident.service.id},
+    "team_ids": lambda _incident, account: {account.directory.team.id},
+    "urgencies": lambda incident, _account: {incident.urgency},
+}
+
+
+def _routes(table: dict[str, Handler]) -> list[tuple[str, re.Pattern[str], Handler]]:
+    found = []
+    for line, handler in table.items():
+        method, path = line.split()
+        found.append((method, re.compile(path.replace("{id}", "(?P<id>[^/]+)")), handler))
+    return found
+
+
+ROUTES = _routes(
+    {
+        "GET /log_entries": _log_entries,
+        "GET /log_entries/{id}": _log_entry,
+        "GET /incidents": _incidents,
+        "GET /incidents/{id}": _incident,
+        "GET /incidents/{id}/log_entries": _log_entries,
+        "GET /incidents/{id}/notes": _notes,
+        "GET /users": _users,
+        "GET /users/me": _me,
+        "GET /users/{id}": _user,
+        "GET /services": _services,
+        "GET /escalation_policies": _policies,
+        "GET /abilities": _abilities,
+    }
+)

@@ -1,0 +1,242 @@
+"""Accounts behind one address, with faults, a list of the calls that came, and ways to make things happen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import secrets
+import uuid
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from daemon.simulator import http, routes
+from daemon.simulator.account import Account, NoSuchIncidentError
+from daemon.simulator.faults import Fault, Faults
+from daemon.simulator.http import Answer, json_answer
+from daemon.simulator.lifecycles import TITLES, Lifecycles
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from daemon.simulator.http import Request
+    from daemon.simulator.incident import Incident
+
+TOKEN = "Token token="  # noqa: S105 - how a key is sent
+LIMIT_CALLS = 960
+LIMIT_PERIOD = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it came in."""
+
+    at: datetime
+    account: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    status: int
+    fault: str | None
+
+
+class Simulator:
+    """PagerDuty, in memory. ``calls`` are those that came with a known key, oldest first.
+
+    ``limit`` is how many calls each account takes in 60 s before it answers 429.
+    """
+
+    def __init__(self, accounts: Iterable[Account], *, limit: int = LIMIT_CALLS, seed: int = 0) -> None:
+        self.accounts = {account.api_key: account for account in accounts}
+        self.calls: list[Call] = []
+        self.faults = Faults(seed)
+        self._limit = limit
+        self._recent: dict[str, deque[datetime]] = {key: deque() for key in self.accounts}
+        for account in self.accounts.values():
+            account.log.late = self.faults.lateness
+
+    @contextlib.asynccontextmanager
+    async def serving(self, port: int = 0) -> AsyncIterator[str]:
+        """Serve on loopback while inside; yields the URL. Raises OSError if the port is taken."""
+        async with http.listening(self.answer, port) as url:
+            yield url
+
+    async def answer(self, request: Request) -> Answer:
+        """Any request's answer."""
+        if request.path.startswith("/simulator"):
+            return self._control(request)
+        account = self.accounts.get(request.headers.get("authorization", "").removeprefix(TOKEN))
+        if account is None:
+            return _stamped(routes.error(401, 2006, "Authentication failed"), datetime.now(UTC))
+        left = self._left(account)
+        fault = self.faults.draw(request)
+        if left < 0:
+            fault = Fault.RATE_LIMITED
+        if int(request.get("offset") or 0) and self.faults.happens(Fault.SHIFT):
+            account.trigger("Something happens while a list is being read")
+        answer = routes.answer(account, request)
+        if fault is not None:
+            answer = self.faults.spoil(fault, answer)
+        elif self.faults.happens(Fault.SWAPPED):
+            answer = _swapped(answer)
+        now = account.log.now()
+        self.calls.append(
+            Call(now, account.name, request.method, request.path, request.query, answer.status, fault and fault.value)
+        )
+        return _stamped(answer, now, left)
+
+    def _left(self, account: Account) -> int:
+        """How many calls the account has left in these 60 s; this one counts."""
+        recent, now = self._recent[account.api_key], account.log.now()
+        while recent and recent[0] <= now - LIMIT_PERIOD:
+            recent.popleft()
+        recent.append(now)
+        return self._limit - len(recent)
+
+    def _control(self, request: Request) -> Answer:
+        """What PagerDuty does not have: looking behind the curtain, and moving what is there."""
+        try:
+            return _CONTROLS[f"{request.method} {request.path}"](self, request)
+        except KeyError as error:
+            return json_answer({"error": f"unknown: {error.args[0]}", "known": sorted(_CONTROLS)}, 404)
+        except NoSuchIncidentError as error:
+            return json_answer({"error": f"no such incident, or none that is open: {error.args[0]}"}, 404)
+        except (TypeError, ValueError, AttributeError) as error:
+            return json_answer({"error": str(error)}, 400)
+
+    def _account(self, request: Request) -> Account:
+        """The account named in the query, else the first."""
+        wanted = request.get("account")
+        for account in self.accounts.values():
+            if wanted in {None, account.name}:
+                return account
+        raise KeyError(wanted)
+
+    def show_ledger(self, request: Request) -> Answer:
+        """What happened, as a perfect observer would report it."""
+        account = self._account(request)
+        return json_answer({"ledger": [dataclasses.asdict(each) for each in account.log.ledger]})
+
+    def show_calls(self, _request: Request) -> Answer:
+        """The calls that came with a known key."""
+        return json_answer({"calls": [dataclasses.asdict(each) for each in self.calls]})
+
+    def set_faults(self, request: Request) -> Answer:
+        """``{"rates": {fault: 0 to 1}, "once": [fault], "seed": number}``."""
+        asked = orjson.loads(request.body or b"{}")
+        self.faults.set(asked.get("rates", {}), asked.get("seed"))
+        self.faults.once(*(Fault(each) for each in asked.get("once", [])))
+        return json_answer({"faults": [each.value for each in Fault]})
+
+    def let_happen(self, request: Request) -> Answer:
+        """``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id, "by": "alice"}`` and so on."""
+        asked = orjson.loads(request.body or b"{}")
+        account = self._account(request)
+        incident_id = _HAPPENINGS[asked.pop("do", None)](account, asked)
+        return json_answer({"incident_id": incident_id}, 201)
+
+
+def _stamped(answer: Answer, now: datetime, left: int | None = None) -> Answer:
+    """With the headers that every answer carries, except a bare 429."""
+    headers = {"date": format_datetime(now.astimezone(UTC), usegmt=True), "x-request-id": uuid.uuid4().hex}
+    if left is not None and answer.status != 429:  # noqa: PLR2004 - a status
+        headers |= {"ratelimit-limit": str(LIMIT_CALLS), "ratelimit-remaining": str(max(left, 0))}
+        headers["ratelimit-reset"] = str(int(LIMIT_PERIOD.total_seconds()))
+    return dataclasses.replace(answer, headers=headers | answer.headers)
+
+
+def _swapped(answer: Answer) -> Answer:
+    """Let a creating entry and the assignment of its second change places in the list."""
+    try:
+        body = orjson.loads(answer.body)
+        entries = body["log_entries"]
+    except (ValueError, KeyError):
+        return answer
+    for newer in range(len(entries) - 1):
+        pair = entries[newer], entries[newer + 1]
+        if [each["type"] for each in pair] == ["assign_log_entry", "trigger_log_entry"] and (
+            pair[0]["created_at"][:19] == pair[1]["created_at"][:19]
+            and pair[0]["incident"]["id"] == pair[1]["incident"]["id"]
+        ):
+            entries[newer : newer + 2] = reversed(pair)
+    return dataclasses.replace(answer, body=orjson.dumps(body))
+
+
+def _trigger(account: Account, asked: dict[str, Any]) -> str:
+    return account.trigger(asked.get("title", TITLES[0]), urgency=asked.get("urgency", "high"), key=asked.get("key")).id
+
+
+def _by_somebody(act: Callable[..., object], *names: str) -> Callable[[Account, dict[str, Any]], str]:
+    """A happening on an incident (the newest open one unless named) by somebody (the first user unless named)."""
+
+    def happen(account: Account, asked: dict[str, Any]) -> str:
+        incident = _incident(account, asked.get("incident"))
+        by = account.directory.user(asked.get("by", account.directory.users[0].id))
+        more: list[Any] = [asked.get(name) for name in names]
+        if names == ("to",):
+            more = [[account.directory.user(each) for each in asked.get("to", [account.directory.users[1].id])]]
+        act(account, incident.id, by, *more)
+        return incident.id
+
+    return happen
+
+
+def _incident(account: Account, wanted: str | None) -> Incident:
+    if wanted is not None:
+        return account.incident(wanted)
+    for incident in reversed(account.incidents.values()):
+        if incident.is_open:
+            return incident
+    raise NoSuchIncidentError("there is none")
+
+
+_HAPPENINGS: dict[str, Callable[[Account, dict[str, Any]], str]] = {
+    "trigger": _trigger,
+    "retrigger": _by_somebody(lambda account, incident, _by: account.retrigger(incident)),
+    "acknowledge": _by_somebody(lambda account, incident, by: account.acknowledge(incident, by)),
+    "unacknowledge": _by_somebody(lambda account, incident, _by: account.unacknowledge(incident)),
+    "resolve": _by_somebody(lambda account, incident, by, note: account.resolve(incident, by, note), "note"),
+    "annotate": _by_somebody(lambda account, incident, by, note: account.annotate(incident, by, note or "…"), "note"),
+    "reassign": _by_somebody(lambda account, incident, by, to: account.reassign(incident, by, to), "to"),
+    "escalate": _by_somebody(lambda account, incident, by: account.escalate(incident, by)),
+    "delegate": _by_somebody(lambda account, incident, by, to: account.delegate(incident, by, to), "to"),
+    "reopen": _by_somebody(lambda account, incident, by: account.reopen(incident, by)),
+}
+_CONTROLS: dict[str, Callable[[Simulator, Request], Answer]] = {
+    "GET /simulator/ledger": Simulator.show_ledger,
+    "GET /simulator/calls": Simulator.show_calls,
+    "POST /simulator/faults": Simulator.set_faults,
+    "POST /simulator/happen": Simulator.let_happen,
+}
+
+
+async def serve(
+    *, port: int, rate: float, seed: int | None, api_key: str, stop: asyncio.Event, say: Callable[[str], None]
+) -> None:
+    """Serve one account until ``stop`` is set; ``say`` is told how to use it. Raises PagerelayError if it cannot."""
+    chosen = secrets.randbelow(1_000_000) if seed is None else seed
+    account = Account(api_key=api_key, seed=chosen)
+    lives = asyncio.create_task(Lifecycles(account, rate=rate, seed=chosen).run())
+    try:
+        async with Simulator([account], seed=chosen).serving(port) as url:
+            say(_INTRODUCTION.format(url=url, api_key=api_key, rate=rate, seed=chosen))
+            await stop.wait()
+    finally:
+        lives.cancel()
+
+
+_INTRODUCTION = """\
+A PagerDuty account that lives in memory: {url}
+  in config.yaml      connections: {{acme: {{api_key: {api_key}, api_url: {url}}}}}
+  incidents           {rate:g} a minute (--rate), seed {seed} (--seed)
+  let one happen      curl {url}/simulator/happen -d '{{"do": "trigger", "title": "Disk full"}}'
+                      curl {url}/simulator/happen -d '{{"do": "acknowledge", "by": "alice"}}'
+  let calls fail      curl {url}/simulator/faults -d '{{"rates": {{"server_error": 0.3}}}}'
+  what happened       curl {url}/simulator/ledger
+  what was called     curl {url}/simulator/calls
+Ctrl-C ends it."""
