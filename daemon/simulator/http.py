@@ -78,7 +78,8 @@ async def listening(answer: Callable[[Request], Awaitable[Answer]], port: int) -
         assert task is not None  # noqa: S101 - a coroutine runs in one
         open_connections[task] = writer
         try:
-            with contextlib.suppress(ConnectionError, h11.RemoteProtocolError):
+            # A task that ends cancelled would make Python 3.11's streams complain.
+            with contextlib.suppress(ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
                 await _converse(reader, writer, answer)
         finally:
             del open_connections[task]

@@ -1,0 +1,216 @@
+"""The demonstration: an invented account, the daemon and three receivers in one process, told as a story.
+
+On a terminal it goes on until Ctrl-C; elsewhere it ends by itself when its story is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvloop
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from daemon import app, config, errors, log
+from daemon.simulator import http
+from daemon.simulator.account import Account
+from daemon.simulator.lifecycles import Lifecycles
+from daemon.simulator.receiver import OK, Received, Receivers
+from daemon.simulator.server import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from daemon.simulator.incident import Happening
+
+POLL = 0.5
+LOOK = 0.05
+GROUPED = 0.15  # how long what several targets answer is gathered for one line
+RATE = 6.0
+PACE = 6.0
+PATIENCE = 60.0
+WIDTH = 120  # where there is no terminal
+TARGETS = ("ops", "chat", "moody")
+MOODS = {"moody": 2}
+VERBS = {
+    "incident.triggered": "triggered:",
+    "incident.assigned": "assigned to",
+    "incident.acknowledged": "acknowledged",
+    "incident.resolved": "resolved",
+    "incident.annotated": "note:",
+}
+INTRODUCTION = f"""\
+An invented PagerDuty account, the daemon and three receivers, all in this process.
+The daemon asks PagerDuty every {POLL} s here (every 30 s in earnest), finds out what happened,
+and posts it, signed. The receiver moody answers 503 at first: what it did not take, it gets again.
+"""
+
+
+def run() -> None:
+    """Show it. Raises PagerelayError if it does not work here."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        width = None if sys.stdout.isatty() else WIDTH
+        runner.run(Demonstration(Console(highlight=False, width=width)).run())
+
+
+class Demonstration:
+    """Everything that takes part, and the words for it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        self._account = Account(api_key=secrets.token_hex(10), seed=secrets.randbelow(1_000_000))
+        self._simulator = Simulator([self._account])
+        self._receivers = Receivers(self._secret, MOODS, self._received)
+        self._told = 0
+        self._groups: dict[str, list[Received]] = {}
+
+    async def run(self) -> None:
+        """Start everything, tell the story, end everything, sum up."""
+        self._console.print(INTRODUCTION, style="dim", soft_wrap=True)
+        stop, ready = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        folder = Path(tempfile.mkdtemp(prefix="pagerelay-demo-"))
+        try:
+            async with self._simulator.serving() as url, http.listening(self._receivers.answer, 0) as receiver:
+                settings = config.load(self._configuration(folder, url, receiver), {})
+                log.configure("auto", "error", hide=config.secrets(settings))
+                daemon = asyncio.create_task(app.run(settings, ready=lambda _address: ready.set(), stop=stop))
+                telling = asyncio.create_task(self._watch())
+                story = asyncio.create_task(self._story(ready, stop))
+                stopping = asyncio.create_task(stop.wait())
+                await asyncio.wait([daemon, story, stopping], return_when=asyncio.FIRST_COMPLETED)
+                stop.set()
+                await daemon
+                telling.cancel()
+                stopped = story.done() is False and story.cancel()
+                await asyncio.gather(telling, stopping, return_exceptions=True)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await story
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self._sum_up(interrupted=stopped)
+
+    def _configuration(self, folder: Path, url: str, receiver: str) -> Path:
+        """A file as anybody could write it."""
+        common = {"secret": self._secret, "retry": {"first": "1s", "factor": 1.5}}
+        limits = {"calls": 600, "period": "60s", "poll_interval": f"{POLL}s"}
+        written = {
+            "database": {"url": f"sqlite:///{folder}/demo.db"},
+            "api": {"listen": None},
+            "connections": {"acme": {"api_key": self._account.api_key, "api_url": url, "limits": limits}},
+            "targets": {name: common | {"url": f"{receiver}/{name}"} for name in TARGETS},
+            "triggers": {kind.partition(".")[2]: {"on": kind, "to": _targets_of(kind)} for kind in VERBS},
+        }
+        path = folder / "config.yaml"
+        path.write_text(yaml.safe_dump(written))
+        return path
+
+    async def _story(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
+        """One incident from its trigger to its end; on a terminal then others, without end."""
+        await ready.wait()
+        await self._until(lambda: self._simulator.calls)  # the baseline: what was before is not sent
+        account = self._account
+        alice, bob, *_ = account.directory.users
+        incident = account.trigger("Disk almost full on db-1", service=account.directory.services[0]).id
+        steps: Sequence[Callable[[], object]] = (
+            lambda: account.acknowledge(incident, alice),
+            lambda: account.annotate(incident, alice, "The sessions table has grown, deleting old ones."),
+            lambda: account.delegate(incident, alice, [bob]),
+            lambda: account.resolve(incident, bob, "Space is back."),
+        )
+        for step in steps:
+            await self._until(self._all_told)
+            await asyncio.sleep(2 * POLL)
+            step()
+        await self._until(self._all_told)
+        if sys.stdout.isatty():
+            self._console.print("\nThat was one. Others follow until you press Ctrl-C.\n", style="dim")
+            lives = asyncio.create_task(Lifecycles(account, rate=RATE, pace=PACE).run())
+            await stop.wait()
+            lives.cancel()
+
+    async def _until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110 - several parts could set an event
+                await asyncio.sleep(LOOK)
+
+    def _all_told(self) -> bool:
+        """Whether everything that happened has come to every target that wants it."""
+        wanted = sum(len(_targets_of(each.type)) for each in self._account.log.ledger)
+        return len(self._receivers.delivered) >= wanted and not self._groups
+
+    async def _watch(self) -> None:
+        """Tell what happens at PagerDuty."""
+        while True:
+            for happening in self._account.log.ledger[self._told :]:
+                self._told += 1
+                self._say("PagerDuty", "cyan", self._words(happening))
+            await asyncio.sleep(LOOK)
+
+    def _words(self, happening: Happening) -> Text:
+        incident = self._account.incident(happening.incident_id)
+        people = {user.id: user.name for user in self._account.directory.users}
+        words = [f"#{incident.number}", VERBS[happening.type], *(people[user] for user in happening.users)]
+        words += [incident.title] if happening.type == "incident.triggered" else []
+        words += [happening.note] if happening.note else []
+        return Text(" ".join(words))
+
+    def _received(self, received: Received) -> None:
+        """Gather what the targets answer to one event for a moment; repeats get a line of their own."""
+        if received.attempt > 1:
+            self._tell([received], f"attempt {received.attempt}, same webhook-id")
+            return
+        if received.event_id not in self._groups:
+            self._groups[received.event_id] = []
+            asyncio.get_running_loop().call_later(GROUPED, self._tell_group, received.event_id)
+        self._groups[received.event_id].append(received)
+
+    def _tell_group(self, event_id: str) -> None:
+        self._tell(sorted(self._groups.pop(event_id), key=lambda each: TARGETS.index(each.target)))
+
+    def _tell(self, attempts: Sequence[Received], remark: str = "") -> None:
+        body = attempts[0].body
+        line = Text(f"#{body['data']['incident']['incident_number']} {body['type']:<22}").append(" →", style="dim")
+        for each in attempts:
+            line.append(f"  {each.target} ").append(str(each.status), style="green" if each.status == OK else "red")
+        self._say("webhook", "magenta", line.append(f"  {remark}", style="dim"))
+
+    def _say(self, who: str, colour: str, what: Text) -> None:
+        at = Text(f"{self._account.log.now().astimezone():%H:%M:%S}  ", style="dim")
+        line = at.append(f"{who:<10} ", style=f"{colour} not dim").append_text(what)
+        self._console.print(line, no_wrap=True, overflow="ellipsis")
+
+    def _sum_up(self, *, interrupted: bool) -> None:
+        """The figures, and where to go from here. Raises PagerelayError if something did not arrive."""
+        delivered, events = len(self._receivers.delivered), len(self._account.log.ledger)
+        per_event = Counter(each.type for each in self._account.log.ledger)
+        calls = len(self._simulator.calls)
+        if self._receivers.refused or not (interrupted or self._all_told()):
+            message = f"{delivered} webhooks of {events} events arrived, {self._receivers.refused} badly signed"
+            raise errors.PagerelayError(message)
+        kinds = ", ".join(f"{number} {kind.partition('.')[2]}" for kind, number in sorted(per_event.items()))
+        self._console.print(
+            f"\n{events} events ({kinds}) became {delivered} webhooks, every signature verified. "
+            f"PagerDuty was asked {calls} times.\n"
+            "Your own account: copy config.example.yaml to config.yaml, then: pagerelay check, pagerelay run",
+            style="dim",
+            soft_wrap=True,
+        )
+
+
+def _targets_of(kind: str) -> list[str]:
+    return list(TARGETS if kind == "incident.triggered" else TARGETS[:2])

@@ -1,0 +1,77 @@
+"""Webhook receivers for the demonstration: they check signatures, as real ones should, and count attempts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from daemon.simulator.http import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.model import Json
+    from daemon.simulator.http import Request
+
+OK = 200
+UNAUTHORIZED = 401
+UNAVAILABLE = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One attempt: at which target, what, the how manyth of its message, and what was answered."""
+
+    target: str
+    message_id: str
+    attempt: int
+    status: int
+    body: Json
+
+    @property
+    def event_id(self) -> str:
+        """The event that the message tells of."""
+        event_id: str = self.body["data"]["event_id"]
+        return event_id
+
+
+class Receivers:
+    """Answers every target's path; those in ``moods`` fail as often as it says before they take anything."""
+
+    def __init__(self, secret: str, moods: dict[str, int], tell: Callable[[Received], None]) -> None:
+        self._key = base64.b64decode(secret.removeprefix("whsec_"))
+        self._moods = dict(moods)
+        self._tell = tell
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        self.delivered: set[tuple[str, str]] = set()
+        self.refused = 0
+
+    async def answer(self, request: Request) -> Answer:
+        """One attempt's answer: 200 if its signature is right."""
+        target, message_id = request.path.strip("/"), request.headers.get("webhook-id", "")
+        if not self._verified(request, message_id):
+            self.refused += 1
+            return Answer(UNAUTHORIZED)
+        self._attempts[message_id, target] += 1
+        status = OK
+        if self._moods.get(target):
+            self._moods[target] -= 1
+            status = UNAVAILABLE
+        else:
+            self.delivered.add((message_id, target))
+        attempt = self._attempts[message_id, target]
+        self._tell(Received(target, message_id, attempt, status, orjson.loads(request.body)))
+        return Answer(status)
+
+    def _verified(self, request: Request, message_id: str) -> bool:
+        """As Standard Webhooks says: HMAC-SHA256 over id, timestamp and body."""
+        signed = f"{message_id}.{request.headers.get('webhook-timestamp', '')}.".encode() + request.body
+        expected = b"v1," + base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256))
+        given = request.headers.get("webhook-signature", "").encode().split(b" ")
+        return any(hmac.compare_digest(expected, each) for each in given)
