@@ -37,6 +37,7 @@ EVENT_TYPES: dict[str, EventType] = {record: kind.type for kind in REGISTRY.valu
 BACK_TO_TRIGGERED = frozenset({"unacknowledge_log_entry", "reopen_log_entry"})
 SAME_NOTE = timedelta(seconds=60)
 ANNOUNCED_KEPT = 50
+AUTOMATIC = "auto"
 
 
 def baseline(entries: Sequence[LogEntry], incidents: Mapping[str, Json], read_at: datetime) -> Detection:
@@ -196,6 +197,9 @@ class _Reading:
         return with_assigned(snapshot, users, entry.created_at)
 
     def _carries_out_delegation(self, entry: LogEntry) -> bool:
+        """Whether a delegation beside it names its users; what a person assigns by hand is never part of one."""
+        if resource.text(_channel(entry), "type") not in {None, AUTOMATIC}:
+            return False
         users = set(_ids(entry.assignees))
         for other in self._beside(entry):
             if other.type == "delegate_log_entry":
@@ -267,7 +271,7 @@ def _channel(entry: LogEntry) -> Json:
 
 
 def _is_automatic_assign(entry: LogEntry) -> bool:
-    return entry.type == "assign_log_entry" and resource.text(_channel(entry), "type") == "auto"
+    return entry.type == "assign_log_entry" and resource.text(_channel(entry), "type") == AUTOMATIC
 
 
 def _ids(assignees: Sequence[Json] | None) -> tuple[str, ...]:

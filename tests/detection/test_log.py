@@ -99,6 +99,15 @@ def test_an_assign_that_only_carries_out_a_delegation_is_no_second_event() -> No
     assert Reader().read(story.entries).count("P1 assigned") == 3
 
 
+def test_an_assignment_by_hand_in_the_second_of_a_delegation_is_an_event_of_its_own() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("delegate", 60, "PA")
+    story.entry("assign", 60, "PA", channel="auto")
+    story.entry("assign", 60, "PA", channel="website")
+    assert Reader().read(story.entries).count("P1 assigned") == 2
+
+
 def test_a_delegation_and_the_assign_that_carries_it_out_may_be_read_apart() -> None:
     story = Story()
     delegate = story.entry("delegate", 60, "PA")

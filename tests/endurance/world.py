@@ -1,0 +1,294 @@
+"""What surrounds the daemon: an account whose ledger is the truth, receivers that remember, and the process itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import yaml
+
+from daemon.model import EventType
+from daemon.simulator import Account, Lifecycles, Simulator
+from tests.receivers import OK, SECRET, Receiver, Reply, Request
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from daemon.simulator.incident import Happening
+
+ROOT = Path(__file__).parents[2]
+QUICK = {"calls": 100_000, "period": "60s", "poll_interval": "200ms"}
+TRIGGERS = {kind.value.partition(".")[2]: {"on": kind.value} for kind in EventType}
+FAULTS = {
+    "rate_limited": 0.01,
+    "rate_limited_bare": 0.01,
+    "server_error": 0.05,
+    "slow": 0.1,
+    "reset": 0.05,
+    "cut": 0.05,
+    "not_json": 0.03,
+    "too_long": 0.03,
+    "shift": 0.05,
+    "late": 0.05,
+    "swapped": 0.3,
+}
+MISBEHAVIOUR = (
+    Reply(500),
+    Reply(503, {"retry-after": "1"}),
+    Reply(429, {"retry-after": "1"}),
+    Reply(301, {"location": "http://127.0.0.1:1/elsewhere"}),
+    Reply(404, body=b"no such hook"),
+    Reply(how="reset"),
+    Reply(how="drip"),
+    Reply(how="hang"),
+    Reply(delay=0.3),
+)
+LOSES_ITS_ANSWER = Reply(how="reset")
+
+
+def digest(*parts: str) -> str:
+    """An id's second half, as ARCHITECTURE.md says: computed from what happened."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:26]
+
+
+def event_id(happening: Happening, connection: str = "acme") -> str:
+    """The id that a happening's event must have."""
+    key = "" if happening.type is EventType.TRIGGERED else happening.entry_id
+    return "evt_" + digest(connection, happening.incident_id, happening.type, key)
+
+
+def message_id(happening: Happening, trigger: str | None = None) -> str:
+    """The ``webhook-id`` that a happening's message must have."""
+    return "msg_" + digest(event_id(happening), trigger or happening.type.value.partition(".")[2])
+
+
+@dataclass
+class Moody:
+    """A receiver's behaviour: misbehaves at a rate; now and then it takes a message and its answer is lost."""
+
+    rate: float
+    chance: random.Random
+
+    def __call__(self, _request: Request) -> Reply:
+        return self.chance.choice(MISBEHAVIOUR) if self.chance.random() < self.rate else OK
+
+
+@dataclass
+class World:
+    """Everything around one daemon."""
+
+    account: Account
+    simulator: Simulator
+    receivers: dict[str, Receiver]
+    configuration: Path
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    starts: list[float] = field(default_factory=list)
+    peak_rss: int = 0
+
+    def start(self) -> None:
+        """Start the daemon."""
+        with (self.folder / "daemon.log").open("ab") as log:
+            command = [sys.executable, "-m", "daemon", "run", "--config", str(self.configuration)]
+            env = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=env)
+        self.starts.append(time.monotonic())
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self.process is not None
+        self._measure()
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End it as systemd would; answers the exit code."""
+        assert self.process is not None
+        self._measure()
+        self.process.terminate()
+        return self.process.wait(timeout=15)
+
+    def cpu_seconds(self) -> float:
+        """What the running daemon has used."""
+        assert self.process is not None
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
+    def _measure(self) -> None:
+        assert self.process is not None
+        with contextlib.suppress(psutil.Error):
+            self.peak_rss = max(self.peak_rss, psutil.Process(self.process.pid).memory_info().rss)
+
+    async def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
+        """Wait until something is so; fails with the daemon's last words if it is not in time."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            dead = self.process is not None and self.process.poll() is not None
+            if dead or time.monotonic() > deadline:
+                message = f"{'the daemon died' if dead else 'not in time'}:\n{self.log()[-3000:]}"
+                raise AssertionError(message)
+            self._measure()
+            await asyncio.sleep(0.05)
+
+    async def baseline(self) -> None:
+        """Wait until the first poll is stored: the second one has been answered."""
+        await self.until(lambda: sum(call.path == "/log_entries" and call.status == 200 for call in self.calls) >= 2)
+
+    @property
+    def calls(self) -> list[Any]:
+        """The calls that PagerDuty saw."""
+        return self.simulator.calls
+
+    def log(self) -> str:
+        """What the daemon wrote so far."""
+        return (self.folder / "daemon.log").read_text()
+
+    def wanted(self) -> dict[str, Happening]:
+        """Every message that must arrive, by id."""
+        return {message_id(each): each for each in self.account.log.ledger}
+
+    def accepted(self, target: str) -> set[str]:
+        """The ids of what a target took."""
+        return {each.id for each in self.receivers[target].accepted}
+
+    def all_arrived(self) -> bool:
+        """Whether every target took every message."""
+        wanted = self.wanted().keys()
+        return all(wanted <= self.accepted(target) for target in self.receivers)
+
+    def report(self) -> Report:
+        """What came of it."""
+        wanted = self.wanted()
+        late = {each.incident.id for each in self.account.log.entries if each.visible_at > each.created_at + _SECOND}
+        order = {key: place for place, key in enumerate(wanted)}
+        report = Report(entries=len(self.account.log.entries), events=len(wanted), calls=len(self.calls))
+        for target, receiver in self.receivers.items():
+            first = list(dict.fromkeys(each.id for each in receiver.accepted))
+            report.lost += len(wanted.keys() - set(first))
+            report.unexpected += len(set(first) - wanted.keys())
+            report.repeats += len(receiver.accepted) - len(first)
+            report.attempts += len(receiver.got)
+            by_incident: dict[str, list[int]] = defaultdict(list)
+            for each in first:
+                if each in wanted and wanted[each].incident_id not in late:
+                    by_incident[wanted[each].incident_id].append(order[each])
+            report.out_of_order += sum(places != sorted(places) for places in by_incident.values())
+            report.ordered += len(by_incident)
+            report.bodies_differ += _differing(receiver.got)
+            report.deliveries += len(wanted)
+            assert target in self.receivers
+        report.most_calls_in_60s = most_in(60.0, [call.at.timestamp() for call in self.calls])
+        report.peak_rss_mb = self.peak_rss // 2**20
+        return report
+
+
+_SECOND = timedelta(seconds=1)
+
+
+def _differing(got: Sequence[Request]) -> int:
+    """Messages whose body was not the same in every attempt."""
+    bodies: dict[str, set[bytes]] = defaultdict(set)
+    for each in got:
+        bodies[each.id].add(each.body)
+    return sum(len(each) > 1 for each in bodies.values())
+
+
+def most_in(seconds: float, times: list[float]) -> int:
+    """The most calls in any window of that length."""
+    times = sorted(times)
+    return max((bisect_right(times, at + seconds) - place for place, at in enumerate(times)), default=0)
+
+
+@dataclass
+class Report:
+    """Figures of one run. ``lost``, ``unexpected``, ``out_of_order``, ``bodies_differ`` must be 0."""
+
+    entries: int
+    events: int
+    calls: int
+    deliveries: int = 0
+    lost: int = 0
+    unexpected: int = 0
+    out_of_order: int = 0
+    ordered: int = 0
+    repeats: int = 0
+    attempts: int = 0
+    bodies_differ: int = 0
+    most_calls_in_60s: int = 0
+    peak_rss_mb: int = 0
+
+    def check(self) -> None:
+        """Fail unless everything arrived, once by id, in order."""
+        bad = self.lost, self.unexpected, self.out_of_order, self.bodies_differ
+        assert bad == (0, 0, 0, 0), self
+
+
+@contextlib.asynccontextmanager
+async def world(
+    folder: Path,
+    database_url: str,
+    *,
+    seed: int,
+    targets: int = 1,
+    limits: dict[str, Any] | None = None,
+    behave: Callable[[Request], Reply] | None = None,
+    connection: dict[str, Any] | None = None,
+    triggers: dict[str, dict[str, Any]] | None = None,
+) -> AsyncIterator[World]:
+    """A daemon's surroundings; the daemon itself is started by whoever asks."""
+    account = Account(seed=seed)
+    simulator = Simulator([account], limit=10**9, seed=seed)
+    receivers = {f"target-{number}": Receiver(behave or (lambda _request: OK)) for number in range(targets)}
+    async with contextlib.AsyncExitStack() as serving:
+        url = await serving.enter_async_context(simulator.serving())
+        urls = {name: await serving.enter_async_context(each.serving()) for name, each in receivers.items()}
+        retry = {"first": "200ms", "factor": 1.5, "max": "2s"}
+        written = {
+            "database": {"url": database_url.replace("+psycopg", "")},
+            "api": {"listen": None},
+            "connections": {"acme": {"api_key": account.api_key, "api_url": url, "limits": limits or QUICK}},
+            "targets": {
+                name: {"url": where, "secret": SECRET, "timeout": "1s", "retry": retry} for name, where in urls.items()
+            },
+            "triggers": {
+                name: each | {"to": list(receivers)}
+                for name, each in (TRIGGERS if triggers is None else triggers).items()
+            },
+        }
+        written["connections"]["acme"] |= connection or {}
+        configuration = folder / "config.yaml"
+        configuration.write_text(yaml.safe_dump(written))
+        surroundings = World(account, simulator, receivers, configuration, folder)
+        try:
+            yield surroundings
+        finally:
+            if surroundings.process is not None and surroundings.process.poll() is None:
+                surroundings.process.kill()
+                surroundings.process.wait()
+
+
+async def live(account: Account, incidents: int, seconds: float, seed: int, pace: float = 20.0) -> None:
+    """Let that many incidents be born within that time, and live their lives to the end."""
+    lives = Lifecycles(account, rate=0, seed=seed, pace=pace)
+    began = time.monotonic()
+    due: object = True
+    while lives.born < incidents or due is not None:
+        share = min((time.monotonic() - began) / seconds, 1.0)
+        while lives.born < round(share * incidents):
+            lives.bear()
+        due = lives.step(account.log.now())
+        await asyncio.sleep(0.02)
