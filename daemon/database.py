@@ -8,8 +8,10 @@ Every call is one transaction in a thread of the pool; the event loop never wait
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ HEAD = "0001"
 READERS = 2
 POSTGRES_WRITERS = 4
 SQLITE_BUSY_SECONDS = 30.0
+_creating = threading.Lock()
 
 
 def system_clock() -> datetime:
@@ -209,6 +212,10 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
         pool_size=READERS + 2,
     )
 
+    @sa.event.listens_for(engine, "do_connect")
+    def create(*_event: object) -> None:
+        _create_private(url.database or ":memory:")
+
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own object
         connection.isolation_level = None  # transactions are begun by hand, with BEGIN IMMEDIATE
@@ -222,6 +229,18 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
             _pragma(connection, pragma)
 
     return engine
+
+
+def _create_private(path: str) -> None:
+    """A new file for its owner alone: it holds incidents and what targets answered. ``-wal`` and ``-shm`` follow it.
+
+    Closing a file ends the locks that this process holds on it. So one that exists is never
+    opened here, and nobody connects to a new one before it is closed.
+    """
+    if path == ":memory:":
+        return
+    with _creating, contextlib.suppress(OSError):  # it exists, or SQLite says in its own words why it cannot
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _pragma(connection: Any, pragma: str) -> None:  # noqa: ANN401 - the driver's own object

@@ -1,17 +1,22 @@
-"""The database: one writer at a time, nothing half committed, one daemon per SQLite file, migrations."""
+"""The database: one writer at a time, nothing half committed, one daemon per SQLite file, which is private."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
 from daemon import errors, schema
-from daemon.database import HEAD, Database
+from daemon.database import Database
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import ManualClock
 
 
@@ -57,26 +62,7 @@ async def test_instants_come_back_exactly(database: Database, clock: ManualClock
     assert database.read_now(lambda tx: tx.execute(sa.select(schema.triggers.c.next_poll_at)).scalar_one()) == moment
 
 
-def test_a_newer_schema_is_refused_with_a_clear_message(database: Database) -> None:
-    database.write_now(lambda tx: tx.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")) and None)
-    with pytest.raises(errors.SchemaTooNew, match=f"schema 9999, this version of pagerelay knows up to {HEAD}"):
-        database.upgrade()
-
-
-def test_upgrading_twice_changes_nothing(database: Database) -> None:
-    assert database.upgrade() == HEAD
-    assert database.upgrade() == HEAD
-
-
-def test_the_migrations_build_exactly_the_tables_that_the_code_uses(database: Database) -> None:
-    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - slow to import
-    from alembic.migration import MigrationContext  # noqa: PLC0415
-
-    difference = database.read_now(lambda tx: compare_metadata(MigrationContext.configure(tx), schema.metadata))
-    assert difference == []
-
-
-def test_a_second_daemon_on_the_same_sqlite_file_is_refused(tmp_path: object) -> None:
+def test_a_second_daemon_on_the_same_sqlite_file_is_refused(tmp_path: Path) -> None:
     first, second = Database(f"sqlite:///{tmp_path}/x.db"), Database(f"sqlite:///{tmp_path}/x.db")
     first.lock()
     with pytest.raises(errors.DatabaseInUse, match="in use by another pagerelay daemon"):
@@ -86,10 +72,42 @@ def test_a_second_daemon_on_the_same_sqlite_file_is_refused(tmp_path: object) ->
     second.close()
 
 
-def test_an_unreachable_database_is_one_clear_sentence_without_the_password(tmp_path: object) -> None:
+def test_an_unreachable_database_is_one_clear_sentence_without_the_password(tmp_path: Path) -> None:
     database = Database(f"postgresql://someone:hunter2@/nothing?host={tmp_path}")
     with pytest.raises(errors.DatabaseError) as caught:
         database.version()
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+    database.close()
+
+
+def test_a_new_sqlite_file_and_what_lies_beside_it_are_for_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        database = Database(f"sqlite:///{tmp_path}/x.db")
+        database.lock()
+        database.upgrade()
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        database.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("x.db", "x.db-wal", "x.db-shm", "x.db.lock"), 0o600)
+
+
+def test_a_sqlite_file_that_exists_keeps_its_content_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    first = Database(f"sqlite:///{path}")
+    first.upgrade()
+    first.close()
+    path.chmod(0o640)
+    again = Database(f"sqlite:///{path}")
+    again.check()
+    again.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_sqlite_file_that_cannot_be_made_is_one_clear_sentence(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/no/such/folder/x.db")
+    with pytest.raises(errors.DatabaseError, match=re.escape("database: unable to open database file")):
+        database.upgrade()
     database.close()
