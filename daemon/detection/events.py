@@ -87,12 +87,13 @@ def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
 
 
 def unknown(incident_id: str, incident: Json, read_at: datetime, at: datetime) -> Snapshot:
-    """The snapshot of an incident of which nothing has been sent."""
+    """The snapshot of an incident of which nothing has been sent, and which shows itself in an entry of ``at``."""
+    created_at = resource.moment(incident, "created_at")
     return Snapshot(
         incident_id=incident_id,
         created=False,
         status=Status.TRIGGERED,
-        status_at=resource.moment(incident, "created_at") or at,
+        status_at=at if created_at is None else min(created_at, at),
         assigned=(),
         incident=incident,
         read_at=read_at,

@@ -126,11 +126,14 @@ class _Reading:
         return Detection(tuple(self._events), tuple(self._snapshots[incident] for incident in changed), tuple(fresh))
 
     def _known(self, entry: LogEntry) -> Snapshot:
-        """The snapshot before this entry, with the incident as it was embedded in it."""
+        """The snapshot before this entry, with the incident as it was embedded in it.
+
+        An incident and its creating entry may name times that differ by a second: the entry's counts.
+        """
         snapshot = self._snapshots.get(entry.incident_id)
         if snapshot is None:
             created_at = resource.moment(entry.incident, "created_at")
-            if created_at is not None and created_at < self._history:
+            if created_at is not None and created_at < self._history and not _is_first(entry):
                 return adopted(entry.incident_id, entry.incident, self._read_at)
             return unknown(entry.incident_id, entry.incident, self._read_at, entry.created_at)
         if self._read_at < snapshot.read_at:

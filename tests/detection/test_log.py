@@ -228,6 +228,25 @@ def test_what_happens_now_to_an_incident_from_before_history_is_told_but_not_its
     assert reader.reconcile({"P1": story.incidents["P1"]}) == []
 
 
+def test_the_creating_entry_is_told_though_its_incident_names_a_time_just_before_history() -> None:
+    story = Story()
+    created = (HISTORY - START).total_seconds()
+    story.incident("P1", created - 1, first_trigger_log_entry={"id": "R1"})
+    story.entry("trigger", created)
+    assert Reader().read(story.entries) == ["P1 triggered"]
+
+
+def test_an_incident_that_names_a_time_just_after_its_entries_is_as_they_tell() -> None:
+    story = Story()
+    story.incident("P1", 11, first_trigger_log_entry={"id": "R1"})
+    story.entry("trigger", 10)
+    story.entry("resolve", 10)
+    reader = Reader()
+    assert reader.read(story.entries) == ["P1 triggered", "P1 resolved"]
+    story.incident("P1", 11, status="resolved", last_status_change_at=iso(START + timedelta(seconds=11)))
+    assert reader.reconcile({"P1": story.incidents["P1"]}) == []
+
+
 def test_a_baseline_tells_nothing_and_remembers_everything() -> None:
     story = Story()
     story.entry("trigger", 0)
