@@ -277,6 +277,26 @@ async def test_an_incident_whose_log_never_comes_is_found_by_reconciliation(
     assert daemon.journal() == ["P1 triggered", "P1 resolved"]
 
 
+@pytest.mark.parametrize("body", [{}, {"incident": None}, {"incident": []}, {"incident": {"status": "triggered"}}])
+async def test_an_odd_answer_about_an_incident_does_not_count_as_its_end(
+    database: Database, account: FakePagerDuty, body: dict[str, Any]
+) -> None:
+    account.happen("trigger")
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    account.incidents["P1"]["status"] = "resolved"
+    account.fail = lambda request: httpx.Response(200, json=body) if request.url.path == "/incidents/P1" else None
+    for _ in range(21):
+        await daemon.poll()
+    await daemon.reconcile.run()
+    assert daemon.journal() == []
+    account.fail = lambda _request: None
+    for _ in range(21):
+        await daemon.poll()
+    await daemon.reconcile.run()
+    assert daemon.journal() == ["P1 resolved"]
+
+
 async def test_days_of_downtime_are_read_in_windows_oldest_first(database: Database, account: FakePagerDuty) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon import errors, store
-from daemon.model import Priority
+from daemon.model import Priority, Rejected
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -68,7 +68,9 @@ class Reconcile:
         known = await self._database.read(store.open_snapshots, self._connection.name)
         vanished = sorted((known[each].read_at, each) for each in known.keys() - listing.incidents.keys())
         for _, incident_id in vanished[:VANISHED_AT_ONCE]:
-            incidents.append((incident_id, await self._client.incident(incident_id, Priority.RECONCILIATION)))
+            found = await self._client.incident(incident_id, Priority.RECONCILIATION)
+            if not isinstance(found, Rejected):  # an odd answer is no proof that it is gone
+                incidents.append((incident_id, found))
         return await self._database.write(
             store.commit_reconciliation,
             self._connection.name,

@@ -129,15 +129,16 @@ class Client:
         incidents = dict(each for each in read if not isinstance(each, Rejected))
         return Listing(incidents, tuple(each for each in read if isinstance(each, Rejected)))
 
-    async def incident(self, incident_id: str, priority: Priority) -> Json | None:
-        """One incident; None if PagerDuty has it no more."""
+    async def incident(self, incident_id: str, priority: Priority) -> Json | Rejected | None:
+        """One incident; None if PagerDuty has it no more, Rejected if the answer is none."""
         try:
             answer, _ = await self._get(f"/incidents/{quote(incident_id, safe='')}", [], priority)
         except errors.Permanent as error:
             if error.status == NOT_FOUND:
                 return None
             raise
-        return resource.inner(answer, "incident") or None
+        found = records.incident(answer.get("incident"))
+        return found if isinstance(found, Rejected) else found[1]
 
     async def find_user(self, email: str, priority: Priority) -> str | None:
         """The id of the user with exactly this e-mail address, whatever its case."""

@@ -96,8 +96,7 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 def log_entry(raw: object) -> LogEntry | Rejected:
     """One record of GET /log_entries."""
-    incident = resource.inner(raw, "incident")
-    entry_id, incident_id = _id(raw), _id(incident)
+    entry_id, incident_id = _id(raw), _id(resource.inner(raw, "incident"))
     kind, created_at = resource.text(raw, "type"), resource.moment(raw, "created_at")
     if not isinstance(raw, dict):
         return rejected("the record is no object", raw)
@@ -109,25 +108,26 @@ def log_entry(raw: object) -> LogEntry | Rejected:
         return rejected("the record has no created_at that is a time", raw)
     if incident_id is None:
         return rejected("the record names no incident", raw)
+    record = _without_contacts(raw)
     return LogEntry(
         id=entry_id,
         type=kind,
         created_at=created_at,
         incident_id=incident_id,
-        incident=incident,
-        agent=resource.inner(raw, "agent") or None,
-        assignees=_assignees(raw),
-        note=_note(raw, kind),
-        raw=_without_contacts({key: value for key, value in raw.items() if key != "incident"}),
+        incident=record.pop("incident"),
+        agent=resource.inner(record, "agent") or None,
+        assignees=_assignees(record),
+        note=_note(record, kind),
+        raw=record,
     )
 
 
 def incident(raw: object) -> tuple[str, Json] | Rejected:
-    """One record of GET /incidents, with its id."""
+    """One record of GET /incidents or GET /incidents/{id}, with its id."""
     incident_id = _id(raw)
     if not isinstance(raw, dict) or incident_id is None:
         return rejected("the incident has no id", raw)
-    return incident_id, raw
+    return incident_id, _without_contacts(raw)
 
 
 def rejected(reason: str, raw: object) -> Rejected:

@@ -1,0 +1,123 @@
+"""Reading PagerDuty's records: what is understood, what is set aside, and what is dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from daemon.model import LogEntry, Rejected
+from daemon.pagerduty import records
+
+PERSON = {
+    "id": "PA",
+    "type": "user",
+    "summary": "Alice",
+    "email": "alice@example.com",
+    "contact_methods": [{"type": "phone_contact_method", "address": "202-555-0100"}],
+    "notification_rules": [{"id": "PRULE"}],
+}
+KEPT = {"id": "PA", "type": "user", "summary": "Alice"}
+INCIDENT = {"id": "P1", "status": "triggered", "assignments": [{"at": "2026-11-23T10:00:00Z", "assignee": PERSON}]}
+ENTRY = {
+    "id": "R1",
+    "type": "assign_log_entry",
+    "created_at": "2026-11-23T10:00:00Z",
+    "agent": PERSON,
+    "assignees": [PERSON],
+    "channel": {"type": "auto", "notification": {"type": "phone", "address": "202-555-0100"}},
+    "incident": INCIDENT,
+}
+
+
+def test_how_to_reach_people_is_dropped_wherever_it_is() -> None:
+    entry = records.log_entry(ENTRY)
+    assert isinstance(entry, LogEntry)
+    assert entry.agent == KEPT
+    assert entry.assignees == (KEPT,)
+    assert entry.incident["assignments"][0]["assignee"] == KEPT
+    assert entry.raw["channel"] == {"type": "auto"}
+    assert "incident" not in entry.raw
+    read = records.incident(INCIDENT)
+    assert not isinstance(read, Rejected)
+    assert read == ("P1", entry.incident)
+    rejected = records.log_entry(ENTRY | {"type": None})
+    assert isinstance(rejected, Rejected)
+    assert "202-555" not in rejected.raw
+    assert "alice@example.com" not in rejected.raw
+
+
+def test_what_was_read_is_not_changed_by_reading_it() -> None:
+    before = orjson.dumps(ENTRY)
+    records.log_entry(ENTRY)
+    records.incident(INCIDENT)
+    assert orjson.dumps(ENTRY) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"id": None}, "the record has no id"),
+        ({"id": 7}, "the record has no id"),
+        ({"id": ""}, "the record has no id"),
+        ({"id": "P" * 256}, "the record has no id"),
+        ({"id": "P\x00"}, "the record has no id"),
+        ({"type": ["assign_log_entry"]}, "the record has no type"),
+        ({"created_at": None}, "the record has no created_at that is a time"),
+        ({"created_at": 1795428000}, "the record has no created_at that is a time"),
+        ({"created_at": "yesterday"}, "the record has no created_at that is a time"),
+        ({"created_at": "0001-01-01T00:00:00+14:00"}, "the record has no created_at that is a time"),
+        ({"incident": None}, "the record names no incident"),
+        ({"incident": "P1"}, "the record names no incident"),
+        ({"incident": {"id": 1}}, "the record names no incident"),
+    ],
+)
+def test_a_record_without_what_it_takes_is_set_aside_with_the_reason_and_its_text(
+    changed: dict[str, Any], reason: str
+) -> None:
+    record = {"id": "R1", "type": "assign_log_entry", "created_at": "2026-11-23T10:00:00Z", "incident": {"id": "P1"}}
+    read = records.log_entry(record | changed)
+    assert isinstance(read, Rejected)
+    assert read.reason == reason
+    assert orjson.loads(read.raw) == record | changed
+
+
+@pytest.mark.parametrize("record", [None, 7, "text", [], [{"id": "R1"}]])
+def test_a_record_that_is_no_object_is_set_aside(record: object) -> None:
+    read = records.log_entry(record)
+    assert isinstance(read, Rejected)
+    assert read.reason == "the record is no object"
+    assert orjson.loads(read.raw) == record
+    assert isinstance(records.incident(record), Rejected)
+
+
+@pytest.mark.parametrize(
+    ("more", "note"),
+    [
+        ({"type": "annotate_log_entry", "channel": {"type": "note", "content": "a", "summary": "b"}}, "a"),
+        ({"type": "annotate_log_entry", "channel": {"type": "note", "summary": "b"}}, "b"),
+        ({"type": "annotate_log_entry", "channel": {"type": "note"}}, None),
+        ({"type": "annotate_log_entry", "channel": {"content": {"text": "a"}, "summary": "b"}}, "b"),
+        ({"type": "annotate_log_entry", "summary": "Note added by Alice."}, None),
+        ({"type": "resolve_log_entry", "note": "fixed", "channel": {"summary": "b"}}, "fixed"),
+        ({"type": "resolve_log_entry", "channel": {"summary": "b"}}, None),
+        ({"type": "trigger_log_entry", "channel": {"summary": "b"}, "note": "c"}, None),
+    ],
+)
+def test_a_notes_text_is_found_where_it_is_and_never_in_the_records_summary(
+    more: dict[str, Any], note: str | None
+) -> None:
+    entry = records.log_entry(ENTRY | {"channel": None} | more)
+    assert isinstance(entry, LogEntry)
+    assert entry.note == note
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["2026-11-23T10:00:00Z", "2026-11-23T10:00:00+00:00", "2026-11-23T10:00:00.000000Z", "2026-11-23T05:00:00-05:00"],
+)
+def test_a_time_is_the_same_however_it_is_written(written: str) -> None:
+    entry = records.log_entry(ENTRY | {"created_at": written})
+    assert isinstance(entry, LogEntry)
+    assert entry.created_at.isoformat() == "2026-11-23T10:00:00+00:00"
