@@ -218,6 +218,28 @@ def test_a_trigger_event_that_is_repeated_later_is_no_event(name: str) -> None:
     assert named(read(name, [records.log_entry(entry) for entry in entries + again])) == told(entries)
 
 
+@pytest.mark.parametrize("name", [name for name in RECORDED if name in INCIDENTS])
+def test_what_reconciliation_told_before_the_log_came_is_not_told_again_and_nothing_else_is_swallowed(
+    name: str,
+) -> None:
+    entries, from_the_log = parsed_recording(name, whole=True)
+    history = datetime(2015, 1, 1, tzinfo=UTC)
+    shown = [
+        (incident_id, INCIDENTS[name][incident_id])
+        for incident_id in {each.incident_id for each in entries}
+        if incident_id in INCIDENTS[name]
+    ]
+    first = detection.reconcile("acme", {}, shown, history=history, settled=START, read_at=START, now=START)
+    snapshots = {each.incident_id: each for each in first.snapshots}
+    later = START + timedelta(seconds=1)
+    then = detection.read("acme", snapshots, entries[::-1], (), history=history, read_at=later, now=later)
+    announced, told_then, by_the_log = (
+        Counter((each.incident_id, each.type) for each in events)
+        for events in (first.events, then.events, from_the_log)
+    )
+    assert announced + told_then == announced | by_the_log
+
+
 # --- each field spoilt
 
 

@@ -225,12 +225,16 @@ class _Reading:
         assignees: Sequence[Json] | None = None,
         note: Json | None = None,
     ) -> Snapshot:
-        """Send the event, unless it was announced before this entry came."""
+        """Send the event, unless it was announced before this entry came.
+
+        An entry uses up the marks that it names; one that names none, because the record has
+        none, uses up one: what else was announced still waits for an entry of its own.
+        """
         for announced in snapshot.announced:
             in_time = announced.since <= entry.created_at <= announced.until
             if announced.type is kind and in_time and set(marks) <= set(announced.marks):
                 rest = tuple(each for each in snapshot.announced if each is not announced)
-                left = tuple(mark for mark in announced.marks if mark not in marks)
+                left = tuple(mark for mark in announced.marks if mark not in marks) if marks else announced.marks[1:]
                 return replace(snapshot, announced=(*rest, replace(announced, marks=left)) if left else rest)
         self._emit(entry, snapshot, kind, assignees=assignees, note=note)
         return snapshot

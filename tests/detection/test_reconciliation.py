@@ -97,6 +97,15 @@ def test_what_left_no_trace_in_the_incident_is_told_when_its_entry_comes() -> No
     assert reader.read(story.entries) == ["P1 acknowledged"]
 
 
+def test_an_entry_that_names_nobody_takes_the_place_of_one_announced_assignment_only() -> None:
+    story, reader = Story(), Reader()
+    story.incident("P1", 0, **assigned("PA", "PB", since=60))
+    assert reader.reconcile(story.incidents) == ["P1 triggered", "P1 assigned"]
+    for at_second in (60, 60, 60):
+        story.entry("escalate", at_second)
+    assert reader.read(story.entries) == ["P1 assigned"]
+
+
 def test_what_is_younger_than_the_overlap_is_left_to_the_log() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
