@@ -290,8 +290,16 @@ INDEX = matching.Index(WANTED, {})
 
 
 def use(event: Event) -> None:
-    """What the daemon does with an event: store it, match it, render it in every format."""
+    """What the daemon does with an event: store it, match it, render it in every format.
+
+    Whatever a record holds, receivers get objects, lists of objects with an id, and texts where they expect them.
+    """
     orjson.dumps(event.payload)
+    agent, assignees, note = (event.payload[key] for key in ("agent", "assignees", "note"))
+    assert agent is None or isinstance(agent, dict)
+    assert isinstance(event.payload["incident"], dict)
+    assert all(isinstance(each["id"], str) for each in assignees or ())
+    assert note is None or isinstance(note["content"], str | None)
     for trigger in INDEX.match(event):
         for kind in formats.REGISTRY.values():
             kind.body(Message(detection.message_id(event.id, trigger.name), trigger.name, event))
