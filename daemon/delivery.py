@@ -83,12 +83,14 @@ class Deliveries:
         clock: Clock = system_clock,
         luck: Callable[[], float] = random.random,
         registry: CollectorRegistry | None = None,
+        senders: Callable[[Target, str], Sender] = Sender,
     ) -> None:
         self._database = database
         self._targets = targets
         self._instance = instance
         self._clock = clock
         self._luck = luck
+        self._senders = senders
         self._lanes: dict[str, Lane] = {}
         self._bodies: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._results: list[queue.Result] = []
@@ -109,7 +111,7 @@ class Deliveries:
         """Deliver until ``stop`` is called."""
         failing = await self._database.read(queue.failing)
         for name, target in self._targets.items():
-            sender = Sender(target, REGISTRY[target.format].content_type)
+            sender = self._senders(target, REGISTRY[target.format].content_type)
             self._lanes[name] = Lane(target, sender, failing.get(name))
         self._recorder = asyncio.create_task(self._record_forever(), name="delivery-recorder")
         while not self._stopping:

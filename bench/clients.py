@@ -1,0 +1,71 @@
+"""The HTTP client: pyreqwest against aiohttp, in the daemon's own delivery path, both on uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+import daemon
+from bench import delivery, figures, load, receiver
+from daemon import sender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.model import Target
+
+
+class AiohttpSender(sender.Sender):
+    """The sender as it would be with aiohttp: the same headers, bounds and errors, a session for each target."""
+
+    def __init__(self, target: Target, content_type: str) -> None:
+        super().__init__(target, content_type)
+        agent = {"content-type": content_type, "user-agent": f"pagerelay/{daemon.__version__}"}
+        self._session = aiohttp.ClientSession(
+            headers=agent,
+            timeout=aiohttp.ClientTimeout(total=target.timeout.total_seconds()),
+            connector=aiohttp.TCPConnector(limit=target.concurrency),
+            auto_decompress=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await super().close()
+        await self._session.close()
+
+    async def send(self, message_id: str, body: bytes, timestamp: int) -> sender.Answer:
+        """Make one attempt."""
+        started = time.perf_counter()
+        headers = {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": sender.signature(self._keys, message_id, timestamp, body),
+        }
+        try:
+            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+                await response.content.read(sender.LARGEST_ANSWER)
+                status, again = response.status, response.headers.get("retry-after")
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
+            return self._failed(type(error).__name__, started)
+        problem = None if status in sender.SUCCESS else f"answered {status}"
+        return sender.Answer(status, problem, again, None, time.perf_counter() - started)
+
+
+def measure(*, quick: bool, new_database: Callable[[], str]) -> None:
+    """Deliver with either client, in turns, and print the ratio."""
+    count, rounds = (25, 1) if quick else (delivery.EVENTS, 5)
+    pairs = []
+    with receiver.receivers(delivery.TARGETS) as receivers:
+        for _ in range(rounds):
+            other = delivery.pagerelay(receivers, new_database(), count, AiohttpSender)
+            chosen = delivery.pagerelay(receivers, new_database(), count)
+            pairs.append((chosen, other))
+    figures.show(
+        f"client, in the delivery path on SQLite and uvloop, {load.CONCURRENCY} at a time for each target",
+        ("ratio of deliveries per second, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.rate)),
+        ("ratio of processor time, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.process)),
+        ("ratio of the loop's work, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.loop)),
+    )

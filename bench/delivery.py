@@ -1,0 +1,224 @@
+"""Delivery: pagerelay, which signs and records, against a bare aiohttp loop, which signs and forgets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import threading
+import time
+import uuid
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import aiohttp
+import uvloop
+
+from bench import figures, load, receiver
+from daemon import sender
+from daemon.database import Database
+from daemon.delivery import Deliveries
+from daemon.formats import REGISTRY
+from daemon.model import Message
+from daemon.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from bench.receiver import Receivers
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TARGETS = 20
+EVENTS = 500
+KEY = base64.b64decode(load.SECRET.removeprefix("whsec_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: deliveries, how long they took, and the processor time of each part, in seconds."""
+
+    count: int
+    seconds: float
+    loop: float
+    process: float
+    database: Mapping[str, float]
+    receivers: float
+
+    @property
+    def rate(self) -> float:
+        """Deliveries per second."""
+        return self.count / self.seconds
+
+
+class Watched(Database):
+    """A database that knows what its threads take, and says when ``expected`` results are committed."""
+
+    def __init__(self, url: str, expected: int) -> None:
+        super().__init__(url)
+        self.effort: defaultdict[str, float] = defaultdict(float)
+        self.done = asyncio.Event()
+        self._lock = threading.Lock()
+        self._left = expected
+
+    async def write(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As in the daemon, and count what was recorded."""
+        answer = await super().write(function, *args, **kwargs)
+        if function.__name__ == "_write":
+            self._left -= len(args[0])  # type: ignore[arg-type]
+            if self._left <= 0:
+                self.done.set()
+        return answer
+
+    def write_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As in the daemon, timed."""
+        with self._timed(function.__name__):
+            return super().write_now(function, *args, **kwargs)
+
+    def read_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As in the daemon, timed."""
+        with self._timed(function.__name__):
+            return super().read_now(function, *args, **kwargs)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        before = time.thread_time()
+        yield
+        with self._lock:
+            self.effort[name] += time.thread_time() - before
+
+
+def measure(*, quick: bool, databases: dict[str, Callable[[], str]]) -> None:
+    """Compare on every database, in turns, and print it."""
+    count, rounds = (25, 1) if quick else (EVENTS, 5)
+    messages = load.bodies(count)
+    size = sum(len(body) for _, body in messages) // count
+    print(f"{count} events × {TARGETS} targets = {count * TARGETS} deliveries of {size} bytes, runs in turns: {rounds}")
+    with receiver.receivers(TARGETS) as receivers:
+        for name, new in databases.items():
+            bare, ours = [], []
+            for _ in range(rounds):
+                bare.append(baseline(receivers, messages))
+                ours.append(pagerelay(receivers, new(), count))
+            _report(name, bare, ours)
+
+
+def baseline(receivers: Receivers, messages: Sequence[tuple[str, bytes]]) -> Run:
+    """What a script would do: aiohttp on the standard loop, signed, nothing stored."""
+    effort = receivers.effort()
+    process = time.process_time()
+    with asyncio.Runner() as runner:
+        seconds = runner.run(_bare(receivers.urls, messages))
+    used = time.process_time() - process
+    return Run(len(messages) * TARGETS, seconds, used, used, {}, receivers.effort() - effort)
+
+
+async def _bare(urls: Sequence[str], messages: Sequence[tuple[str, bytes]]) -> float:
+    async def work(url: str, queue: Iterator[tuple[str, bytes]]) -> None:
+        for message_id, body in queue:
+            timestamp = int(time.time())
+            content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
+            signed = base64.b64encode(hmac.digest(KEY, content, "sha256")).decode()
+            headers = {
+                "content-type": "application/json",
+                "user-agent": "bare",
+                "webhook-id": message_id,
+                "webhook-timestamp": str(timestamp),
+                "webhook-signature": f"v1,{signed}",
+            }
+            async with session.post(url, data=body, headers=headers) as response:
+                await response.read()
+                assert response.ok
+
+    connector = aiohttp.TCPConnector(limit=TARGETS * load.CONCURRENCY)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        started = time.perf_counter()
+        queues = [(url, iter(messages)) for url in urls]
+        await asyncio.gather(*(work(*queue) for queue in queues for _ in range(load.CONCURRENCY)))
+        return time.perf_counter() - started
+
+
+def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[..., Sender] = Sender) -> Run:
+    """The daemon's own delivery loop, from the first claim to the commit of the last result."""
+    targets = load.targets(receivers.urls)
+    empty = Database(url)
+    load.fill(empty, list(targets), count)
+    empty.close()
+    database = Watched(url, count * TARGETS)
+    deliveries = Deliveries(database, targets, f"bench-{uuid.uuid4().hex}", senders=senders)
+    effort = receivers.effort()
+    process = time.process_time()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        seconds, loop = runner.run(_deliver(deliveries, database))
+    used = time.process_time() - process
+    effort = receivers.effort() - effort
+    taken = database.effort.copy()
+    assert load.delivered(database) == count * TARGETS
+    database.close()
+    return Run(count * TARGETS, seconds, loop, used, taken, effort)
+
+
+async def _deliver(deliveries: Deliveries, database: Watched) -> tuple[float, float]:
+    started, loop = time.perf_counter(), time.thread_time()
+    running = asyncio.create_task(deliveries.run())
+    await database.done.wait()
+    taken = time.perf_counter() - started, time.thread_time() - loop
+    await deliveries.stop(timedelta(seconds=5))
+    await running
+    return taken
+
+
+def _report(name: str, bare: Sequence[Run], ours: Sequence[Run]) -> None:
+    pairs = list(zip(ours, bare, strict=True))
+    runs = [*bare, *ours]
+    capacity = sum(run.count for run in runs) / max(sum(run.receivers for run in runs), 0.01)  # a core's, per second
+    fastest = max(run.rate for run in runs)
+    figures.show(
+        f"delivery on {name}",
+        ("ratio of deliveries per second, pagerelay : bare aiohttp", figures.Ratio.of(pairs, lambda run: run.rate)),
+        ("what the receivers could take : the fastest run", f"{capacity / fastest:.1f}"),
+    )
+    _shares(ours)
+
+
+def _shares(runs: Sequence[Run]) -> None:
+    """Where the processor time of one delivery goes, in the median run."""
+    run = sorted(runs, key=lambda each: each.process / each.count)[len(runs) // 2]
+    render, sign = _render_and_sign(run.count // TARGETS)
+    database = run.database
+    parts = {
+        "claim (database thread)": database["_claim"],
+        "load and render": database["load"] + render,
+        "sign": sign * run.count,
+        "POST, in the loop": run.loop - render - sign * run.count,
+        "POST, in the client's threads": run.process - run.loop - sum(database.values()),
+        "record (database thread)": database["_write"],
+    }
+    total = sum(parts.values())
+    print(f"  processor time of a delivery: {total / run.count * 1e6:.0f} µs")
+    print(f"  the loop's thread was at work {run.loop / run.seconds:.0%} of the time")
+    for name, seconds in parts.items():
+        print(f"    {name:<30} {seconds / total:>5.0%} {seconds / run.count * 1e6:>6.1f} µs")
+
+
+def _render_and_sign(count: int) -> tuple[float, float]:
+    """Processor seconds for rendering all of ``count`` events once, and for one signature."""
+    messages = [Message(f"msg_{each.id}", "paged", each) for each in load.events(count)]
+    started = time.thread_time()
+    bodies = [REGISTRY["standard"].body(each) for each in messages]
+    rendered = time.thread_time()
+    for message, body in zip(messages, bodies, strict=True):
+        sender.signature((KEY,), message.id, 1_795_428_000, body)
+    return rendered - started, (time.thread_time() - rendered) / count
+
+
+def sqlite_in(folder: Path) -> str:
+    """The URL of a new file."""
+    return f"sqlite:///{folder / f'{uuid.uuid4().hex}.db'}"

@@ -1,0 +1,122 @@
+"""The load: events as PagerDuty's incidents give them, with a body of about 1.5 kB, for many targets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from daemon import detection, queue, schema, store
+from daemon.formats import REGISTRY
+from daemon.model import DetectedBy, Event, EventType, Message, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daemon.database import Database
+    from daemon.model import Json
+
+SECRET = "whsec_YmVuY2gtc2VjcmV0LWJlbmNoLXNlY3JldC0wMQ=="
+START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
+CONCURRENCY = 8
+
+
+def targets(urls: Sequence[str]) -> dict[str, Target]:
+    """One target for each URL, as a configuration without further wishes makes it."""
+    return {
+        f"target-{number}": Target(f"target-{number}", SecretStr(url), (SecretStr(SECRET),), concurrency=CONCURRENCY)
+        for number, url in enumerate(urls)
+    }
+
+
+def events(count: int) -> list[Event]:
+    """Lives of incidents: each kind of event once, then the next incident."""
+    kinds = list(EventType)
+    return [_event(number, f"Q1BENCH{number // len(kinds):07}", kinds[number % len(kinds)]) for number in range(count)]
+
+
+def bodies(count: int) -> list[tuple[str, bytes]]:
+    """The ids and the bodies of the messages that ``fill`` makes."""
+    render = REGISTRY["standard"].body
+    return [(f"msg_{each.id}", render(Message(f"msg_{each.id}", "paged", each))) for each in events(count)]
+
+
+def fill(database: Database, names: Sequence[str], count: int) -> None:
+    """Put ``count`` events into the journal, each with a message that is due at all targets."""
+
+    def write(tx: sa.Connection) -> None:
+        now = database.now(tx)
+        store.save(tx, "acme", detection.Detection(tuple(events(count)), ()), (), now)
+        queue.ensure_targets(tx, names)
+        rows = tx.execute(sa.select(schema.events.c.seq, schema.events.c.id, schema.events.c.incident_id))
+        new = [queue.NewMessage(f"msg_{row.id}", row.seq, "paged", row.incident_id, tuple(names)) for row in rows]
+        queue.enqueue(tx, new, now)
+
+    database.upgrade()
+    database.write_now(write)
+
+
+def delivered(database: Database) -> int:
+    """How many deliveries are recorded as delivered, in one attempt that is recorded as well."""
+    once = schema.deliveries.c.state == "delivered", schema.deliveries.c.attempts == 1
+    joined = sa.select(sa.func.count()).select_from(schema.deliveries.join(schema.attempts, _SAME)).where(*once)
+    return int(database.read_now(lambda tx: tx.execute(joined).scalar_one()))
+
+
+_SAME = schema.attempts.c.delivery_id == schema.deliveries.c.id
+
+
+def _event(number: int, incident_id: str, kind: EventType) -> Event:
+    at = START + timedelta(seconds=number)
+    alice = _reference("user", "PALICE1", "Alice Example")
+    note = {"id": f"PNOTE{number}", "content": "Restarted it; watching.", "user": alice, "created_at": _iso(at)}
+    return Event(
+        id=f"evt_{number:026}",
+        type=kind,
+        connection="acme",
+        incident_id=incident_id,
+        occurred_at=at,
+        detected_at=at + timedelta(seconds=20),
+        detected_by=DetectedBy.LOG_ENTRY,
+        payload={
+            "agent": alice,
+            "incident": _incident(number, incident_id, at),
+            "assignees": [alice] if kind is EventType.ASSIGNED else None,
+            "note": note if kind is EventType.ANNOTATED else None,
+            "log_entry": {"type": "notify_log_entry", "channel": {"type": "web_trigger"}},
+        },
+    )
+
+
+def _incident(number: int, incident_id: str, at: datetime) -> Json:
+    alice = _reference("user", "PALICE1", "Alice Example")
+    return {
+        "id": incident_id,
+        "type": "incident",
+        "summary": f"[#{number}] Disk usage above 90 % on db-{number % 7}.example.internal",
+        "self": f"https://api.pagerduty.com/incidents/{incident_id}",
+        "html_url": f"https://acme.pagerduty.com/incidents/{incident_id}",
+        "incident_number": number,
+        "title": f"Disk usage above 90 % on db-{number % 7}.example.internal",
+        "created_at": _iso(at),
+        "updated_at": _iso(at),
+        "status": "triggered",
+        "incident_key": f"disk-db-{number % 7}",
+        "service": _reference("service", "PSVC001", "Database"),
+        "assignments": [{"at": _iso(at), "assignee": alice}],
+        "last_status_change_at": _iso(at),
+        "last_status_change_by": _reference("service", "PSVC001", "Database"),
+        "escalation_policy": _reference("escalation_policy", "PPOLICY", "Database on call"),
+        "teams": [_reference("team", "PTEAM01", "Storage")],
+        "urgency": "high",
+    }
+
+
+def _reference(kind: str, identity: str, summary: str) -> Json:
+    return {"id": identity, "type": f"{kind}_reference", "summary": summary, "html_url": None}
+
+
+def _iso(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

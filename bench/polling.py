@@ -1,0 +1,86 @@
+"""Polling: what a poll that finds nothing costs with one trigger and with 500."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench import figures
+from daemon import store
+from daemon.database import Database
+from daemon.model import EventType, Trigger
+from daemon.poller import Poller
+from tests.conftest import ManualClock
+from tests.fake_pagerduty import FakePagerDuty, connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+TRIGGERS = 500
+PAUSE = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """One quiet poll: processor seconds of the whole process, and calls to PagerDuty."""
+
+    seconds: float
+    calls: int
+
+
+class Daemon:
+    """A poller with ``count`` triggers on an account where nothing happens."""
+
+    def __init__(self, url: str, count: int) -> None:
+        clock = ManualClock()
+        self._clock, self._account = clock, FakePagerDuty(clock)
+        self._database = Database(url, clock=clock)
+        self._database.upgrade()
+        triggers = [Trigger(f"t{number}", EventType.TRIGGERED, "acme", ("ops",)) for number in range(count)]
+        self._database.write_now(store.ensure, ["acme"], triggers, clock())
+        client = self._account.client(self._database)
+        self._poller = Poller(
+            self._database, client, connection(), triggers, instance="one", clock=clock, wake=_nobody_wakes
+        )
+
+    async def poll(self) -> Poll:
+        """Let time pass and poll."""
+        self._clock.advance(PAUSE)
+        calls, started = len(self._account.requests), time.process_time()
+        await self._poller.run()
+        return Poll(time.process_time() - started, len(self._account.requests) - calls)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+
+def measure(*, quick: bool, new_database: Callable[[], str]) -> None:
+    """Poll with few and with many triggers, in turns, and print what it costs."""
+    pairs = asyncio.run(_pairs(5 if quick else 200, new_database))
+    calls = [sorted({poll.calls for poll in polls}) for polls in zip(*pairs, strict=True)]
+    figures.show(
+        f"a quiet poll, {len(pairs)} of each in turns",
+        (
+            f"ratio of processor time, {TRIGGERS} triggers : 1 trigger",
+            figures.Ratio.of(pairs, lambda poll: poll.seconds),
+        ),
+        (f"calls to PagerDuty, with {TRIGGERS} and with 1", " and ".join(str(*each) for each in calls)),
+    )
+
+
+async def _pairs(count: int, new_database: Callable[[], str]) -> list[tuple[Poll, Poll]]:
+    many, one = Daemon(new_database(), TRIGGERS), Daemon(new_database(), 1)
+    for daemon in (many, one):  # the first poll only stores a baseline
+        await daemon.poll()
+        await daemon.poll()
+    pairs = [(await many.poll(), await one.poll()) for _ in range(count)]
+    many.close()
+    one.close()
+    return pairs
+
+
+def _nobody_wakes(_targets: Collection[str]) -> None:
+    return

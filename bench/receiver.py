@@ -1,0 +1,88 @@
+"""The receivers that everything here posts to: one process of its own, one port for each target.
+
+An asyncio.Protocol that reads just enough of HTTP to find where a request ends. It keeps
+nothing but a count, so that it is not what a measurement measures; ``Receivers.effort``
+is there to show it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import psutil
+import uvloop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+LENGTH = b"content-length:"
+
+
+class Hook(asyncio.Protocol):
+    """One connection: answers every request with an empty 200."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request that is complete."""
+        assert self._transport is not None
+        self._rest += data
+        while end := _end(self._rest):
+            self._rest = self._rest[end:]
+            self._transport.write(ANSWER)
+
+
+def _end(data: bytes) -> int:
+    """Where the first request ends; 0 if that has not come yet."""
+    head = data.find(b"\r\n\r\n")
+    if head < 0:
+        return 0
+    start = data[:head].lower().index(LENGTH) + len(LENGTH)
+    end = head + 4 + int(data[start:head].split(b"\r\n", 1)[0])
+    return end if len(data) >= end else 0
+
+
+class Receivers:
+    """The process with the receivers; ``urls`` has one for each target."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self.urls = [f"http://127.0.0.1:{port}/hook" for port in json.loads(process.stdout.readline())]
+        self._process = psutil.Process(process.pid)
+
+    def effort(self) -> float:
+        """The processor time that the receivers have taken so far, in seconds."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+@contextmanager
+def receivers(count: int) -> Iterator[Receivers]:
+    """Start the receivers; they end with their standard input."""
+    command = [sys.executable, "-m", "bench.receiver", str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Receivers(process)
+
+
+async def _serve(count: int) -> None:
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(Hook, "127.0.0.1", 0, backlog=1000) for _ in range(count)]
+    print(json.dumps([server.sockets[0].getsockname()[1] for server in servers]), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(int(sys.argv[1])))
