@@ -23,6 +23,7 @@ class AiohttpSender(sender.Sender):
 
     def __init__(self, target: Target, content_type: str) -> None:
         super().__init__(target, content_type)
+        self._address = target.url.get_secret_value()
         agent = {"content-type": content_type, "user-agent": f"pagerelay/{daemon.__version__}"}
         self._session = aiohttp.ClientSession(
             headers=agent,
@@ -45,7 +46,7 @@ class AiohttpSender(sender.Sender):
             "webhook-signature": sender.signature(self._keys, message_id, timestamp, body),
         }
         try:
-            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._session.post(self._address, data=body, headers=headers, allow_redirects=False) as response:
                 await response.content.read(sender.LARGEST_ANSWER)
                 status, again = response.status, response.headers.get("retry-after")
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:

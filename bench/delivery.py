@@ -64,12 +64,14 @@ class Watched(Database):
     def __init__(self, url: str, expected: int) -> None:
         super().__init__(url)
         self.effort: defaultdict[str, float] = defaultdict(float)
+        self.claiming = asyncio.Event()
         self.done = asyncio.Event()
         self._lock = threading.Lock()
         self._left = expected
 
     async def write(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As in the daemon, and count what was recorded."""
+        self.claiming.set()
         answer = await super().write(function, *args, **kwargs)
         if function.__name__ == "_write":
             self._left -= len(args[0])  # type: ignore[arg-type]
@@ -166,8 +168,9 @@ def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[...,
 
 
 async def _deliver(deliveries: Deliveries, database: Watched) -> tuple[float, float]:
-    started, loop = time.perf_counter(), time.thread_time()
     running = asyncio.create_task(deliveries.run())
+    await database.claiming.wait()
+    started, loop = time.perf_counter(), time.thread_time()
     await database.done.wait()
     taken = time.perf_counter() - started, time.thread_time() - loop
     await deliveries.stop(timedelta(seconds=5))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LANE_CAPACITY = 256
+LANE_START = 64
 BODIES_KEPT = 2000
 GROUP_SECONDS = 0.02
 GROUP_SIZE = 500
@@ -67,7 +68,9 @@ class Lane:
     starts: deque[float] = field(default_factory=deque)
 
     def room(self) -> int:
-        """How many more deliveries the lane takes; zero while it is more than half full."""
+        """How many more deliveries the lane takes: few if it has none, to start soon, zero while it is half full."""
+        if not self.held:
+            return LANE_START
         return LANE_CAPACITY - self.held if self.held <= LANE_CAPACITY // 2 else 0
 
 

@@ -17,6 +17,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from daemon import bulk
 from daemon.model import Delivery, DeliveryState, DetectedBy, Event, EventType, Message, Order
 from daemon.schema import attempts, deliveries, events, messages, targets
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 IN_CHUNK = 500
 BEHIND_RUNNING = timedelta(milliseconds=500)
 PENDING = DeliveryState.PENDING.value
+CLAIMED = [deliveries.c[name] for name in ("id", "message_id", "target", "incident_id", "attempts", "created_at")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +108,16 @@ def claim(tx: sa.Connection, target: str, order: Order, instance: str, limit: in
         return Claim((), None)
     free = (deliveries.c.target == target, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None))
     due = (
-        sa.select(deliveries)
+        sa.select(*CLAIMED)
         .where(*free, deliveries.c.next_attempt_at <= now)
         .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
         .limit(limit)
     )
-    candidates = sorted((_delivery(row) for row in tx.execute(due)), key=lambda each: each.id)
+    candidates = sorted((Delivery(*row) for row in tx.execute(due).all()), key=lambda each: each.id)
     chains: list[tuple[Delivery, ...]] = [(each,) for each in candidates]
     if order is Order.PER_INCIDENT and candidates:
         chains = _in_order(tx, target, candidates, now)
-    for part in _chunks([delivery.id for chain in chains for delivery in chain]):
-        tx.execute(deliveries.update().where(deliveries.c.id.in_(part)).values(claimed_by=instance))
+    _update(tx, [delivery.id for chain in chains for delivery in chain], claimed_by=instance)
     if len(candidates) == limit:
         return Claim(tuple(chains), now)
     next_due = sa.select(deliveries.c.next_attempt_at).where(*free).order_by(deliveries.c.next_attempt_at).limit(1)
@@ -138,49 +139,46 @@ def _in_order(tx: sa.Connection, target: str, candidates: list[Delivery], now: d
         held_up = [each.id for each in queued[len(ready) :]]
         if held_up and blocker is not None:
             until = blocker.next_attempt_at if blocker.claimed_by is None else now + BEHIND_RUNNING
-            for part in _chunks(held_up):
-                tx.execute(deliveries.update().where(deliveries.c.id.in_(part)).values(next_attempt_at=until))
+            _update(tx, held_up, next_attempt_at=until)
     return chains
 
 
 def _blockers(tx: sa.Connection, target: str, by_incident: Mapping[str, list[Delivery]]) -> dict[str, Any]:
     """For each incident its earliest pending delivery that is no candidate, if it comes before the last candidate."""
-    found: dict[str, Any] = {}
-    last = max(queued[-1].id for queued in by_incident.values())
-    chosen = {each.id for queued in by_incident.values() for each in queued}
-    columns = deliveries.c.id, deliveries.c.incident_id, deliveries.c.claimed_by, deliveries.c.next_attempt_at
-    for part in _chunks(by_incident):
-        earlier = (
-            deliveries.c.target == target,
-            deliveries.c.state == PENDING,
-            deliveries.c.incident_id.in_(part),
-            deliveries.c.id <= last,
-        )
-        for row in tx.execute(sa.select(*columns).where(*earlier).order_by(deliveries.c.id)):
-            if row.id not in chosen:
-                found.setdefault(row.incident_id, row)
-    return found
+    candidates = [each.id for queued in by_incident.values() for each in queued]
+    columns = deliveries.c.incident_id, deliveries.c.id, deliveries.c.claimed_by, deliveries.c.next_attempt_at
+    earlier = (
+        deliveries.c.target == target,
+        deliveries.c.state == PENDING,
+        bulk.among(tx, deliveries.c.incident_id, by_incident),
+        deliveries.c.id < max(candidates),
+        ~bulk.among(tx, deliveries.c.id, candidates),
+    )
+    # The latest first: of each incident the dictionary keeps the last, which is the earliest.
+    return {
+        row.incident_id: row
+        for row in tx.execute(sa.select(*columns).where(*earlier).order_by(deliveries.c.id.desc())).all()
+    }
 
 
 def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
     """Messages with their events; one whose event is gone is left out."""
     loaded: dict[str, Message] = {}
-    for part in _chunks(message_ids):
-        joined = sa.select(messages.c.id.label("message_id"), messages.c.trigger, events).join(
-            events, events.c.seq == messages.c.event_seq
+    joined = sa.select(messages.c.id.label("message_id"), messages.c.trigger, events).join(
+        events, events.c.seq == messages.c.event_seq
+    )
+    for row in tx.execute(joined.where(bulk.among(tx, messages.c.id, message_ids))).all():
+        event = Event(
+            id=row.id,
+            type=EventType(row.type),
+            connection=row.connection,
+            incident_id=row.incident_id,
+            occurred_at=row.occurred_at,
+            detected_at=row.detected_at,
+            detected_by=DetectedBy(row.detected_by),
+            payload=orjson.loads(row.payload),
         )
-        for row in tx.execute(joined.where(messages.c.id.in_(part))):
-            event = Event(
-                id=row.id,
-                type=EventType(row.type),
-                connection=row.connection,
-                incident_id=row.incident_id,
-                occurred_at=row.occurred_at,
-                detected_at=row.detected_at,
-                detected_by=DetectedBy(row.detected_by),
-                payload=orjson.loads(row.payload),
-            )
-            loaded[row.message_id] = Message(row.message_id, row.trigger, event)
+        loaded[row.message_id] = Message(row.message_id, row.trigger, event)
     return loaded
 
 
@@ -199,9 +197,7 @@ def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:
             "last_status": status,
             "last_error": None,
         }
-        for part in _chunks(group):
-            chosen = deliveries.update().where(deliveries.c.id.in_([each.delivery.id for each in part]), mine)
-            tx.execute(chosen.values(**values, finished_at=part[-1].at))
+        _update(tx, [each.delivery.id for each in group], mine, **values, finished_at=group[-1].at)
     failed = [each for each in results if each.state is not DeliveryState.DELIVERED]
     if failed:
         tx.execute(
@@ -220,7 +216,7 @@ def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:
             ),
             [_failure(each) for each in failed],
         )
-    tx.execute(attempts.insert(), [_attempt(each) for each in results])
+    bulk.insert(tx, attempts, [_attempt(each) for each in results])
 
 
 def _failure(result: Result) -> dict[str, Any]:
@@ -251,9 +247,7 @@ def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: dat
     values: dict[str, Any] = {"claimed_by": None}
     if until is not None:
         values["next_attempt_at"] = until
-    for part in _chunks(ids):
-        chosen = deliveries.update().where(deliveries.c.id.in_(part), deliveries.c.claimed_by == instance)
-        tx.execute(chosen.values(values))
+    _update(tx, ids, deliveries.c.claimed_by == instance, **values)
 
 
 def release(tx: sa.Connection, instances: Collection[str]) -> None:
@@ -302,8 +296,9 @@ def needed_events() -> sa.Select[Any]:
     return sa.select(messages.c.event_seq)
 
 
-def _delivery(row: Any) -> Delivery:  # noqa: ANN401 - a row of the deliveries table
-    return Delivery(row.id, row.message_id, row.target, row.incident_id, row.attempts, row.created_at)
+def _update(tx: sa.Connection, ids: Collection[int], *conditions: sa.ColumnElement[bool], **values: Any) -> None:  # noqa: ANN401 - the columns' values
+    chosen = bulk.among(tx, deliveries.c.id, ids)
+    tx.execute(deliveries.update().where(chosen, *conditions).values(values))
 
 
 def _chunks(items: Collection[Any]) -> list[list[Any]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyreqwest import exceptions
 from pyreqwest.client import ClientBuilder
+from pyreqwest.http import Url
 
 import daemon
 
@@ -42,12 +43,13 @@ class Sender:
     """Sends to one target, over connections of its own."""
 
     def __init__(self, target: Target, content_type: str) -> None:
-        self._url = target.url.get_secret_value()
+        url = target.url.get_secret_value()
+        self._url = Url(url)
         self._seconds = target.timeout.total_seconds()
         self._keys = tuple(_key(secret.get_secret_value()) for secret in target.secrets)
         headers = [(name, value.get_secret_value()) for name, value in target.headers]
         hidden = [
-            self._url,
+            url,
             *(secret.get_secret_value() for secret in target.secrets),
             *(value for _, value in headers),
         ]
@@ -76,11 +78,14 @@ class Sender:
     async def send(self, message_id: str, body: bytes, timestamp: int) -> Answer:
         """Make one attempt. Whatever the target does, it ends in time with an Answer."""
         started = time.perf_counter()
+        headers = {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature(self._keys, message_id, timestamp, body),
+        }
         request = (
             self._client.post(self._url)
-            .header("webhook-id", message_id)
-            .header("webhook-timestamp", str(timestamp))
-            .header("webhook-signature", signature(self._keys, message_id, timestamp, body))
+            .headers(headers)
             .body_bytes(body)
             .streamed_read_buffer_limit(LARGEST_ANSWER)
             .build_streamed()
