@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from daemon import backoff, errors, queue
 from daemon.database import system_clock
 from daemon.formats import REGISTRY
-from daemon.model import Delivery, DeliveryState, RateLimit, Target
+from daemon.model import Delivery, DeliveryState, Order, RateLimit, Target
 from daemon.sender import Sender
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LANE_CAPACITY = 256
-LANE_START = 64
+LANE_RESERVE = 128
+CLAIM_SIZE = 128
 BODIES_KEPT = 2000
 GROUP_SECONDS = 0.02
 GROUP_SIZE = 500
@@ -67,11 +67,9 @@ class Lane:
     changed: bool = False
     starts: deque[float] = field(default_factory=deque)
 
-    def room(self) -> int:
-        """How many more deliveries the lane takes: few if it has none, to start soon, zero while it is half full."""
-        if not self.held:
-            return LANE_START
-        return LANE_CAPACITY - self.held if self.held <= LANE_CAPACITY // 2 else 0
+    def has_room(self) -> bool:
+        """Whether it takes more: what it holds should last until the next claim."""
+        return self.held <= LANE_RESERVE
 
 
 class Deliveries:
@@ -158,12 +156,12 @@ class Deliveries:
 
     def _hungry(self) -> list[Lane]:
         now = asyncio.get_running_loop().time()
-        return [lane for lane in self._lanes.values() if lane.due <= now and lane.room()]
+        return [lane for lane in self._lanes.values() if lane.due <= now and lane.has_room()]
 
     async def _sleep(self) -> None:
         """Wait for work, for room, or for the next delivery that is due."""
         now = asyncio.get_running_loop().time()
-        due = min((lane.due for lane in self._lanes.values() if lane.room()), default=now + LOOK_SECONDS)
+        due = min((lane.due for lane in self._lanes.values() if lane.has_room()), default=now + LOOK_SECONDS)
         if due > now and not self._stopping:
             try:
                 async with asyncio.timeout(min(due - now, LOOK_SECONDS)):
@@ -177,10 +175,12 @@ class Deliveries:
         asked = asyncio.get_running_loop().time()
         for lane in lanes:
             lane.due = asked + LOOK_SECONDS
-        now, claims = await self._database.write(self._claim, [(lane.target, lane.room()) for lane in lanes])
+        wanted = {lane.target.name: lane.target.order for lane in lanes}
+        now, claims = await self._database.write(self._claim, wanted)
         self._ahead = now - self._clock()
         bodies = await self._bodies_of(lanes, claims)
-        for lane, claim in zip(lanes, claims, strict=True):
+        for lane in lanes:
+            claim = claims[lane.target.name]
             if claim.next_due is not None:
                 lane.due = min(lane.due, asked + max((claim.next_due - now).total_seconds(), 0.0))
             for chain in claim.chains:
@@ -189,16 +189,18 @@ class Deliveries:
                 lane.held += len(items)
             self._start_workers(lane)
 
-    def _claim(self, tx: sa.Connection, asked: Sequence[tuple[Target, int]]) -> tuple[datetime, list[queue.Claim]]:
+    def _claim(self, tx: sa.Connection, wanted: Mapping[str, Order]) -> tuple[datetime, dict[str, queue.Claim]]:
         now = self._database.now(tx)
-        return now, [queue.claim(tx, target.name, target.order, self._instance, room, now) for target, room in asked]
+        return now, queue.claim(tx, wanted, self._instance, CLAIM_SIZE, now)
 
-    async def _bodies_of(self, lanes: Sequence[Lane], claims: Sequence[queue.Claim]) -> dict[tuple[str, str], bytes]:
+    async def _bodies_of(
+        self, lanes: Sequence[Lane], claims: Mapping[str, queue.Claim]
+    ) -> dict[tuple[str, str], bytes]:
         """The bodies of what was claimed, by format and message; each is encoded once for all targets."""
         wanted = {
             (lane.target.format, each.message_id)
-            for lane, claim in zip(lanes, claims, strict=True)
-            for chain in claim.chains
+            for lane in lanes
+            for chain in claims[lane.target.name].chains
             for each in chain
         }
         bodies = {key: self._bodies[key] for key in wanted & self._bodies.keys()}
@@ -207,7 +209,7 @@ class Deliveries:
             try:
                 loaded = await self._database.read(queue.load, {message_id for _, message_id in missing})
             except errors.DatabaseError:
-                ids = [each.id for claim in claims for chain in claim.chains for each in chain]
+                ids = [each.id for claim in claims.values() for chain in claim.chains for each in chain]
                 self._given_back.setdefault(None, []).extend(ids)
                 self._to_record.set()
                 raise
@@ -235,7 +237,7 @@ class Deliveries:
         while lane.chains and not self._stopping:
             chain = lane.chains.popleft()
             await self._send_chain(lane, chain)
-            if lane.room() and lane.due <= asyncio.get_running_loop().time():
+            if lane.has_room() and lane.due <= asyncio.get_running_loop().time():
                 self._woken.set()
 
     async def _send_chain(self, lane: Lane, chain: deque[Item]) -> None:

@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 IN_CHUNK = 500
 BEHIND_RUNNING = timedelta(milliseconds=500)
+BUSY = timedelta(milliseconds=100)
 PENDING = DeliveryState.PENDING.value
+FREE = (deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None))
 CLAIMED = [deliveries.c[name] for name in ("id", "message_id", "target", "incident_id", "attempts", "created_at")]
+
+Line = tuple[str, str]  # a target and an incident, whose deliveries wait for one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,70 +99,100 @@ def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None
     _insert_new(tx, deliveries, rows)
 
 
-def claim(tx: sa.Connection, target: str, order: Order, instance: str, limit: int, now: datetime) -> Claim:
-    """Claim what is due for a target, oldest first, ``limit`` deliveries at most.
+def claim(tx: sa.Connection, wanted: Mapping[str, Order], instance: str, limit: int, now: datetime) -> dict[str, Claim]:
+    """Claim what is due for these targets, for each the oldest first, ``limit`` deliveries at most.
 
-    Replicas claim for one target one after the other; who comes second gets nothing now.
+    Replicas claim for one target one after the other; who comes second tries again soon.
     A delivery behind one that waits for its next try is put off until then, so that a
     long backlog behind it is not looked at again and again.
     """
-    row = sa.select(targets.c.name, targets.c.paused_at).where(targets.c.name == target)
-    found = tx.execute(row.with_for_update(skip_locked=True)).one_or_none()
-    if found is None or found.paused_at is not None:
-        return Claim((), None)
-    free = (deliveries.c.target == target, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None))
-    due = (
-        sa.select(*CLAIMED)
-        .where(*free, deliveries.c.next_attempt_at <= now)
-        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
-        .limit(limit)
-    )
-    candidates = sorted((Delivery(*row) for row in tx.execute(due).all()), key=lambda each: each.id)
-    chains: list[tuple[Delivery, ...]] = [(each,) for each in candidates]
-    if order is Order.PER_INCIDENT and candidates:
-        chains = _in_order(tx, target, candidates, now)
-    _update(tx, [delivery.id for chain in chains for delivery in chain], claimed_by=instance)
-    if len(candidates) == limit:
-        return Claim(tuple(chains), now)
-    next_due = sa.select(deliveries.c.next_attempt_at).where(*free).order_by(deliveries.c.next_attempt_at).limit(1)
-    return Claim(tuple(chains), tx.execute(next_due).scalar())
+    mine, busy = _lock(tx, wanted)
+    due = _due(tx, mine, limit, now)
+    lines: defaultdict[Line, list[Delivery]] = defaultdict(list)
+    for each in due:
+        lines[each.target, each.incident_id].append(each)
+    held_up = _held_up(tx, [key for key in lines if wanted[key[0]] is Order.PER_INCIDENT], lines, due, now)
+    chains: dict[str, list[tuple[Delivery, ...]]] = {name: [] for name in mine}
+    for key, line in lines.items():
+        ready = [each for each in line if each.id not in held_up]
+        if wanted[key[0]] is Order.NONE:
+            chains[key[0]].extend((each,) for each in ready)
+        elif ready:
+            chains[key[0]].append(tuple(ready))
+    _update(tx, [each.id for each in due if each.id not in held_up], claimed_by=instance)
+    next_due = _next_due(tx, mine)
+    claims = {name: Claim(tuple(chains[name]), next_due[name]) for name in mine}
+    return {name: claims.get(name, Claim((), now + BUSY if name in busy else None)) for name in wanted}
 
 
-def _in_order(tx: sa.Connection, target: str, candidates: list[Delivery], now: datetime) -> list[tuple[Delivery, ...]]:
-    """Chains of the candidates that nothing earlier holds up; the others are put off."""
-    by_incident: defaultdict[str, list[Delivery]] = defaultdict(list)
-    for candidate in candidates:
-        by_incident[candidate.incident_id].append(candidate)
-    blockers = _blockers(tx, target, by_incident)
-    chains: list[tuple[Delivery, ...]] = []
-    for incident_id, queued in by_incident.items():
-        blocker = blockers.get(incident_id)
-        ready = [each for each in queued if blocker is None or each.id < blocker.id]
-        if ready:
-            chains.append(tuple(ready))
-        held_up = [each.id for each in queued[len(ready) :]]
-        if held_up and blocker is not None:
-            until = blocker.next_attempt_at if blocker.claimed_by is None else now + BEHIND_RUNNING
-            _update(tx, held_up, next_attempt_at=until)
-    return chains
+def _lock(tx: sa.Connection, names: Collection[str]) -> tuple[list[str], set[str]]:
+    """The targets that we may claim for until the transaction ends, and those that somebody else holds; none paused."""
+    asked = bulk.among(tx, targets.c.name, names), targets.c.paused_at.is_(None)
+    mine = list(tx.execute(sa.select(targets.c.name).where(*asked).with_for_update(skip_locked=True)).scalars())
+    if len(mine) == len(names):
+        return mine, set()
+    return mine, set(tx.execute(sa.select(targets.c.name).where(*asked)).scalars()) - set(mine)
 
 
-def _blockers(tx: sa.Connection, target: str, by_incident: Mapping[str, list[Delivery]]) -> dict[str, Any]:
-    """For each incident its earliest pending delivery that is no candidate, if it comes before the last candidate."""
-    candidates = [each.id for queued in by_incident.values() for each in queued]
-    columns = deliveries.c.incident_id, deliveries.c.id, deliveries.c.claimed_by, deliveries.c.next_attempt_at
+def _due(tx: sa.Connection, names: Collection[str], limit: int, now: datetime) -> list[Delivery]:
+    """The deliveries to claim for each target, unless something holds them up, by their ids."""
+    names_given = bulk.texts(tx, names)
+    first = sa.select(*CLAIMED).where(deliveries.c.target == names_given.c.value, *FREE)
+    first = first.where(deliveries.c.next_attempt_at <= now)
+    first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit).correlate(names_given)
+    if bulk.is_postgres(tx):
+        found = first.lateral()
+        query = sa.select(found).select_from(names_given.join(found, sa.true()))
+    else:  # which knows no LATERAL
+        chosen = deliveries.alias()
+        ids = first.with_only_columns(deliveries.c.id).scalar_subquery()
+        columns = [chosen.c[column.name] for column in CLAIMED]
+        query = sa.select(*columns).select_from(names_given.join(chosen, chosen.c.id.in_(ids)))
+    return sorted((Delivery(*row) for row in tx.execute(query).all()), key=lambda each: each.id)
+
+
+def _held_up(
+    tx: sa.Connection,
+    ordered: Collection[Line],
+    lines: Mapping[Line, list[Delivery]],
+    due: list[Delivery],
+    now: datetime,
+) -> set[int]:
+    """The deliveries that have to wait for an earlier one of their incident; they are put off."""
+    put_off: defaultdict[datetime, list[int]] = defaultdict(list)
+    for key, blocker in _blockers(tx, {key: lines[key][-1].id for key in ordered}, due).items():
+        until = blocker.next_attempt_at if blocker.claimed_by is None else now + BEHIND_RUNNING
+        put_off[until] += [each.id for each in lines[key] if each.id > blocker.id]
+    for until, ids in put_off.items():
+        _update(tx, ids, next_attempt_at=until)
+    return {each for ids in put_off.values() for each in ids}
+
+
+def _blockers(tx: sa.Connection, last: Mapping[Line, int], due: Sequence[Delivery]) -> dict[Line, Any]:
+    """Of each target and incident the earliest pending delivery that is before the last one due and not due itself."""
+    if not last:
+        return {}
+    columns = [deliveries.c.target, deliveries.c.incident_id, deliveries.c.id]
+    rows = [{"target": target, "incident_id": incident, "id": number} for (target, incident), number in last.items()]
+    line = bulk.records(tx, columns, rows)
     earlier = (
-        deliveries.c.target == target,
+        deliveries.c.target == line.c.target,
+        deliveries.c.incident_id == line.c.incident_id,
+        deliveries.c.id < line.c.id,
         deliveries.c.state == PENDING,
-        bulk.among(tx, deliveries.c.incident_id, by_incident),
-        deliveries.c.id < max(candidates),
-        ~bulk.among(tx, deliveries.c.id, candidates),
+        ~bulk.among(tx, deliveries.c.id, [each.id for each in due]),
     )
-    # The latest first: of each incident the dictionary keeps the last, which is the earliest.
-    return {
-        row.incident_id: row
-        for row in tx.execute(sa.select(*columns).where(*earlier).order_by(deliveries.c.id.desc())).all()
-    }
+    found = sa.select(*columns, deliveries.c.claimed_by, deliveries.c.next_attempt_at).where(*earlier)
+    # The latest first: of each the dictionary keeps what comes last, which is the earliest.
+    return {(row.target, row.incident_id): row for row in tx.execute(found.order_by(deliveries.c.id.desc())).all()}
+
+
+def _next_due(tx: sa.Connection, names: Collection[str]) -> dict[str, datetime | None]:
+    """When each target has something to claim."""
+    given = bulk.texts(tx, names)
+    first = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(deliveries.c.target == given.c.value, *FREE)
+    query = sa.select(given.c.value, first.correlate(given).scalar_subquery().label("due"))
+    return {row.value: row.due for row in tx.execute(query)}
 
 
 def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:

@@ -247,7 +247,7 @@ async def test_on_stop_running_attempts_finish_and_the_rest_stays_pending(live: 
 
 async def test_what_a_dead_daemon_had_claimed_is_sent_by_another_with_the_same_id(live: Database) -> None:
     fill(live, ["P1", "P2"], ["ops"])
-    live.write_now(lambda tx: queue.claim(tx, "ops", Order.PER_INCIDENT, "dead", 10, live.now(tx)))
+    live.write_now(lambda tx: queue.claim(tx, {"ops": Order.PER_INCIDENT}, "dead", 10, live.now(tx)))
     receiver = Receiver()
     async with receiver.serving() as url, delivering(live, target("ops", url), instance="two") as deliveries:
         fill(live, ["P3"], ["ops"], first=2)
@@ -265,5 +265,5 @@ async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live:
     async with receiver.serving() as url, delivering(live, target("ops", url), instance="slow"):
         await receiver.until(lambda each: len(each.got) == 1)
         live.write_now(queue.release, ["slow"])
-        live.write_now(lambda tx: queue.claim(tx, "ops", Order.PER_INCIDENT, "other", 10, live.now(tx)))
+        live.write_now(lambda tx: queue.claim(tx, {"ops": Order.PER_INCIDENT}, "other", 10, live.now(tx)))
     assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", "other", 0)]
