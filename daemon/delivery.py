@@ -50,13 +50,22 @@ Item = tuple[Delivery, bytes | None]
 
 
 @dataclass
+class Chain:
+    """Deliveries that are sent one after the other. ``ids`` has those that were sent, too."""
+
+    items: deque[Item]
+    ids: set[int]
+
+
+@dataclass
 class Lane:
     """One target's deliveries in this process. ``held`` counts those that are claimed."""
 
     target: Target
     sender: Sender
     failing_since: datetime | None
-    chains: deque[deque[Item]] = field(default_factory=deque)
+    chains: deque[Chain] = field(default_factory=deque)
+    lines: dict[str, Chain] = field(default_factory=dict)  # each incident's newest chain, while it lasts
     held: int = 0
     workers: set[asyncio.Task[None]] = field(default_factory=set)
     due: float = 0.0  # when to claim again, by the loop's clock
@@ -98,6 +107,8 @@ class Deliveries:
         self._given_back: dict[datetime | None, list[int]] = {}
         self._woken = asyncio.Event()
         self._stopping = False
+        self._closing = False
+        self._claiming = asyncio.Lock()
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._recorder: asyncio.Task[None] | None = None
         self._to_record = asyncio.Event()
@@ -118,7 +129,8 @@ class Deliveries:
         while not self._stopping:
             self._woken.clear()
             try:
-                await self._claim_for(self._hungry())
+                async with self._claiming:
+                    await self._claim_for(self._hungry())
             except errors.DatabaseError as error:
                 log.error("delivery.failing", error=str(error))
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
@@ -135,10 +147,11 @@ class Deliveries:
         """Claim no more, let running attempts finish for ``grace`` at most, give everything else back."""
         self._stopping = True
         self._woken.set()
-        for lane in self._lanes.values():
-            for chain in lane.chains:
-                self._give_back(lane, chain, None)
-            lane.chains.clear()
+        async with self._claiming:  # what is being claimed has to be given back as well
+            for lane in self._lanes.values():
+                for chain in lane.chains:
+                    self._give_back(lane, chain.items, None)
+                lane.chains.clear()
         workers = [worker for lane in self._lanes.values() for worker in lane.workers]
         if workers:
             _, unfinished = await asyncio.wait(workers, timeout=grace.total_seconds())
@@ -146,8 +159,9 @@ class Deliveries:
                 worker.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
         if self._recorder is not None:
-            self._recorder.cancel()
-            await asyncio.gather(self._recorder, return_exceptions=True)
+            self._closing = True
+            self._to_record.set()
+            await self._recorder
         await self._record()
         for lane in self._lanes.values():
             await lane.sender.close()
@@ -170,7 +184,7 @@ class Deliveries:
                 return
 
     async def _claim_for(self, lanes: Sequence[Lane]) -> None:
-        if not lanes:
+        if not lanes or self._stopping:
             return
         asked = asyncio.get_running_loop().time()
         for lane in lanes:
@@ -184,10 +198,25 @@ class Deliveries:
             if claim.next_due is not None:
                 lane.due = min(lane.due, asked + max((claim.next_due - now).total_seconds(), 0.0))
             for chain in claim.chains:
-                items = deque((each, bodies.get((lane.target.format, each.message_id))) for each in chain)
-                lane.chains.append(items)
+                items = deque((each, bodies.get((lane.target.format, each.message_id))) for each in chain.deliveries)
                 lane.held += len(items)
+                self._line_up(lane, items, chain.after)
             self._start_workers(lane)
+
+    def _line_up(self, lane: Lane, items: deque[Item], after: frozenset[int]) -> None:
+        """Put deliveries into the lane: behind ``after`` if a chain still has all of these, else back for now."""
+        incident, ids = items[0][0].incident_id, {delivery.id for delivery, _ in items}
+        line = lane.lines.get(incident)
+        if not after:
+            chain = Chain(items, ids)
+            lane.chains.append(chain)
+            if lane.target.order is not Order.NONE:
+                lane.lines[incident] = chain
+        elif line is not None and after <= line.ids:
+            line.items.extend(items)
+            line.ids |= ids
+        else:
+            self._give_back(lane, items, self._now() + queue.BEHIND_RUNNING)
 
     def _claim(self, tx: sa.Connection, wanted: Mapping[str, Order]) -> tuple[datetime, dict[str, queue.Claim]]:
         now = self._database.now(tx)
@@ -201,7 +230,7 @@ class Deliveries:
             (lane.target.format, each.message_id)
             for lane in lanes
             for chain in claims[lane.target.name].chains
-            for each in chain
+            for each in chain.deliveries
         }
         bodies = {key: self._bodies[key] for key in wanted & self._bodies.keys()}
         missing = wanted - bodies.keys()
@@ -209,7 +238,7 @@ class Deliveries:
             try:
                 loaded = await self._database.read(queue.load, {message_id for _, message_id in missing})
             except errors.DatabaseError:
-                ids = [each.id for claim in claims.values() for chain in claim.chains for each in chain]
+                ids = [each.id for claim in claims.values() for chain in claim.chains for each in chain.deliveries]
                 self._given_back.setdefault(None, []).extend(ids)
                 self._to_record.set()
                 raise
@@ -240,16 +269,20 @@ class Deliveries:
             if lane.has_room() and lane.due <= asyncio.get_running_loop().time():
                 self._woken.set()
 
-    async def _send_chain(self, lane: Lane, chain: deque[Item]) -> None:
+    async def _send_chain(self, lane: Lane, chain: Chain) -> None:
         """Send one incident's deliveries one after the other; the first that fails holds up the rest."""
         until: datetime | None = None
+        items = chain.items
+        incident = items[0][0].incident_id
         try:
-            while chain and not self._stopping and until is None:
-                until = await self._attempt(lane, *chain[0])
-                chain.popleft()
+            while items and not self._stopping and until is None:
+                until = await self._attempt(lane, *items[0])
+                items.popleft()
                 lane.held -= 1
         finally:
-            self._give_back(lane, chain, until)
+            if lane.lines.get(incident) is chain:
+                del lane.lines[incident]
+            self._give_back(lane, items, until)
 
     async def _attempt(self, lane: Lane, delivery: Delivery, body: bytes | None) -> datetime | None:
         """Make one attempt; answers when to try again if it failed."""
@@ -327,7 +360,7 @@ class Deliveries:
             self._to_record.set()
 
     async def _record_forever(self) -> None:
-        while True:
+        while not self._closing:
             await self._to_record.wait()
             if len(self._results) < GROUP_SIZE:
                 await asyncio.sleep(GROUP_SECONDS)
@@ -359,6 +392,10 @@ class Deliveries:
         for result in results:
             if result.next_attempt_at is not None:
                 self._plan(self._lanes[result.delivery.target], result.next_attempt_at)
+        for until in given_back:
+            if until is not None:
+                for lane in self._lanes.values():
+                    self._plan(lane, until)
 
     def _plan(self, lane: Lane, at: datetime) -> None:
         """Look for a lane's work at that time, if not earlier."""

@@ -47,13 +47,18 @@ class NewMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """Deliveries that are sent one after the other; ``after`` are those that this daemon has to send before."""
+
+    deliveries: tuple[Delivery, ...]
+    after: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """What one target got to send, in chains to be sent one after the other each.
+    """What one target got to send. ``next_due`` is when there may be more: None if nothing is pending."""
 
-    ``next_due`` is when there may be more: None if nothing is pending.
-    """
-
-    chains: tuple[tuple[Delivery, ...], ...]
+    chains: tuple[Chain, ...]
     next_due: datetime | None
 
 
@@ -104,22 +109,35 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Order], instance: str, limit: 
 
     Replicas claim for one target one after the other; who comes second tries again soon.
     A delivery behind one that waits for its next try is put off until then, so that a
-    long backlog behind it is not looked at again and again.
+    long backlog behind it is not looked at again and again. One that is only behind what
+    ``instance`` sends already is claimed as well.
     """
     mine, busy = _lock(tx, wanted)
     due = _due(tx, mine, limit, now)
     lines: defaultdict[Line, list[Delivery]] = defaultdict(list)
     for each in due:
         lines[each.target, each.incident_id].append(each)
-    held_up = _held_up(tx, [key for key in lines if wanted[key[0]] is Order.PER_INCIDENT], lines, due, now)
-    chains: dict[str, list[tuple[Delivery, ...]]] = {name: [] for name in mine}
+    blockers = _blockers(tx, {key: line[-1].id for key, line in lines.items() if wanted[key[0]] is not Order.NONE}, due)
+    chains: dict[str, list[Chain]] = {name: [] for name in mine}
+    put_off: defaultdict[datetime, list[int]] = defaultdict(list)
     for key, line in lines.items():
-        ready = [each for each in line if each.id not in held_up]
-        if wanted[key[0]] is Order.NONE:
-            chains[key[0]].extend((each,) for each in ready)
-        elif ready:
-            chains[key[0]].append(tuple(ready))
-    _update(tx, [each.id for each in due if each.id not in held_up], claimed_by=instance)
+        target = key[0]
+        if wanted[target] is Order.NONE:
+            chains[target] += [Chain((each,)) for each in line]
+        elif key not in blockers:
+            chains[target].append(Chain(tuple(line)))
+        elif all(blocker.claimed_by == instance for blocker in blockers[key]):
+            chains[target].append(Chain(tuple(line), frozenset(blocker.id for blocker in blockers[key])))
+        else:
+            first = blockers[key][0]
+            until = first.next_attempt_at if first.claimed_by is None else now + BEHIND_RUNNING
+            ready = tuple(each for each in line if each.id < first.id)
+            if ready:
+                chains[target].append(Chain(ready))
+            put_off[until] += [each.id for each in line[len(ready) :]]
+    _update(tx, [each.id for got in chains.values() for chain in got for each in chain.deliveries], claimed_by=instance)
+    for until, ids in put_off.items():
+        _update(tx, ids, next_attempt_at=until)
     next_due = _next_due(tx, mine)
     claims = {name: Claim(tuple(chains[name]), next_due[name]) for name in mine}
     return {name: claims.get(name, Claim((), now + BUSY if name in busy else None)) for name in wanted}
@@ -151,25 +169,8 @@ def _due(tx: sa.Connection, names: Collection[str], limit: int, now: datetime) -
     return sorted((Delivery(*row) for row in tx.execute(query).all()), key=lambda each: each.id)
 
 
-def _held_up(
-    tx: sa.Connection,
-    ordered: Collection[Line],
-    lines: Mapping[Line, list[Delivery]],
-    due: list[Delivery],
-    now: datetime,
-) -> set[int]:
-    """The deliveries that have to wait for an earlier one of their incident; they are put off."""
-    put_off: defaultdict[datetime, list[int]] = defaultdict(list)
-    for key, blocker in _blockers(tx, {key: lines[key][-1].id for key in ordered}, due).items():
-        until = blocker.next_attempt_at if blocker.claimed_by is None else now + BEHIND_RUNNING
-        put_off[until] += [each.id for each in lines[key] if each.id > blocker.id]
-    for until, ids in put_off.items():
-        _update(tx, ids, next_attempt_at=until)
-    return {each for ids in put_off.values() for each in ids}
-
-
-def _blockers(tx: sa.Connection, last: Mapping[Line, int], due: Sequence[Delivery]) -> dict[Line, Any]:
-    """Of each target and incident the earliest pending delivery that is before the last one due and not due itself."""
+def _blockers(tx: sa.Connection, last: Mapping[Line, int], due: Sequence[Delivery]) -> Mapping[Line, list[Any]]:
+    """Of each target and incident the pending deliveries before the last one due that are not due themselves."""
     if not last:
         return {}
     columns = [deliveries.c.target, deliveries.c.incident_id, deliveries.c.id]
@@ -182,9 +183,11 @@ def _blockers(tx: sa.Connection, last: Mapping[Line, int], due: Sequence[Deliver
         deliveries.c.state == PENDING,
         ~bulk.among(tx, deliveries.c.id, [each.id for each in due]),
     )
-    found = sa.select(*columns, deliveries.c.claimed_by, deliveries.c.next_attempt_at).where(*earlier)
-    # The latest first: of each the dictionary keeps what comes last, which is the earliest.
-    return {(row.target, row.incident_id): row for row in tx.execute(found.order_by(deliveries.c.id.desc())).all()}
+    query = sa.select(*columns, deliveries.c.claimed_by, deliveries.c.next_attempt_at).where(*earlier)
+    found: defaultdict[Line, list[Any]] = defaultdict(list)
+    for row in tx.execute(query.order_by(deliveries.c.id)).all():
+        found[row.target, row.incident_id].append(row)
+    return found
 
 
 def _next_due(tx: sa.Connection, names: Collection[str]) -> dict[str, datetime | None]:

@@ -1,0 +1,122 @@
+"""Claims: what a daemon takes beside what it has, what it gives back, and what others hold."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from daemon import queue, schema
+from daemon.database import Database
+from daemon.delivery import Deliveries
+from daemon.model import Order
+from tests.delivery.lines import delivering, fill, rows, target, until
+from tests.receivers import OK, Receiver, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Postgres
+
+
+class Gated(Database):
+    """A database whose next claim is committed, and answered only when ``gate`` opens."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.claimed, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def write(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = await super().write(function, *args, **kwargs)
+        if function.__name__ == "_claim":
+            self.claimed.set()
+            await self.gate.wait()
+        return answer
+
+
+@pytest.fixture
+def live(database_url: str) -> Iterator[Gated]:
+    """A database on the real clock."""
+    opened = Gated(database_url)
+    yield opened
+    opened.close()
+
+
+async def claimed_by(database: Database, owners: list[str | None]) -> None:
+    """Wait until the deliveries are claimed as asked for."""
+    async with asyncio.timeout(20):
+        while [row.claimed_by for row in rows(database)] != owners:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_claimed_while_the_daemon_is_told_to_stop_is_given_back(live: Gated) -> None:
+    fill(live, ["P1", "P2"], ["ops"])
+    deliveries = Deliveries(live, {"ops": target("ops", "http://127.0.0.1:9/")}, "one")
+    running = asyncio.create_task(deliveries.run())
+    await live.claimed.wait()
+    assert {row.claimed_by for row in rows(live)} == {"one"}
+    stopping = asyncio.create_task(deliveries.stop(timedelta(seconds=5)))
+    await asyncio.sleep(0)
+    live.gate.set()
+    await asyncio.gather(stopping, running)
+    assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", None, 0)] * 2
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_what_is_behind_a_running_delivery_of_this_daemon_is_claimed_too_and_still_waits(
+    live: Gated, status: int
+) -> None:
+    live.gate.set()
+    receiver = Receiver(lambda _request: Reply(status, delay=0.5) if len(receiver.got) == 0 else OK)
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
+        await receiver.until(lambda each: len(each.got) == 1)
+        fill(live, ["P1", "P1"], ["ops"], first=1)
+        deliveries.wake(["ops"])
+        await claimed_by(live, ["one", "one", "one"])
+        assert len(receiver.got) == 1
+        await until(live, {"delivered": 3})
+    expected = ["msg_evt_0", "msg_evt_1", "msg_evt_2"]
+    assert [request.id for request in receiver.got] == (expected if status == 200 else ["msg_evt_0", *expected])
+
+
+async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(postgres: Postgres) -> None:
+    database = Database(postgres.new())
+    fill(database, ["P1"], ["ops"])
+    held, released = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(tx: sa.Connection) -> None:
+        tx.execute(sa.select(schema.targets).with_for_update())
+        loop.call_soon_threadsafe(held.set)
+        asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
+
+    def claim(tx: sa.Connection) -> tuple[queue.Claim, Any]:
+        now = database.now(tx)
+        return queue.claim(tx, {"ops": Order.PER_INCIDENT}, "two", 10, now)["ops"], now
+
+    holding = asyncio.create_task(database.write(hold))
+    await held.wait()
+    try:
+        got, now = await database.write(claim)
+    finally:
+        released.set()
+        await holding
+        database.close()
+    assert got.chains == ()
+    assert got.next_due is not None
+    assert got.next_due - now < timedelta(seconds=1)
+
+
+async def test_a_paused_target_is_not_looked_at_again_soon(live: Gated) -> None:
+    fill(live, ["P1"], ["ops"])
+
+    def pause_and_claim(tx: sa.Connection) -> queue.Claim:
+        now = live.now(tx)
+        tx.execute(schema.targets.update().values(paused_at=now))
+        return queue.claim(tx, {"ops": Order.PER_INCIDENT}, "one", 10, now)["ops"]
+
+    assert live.write_now(pause_and_claim) == queue.Claim((), None)
