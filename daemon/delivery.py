@@ -8,6 +8,7 @@ one transaction each: that, not the requests, is what disks are slow at.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 from collections import OrderedDict, deque
@@ -114,10 +115,11 @@ class Deliveries:
         self._to_record = asyncio.Event()
         registry = registry or CollectorRegistry()
         labels = ("target", "outcome")
-        self._attempts = Counter("pagerelay_attempts", "Attempts to deliver", labels, registry=registry)
-        self._latency = Histogram(
+        attempts = Counter("pagerelay_attempts", "Attempts to deliver", labels, registry=registry)
+        latency = Histogram(
             "pagerelay_attempt_seconds", "Duration of attempts", ("target",), buckets=LATENCIES, registry=registry
         )
+        self._attempts, self._latency = functools.cache(attempts.labels), functools.cache(latency.labels)
 
     async def run(self) -> None:
         """Deliver until ``stop`` is called."""
@@ -175,7 +177,9 @@ class Deliveries:
     async def _sleep(self) -> None:
         """Wait for work, for room, or for the next delivery that is due."""
         now = asyncio.get_running_loop().time()
-        due = min((lane.due for lane in self._lanes.values() if lane.has_room()), default=now + LOOK_SECONDS)
+        # A full lane that is due wakes us when it has room; one that is due later may have room by then.
+        dues = (lane.due for lane in self._lanes.values() if lane.has_room() or lane.due > now)
+        due = min(dues, default=now + LOOK_SECONDS)
         if due > now and not self._stopping:
             try:
                 async with asyncio.timeout(min(due - now, LOOK_SECONDS)):
@@ -302,7 +306,7 @@ class Deliveries:
             lane.target.retry,
             self._luck(),
         )
-        self._latency.labels(lane.target.name).observe(answer.seconds)
+        self._latency(lane.target.name).observe(answer.seconds)
         self._note(lane, answer, now)
         match outcome:
             case backoff.Delivered():
@@ -326,7 +330,7 @@ class Deliveries:
         again_at: datetime | None = None,
     ) -> None:
         outcome = "failed" if state is DeliveryState.PENDING else state.value
-        self._attempts.labels(lane.target.name, outcome).inc()
+        self._attempts(lane.target.name, outcome).inc()
         took = round(answer.seconds * 1000)
         self._keep(queue.Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from daemon import queue, schema
+from daemon import delivery, queue, schema
 from daemon.database import Database
 from daemon.delivery import Deliveries
 from daemon.model import Order
@@ -81,6 +81,20 @@ async def test_what_is_behind_a_running_delivery_of_this_daemon_is_claimed_too_a
         await until(live, {"delivered": 3})
     expected = ["msg_evt_0", "msg_evt_1", "msg_evt_2"]
     assert [request.id for request in receiver.got] == (expected if status == 200 else ["msg_evt_0", *expected])
+
+
+async def test_a_lane_that_was_full_looks_again_when_the_next_delivery_is_due(live: Gated) -> None:
+    live.gate.set()
+    receiver = Receiver()
+    fill(live, [f"P{number}" for number in range(201)], ["ops"])
+
+    def put_off(tx: sa.Connection) -> None:
+        last = schema.deliveries.c.message_id == "msg_evt_200"
+        tx.execute(schema.deliveries.update().where(last).values(next_attempt_at=live.now(tx) + timedelta(seconds=1)))
+
+    live.write_now(put_off)
+    async with receiver.serving() as url, delivering(live, target("ops", url)):
+        await until(live, {"delivered": 201}, seconds=delivery.LOOK_SECONDS - 1)
 
 
 async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(postgres: Postgres) -> None:
