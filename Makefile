@@ -15,10 +15,10 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench format lint lock
+.PHONY: help setup demo test check endurance bench format lint lock
 
 help:  ## these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev  ## the virtual environment with everything that developing takes
 
@@ -38,6 +38,9 @@ lint: $(VENV)/.dev  ## everything of check except the tests
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture $(CODE)
 	@echo 'format, lint, types, imports and dead code: nothing to complain about'
+
+endurance: $(VENV)/.dev  ## the long runs: faults, kill -9, downtime, idling (an hour; ARGS="crash" for one of them)
+	@$(BIN)/python -m tests.endurance $(ARGS)
 
 bench: $(VENV)/.dev  ## delivery speed, as a ratio to a bare aiohttp loop
 	@$(BIN)/python -m bench $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
     path: str = "/"
+    at: float = field(default_factory=time.time)
 
     @property
     def id(self) -> str:

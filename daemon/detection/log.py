@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 EVENT_TYPES: dict[str, EventType] = {record: kind.type for kind in REGISTRY.values() for record in kind.log_entry_types}
 BACK_TO_TRIGGERED = frozenset({"unacknowledge_log_entry", "reopen_log_entry"})
-SAME_NOTE = timedelta(seconds=60)
+SAME_NOTE = timedelta(seconds=1)  # how far apart a resolution and the entry of its own note can be
 ANNOUNCED_KEPT = 50
 AUTOMATIC = "auto"
 

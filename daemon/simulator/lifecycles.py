@@ -35,6 +35,11 @@ NOTES = (
     "Same as last week: see the runbook.",
     "Größe geprüft, Platz ist wieder frei ✓",
 )
+LAST_NOTES = (
+    "Space is back.",
+    "Rolled back to the release of yesterday.",
+    "False alarm: the check was too strict.",
+)
 LONGEST_SLEEP = 1.0
 
 
@@ -105,7 +110,7 @@ class Lifecycles:
             steps.append((0, lambda: account.notify(incident_id)))
         steps.append((15, lambda: account.acknowledge(incident_id, by)))
         steps += [step for step in self._detours(incident_id, by, other) if chance.random() < 0.3]  # noqa: PLR2004
-        note = chance.choice([None, None, chance.choice(NOTES)])
+        note = chance.choice([None, None, chance.choice(LAST_NOTES)])
         who = chance.choice([by, by, None])
         steps.append((20, lambda: account.resolve(incident_id, who, note if who else None)))
         if chance.random() < 0.1:  # noqa: PLR2004 - a chance

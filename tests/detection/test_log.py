@@ -176,6 +176,13 @@ def test_a_note_in_both_places_is_one_event_in_whatever_order_the_entries_come()
         assert sorted(reader.told) == ["P1 annotated", "P1 annotated", "P1 resolved"]
 
 
+def test_the_same_text_as_a_note_of_its_own_and_again_with_the_resolution_is_two_events() -> None:
+    story = Story()
+    story.entry("annotate", 60, note="fixed")
+    story.entry("resolve", 62, note="fixed")
+    assert Reader().read(story.entries) == ["P1 annotated", "P1 annotated", "P1 resolved"]
+
+
 def test_a_notes_text_user_and_time_are_told() -> None:
     story = Story()
     story.entry("annotate", 60, note="looking", agent="PBOB")

@@ -1,27 +1,41 @@
-"""The long runs' short forms; ``make soak`` and ``make crash`` are the long ones."""
+"""The short forms of the long runs; ``make endurance`` runs the long ones."""
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
-from tests.endurance import world
+from tests.endurance import scenarios
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SEED = 1
+STOPS_CALLS = ("rate_limited", "rate_limited_bare")  # for a second or for a minute: the long form has them
 
 
 async def test_everything_arrives_once_and_in_order_while_both_ends_fail(tmp_path: Path, database_url: str) -> None:
-    moody = world.Moody(0.1, random.Random(SEED))
-    async with world.world(tmp_path, database_url, seed=SEED, behave=moody) as around:
-        around.start()
-        await around.baseline()
-        around.simulator.faults.set(world.FAULTS | {"rate_limited_bare": 0}, SEED)  # it stops calls for a minute
-        await world.live(around.account, incidents=25, seconds=2, seed=SEED)
-        await around.until(around.all_arrived)
-        assert around.stop() == 0
-        report = around.report()
-        report.check()
-        assert report.events > 100
+    figures = await scenarios.faults(tmp_path, database_url, incidents=25, seconds=2, seed=SEED, without=STOPS_CALLS)
+    assert figures["events"] > 100
+    assert figures["attempts"] > figures["deliveries"], "the receivers did fail"
+
+
+async def test_nothing_is_lost_when_the_daemon_is_killed_under_load(tmp_path: Path, database_url: str) -> None:
+    figures = await scenarios.crash(tmp_path, database_url, incidents=60, seconds=5, kills=3, seed=SEED, limits=None)
+    assert figures["events"] > 200
+
+
+async def test_the_budget_holds_across_a_kill(tmp_path: Path, database_url: str) -> None:
+    limits = {"calls": 8, "period": "2s", "poll_interval": "100ms"}
+    figures = await scenarios.crash(tmp_path, database_url, incidents=10, seconds=4, kills=2, seed=SEED, limits=limits)
+    assert figures["most_calls_in_a_period"] <= limits["calls"]
+
+
+async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(tmp_path: Path, database_url: str) -> None:
+    figures = await scenarios.downtime(tmp_path, database_url, days=1, rate=0.05, seed=SEED)
+    assert figures["events"] > 200
+    assert figures["calls_to_catch_up"] < 50
+
+
+async def test_a_target_that_hangs_does_not_stop_the_others(tmp_path: Path, database_url: str) -> None:
+    figures = await scenarios.hanging(tmp_path, database_url, incidents=4, seconds=1, seed=SEED)
+    assert figures["p95_with_ms"] < 1000, "less than one attempt at the target that hangs"

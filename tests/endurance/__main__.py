@@ -1,0 +1,69 @@
+"""``python -m tests.endurance [name …] [--database …] [--seed N]``: the long runs, with their figures."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daemon.database import Database
+from tests.conftest import Postgres
+from tests.endurance import scenarios
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUNS: dict[str, Callable[[Path, str, int], Any]] = {
+    "faults": lambda folder, url, seed: scenarios.faults(folder, url, incidents=500, seconds=60, seed=seed),
+    "crash": lambda folder, url, seed: scenarios.crash(
+        folder, url, incidents=500, seconds=60, kills=10, seed=seed, limits=None
+    ),
+    "budget": lambda folder, url, seed: scenarios.crash(
+        folder, url, incidents=150, seconds=150, kills=10, seed=seed, limits=scenarios.STRICT
+    ),
+    "downtime": lambda folder, url, seed: scenarios.downtime(
+        folder, url, days=3, rate=0.3, seed=seed, limits=scenarios.STRICT
+    ),
+    "hanging": lambda folder, url, seed: scenarios.hanging(folder, url, incidents=100, seconds=20, seed=seed),
+    "idle": lambda folder, url, seed: scenarios.idle(folder, url, seconds=600, seed=seed),
+}
+
+
+def main() -> None:
+    """Run what is asked for, on both databases unless told otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m tests.endurance")
+    parser.add_argument("name", nargs="*", default=list(RUNS), help=", ".join(RUNS))
+    parser.add_argument("--database", choices=["sqlite", "postgresql"])
+    parser.add_argument("--seed", type=int, default=20261123)
+    asked = parser.parse_args()
+    databases = [asked.database] if asked.database else ["sqlite", "postgresql"]
+    postgres = Postgres() if "postgresql" in databases else None
+    try:
+        for name in asked.name:
+            for database in databases:
+                began = time.monotonic()
+                print(f"{name} on {database}, seed {asked.seed} …", flush=True)
+                with tempfile.TemporaryDirectory(prefix="pagerelay-endurance-") as folder:
+                    url = postgres.new() if postgres and database == "postgresql" else _sqlite(folder)
+                    figures = asyncio.run(RUNS[name](Path(folder), url, asked.seed))
+                took = f"{time.monotonic() - began:.0f} s"
+                print(f"  {took}  {json.dumps(figures)}", flush=True)
+    finally:
+        if postgres:
+            postgres.stop()
+
+
+def _sqlite(folder: str) -> str:
+    url = f"sqlite:///{folder}/pagerelay.db"
+    database = Database(url)
+    database.upgrade()
+    database.close()
+    return url
+
+
+if __name__ == "__main__":
+    main()

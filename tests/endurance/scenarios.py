@@ -1,0 +1,201 @@
+"""The runs themselves: each lets the daemon go through something bad, checks the promises and answers figures."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import itertools
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+
+from daemon.simulator import history
+from tests.endurance import world
+from tests.receivers import OK, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+    from tests.endurance.world import World
+    from tests.receivers import Request
+
+Figures = dict[str, Any]
+STRICT = {"calls": 30, "period": "60s", "poll_interval": "2500ms"}
+SECOND = timedelta(seconds=1)
+
+
+async def faults(
+    folder: Path, url: str, *, incidents: int, seconds: float, seed: int, without: tuple[str, ...] = ()
+) -> Figures:
+    """Every fault of the catalogue at both ends, and beside it a poller of /incidents as people write it."""
+    moody = world.Moody(0.1, random.Random(seed))
+    async with world.world(folder, url, seed=seed, behave=moody) as around:
+        around.start()
+        await around.baseline()
+        rates = {name: rate for name, rate in world.FAULTS.items() if name not in without}
+        around.simulator.faults.set(rates, seed)
+        naive = asyncio.create_task(naive_poller(around, every=0.2))
+        await world.live(around.account, incidents, seconds, seed)
+        await around.until(around.all_arrived, 60 + 4 * seconds)
+        naive.cancel()
+        assert around.stop() == 0
+        report = around.report()
+        report.check()
+        told = {(each.incident_id, each.type.value.partition(".")[2]) for each in around.account.log.ledger}
+        lost = len(around.account.log.ledger) - len(told & around.naive)
+        return dataclasses.asdict(report) | {"naive_poller_lost": f"{lost} of {report.events}"}
+
+
+async def crash(
+    folder: Path, url: str, *, incidents: int, seconds: float, kills: int, seed: int, limits: dict[str, Any] | None
+) -> Figures:
+    """``kill -9`` at random moments under load; with ``limits``, the budget holds across restarts."""
+    chance = random.Random(seed)
+    moments = sorted(chance.uniform(0.05, 0.95) * seconds for _ in range(kills))
+    async with world.world(folder, url, seed=seed, limits=limits, behave=world.Moody(0.05, chance)) as around:
+        around.start()
+        await around.baseline()
+        living = asyncio.create_task(world.live(around.account, incidents, seconds, seed))
+        began = time.monotonic()
+        for moment in moments:
+            await asyncio.sleep(max(began + moment - time.monotonic(), 0))
+            around.kill()
+            around.start()
+        await living
+        await around.until(around.all_arrived, 60 + 4 * seconds)
+        assert around.stop() == 0
+        report = around.report()
+        report.check()
+        if limits is not None:
+            assert report.most_calls_in_a_period <= limits["calls"], report
+        return dataclasses.asdict(report) | {"kills": kills}
+
+
+async def downtime(
+    folder: Path, url: str, *, days: float, rate: float, seed: int, limits: dict[str, Any] | None = None
+) -> Figures:
+    """The daemon was away; what happened meanwhile is read in windows, oldest first, within the budget."""
+    async with world.world(folder, url, seed=seed, limits=limits) as around:
+        account, away = around.account, timedelta(days=days)
+        with account.log.at(datetime.now(UTC) - away):
+            around.start()
+            await around.baseline()
+            assert around.stop() == 0
+        began = datetime.now(UTC)
+        history(account, began - away + 2 * SECOND, began - 2 * SECOND, rate=rate, seed=seed)
+        for entry in account.log.entries:
+            entry.visible_at = entry.created_at
+        before, started = len(around.calls), time.monotonic()
+        around.start()
+        await around.until(around.all_arrived, 1800)
+        took = time.monotonic() - started
+        assert around.stop() == 0
+        report = around.report()
+        report.check()
+        (receiver,) = around.receivers.values()
+        times = [_occurred(each.body) for each in receiver.accepted]
+        inversions = sum(later < earlier for earlier, later in itertools.pairwise(times))
+        if limits is not None:
+            assert report.most_calls_in_a_period <= limits["calls"], report
+        return dataclasses.asdict(report) | {
+            "calls_to_catch_up": len(around.calls) - before,
+            "seconds": round(took),
+            "arrivals_older_than_the_one_before": inversions,
+        }
+
+
+async def hanging(folder: Path, url: str, *, incidents: int, seconds: float, seed: int) -> Figures:
+    """19 healthy targets beside one that hangs for ever: their 95th percentile, with and without it."""
+    found: dict[str, float] = {}
+    for name, last in (("without", OK), ("with", Reply(how="hang"))):
+        place = folder / name
+        place.mkdir()
+        async with world.world(place, url, seed=seed + len(found), targets=20) as around:
+            around.receivers["target-19"].behave = functools.partial(_always, last)
+            around.start()
+            await around.baseline()
+            await world.live(around.account, incidents, seconds, seed)
+            healthy = [f"target-{number}" for number in range(19)]
+            wanted = around.wanted().keys()
+            await around.until(functools.partial(_all_took, around, healthy, wanted), 120)
+            delays = sorted(
+                each.at - _detected(each.body) for target in healthy for each in around.receivers[target].accepted
+            )
+            found[name] = delays[int(len(delays) * 0.95)]
+            if name == "with":
+                assert not around.receivers["target-19"].accepted
+                around.kill()  # what hangs would be waited for
+            else:
+                assert around.stop() == 0
+    return {
+        "p95_without_ms": round(found["without"] * 1000),
+        "p95_with_ms": round(found["with"] * 1000),
+        "ratio": round(found["with"] / found["without"], 2),
+    }
+
+
+async def idle(folder: Path, url: str, *, seconds: float, seed: int) -> Figures:
+    """A quiet account at the connector's own pace: memory and CPU."""
+    limits = {"calls": 30, "period": "60s", "poll_interval": "30s"}
+    async with world.world(folder, url, seed=seed, limits=limits) as around:
+        began = time.monotonic()
+        around.start()
+        await around.until(lambda: "daemon.started" in around.log())
+        ready = time.monotonic() - began
+        await asyncio.sleep(5)
+        before, calls = around.cpu_seconds(), len(around.calls)
+        await asyncio.sleep(seconds)
+        cpu = around.cpu_seconds() - before
+        polls = len(around.calls) - calls
+        assert around.stop() == 0
+        return {
+            "seconds": seconds,
+            "started_in_s": round(ready, 2),
+            "rss_mb": around.peak_rss // 2**20,
+            "cpu_percent": round(100 * cpu / seconds, 2),
+            "calls": polls,
+        }
+
+
+async def naive_poller(around: World, *, every: float) -> None:
+    """Asks for incidents since its last question, as most programs do, and compares states."""
+    seen = around.naive
+    since = datetime.now(UTC) - SECOND
+    headers = {"Authorization": f"Token token={around.account.api_key}"}
+    async with httpx.AsyncClient(base_url=around.url, headers=headers, timeout=5) as client:
+        while True:
+            asked = datetime.now(UTC)
+            try:
+                answer = await client.get("/incidents", params={"since": since.isoformat()})
+                incidents = orjson.loads(answer.content)["incidents"] if answer.status_code == httpx.codes.OK else []
+            except (httpx.HTTPError, orjson.JSONDecodeError):
+                incidents = []  # the page is skipped, the clock moves on
+            for incident in incidents:
+                seen.add((incident["id"], "triggered"))
+                seen.add((incident["id"], incident["status"]))
+                seen.update((incident["id"], "assigned") for _ in incident["assignments"])
+            since = asked
+            await asyncio.sleep(every)
+
+
+def _always(reply: Reply, _request: Request) -> Reply:
+    return reply
+
+
+def _all_took(around: World, targets: Iterable[str], wanted: Collection[str]) -> bool:
+    return all(set(wanted) <= around.accepted(each) for each in targets)
+
+
+def _occurred(body: bytes) -> str:
+    at: str = orjson.loads(body)["timestamp"]
+    return at
+
+
+def _detected(body: bytes) -> float:
+    return datetime.fromisoformat(orjson.loads(body)["data"]["detected_at"]).timestamp()
