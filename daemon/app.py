@@ -19,18 +19,20 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 import daemon
-from daemon import api, maintenance, pagerduty, queue, ratelimit, store, systemd
+from daemon import action_queue, api, maintenance, pagerduty, queue, ratelimit, store, systemd
 from daemon.database import Database, system_clock
 from daemon.delivery import Deliveries
+from daemon.executor import Executor
 from daemon.poller import Poller
 from daemon.scheduler import Job, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     import sqlalchemy as sa
 
     from daemon.config import Settings
+    from daemon.model import Connection
 
 log = structlog.get_logger()
 
@@ -90,42 +92,60 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
 
         metrics = CollectorRegistry()
         deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
-        delivering = asyncio.create_task(deliveries.run(), name="deliveries")
-        parts.push_async_callback(_end_deliveries, deliveries, delivering)
-
-        jobs = [
-            Job("heartbeat", maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__).run)
-        ]
-        kept = settings.database.retention
-        periods = maintenance.Periods(kept.events, kept.deliveries, kept.dead)
-        jobs.append(
-            Job("retention", maintenance.Retention(database, periods, settings.connections, settings.triggers).run)
-        )
+        executors: dict[str, Executor] = {}
+        jobs = _house_keeping(database, settings, instance)
         for connection in settings.connections.values():
-            permits = ratelimit.Permits(database, connection.name, connection.limits, instance)
+            permits = ratelimit.Permits(database, connection.name, connection.limits, instance, registry=metrics)
             client = pagerduty.Client(connection, permits)
             parts.push_async_callback(client.close)
-            poller = Poller(
-                database,
-                client,
-                connection,
-                settings.triggers.values(),
-                instance=instance,
-                clock=system_clock,
-                wake=deliveries.wake,
+            jobs += _of_connection(database, settings, client, connection, instance, deliveries)
+            executors[connection.name] = Executor(
+                database, client, connection.name, instance, wake_targets=deliveries.wake, registry=metrics
             )
-            sweep = maintenance.Sweep(database, client, connection, system_clock)
-            reconcile = maintenance.Reconcile(database, client, connection, system_clock)
-            jobs += [
-                Job(f"poll {connection.name}", poller.run),
-                Job(f"sweep {connection.name}", sweep.run),
-                Job(f"reconcile {connection.name}", reconcile.run),
-            ]
+        working = [asyncio.create_task(deliveries.run(), name="deliveries")]
+        working += [asyncio.create_task(each.run(), name=f"actions {name}") for name, each in executors.items()]
+        parts.push_async_callback(_end_work, deliveries, executors.values(), working)
 
         scheduler = Scheduler(jobs, _tick(settings), lambda: systemd.notify("WATCHDOG=1"))
         scheduler.start()
         parts.push_async_callback(scheduler.stop)
         yield await parts.enter_async_context(api.serving(database, settings, metrics))
+
+
+def _house_keeping(database: Database, settings: Settings, instance: str) -> list[Job]:
+    """What runs again and again for the whole daemon."""
+    kept = settings.database.retention
+    periods = maintenance.Periods(kept.events, kept.deliveries, kept.dead, kept.actions)
+    heartbeat = maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__)
+    retention = maintenance.Retention(database, periods, settings.connections, settings.triggers)
+    return [Job("heartbeat", heartbeat.run), Job("retention", retention.run)]
+
+
+def _of_connection(
+    database: Database,
+    settings: Settings,
+    client: pagerduty.Client,
+    connection: Connection,
+    instance: str,
+    deliveries: Deliveries,
+) -> list[Job]:
+    """What runs again and again for one connection."""
+    poller = Poller(
+        database,
+        client,
+        connection,
+        settings.triggers.values(),
+        instance=instance,
+        clock=system_clock,
+        wake=deliveries.wake,
+    )
+    sweep = maintenance.Sweep(database, client, connection, system_clock)
+    reconcile = maintenance.Reconcile(database, client, connection, system_clock)
+    return [
+        Job(f"poll {connection.name}", poller.run),
+        Job(f"sweep {connection.name}", sweep.run),
+        Job(f"reconcile {connection.name}", reconcile.run),
+    ]
 
 
 def _open(settings: Settings) -> Database:
@@ -149,12 +169,17 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     store.register(tx, instance, socket.gethostname(), daemon.__version__, now)
     store.ensure(tx, settings.connections, settings.triggers.values(), now)
     queue.ensure_targets(tx, settings.targets)
-    queue.release(tx, store.bury(tx, now, all_but=instance if database.is_sqlite else None))
+    dead = store.bury(tx, now, all_but=instance if database.is_sqlite else None)
+    queue.release(tx, dead)
+    action_queue.release(tx, dead)
 
 
-async def _end_deliveries(deliveries: Deliveries, delivering: asyncio.Task[None]) -> None:
-    await deliveries.stop(GRACE)
-    await delivering
+async def _end_work(
+    deliveries: Deliveries, executors: Collection[Executor], working: Sequence[asyncio.Task[None]]
+) -> None:
+    """Let running attempts and actions finish, all at the same time; what cannot in time goes back."""
+    await asyncio.gather(deliveries.stop(GRACE), *(each.stop(GRACE) for each in executors))
+    await asyncio.gather(*working, return_exceptions=True)
 
 
 def _tick(settings: Settings) -> timedelta:

@@ -5,11 +5,14 @@ PagerelayError
 ├── DatabaseError            the database cannot be used
 │   ├── SchemaTooNew         it was written by a newer version
 │   └── DatabaseInUse        another daemon holds the SQLite file
+├── ActionError              an action cannot take effect, and repeating it would not help
+├── KeyReused                an idempotency key came with another request
 ├── PagerDutyError           a call to PagerDuty did not work
 │   ├── Temporary            repeating may help, after ``delay``
 │   └── Permanent            repeating never helps
 │       └── WindowTooLarge   the time window holds more than one listing may return
 └── UsageError               a command or request makes no sense (exit code 2)
+    └── ParameterError       an action's parameters are not the operation's
 
 Two words decide what happens next: Temporary and Permanent.
 A library's exceptions do not leave the module that talks to the library.
@@ -42,6 +45,14 @@ class UsageError(PagerelayError):
     """A command or a request makes no sense as it was given."""
 
 
+class ParameterError(UsageError):
+    """An action's parameters are not the operation's. ``problems`` has a name and what is wrong with it, each."""
+
+    def __init__(self, operation: str, problems: list[tuple[str, str]]) -> None:
+        super().__init__(f"{operation}: " + "; ".join(f"{name} {what}" for name, what in problems))
+        self.problems = problems
+
+
 class DatabaseError(PagerelayError):
     """The database cannot be used."""
 
@@ -52,6 +63,25 @@ class SchemaTooNew(DatabaseError):
 
 class DatabaseInUse(DatabaseError):
     """Another daemon works on the same SQLite file."""
+
+
+class ActionError(PagerelayError):
+    """An action cannot take effect, and repeating it would not help.
+
+    ``code`` is the word by which programs know the reason; ``status`` and ``pagerduty_code`` are PagerDuty's.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, status: int | None = None, pagerduty_code: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.pagerduty_code = pagerduty_code
+
+
+class KeyReused(PagerelayError):
+    """An idempotency key was given before, with another request."""
 
 
 class PagerDutyError(PagerelayError):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = dict[str, Any]
 
+MASK = "***"
+
 
 class EventType(enum.StrEnum):
     """What can happen to an incident."""
@@ -47,6 +49,23 @@ class DeliveryState(enum.StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
+
+
+class ActionState(enum.StrEnum):
+    """queued -> running -> succeeded | failed; back to queued when it has to be tried again."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Outcome(enum.StrEnum):
+    """How an action succeeded: it took effect, things were so already, or the incident was resolved before."""
+
+    DONE = "done"
+    ALREADY_DONE = "already_done"
+    OVERTAKEN = "overtaken"
 
 
 class Priority(enum.IntEnum):
@@ -229,12 +248,51 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """A queued request to change or read PagerDuty.
+
+    ``subject`` is the incident that it is about, if any: actions on one incident are carried
+    out one after the other. ``written_at`` is when a call that changes something was first
+    about to be made, ``trace`` what the incident looked like then: after that, a repeat has
+    to find out first whether the change was made. ``error`` has the keys ``code``, ``message``
+    and perhaps ``status`` and ``pagerduty_code``; a queued action has it after a try that failed.
+    ``secret`` names the parameters that are never shown.
+    """
+
+    id: str
+    operation: str
+    connection: str
+    parameters: Json
+    secret: tuple[str, ...]
+    subject: str | None
+    notify: tuple[str, ...]
+    state: ActionState
+    created_at: datetime
+    tries: int = 0
+    started_at: datetime | None = None
+    written_at: datetime | None = None
+    trace: Json | None = None
+    outcome: Outcome | None = None
+    result: Json | None = None
+    error: Json | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def shown_parameters(self) -> Json:
+        """The parameters without what is secret."""
+        return {name: MASK if name in self.secret else value for name, value in self.parameters.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """An event as one trigger sends it; ``id`` is the ``webhook-id``."""
+    """An event as one trigger sends it, or the outcome of an action (then ``trigger`` is empty).
+
+    ``id`` is the ``webhook-id``.
+    """
 
     id: str
     trigger: str
-    event: Event
+    about: Event | Action
 
 
 @dataclass(frozen=True, slots=True)

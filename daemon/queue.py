@@ -8,6 +8,7 @@ target and incident is left out: that is how order is kept, across replicas too.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,8 +18,8 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from daemon import bulk
-from daemon.model import Delivery, DeliveryState, DetectedBy, Event, EventType, Message, Order
+from daemon import action_queue, bulk, detection
+from daemon.model import Action, Delivery, DeliveryState, DetectedBy, Event, EventType, Message, Order
 from daemon.schema import attempts, deliveries, events, messages, targets
 
 if TYPE_CHECKING:
@@ -88,20 +89,34 @@ def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None
         messages,
         [{"id": each.id, "event_seq": each.event_seq, "trigger": each.trigger, "created_at": now} for each in new],
     )
-    rows = [
+    rows = (_new_deliveries(each.id, each.incident_id, each.targets, now) for each in new)
+    _insert_new(tx, deliveries, list(itertools.chain.from_iterable(rows)))
+
+
+def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
+    """Make the message that tells the outcome of an action, for the targets that it names.
+
+    It goes in line with the other messages of its incident.
+    """
+    message_id = detection.message_id(action.id, action.state.value)
+    of_action = {"id": message_id, "event_seq": 0, "trigger": "", "created_at": now, "action_id": action.id}
+    _insert_new(tx, messages, [of_action])
+    _insert_new(tx, deliveries, _new_deliveries(message_id, action.subject or action.id, action.notify, now))
+
+
+def _new_deliveries(message_id: str, incident_id: str, names: Iterable[str], now: datetime) -> list[dict[str, Any]]:
+    return [
         {
-            "message_id": each.id,
+            "message_id": message_id,
             "target": target,
-            "incident_id": each.incident_id,
+            "incident_id": incident_id,
             "state": PENDING,
             "attempts": 0,
             "created_at": now,
             "next_attempt_at": now,
         }
-        for each in new
-        for target in each.targets
+        for target in names
     ]
-    _insert_new(tx, deliveries, rows)
 
 
 def claim(tx: sa.Connection, wanted: Mapping[str, Order], instance: str, limit: int, now: datetime) -> dict[str, Claim]:
@@ -216,7 +231,17 @@ def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
             payload=orjson.loads(row.payload),
         )
         loaded[row.message_id] = Message(row.message_id, row.trigger, event)
-    return loaded
+    return loaded | _load_actions(tx, set(message_ids) - loaded.keys())
+
+
+def _load_actions(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
+    """Messages that tell of actions."""
+    if not message_ids:
+        return {}
+    chosen = bulk.among(tx, messages.c.id, message_ids) & messages.c.action_id.is_not(None)
+    of_actions = {row.id: row.action_id for row in tx.execute(sa.select(messages).where(chosen))}
+    found = action_queue.load(tx, set(of_actions.values()))
+    return {each: Message(each, "", found[action]) for each, action in of_actions.items() if action in found}
 
 
 def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, Counter
 
 from daemon import errors
 from daemon.model import Priority
@@ -208,6 +211,7 @@ class Permits:
         instance: str,
         *,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._database = database
         self._connection = connection
@@ -216,12 +220,17 @@ class Permits:
         self._sleep = sleep
         self._lines = {priority: asyncio.Lock() for priority in Priority}
         self._turn = _Turn()
+        self._given, self._waited = _counters(registry or CollectorRegistry())
 
     @asynccontextmanager
     async def permit(self, priority: Priority) -> AsyncIterator[None]:
         """Wait for a permit and hold it for the one call that is made inside."""
+        asked = time.monotonic()
         async with self._lines[priority]:  # first come, first served: only the first of a class asks
             permit = await self._wait_for_turn(priority)
+        labels = (self._connection, priority.name.lower())
+        self._given.labels(*labels).inc()
+        self._waited.labels(*labels).inc(time.monotonic() - asked)
         try:
             yield
         finally:
@@ -266,6 +275,15 @@ class Permits:
     def _block(self, tx: sa.Connection, delay: timedelta) -> None:
         now = self._database.now(tx)
         block(tx, self._connection, now + delay, now)
+
+
+@cache
+def _counters(registry: CollectorRegistry) -> tuple[Counter, Counter]:
+    """What all connections of a process count together."""
+    labels = ("connection", "priority")
+    given = Counter("pagerelay_permits", "Calls to PagerDuty that were permitted", labels, registry=registry)
+    waited = Counter("pagerelay_permit_wait_seconds", "Time that calls waited for permits", labels, registry=registry)
+    return given, waited
 
 
 class _Turn:

@@ -160,6 +160,9 @@ users = sa.Table(
     sa.Column("looked_up_at", Instant, nullable=False),
 )
 
+_OF_ACTION = sa.text("action_id IS NOT NULL")
+
+# A message tells of an event of the journal, or, with ``event_seq`` 0, of an action.
 messages = sa.Table(
     "messages",
     metadata,
@@ -167,7 +170,9 @@ messages = sa.Table(
     sa.Column("event_seq", sa.BigInteger, nullable=False),
     sa.Column("trigger", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
+    sa.Column("action_id", sa.Text),
     sa.Index("messages_by_event", "event_seq"),
+    sa.Index("messages_by_action", "action_id", sqlite_where=_OF_ACTION, postgresql_where=_OF_ACTION),
 )
 
 targets = sa.Table(
@@ -230,4 +235,38 @@ quarantine = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("raw", sa.Text, nullable=False),
     sa.UniqueConstraint("connection", "digest", name="quarantine_once"),
+)
+
+_UNFINISHED = sa.text("state = 'queued' OR state = 'running'")
+
+actions = sa.Table(
+    "actions",
+    metadata,
+    sa.Column("seq", Counter, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("connection", sa.Text, nullable=False),
+    sa.Column("parameters", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text),
+    sa.Column("together", sa.Text),
+    sa.Column("notify", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text, unique=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("next_try_at", Instant, nullable=False),
+    sa.Column("started_at", Instant),
+    sa.Column("written_at", Instant),
+    sa.Column("trace", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("result", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("finished_at", Instant),
+    sa.Index("actions_waiting", "connection", "seq", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
+    sa.Index("actions_of_subject", "connection", "subject", "seq"),
+    sa.Index("actions_finished", "finished_at"),
+    sqlite_autoincrement=True,
 )

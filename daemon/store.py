@@ -365,8 +365,17 @@ def users_by_email(tx: sa.Connection, name: str) -> dict[str, str]:
     return {row.email: row.user_id for row in rows}
 
 
+def email_of(tx: sa.Connection, name: str, user_id: str) -> str | None:
+    """The e-mail address of a user who was looked up."""
+    found = sa.select(users.c.email).where(users.c.connection == name, users.c.user_id == user_id)
+    email: str | None = tx.execute(found.order_by(users.c.looked_up_at.desc()).limit(1)).scalar()
+    return email
+
+
 def save_user(tx: sa.Connection, name: str, email: str, user_id: str, now: datetime) -> None:
-    """Remember whose e-mail address it is."""
+    """Remember whose e-mail address it is; an older one of the same user is forgotten."""
+    tx.execute(users.delete().where(users.c.connection == name, users.c.user_id == user_id))
+    tx.execute(users.delete().where(users.c.connection == name, users.c.email == email.lower()))
     row = {"connection": name, "email": email.lower(), "user_id": user_id, "looked_up_at": now}
     _insert_all(tx, users, [row])
 

@@ -37,6 +37,7 @@ CATALOGUE = {
         "SELECT sequencename, data_type::text, start_value, increment_by, cycle FROM pg_sequences",
     ),
 }
+PARTS = re.compile(r",(?![^(]*\))|\n")
 PROCESSES = 2
 UPGRADE = "import sys; from daemon.database import Database; print(Database(sys.argv[1]).upgrade())"
 
@@ -75,9 +76,9 @@ def tables(database: Database) -> list[str]:
 
 
 def _normal(row: sa.Row[Any]) -> tuple[Any, ...]:
-    """A row; the text of a statement as the set of its lines, for constraints have no order."""
+    """A row; the text of a statement as the set of its parts: neither constraints nor added columns have an order."""
     return tuple(
-        frozenset(line.strip(" ,") for line in value.splitlines())
+        frozenset(part.strip() for part in PARTS.split(value.strip().removesuffix(")")) if part.strip())
         if isinstance(value, str) and value.startswith("CREATE TABLE")
         else value
         for value in row

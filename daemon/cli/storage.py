@@ -48,7 +48,7 @@ def upgrade(settings: Settings) -> None:
 def prune(settings: Settings) -> None:
     """Remove what is too old, in parts, so that a running daemon waits for none of them long."""
     kept = settings.database.retention
-    periods = maintenance.Periods(kept.events, kept.deliveries, kept.dead)
+    periods = maintenance.Periods(kept.events, kept.deliveries, kept.dead, kept.actions)
     removed = 0
     with opened(settings) as database:
         known = set(database.read_now(_connections))

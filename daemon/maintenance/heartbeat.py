@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon import queue, store
+from daemon import action_queue, queue, store
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -41,4 +41,5 @@ class Heartbeat:
             store.register(tx, self._instance, self._hostname, self._version, now)
         buried = store.bury(tx, now)
         queue.release(tx, buried)
+        action_queue.release(tx, buried)
         return buried

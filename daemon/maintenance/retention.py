@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon import queue, store
+from daemon import action_queue, queue, store
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,11 +25,12 @@ PART = 500
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """How long things are kept: events, delivered deliveries, dead deliveries."""
+    """How long things are kept: events, delivered deliveries, dead deliveries, actions that ended."""
 
     events: timedelta
     deliveries: timedelta
     dead: timedelta
+    actions: timedelta
 
 
 class Retention:
@@ -65,6 +66,7 @@ def prune(
     """Remove at most a few hundred rows of each table; answers how many went."""
     now = database.now(tx)
     removed = queue.prune(tx, delivered=periods.deliveries, dead=periods.dead, now=now, limit=PART)
+    removed += action_queue.prune(tx, periods.actions, now, PART)
     for name in connections:
         removed += store.prune(tx, name, periods.events, now, PART)
     return removed + store.prune_journal(tx, periods.events, triggers, now, PART, queue.needed_events())

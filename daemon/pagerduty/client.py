@@ -1,7 +1,8 @@
-"""Calls to PagerDuty's REST API: one at a time per connection, each with a permit of its own.
+"""Calls to PagerDuty: one at a time per connection, each with a permit of its own.
 
-Temporary failures are repeated a few times here; then, and for permanent ones at once, an
-error says which of the two it is. Nothing is logged but calls, at debug level.
+Readings that fail temporarily are repeated a few times here; then, and for permanent ones
+at once, an error says which of the two it is. ``call`` makes one request and repeats
+nothing: whoever changes something decides himself. Nothing is logged but calls, at debug level.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import random
 import ssl
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import httpx
+import orjson
 import structlog
 
 import daemon
@@ -47,6 +50,8 @@ TOO_MANY_REQUESTS = 429
 BAD_REQUEST = 400
 NOT_FOUND = 404
 OK = 200
+SUCCESS = range(200, 300)
+EVENTS_RATE_LIMITED = 403  # what 429 is elsewhere
 TOOK_TOO_LONG = 2016
 REMEDIES = {
     401: "check api_key and region: a key of the other region gets the same answer",
@@ -55,6 +60,14 @@ REMEDIES = {
 }
 
 Query = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer: its JSON object, and PagerDuty's clock when it was made, if it said so."""
+
+    body: Json
+    server_time: datetime | None
 
 
 class Client:
@@ -78,24 +91,52 @@ class Client:
         self._sleep = sleep
         self._call_seconds = call_seconds
         self.calls = 0
-        self._http = httpx.AsyncClient(
-            base_url=connection.api_url,
-            headers={
+        self._http = _http(
+            connection.api_url,
+            transport,
+            {
                 "Accept": "application/vnd.pagerduty+json;version=2",
                 "Authorization": f"Token token={connection.api_key.get_secret_value()}",
-                "Content-Type": "application/json",
-                "User-Agent": f"pagerelay/{daemon.__version__}",
             },
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            follow_redirects=False,
-            trust_env=False,
-            verify=_tls(),
-            transport=transport,
         )
+        self._events = _http(connection.events_url, transport, {"Accept": "application/json"})
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        await self._events.aclose()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        priority: Priority,
+        *,
+        query: Query | None = None,
+        body: Json | None = None,
+        sender: str | None = None,
+    ) -> Answer:
+        """One request to the REST API. ``sender`` is the e-mail address for ``From``, which changes need."""
+        headers = {} if sender is None else {b"From": sender.encode()}
+        request = self._http.build_request(
+            method, path, params=tuple(query or ()), content=_encoded(body), headers=headers
+        )
+        try:
+            return await self._call(self._http, request, priority)
+        except errors.Temporary as error:
+            if error.status == TOO_MANY_REQUESTS:
+                await self._permits.block(error.delay)
+            raise
+
+    async def create_event(self, path: str, body: Json, priority: Priority) -> Json:
+        """One request to the Events API, which has no key but the service's own, and a limit of its own."""
+        request = self._events.build_request("POST", path, content=_encoded(body))
+        try:
+            return (await self._call(self._events, request, priority)).body
+        except errors.Permanent as error:
+            if error.status == EVENTS_RATE_LIMITED:
+                raise errors.Temporary(str(error), status=error.status, request_id=error.request_id) from None
+            raise
 
     async def log_entries(self, since: datetime, until: datetime, priority: Priority) -> Window:
         """Every log entry from ``since`` to ``until``, whole or not at all.
@@ -167,57 +208,52 @@ class Client:
         return Page(found, more if isinstance(more, bool) else len(found) >= PAGE, server_time)
 
     async def _get(self, path: str, query: Query, priority: Priority) -> tuple[Json, datetime | None]:
-        """One call, repeated while that may help and does not take long."""
+        """One reading, repeated while that may help and does not take long."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._call("GET", path, query, priority)
+                answer = await self.call("GET", path, priority, query=query)
             except errors.Temporary as error:
-                if error.status == TOO_MANY_REQUESTS:
-                    await self._permits.block(error.delay)
                 too_long = error.delay is not None and error.delay > LONGEST_PAUSE
                 if attempt == ATTEMPTS or too_long:
                     raise
+            else:
+                return answer.body, answer.server_time
             await self._sleep(FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         raise AssertionError
 
-    async def _call(self, method: str, path: str, query: Query, priority: Priority) -> tuple[Json, datetime | None]:
+    async def _call(self, http: httpx.AsyncClient, request: httpx.Request, priority: Priority) -> Answer:
         """One request and its answer. Raises Temporary or Permanent."""
         async with self._permits.permit(priority):
             self.calls += 1
             started = time.perf_counter()
-            status, headers, body = await self._send(method, path, query)
+            status, headers, body = await self._send(http, request)
         took = (time.perf_counter() - started) * 1000
-        request_id = headers.get("x-request-id")
-        log.debug("pagerduty.called", path=path, status=status, request_id=request_id, took_ms=round(took))
+        request_id, path = headers.get("x-request-id"), request.url.path
+        told = {"method": request.method, "path": path, "status": status, "request_id": request_id}
+        log.debug("pagerduty.called", **told, took_ms=round(took))
         try:
             answer = records.decode(body)
         except ValueError:
             answer = None
-        if status == OK and isinstance(answer, dict):
-            return answer, _date(headers)
+        if status in SUCCESS and isinstance(answer, dict):
+            return Answer(answer, _date(headers))
         raise self._failure(status, headers, answer, path)
 
-    async def _send(self, method: str, path: str, query: Query) -> tuple[int, Mapping[str, str], bytes]:
+    async def _send(self, http: httpx.AsyncClient, request: httpx.Request) -> tuple[int, Mapping[str, str], bytes]:
+        host, path = request.url.netloc.decode("ascii"), request.url.path
         try:
-            async with (
-                asyncio.timeout(self._call_seconds),
-                self._http.stream(method, path, params=tuple(query)) as response,
-            ):
-                parts: list[bytes] = []
-                size = 0
-                async for part in response.aiter_bytes():
-                    parts.append(part)
-                    size += len(part)
-                    if size > LARGEST_BODY:
-                        message = f"{self._host} answered {path} with more than {LARGEST_BODY} bytes"
-                        raise errors.Temporary(message, status=response.status_code)
-                return response.status_code, response.headers, b"".join(parts)
+            async with asyncio.timeout(self._call_seconds):
+                response = await http.send(request, stream=True)
+                try:
+                    return response.status_code, response.headers, await _bounded(response, f"{host} answered {path}")
+                finally:
+                    await response.aclose()
         except TimeoutError:
-            message = f"{self._host} did not answer within {self._call_seconds:g} s"
+            message = f"{host} did not answer within {self._call_seconds:g} s"
             raise errors.Temporary(message) from None
         except httpx.HTTPError as error:
             # The library's own words may hold the request's headers, and with them the key.
-            message = f"the call to {self._host} broke off ({type(error).__name__})"
+            message = f"the call to {host} broke off ({type(error).__name__})"
             raise errors.Temporary(message) from None
 
     def _failure(
@@ -225,10 +261,10 @@ class Client:
     ) -> errors.Temporary | errors.Permanent:
         """What an answer other than the expected one means."""
         request_id = headers.get("x-request-id")
-        if status == OK:
+        if status in SUCCESS:
             message = f"{self._host} answered {path} with something that is no JSON object"
             return errors.Temporary(message, status=status, request_id=request_id)
-        detail = resource.inner(answer, "error")
+        detail = resource.inner(answer, "error") or (answer if isinstance(answer, dict) else {})
         code = detail.get("code") if isinstance(detail.get("code"), int) else None
         said = "; ".join([resource.text(detail, "message") or "", *_texts(detail.get("errors"))]).strip("; ")
         words = [f"{self._host} answered {path} with {status}"]
@@ -243,6 +279,35 @@ class Client:
         if status in TEMPORARY or status >= SERVER_ERROR:
             return errors.Temporary(message, status=status, code=code, request_id=request_id, delay=_delay(headers))
         return errors.Permanent(message, status=status, code=code, request_id=request_id)
+
+
+def _http(url: str, transport: httpx.AsyncBaseTransport | None, headers: dict[str, str]) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=url,
+        headers=headers | {"Content-Type": "application/json", "User-Agent": f"pagerelay/{daemon.__version__}"},
+        timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        follow_redirects=False,
+        trust_env=False,
+        verify=_tls(),
+        transport=transport,
+    )
+
+
+def _encoded(body: Json | None) -> bytes | None:
+    return None if body is None else orjson.dumps(body)
+
+
+async def _bounded(response: httpx.Response, what: str) -> bytes:
+    """The body of an answer, unless it is too large."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_BODY:
+            message = f"{what} with more than {LARGEST_BODY} bytes"
+            raise errors.Temporary(message, status=response.status_code)
+    return b"".join(parts)
 
 
 @cache

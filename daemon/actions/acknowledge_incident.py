@@ -1,0 +1,48 @@
+"""The operation AcknowledgeIncident."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daemon import resource
+from daemon.actions.change import Change, ChangeParameters
+from daemon.actions.operation import Id, Operation
+from daemon.model import Status
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+
+class AcknowledgeIncident(ChangeParameters):
+    """Which incident, and who acknowledges it."""
+
+    incidentId: Id  # noqa: N815 - the connector's name
+    userId: Id  # noqa: N815
+
+
+def _holds(incident: Json, parameters: AcknowledgeIncident, _trace: Json | None) -> bool:
+    """Whether the incident is acknowledged by this user."""
+    by = [resource.text(resource.inner(each, "acknowledger"), "id") for each in _acknowledgements(incident)]
+    return resource.status(incident) is Status.ACKNOWLEDGED and parameters.userId in by
+
+
+def _acknowledgements(incident: Json) -> list[Json]:
+    return resource.listed(incident, "acknowledgements")
+
+
+CHANGE = Change(
+    parameters=AcknowledgeIncident,
+    fields=lambda _parameters: {"status": "acknowledged"},
+    holds=_holds,
+    looks_first=True,  # on a resolved incident it would be a re-opening
+)
+OPERATION = Operation(
+    name="AcknowledgeIncident",
+    help="Acknowledge an incident. One that is resolved stays resolved.",
+    parameters=AcknowledgeIncident,
+    result="Incident",
+    run=CHANGE.run,
+    subject=lambda parameters: parameters.incidentId,
+    together=lambda parameters: parameters.userId,
+    run_together=CHANGE.run_together,
+)

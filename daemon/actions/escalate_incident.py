@@ -1,0 +1,53 @@
+"""The operation EscalateIncident."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daemon import resource
+from daemon.actions.change import Change, ChangeParameters
+from daemon.actions.operation import Id, Operation
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+
+class EscalateIncident(ChangeParameters):
+    """Which incident, who escalates it, and to which escalation policy."""
+
+    incidentId: Id  # noqa: N815 - the connector's name
+    userId: Id  # noqa: N815
+    policyId: Id  # noqa: N815
+
+
+def _fields(parameters: EscalateIncident) -> Json:
+    return {"escalation_policy": {"id": parameters.policyId, "type": "escalation_policy_reference"}}
+
+
+def _holds(incident: Json, parameters: EscalateIncident, trace: Json | None) -> bool:
+    """Whether the incident has that policy, and had another one before, or other assignments."""
+    if _policy(incident) != parameters.policyId:
+        return False
+    return _policy(trace) != parameters.policyId or resource.assignments(incident) != resource.assignments(trace)
+
+
+def _policy(incident: Json | None) -> str | None:
+    return resource.text(resource.inner(incident, "escalation_policy"), "id")
+
+
+CHANGE = Change(
+    parameters=EscalateIncident,
+    fields=_fields,
+    holds=_holds,
+    looks_first=True,  # whether it took effect is told by comparing with what was before
+)
+OPERATION = Operation(
+    name="EscalateIncident",
+    help="Give an incident to the first level of an escalation policy.",
+    parameters=EscalateIncident,
+    result="Incident",
+    run=CHANGE.run,
+    subject=lambda parameters: parameters.incidentId,
+    together=lambda parameters: f"{parameters.userId} {parameters.policyId}",
+    run_together=CHANGE.run_together,
+)

@@ -1,0 +1,45 @@
+"""The operation GetIncidentByKey."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import StringConstraints
+
+from daemon import errors, resource
+from daemon.actions import objects
+from daemon.actions.operation import Done, Operation, Parameters, Try
+from daemon.model import Outcome, Status
+from daemon.pagerduty import lookups
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+
+class GetIncidentByKey(Parameters):
+    """The key that the incident's trigger event had."""
+
+    incident_key: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"\S")]
+
+
+async def run(given: Try, parameters: GetIncidentByKey) -> Done:
+    """The open incident with that key, else the newest one: a key may have had several."""
+    found = await lookups.incidents_by_key(given.client, parameters.incident_key)
+    if not found:
+        message = f"there is no incident with the key {parameters.incident_key}"
+        raise errors.ActionError("not_found", message)
+    return Done(Outcome.DONE, objects.incident(max(found, key=_rank)))
+
+
+def _rank(incident: Json) -> tuple[bool, str]:
+    at = resource.moment(incident, "created_at")
+    return resource.status(incident) is not Status.RESOLVED, at.isoformat() if at else ""
+
+
+OPERATION = Operation(
+    name="GetIncidentByKey",
+    help="Find an incident by its key: the open one, else the newest.",
+    parameters=GetIncidentByKey,
+    result="Incident",
+    run=run,
+)

@@ -1,0 +1,34 @@
+"""The operation GetUser."""
+
+from __future__ import annotations
+
+from daemon import errors
+from daemon.actions import objects
+from daemon.actions.change import not_found
+from daemon.actions.operation import Done, Id, Operation, Parameters, Try
+from daemon.model import Outcome
+from daemon.pagerduty import lookups
+
+
+class GetUser(Parameters):
+    """Whom to look up."""
+
+    userId: Id  # noqa: N815 - the connector's name
+
+
+async def run(given: Try, parameters: GetUser) -> Done:
+    """The user."""
+    try:
+        found = await lookups.user(given.client, parameters.userId)
+    except errors.Permanent as error:
+        raise not_found(error, f"user {parameters.userId}") from None
+    return Done(Outcome.DONE, objects.user(found))
+
+
+OPERATION = Operation(
+    name="GetUser",
+    help="Look a user up, with contact methods, notification rules and teams.",
+    parameters=GetUser,
+    result="User",
+    run=run,
+)

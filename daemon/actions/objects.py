@@ -1,0 +1,55 @@
+"""The connector's objects, made of PagerDuty's resources: exactly its fields, whatever PagerDuty adds or leaves out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daemon import resource
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+INCIDENT_FIELDS = (
+    "id",
+    "summary",
+    "html_url",
+    "created_at",
+    "status",
+    "incident_key",
+    "last_status_change_at",
+    "urgency",
+)
+USER_TEXTS = ("id", "name", "email", "time_zone", "role", "job_title")
+USER_LISTS = ("contact_methods", "notification_rules", "teams", "coordinated_incidents")
+
+
+def incident(found: Json) -> Json:
+    """Incident."""
+    assignments = resource.assignments(found)
+    return {name: found.get(name) for name in INCIDENT_FIELDS} | {
+        "assignedUserId": resource.text(assignments[0][0], "id") if assignments else None,
+        "escalation_policy": resource.inner(found, "escalation_policy"),
+    }
+
+
+def user(found: Json) -> Json:
+    """User."""
+    lists = {name: resource.listed(found, name) for name in USER_LISTS}
+    return {name: found.get(name) for name in USER_TEXTS} | {"billed": found.get("billed")} | lists
+
+
+def added_note(found: Json, user_id: str) -> Json:
+    """AddNoteResponse."""
+    author = {"id": resource.text(resource.inner(found, "user"), "id") or user_id}
+    note = {
+        "id": resource.text(found, "id"),
+        "user": author,
+        "content": resource.text(found, "content") or "",
+        "created_at": resource.text(found, "created_at"),
+    }
+    return {"user": author, "note": note}
+
+
+def new_incident(key: str) -> Json:
+    """NewIncident."""
+    return {"incident_key": key}

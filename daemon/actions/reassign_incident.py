@@ -1,0 +1,47 @@
+"""The operation ReassignIncident."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daemon import resource
+from daemon.actions.change import Change, ChangeParameters
+from daemon.actions.operation import Id, Operation
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+
+class ReassignIncident(ChangeParameters):
+    """Which incident, who reassigns it, and to whom."""
+
+    incidentId: Id  # noqa: N815 - the connector's name
+    userId: Id  # noqa: N815
+    reassignUserId: Id  # noqa: N815
+
+
+def _fields(parameters: ReassignIncident) -> Json:
+    return {"assignments": [{"assignee": {"id": parameters.reassignUserId, "type": "user_reference"}}]}
+
+
+def _holds(incident: Json, parameters: ReassignIncident, _trace: Json | None) -> bool:
+    """Whether the incident is that user's alone."""
+    return [assignee["id"] for assignee, _ in resource.assignments(incident)] == [parameters.reassignUserId]
+
+
+CHANGE = Change(
+    parameters=ReassignIncident,
+    fields=_fields,
+    holds=_holds,
+    looks_first=True,  # an incident that is resolved has nobody
+)
+OPERATION = Operation(
+    name="ReassignIncident",
+    help="Assign an incident to another user.",
+    parameters=ReassignIncident,
+    result="Incident",
+    run=CHANGE.run,
+    subject=lambda parameters: parameters.incidentId,
+    together=lambda parameters: f"{parameters.userId} {parameters.reassignUserId}",
+    run_together=CHANGE.run_together,
+)

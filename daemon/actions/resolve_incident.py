@@ -1,0 +1,33 @@
+"""The operation ResolveIncident."""
+
+from __future__ import annotations
+
+from daemon import resource
+from daemon.actions.change import Change, ChangeParameters
+from daemon.actions.operation import Id, Operation
+from daemon.model import Status
+
+
+class ResolveIncident(ChangeParameters):
+    """Which incident, and who resolves it."""
+
+    incidentId: Id  # noqa: N815 - the connector's name
+    userId: Id  # noqa: N815
+
+
+CHANGE = Change(
+    parameters=ResolveIncident,
+    fields=lambda _parameters: {"status": "resolved"},
+    holds=lambda incident, _parameters, _trace: resource.status(incident) is Status.RESOLVED,
+    resolves=True,
+)
+OPERATION = Operation(
+    name="ResolveIncident",
+    help="Resolve an incident.",
+    parameters=ResolveIncident,
+    result="Incident",
+    run=CHANGE.run,
+    subject=lambda parameters: parameters.incidentId,
+    together=lambda parameters: parameters.userId,
+    run_together=CHANGE.run_together,
+)

@@ -1,0 +1,108 @@
+"""What actions and people look up: users, notes, incidents by key, and the pick-lists. One call each, not repeated.
+
+Every function raises Temporary or Permanent if its call does not work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from daemon import resource
+from daemon.model import Priority
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from daemon.model import Json
+    from daemon.pagerduty.client import Client
+
+MOST = 100
+LARGEST_OFFSET = 10_000
+USER_PARTS = ("contact_methods", "notification_rules", "teams")
+
+
+async def user(client: Client, user_id: str) -> Json:
+    """A user, with contact methods, notification rules and teams in full."""
+    query = [("include[]", part) for part in USER_PARTS]
+    answer = await client.call("GET", f"/users/{quote(user_id, safe='')}", Priority.ACTION, query=query)
+    return resource.inner(answer.body, "user")
+
+
+async def incident(client: Client, incident_id: str) -> Json:
+    """An incident as it is now."""
+    answer = await client.call("GET", f"/incidents/{quote(incident_id, safe='')}", Priority.ACTION)
+    return resource.inner(answer.body, "incident")
+
+
+async def open_incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
+    """Those of the incidents that are open, by id; reads only as far as it takes to find them, the newest first."""
+    found: dict[str, Json] = {}
+    offset = 0
+    while True:
+        query = [
+            ("statuses[]", "triggered"),
+            ("statuses[]", "acknowledged"),
+            ("date_range", "all"),
+            ("sort_by", "incident_number:desc"),
+            ("limit", str(MOST)),
+            ("offset", str(offset)),
+        ]
+        answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
+        page = resource.listed(answer.body, "incidents")
+        found |= {identity: each for each in page if (identity := resource.text(each, "id")) in wanted and identity}
+        offset += MOST
+        if wanted <= found.keys() or answer.body.get("more") is not True or offset + MOST > LARGEST_OFFSET:
+            return found
+
+
+async def incidents_by_key(client: Client, key: str) -> list[Json]:
+    """The incidents with that key, of whatever age."""
+    query = [("incident_key", key), ("date_range", "all"), ("limit", str(MOST))]
+    answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
+    return resource.listed(answer.body, "incidents")
+
+
+async def notes(client: Client, incident_id: str) -> tuple[list[Json], datetime | None]:
+    """An incident's notes, and PagerDuty's clock."""
+    answer = await client.call("GET", f"/incidents/{quote(incident_id, safe='')}/notes", Priority.ACTION)
+    return resource.listed(answer.body, "notes"), answer.server_time
+
+
+async def users(client: Client, text: str | None) -> list[Json]:
+    """Users whose name or e-mail address holds the text, or the first ones."""
+    return await _pick(client, "users", text)
+
+
+async def escalation_policies(client: Client, text: str | None) -> list[Json]:
+    """Escalation policies whose name holds the text, or the first ones."""
+    return await _pick(client, "escalation_policies", text)
+
+
+async def newest_incidents(client: Client, text: str | None) -> list[Json]:
+    """The newest open incidents; with a text those whose title, number or service's name holds it.
+
+    PagerDuty cannot search them: the newest hundred are read, and the others left out here.
+    """
+    query = [
+        ("statuses[]", "triggered"),
+        ("statuses[]", "acknowledged"),
+        ("date_range", "all"),
+        ("sort_by", "created_at:desc"),
+        ("limit", str(MOST)),
+    ]
+    answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
+    found = resource.listed(answer.body, "incidents")
+    wanted = (text or "").casefold()
+    return [each for each in found if wanted in _words(each)]
+
+
+async def _pick(client: Client, name: str, text: str | None) -> list[Json]:
+    query = [("limit", str(MOST))] + ([("query", text)] if text else [])
+    answer = await client.call("GET", f"/{name}", Priority.ACTION, query=query)
+    return resource.listed(answer.body, name)
+
+
+def _words(incident: Json) -> str:
+    service = resource.text(resource.inner(incident, "service"), "summary") or ""
+    return f"{resource.text(incident, 'summary') or ''} {service} {resource.text(incident, 'id') or ''}".casefold()
