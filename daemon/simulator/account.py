@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from daemon.model import EventType, Status
 from daemon.simulator.directory import Directory
+from daemon.simulator.habits import Habits
 from daemon.simulator.incident import Incident, Note
 from daemon.simulator.logbook import LogBook, new_id, utc_now
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from daemon.model import Json
-    from daemon.simulator.directory import Service, User
+    from daemon.simulator.directory import Policy, Priority, Service, User
+    from daemon.simulator.effects import Effect
 
 LONG_ID = 13
 ACKNOWLEDGED_FOR = timedelta(minutes=30)
@@ -39,6 +41,7 @@ class NoSuchIncidentError(LookupError):
 class Account:
     """An account in memory. ``user_key`` makes its key that user's instead of the account's.
 
+    With ``read_only`` its key cannot write. ``effects`` are what requests changed, oldest first.
     Raises NoSuchIncidentError where an incident, or an open one, is asked for and is not there.
     """
 
@@ -59,6 +62,9 @@ class Account:
         self.incidents: dict[str, Incident] = {}
         self.log = LogBook(clock, self.chance)
         self.user_key: User | None = None
+        self.read_only = False
+        self.habits = Habits()
+        self.effects: list[Effect] = []
 
     def incident(self, incident_id: str) -> Incident:
         """An incident. Raises NoSuchIncidentError."""
@@ -67,14 +73,18 @@ class Account:
             raise NoSuchIncidentError(incident_id)
         return found
 
+    def open_with_key(self, key: str, service: Service) -> Incident | None:
+        """The open incident of a service that a key means."""
+        found = (each for each in self.incidents.values() if each.is_open and each.key == key)
+        return next((each for each in found if each.service is service), None)
+
     def trigger(
         self, title: str, *, service: Service | None = None, urgency: str = "high", key: str | None = None
     ) -> Incident:
         """A trigger event of a service: a new incident, or one more on the open incident with that key."""
         where = service or self.chance.choice(self.directory.services)
-        for known in self.incidents.values() if key else ():
-            if known.is_open and known.key == key and known.service is where:
-                return self.retrigger(known.id)
+        if key and (known := self.open_with_key(key, where)):
+            return self.retrigger(known.id)
         incident = self._create(title, where, urgency, key or f"{self.chance.getrandbits(128):032x}", by=None)
         self._assign_level(incident)
         return incident
@@ -92,32 +102,34 @@ class Account:
         self.log.write("trigger", incident, _service(incident), self._web_channel(incident))
         return incident
 
-    def acknowledge(self, incident_id: str, by: User) -> None:
+    def acknowledge(self, incident_id: str, by: User | None) -> None:
         """By somebody who is not assigned, it writes an assignment first. Re-opens a resolved incident."""
         incident = self.incident(incident_id)
-        if by not in [user for user, _ in incident.assigned]:
+        if by and by not in [user for user, _ in incident.assigned]:
             incident.assigned = []
             self._assign(incident, "assign", _user(by), _channel("website"), [by])
         incident.acknowledged = [(user, at) for user, at in incident.acknowledged if user is not by]
         incident.acknowledged.append((by, self.log.second()))
-        self._change(incident, Status.ACKNOWLEDGED, _user(by))
+        agent, channel = _hand(incident, by, "api")
+        self._change(incident, Status.ACKNOWLEDGED, agent)
         seconds = int(ACKNOWLEDGED_FOR.total_seconds())
-        entry = self.log.write("acknowledge", incident, _user(by), _channel("website"), acknowledgement_timeout=seconds)
+        entry = self.log.write("acknowledge", incident, agent, channel, acknowledgement_timeout=seconds)
         self.log.happened(EventType.ACKNOWLEDGED, entry)
 
-    def unacknowledge(self, incident_id: str) -> None:
-        """An acknowledgement that timed out."""
+    def unacknowledge(self, incident_id: str, by: User | None = None) -> None:
+        """An acknowledgement that timed out, or that somebody takes back."""
         incident = self._open(incident_id)
-        self._back_to_triggered(incident, _service(incident))
-        self.log.write("unacknowledge", incident, _service(incident), _channel("timeout"))
+        agent, channel = _hand(incident, by, "timeout")
+        self._back_to_triggered(incident, agent)
+        self.log.write("unacknowledge", incident, agent, channel)
 
     def resolve(self, incident_id: str, by: User | None = None, note: str | None = None) -> None:
         """By somebody, or by its service. A note given with it is in the resolve entry alone."""
         incident = self._open(incident_id)
-        agent = _user(by) if by else _service(incident)
+        agent, channel = _hand(incident, by, "api")
         self._change(incident, Status.RESOLVED, agent)
         more: Json = {"note": note} if note else {}
-        entry = self.log.write("resolve", incident, agent, _channel("website" if by else "api"), **more)
+        entry = self.log.write("resolve", incident, agent, channel, **more)
         if note:
             incident.notes.append(
                 Note(new_id(self.chance, "P", LONG_ID), by or self.directory.users[0], note, self.log.second())
@@ -141,12 +153,20 @@ class Account:
         self._back_to_triggered(incident, _user(by))
         self._assign(incident, "assign", _user(by), _channel("website"), users)
 
-    def escalate(self, incident_id: str, by: User | None = None) -> None:
-        """To the next level, by somebody or by a time-out: escalate entries alone, also of an acknowledged incident."""
+    def escalate(
+        self, incident_id: str, by: User | None = None, *, policy: Policy | None = None, level: int | None = None
+    ) -> None:
+        """To the next level, by somebody or by a time-out: escalate entries alone, also of an acknowledged incident.
+
+        Or to a ``level`` (from 0), or to the first one with people of another ``policy``.
+        """
         incident = self._open(incident_id)
-        incident.level = (incident.level + 1) % len(incident.policy.levels)
+        following = (incident.level + 1) % len(incident.policy.levels)
+        if policy is not None:
+            incident.policy, following = policy, policy.first_level()
+        incident.level = following if level is None else level
         incident.assigned = []
-        agent, channel = (_user(by), _channel("website")) if by else (_service(incident), _channel("timeout"))
+        agent, channel = _hand(incident, by, "timeout")
         self._back_to_triggered(incident, agent)
         self._assign(incident, "escalate", agent, channel, incident.policy.levels[incident.level])
 
@@ -167,11 +187,16 @@ class Account:
         action = {"type": "unacknowledge", "at": incident.snoozed_until.isoformat()}
         self.log.write("snooze", incident, _user(by), _channel("website"), changed_actions=[action])
 
-    def reopen(self, incident_id: str, by: User) -> None:
-        """A resolved incident is open again, and assigned."""
+    def reopen(self, incident_id: str, by: User, *, users: Sequence[User] = (), policy: Policy | None = None) -> None:
+        """A resolved incident is open again, and assigned: to ``users``, to ``policy``, else as its policy says."""
         incident = self.incident(incident_id)
         self._change(incident, Status.TRIGGERED, _user(by))
         self.log.write("reopen", incident, _user(by), _channel("website"))
+        if users:
+            self._assign(incident, "assign", _user(by), _channel("website"), users)
+            return
+        if policy is not None:
+            incident.policy, incident.level = policy, policy.first_level()
         self._assign_level(incident)
 
     def merge(self, incident_id: str, into: str, by: User) -> None:
@@ -182,16 +207,22 @@ class Account:
         self.log.happened(EventType.RESOLVED, self.log.write("resolve", incident, _user(by), _channel("website")))
         self.log.write("merge", target, _user(by), _channel("website"))
 
+    def retitle(self, incident_id: str, by: User, title: str) -> None:
+        """Another title."""
+        incident = self.incident(incident_id)
+        incident.title = title
+        self.log.write("field_value_change", incident, _user(by), _channel("website"))
+
     def change_urgency(self, incident_id: str, by: User) -> None:
         """From high to low or back."""
-        incident = self._open(incident_id)
+        incident = self.incident(incident_id)
         incident.urgency = "low" if incident.urgency == "high" else "high"
         self.log.write("urgency_change", incident, _user(by), _channel("website"))
 
-    def change_priority(self, incident_id: str, by: User) -> None:
-        """To any one."""
-        incident = self._open(incident_id)
-        incident.priority = self.chance.choice(self.directory.priorities)
+    def change_priority(self, incident_id: str, by: User, priority: Priority | None = None) -> None:
+        """To one, or to any one."""
+        incident = self.incident(incident_id)
+        incident.priority = priority or self.chance.choice(self.directory.priorities)
         self.log.write("priority_change", incident, _user(by), _channel("website"))
 
     def notify(self, incident_id: str) -> None:
@@ -272,6 +303,11 @@ class Account:
 
 def _channel(kind: str) -> Json:
     return {"type": kind}
+
+
+def _hand(incident: Incident, by: User | None, otherwise: str) -> tuple[Json, Json]:
+    """Agent and channel of what somebody did in the web, or what its service did through ``otherwise``."""
+    return (_user(by), _channel("website")) if by else (_service(incident), _channel(otherwise))
 
 
 def _user(user: User) -> Json:

@@ -22,9 +22,9 @@ SHORT_ID = 6
 ALPHABET = string.ascii_uppercase + string.digits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class User:
-    """Somebody who is on call."""
+    """Somebody who is on call. Addresses change, ids do not."""
 
     id: str
     name: str
@@ -47,6 +47,10 @@ class Policy:
     id: str
     name: str
     levels: tuple[tuple[User, ...], ...]
+
+    def first_level(self) -> int:
+        """The first level that names somebody; 0 if none does."""
+        return next((level for level, users in enumerate(self.levels) if users), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Directory:
         )
         self.team = Team(short_id(chance), "Operations")
         alice, bob, carol, dan, erin = self.users
-        self.policies = (
+        self.policies: tuple[Policy, ...] = (
             Policy(short_id(chance), "Follow the sun", ((alice,), (bob, carol), (erin,))),
             Policy(short_id(chance), "Infrastructure", ((dan, bob), (carol,), (erin,))),
         )
@@ -85,6 +89,10 @@ class Directory:
             for number, name in enumerate(SERVICES)
         )
         self.priorities = tuple(Priority(short_id(chance), name) for name in PRIORITIES)
+
+    def requester(self, address: str | None) -> User | None:
+        """Whose e-mail address it is."""
+        return next((user for user in self.users if address and user.email == address.lower()), None)
 
     def user(self, wanted: str) -> User:
         """A user by id, e-mail address or first name. Raises KeyError."""

@@ -43,7 +43,10 @@ class Note:
 
 @dataclass(slots=True)
 class Incident:
-    """An incident as it is now. ``level`` counts from 0; ``agent`` last changed its status."""
+    """An incident as it is now. ``level`` counts from 0; ``agent`` last changed its status.
+
+    ``acknowledged`` names None where its service did it.
+    """
 
     id: str
     number: int
@@ -59,7 +62,7 @@ class Incident:
     status: Status = Status.TRIGGERED
     level: int = 0
     assigned: list[tuple[User, datetime]] = field(default_factory=list)
-    acknowledged: list[tuple[User, datetime]] = field(default_factory=list)
+    acknowledged: list[tuple[User | None, datetime]] = field(default_factory=list)
     resolved_at: datetime | None = None
     first_entry: str = ""
     priority: Priority | None = None

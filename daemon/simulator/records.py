@@ -160,7 +160,8 @@ def incident(incident: Incident, team: Team) -> Json:
         "impacted_services": [service_reference(incident.service)],
         "pending_actions": _pending(incident),
         "acknowledgements": [
-            {"at": moment(at), "acknowledger": user_reference(user)} for user, at in incident.acknowledged
+            {"at": moment(at), "acknowledger": user_reference(user) if user else service_reference(incident.service)}
+            for user, at in incident.acknowledged
         ],
         "alert_grouping": None,
         "urgency": incident.urgency,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from daemon.model import Status
-from daemon.simulator import records
+from daemon.simulator import records, writing
 from daemon.simulator.account import NoSuchIncidentError
 from daemon.simulator.http import Answer, json_answer
+from daemon.simulator.refusals import RefusedError, error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,19 +39,6 @@ SORTABLE = {
     "resolved_at": lambda incident: incident.resolved_at or incident.created_at,
     "urgency": lambda incident: incident.urgency,
 }
-
-
-class RefusedError(Exception):
-    """A request that PagerDuty does not take."""
-
-    def __init__(self, status: int, code: int, message: str, *details: str) -> None:
-        super().__init__(message)
-        self.answer = error(status, code, message, *details)
-
-
-def error(status: int, code: int, message: str, *details: str) -> Answer:
-    """An error as PagerDuty writes it."""
-    return json_answer({"error": {"message": message, "code": code, "errors": list(details)}}, status)
 
 
 def answer(account: Account, request: Request) -> Answer:
@@ -264,4 +252,5 @@ ROUTES = _routes(
         "GET /escalation_policies": _policies,
         "GET /abilities": _abilities,
     }
+    | writing.ENDPOINTS
 )

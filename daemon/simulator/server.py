@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from daemon.simulator import http, routes
+from daemon.simulator import http, refusals, routes
 from daemon.simulator.account import Account, NoSuchIncidentError
 from daemon.simulator.faults import Fault, Faults
 from daemon.simulator.http import Answer, json_answer
@@ -72,7 +72,7 @@ class Simulator:
             return self._control(request)
         account = self.accounts.get(request.headers.get("authorization", "").removeprefix(TOKEN))
         if account is None:
-            return _stamped(routes.error(401, 2006, "Authentication failed"), datetime.now(UTC))
+            return _stamped(refusals.error(401, 2006, "Authentication failed"), datetime.now(UTC))
         left = self._left(account)
         fault = self.faults.draw(request)
         if left < 0:
@@ -121,6 +121,11 @@ class Simulator:
         """What happened, as a perfect observer would report it."""
         account = self._account(request)
         return json_answer({"ledger": [dataclasses.asdict(each) for each in account.log.ledger]})
+
+    def show_effects(self, request: Request) -> Answer:
+        """What requests changed, whatever answers their callers saw."""
+        account = self._account(request)
+        return json_answer({"effects": [dataclasses.asdict(each) for each in account.effects]})
 
     def show_calls(self, _request: Request) -> Answer:
         """The calls that came with a known key."""
@@ -209,6 +214,7 @@ _HAPPENINGS: dict[str, Callable[[Account, dict[str, Any]], str]] = {
 }
 _CONTROLS: dict[str, Callable[[Simulator, Request], Answer]] = {
     "GET /simulator/ledger": Simulator.show_ledger,
+    "GET /simulator/effects": Simulator.show_effects,
     "GET /simulator/calls": Simulator.show_calls,
     "POST /simulator/faults": Simulator.set_faults,
     "POST /simulator/happen": Simulator.let_happen,

@@ -1,0 +1,165 @@
+"""PagerDuty's REST writes: who may write, what the body must be, and what each of them changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from daemon.model import Status
+from daemon.simulator import effects, records, refusals, updates
+from daemon.simulator.account import NoSuchIncidentError
+from daemon.simulator.habits import Bulk
+from daemon.simulator.http import Answer, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from daemon.model import Json
+    from daemon.simulator.account import Account
+    from daemon.simulator.directory import User
+    from daemon.simulator.http import Request
+    from daemon.simulator.incident import Incident
+
+    Handler = Callable[[Account, Request, Mapping[str, str]], Answer]
+
+MOST_AT_ONCE = 250
+MOST_NOTES = 2000
+LONGEST_SNOOZE = 604_800
+
+
+def _update(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+    """Status, assignments, escalation, title, urgency, priority: all of them, or none and an error."""
+    by = _requester(account, request)
+    incident = account.incident(named["id"])
+    _make(account, request, incident, updates.changes(account, incident, _within(request, "incident"), by), by)
+    return _shown(account, incident)
+
+
+def _update_many(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+    """As many updates as 250, for one requester. What happens when one cannot be made is the account's habit."""
+    by = _requester(account, request)
+    asked = _updates(request)
+    habit = account.habits.bulk
+    if habit is Bulk.WHOLE:
+        for each in asked:
+            _planned(account, each, by)
+    shown = []
+    for each in asked:
+        try:
+            incident, plan = _planned(account, each, by)
+        except refusals.RefusedError as refused:
+            if habit is Bulk.HALFWAY:
+                raise
+            if habit is Bulk.MARKED:
+                shown.append({"id": _id(each), "type": "incident_reference", "error": refused.error})
+        else:
+            _make(account, request, incident, plan, by)
+            shown.append(records.incident(incident, account.directory.team))
+    return json_answer({"incidents": shown})
+
+
+def _add_note(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+    """One more note with each call, whatever was written before."""
+    by = _requester(account, request)
+    incident = account.incident(named["id"])
+    content = _within(request, "note").get("content")
+    if not isinstance(content, str) or not content.strip():
+        raise refusals.invalid("Content cannot be empty")
+    if len(incident.notes) >= MOST_NOTES:
+        raise refusals.invalid(f"An incident takes {MOST_NOTES} notes")
+    note = account.annotate(incident.id, by, content)
+    effects.record(account, request, incident.id, "annotate", by.id, detail=content)
+    return json_answer({"note": records.note(note)}, account.habits.note_status)
+
+
+def _snooze(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+    """An acknowledged incident sleeps for a second to seven days."""
+    by = _requester(account, request)
+    incident = account.incident(named["id"])
+    duration = _body(request).get("duration")
+    if not isinstance(duration, int) or isinstance(duration, bool):
+        raise refusals.invalid("Duration must be a number of seconds")
+    if not 1 <= duration <= LONGEST_SNOOZE:
+        raise refusals.bad_duration()
+    if incident.status is not Status.ACKNOWLEDGED:
+        raise refusals.not_acknowledged()
+    account.snooze(incident.id, by, duration)
+    effects.record(account, request, incident.id, "snooze", by.id, detail=str(duration))
+    return _shown(account, incident, 201)
+
+
+def _requester(account: Account, request: Request) -> User:
+    """Whoever writes, by the address in ``From``. Raises RefusedError."""
+    if account.read_only:
+        raise refusals.read_only()
+    if "from" not in request.headers:
+        raise refusals.no_requester(account.habits.missing_from)
+    found = account.directory.requester(request.headers["from"])
+    if found is None:
+        raise refusals.no_such_requester()
+    return found
+
+
+def _updates(request: Request) -> list[Json]:
+    """The updates of a request for many. Raises RefusedError."""
+    asked = _body(request).get("incidents")
+    if not isinstance(asked, list) or not asked:
+        raise refusals.invalid("Incidents must be a list of updates")
+    if len(asked) > MOST_AT_ONCE:
+        raise refusals.too_many()
+    if len({_id(each) for each in asked}) < len(asked):
+        raise refusals.invalid("Each incident must be named once")
+    return asked
+
+
+def _planned(account: Account, asked: Json, by: User) -> tuple[Incident, list[updates.Change]]:
+    """One of many updates, checked. An id that is none is bad input here: no path names it."""
+    try:
+        incident = account.incident(_id(asked))
+    except NoSuchIncidentError as missing:
+        raise refusals.invalid(f"Incident {missing} not found") from None
+    return incident, updates.changes(account, incident, asked, by)
+
+
+def _id(asked: object) -> str:
+    if isinstance(asked, dict) and isinstance(asked.get("id"), str):
+        return str(asked["id"])
+    raise refusals.invalid("Incident id is missing")
+
+
+def _make(account: Account, request: Request, incident: Incident, plan: list[updates.Change], by: User) -> None:
+    for change in plan:
+        change.act()
+        effects.record(account, request, incident.id, change.what, by.id, detail=change.detail, reopened=change.reopens)
+
+
+def _shown(account: Account, incident: Incident, status: int = 200) -> Answer:
+    return json_answer({"incident": records.incident(incident, account.directory.team)}, status)
+
+
+def _within(request: Request, name: str) -> Json:
+    """The object under a name in the body. Raises RefusedError."""
+    found = _body(request).get(name)
+    if not isinstance(found, dict):
+        raise refusals.invalid(f"{name.capitalize()} must be an object")
+    return found
+
+
+def _body(request: Request) -> Json:
+    """A request's body. Raises RefusedError if it is no JSON object."""
+    try:
+        body: Any = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        raise refusals.invalid("The body is no JSON") from None
+    if not isinstance(body, dict):
+        raise refusals.invalid("The body must be an object")
+    return body
+
+
+ENDPOINTS: dict[str, Handler] = {
+    "PUT /incidents": _update_many,
+    "PUT /incidents/{id}": _update,
+    "POST /incidents/{id}/notes": _add_note,
+    "POST /incidents/{id}/snooze": _snooze,
+}

@@ -1,0 +1,126 @@
+"""Many updates in one request, and what may become of the others when one of them cannot be made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon.model import Status
+from daemon.simulator.habits import Bulk
+from tests.simulator.loopback import refusal
+
+if TYPE_CHECKING:
+    from daemon.simulator import Account
+    from daemon.simulator.incident import Incident
+    from tests.simulator.loopback import Rest
+
+RESOLVED, TRIGGERED = Status.RESOLVED, Status.TRIGGERED
+
+
+@pytest.fixture
+def incidents(account: Account) -> list[Incident]:
+    """Three that are open, the second of them with an id that a request may get wrong."""
+    return [account.trigger(f"Disk {number} full") for number in range(3)]
+
+
+def resolving(*ids: str) -> list[dict[str, str]]:
+    return [{"id": each, "type": "incident_reference", "status": "resolved"} for each in ids]
+
+
+def with_one_wrong(incidents: list[Incident]) -> dict[str, Any]:
+    """The second update names an incident that is not there."""
+    return {"incidents": resolving(incidents[0].id, "PNONE", incidents[2].id)}
+
+
+def test_one_request_updates_many_each_in_its_way(account: Account, rest: Rest, incidents: list[Incident]) -> None:
+    first, second, third = incidents
+    asked = [
+        {"id": first.id, "type": "incident_reference", "status": "resolved"},
+        {"id": second.id, "type": "incident_reference", "status": "acknowledged"},
+        {"id": third.id, "type": "incident", "title": "Disk 2 is full"},
+    ]
+    answered = rest.rput("/incidents", json=asked)
+    assert [each["id"] for each in answered] == [each.id for each in incidents]
+    assert [each["status"] for each in answered] == ["resolved", "acknowledged", "triggered"]
+    assert [(each.incident_id, each.what) for each in account.effects] == [
+        (first.id, "resolve"),
+        (second.id, "acknowledge"),
+        (third.id, "retitle"),
+    ]
+
+
+def test_250_are_taken_and_251_are_too_many(account: Account, rest: Rest) -> None:
+    many = [account.trigger(f"Disk {number} full").id for number in range(251)]
+    answer = rest.put("/incidents", json={"incidents": resolving(*many)})
+    assert (answer.status_code, account.effects) == (413, [])
+    answered = rest.rput("/incidents", json=resolving(*many[:250]))
+    assert len(answered) == len(account.effects) == 250
+
+
+def test_one_wrong_id_refuses_the_whole_request(account: Account, rest: Rest, incidents: list[Incident]) -> None:
+    assert refusal(lambda: rest.rput("/incidents", json=with_one_wrong(incidents))) == (400, 2001)
+    assert [each.status for each in incidents] == [TRIGGERED] * 3
+    assert not account.effects
+
+
+def test_one_update_that_cannot_be_made_refuses_the_whole_request_with_its_code(
+    account: Account, rest: Rest, incidents: list[Incident]
+) -> None:
+    account.resolve(incidents[1].id)
+    asked = resolving(*(each.id for each in incidents))
+    assert refusal(lambda: rest.rput("/incidents", json=asked)) == (400, 1001)
+    assert not account.effects
+
+
+def test_or_the_others_are_made_and_the_wrong_one_is_not_listed(
+    account: Account, rest: Rest, incidents: list[Incident]
+) -> None:
+    account.habits.bulk = Bulk.SKIPPED
+    answer = rest.put("/incidents", json=with_one_wrong(incidents))
+    assert answer.status_code == 200
+    assert [each["id"] for each in answer.json()["incidents"]] == [incidents[0].id, incidents[2].id]
+    assert [each.status for each in incidents] == [RESOLVED, TRIGGERED, RESOLVED]
+
+
+def test_or_the_wrong_one_is_listed_with_its_error(account: Account, rest: Rest, incidents: list[Incident]) -> None:
+    account.habits.bulk = Bulk.MARKED
+    answer = rest.put("/incidents", json=with_one_wrong(incidents))
+    assert answer.status_code == 200
+    errors = [each.get("error", {}).get("code") for each in answer.json()["incidents"]]
+    assert errors == [None, 2001, None]
+    assert [each.status for each in incidents] == [RESOLVED, TRIGGERED, RESOLVED]
+
+
+def test_or_it_is_refused_when_what_stood_before_has_been_made(
+    account: Account, rest: Rest, incidents: list[Incident]
+) -> None:
+    account.habits.bulk = Bulk.HALFWAY
+    assert refusal(lambda: rest.rput("/incidents", json=with_one_wrong(incidents))) == (400, 2001)
+    assert [each.status for each in incidents] == [RESOLVED, TRIGGERED, TRIGGERED]
+    assert [each.incident_id for each in account.effects] == [incidents[0].id]
+
+
+@pytest.mark.parametrize("habit", list(Bulk))
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"incidents": []},
+        {"incidents": {}},
+        {"incidents": ["PNONE"]},
+        {"incidents": [{"type": "incident_reference"}]},
+        {"incidents": resolving("PTWICE", "PTWICE")},
+    ],
+)
+def test_2001_is_for_a_list_that_is_none(account: Account, rest: Rest, habit: Bulk, asked: dict[str, Any]) -> None:
+    account.habits.bulk = habit
+    answer = rest.put("/incidents", json=asked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, 2001)
+
+
+def test_one_requester_answers_for_all(account: Account, rest: Rest, incidents: list[Incident]) -> None:
+    rest.headers["From"] = "nobody@example.com"
+    asked = resolving(*(each.id for each in incidents))
+    assert refusal(lambda: rest.rput("/incidents", json=asked)) == (400, 1008)
+    assert not account.effects

@@ -1,0 +1,205 @@
+"""The REST writes, as PagerDuty's own client makes them: what they change, what the log tells, what is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon.model import EventType, Status
+
+if TYPE_CHECKING:
+    from daemon.simulator import Account
+    from daemon.simulator.directory import User
+    from daemon.simulator.incident import Incident
+    from tests.conftest import ManualClock
+    from tests.simulator.loopback import Rest
+
+
+@pytest.fixture
+def incident(account: Account) -> Incident:
+    """One that is assigned to Alice and triggered."""
+    return account.trigger("Disk full", service=account.directory.services[0])
+
+
+def update(rest: Rest, incident: Incident, **fields: object) -> dict[str, Any]:
+    """The incident that PUT /incidents/{id} answers."""
+    answered = rest.rput(f"/incidents/{incident.id}", json={"type": "incident_reference"} | fields)
+    assert isinstance(answered, dict)
+    return answered
+
+
+def told(account: Account) -> list[tuple[str, str | None]]:
+    """Types and agents of the log since the incident was created and assigned."""
+    return [(each.type, each.agent["id"] if each.agent else None) for each in account.log.entries[2:]]
+
+
+def done(account: Account) -> list[tuple[str, str | None, bool]]:
+    """The effects: what, in which detail, and whether it re-opened an incident."""
+    return [(each.what, each.detail, each.reopened) for each in account.effects]
+
+
+def assigned(answered: dict[str, Any]) -> list[str]:
+    return [each["assignee"]["id"] for each in answered["assignments"]]
+
+
+def test_an_acknowledgement_is_told_by_the_log_in_the_requesters_name(
+    account: Account, rest: Rest, incident: Incident, alice: User
+) -> None:
+    answered = update(rest, incident, status="acknowledged")
+    assert (answered["id"], answered["status"]) == (incident.id, "acknowledged")
+    assert [each["acknowledger"]["id"] for each in answered["acknowledgements"]] == [alice.id]
+    assert told(account) == [("acknowledge_log_entry", alice.id)]
+    assert account.log.ledger[-1].type is EventType.ACKNOWLEDGED
+    assert done(account) == [("acknowledge", None, False)]
+
+
+def test_whoever_acknowledges_without_being_assigned_is_assigned_first(
+    account: Account, rest: Rest, incident: Incident, bob: User
+) -> None:
+    rest.headers["From"] = bob.email
+    assert assigned(update(rest, incident, status="acknowledged")) == [bob.id]
+    assert told(account) == [("assign_log_entry", bob.id), ("acknowledge_log_entry", bob.id)]
+
+
+def test_a_resolution_takes_its_note_along_and_leaves_nobody_assigned(
+    account: Account, rest: Rest, incident: Incident, alice: User
+) -> None:
+    answered = update(rest, incident, status="resolved", resolution="Space is back.")
+    assert (answered["status"], answered["assignments"]) == ("resolved", [])
+    assert told(account) == [("resolve_log_entry", alice.id)]
+    assert account.log.entries[-1].more == {"note": "Space is back."}
+    assert done(account) == [("resolve", "Space is back.", False)]
+
+
+@pytest.mark.parametrize("status", ["acknowledged", "triggered"])
+def test_a_status_re_opens_a_resolved_incident(account: Account, rest: Rest, incident: Incident, status: str) -> None:
+    account.resolve(incident.id)
+    assert update(rest, incident, status=status)["status"] == status
+    assert incident.is_open
+    assert [each.reopened for each in account.effects] == [True]
+
+
+def test_what_is_acknowledged_when_it_is_re_opened_belongs_to_the_requester(
+    account: Account, rest: Rest, incident: Incident, bob: User
+) -> None:
+    account.resolve(incident.id)
+    rest.headers["From"] = bob.email
+    assert assigned(update(rest, incident, status="acknowledged")) == [bob.id]
+
+
+def test_what_is_re_opened_is_assigned_to_whom_the_request_names_else_by_its_policy(
+    account: Account, rest: Rest, incident: Incident, alice: User, bob: User
+) -> None:
+    account.resolve(incident.id)
+    assert assigned(update(rest, incident, status="triggered")) == [alice.id]
+    account.resolve(incident.id)
+    to = [{"assignee": {"id": bob.id, "type": "user_reference"}}]
+    assert assigned(update(rest, incident, status="triggered", assignments=to)) == [bob.id]
+    account.resolve(incident.id)
+    other = account.directory.policies[1]
+    policy = {"id": other.id, "type": "escalation_policy_reference"}
+    answered = update(rest, incident, status="triggered", escalation_policy=policy)
+    assert (answered["escalation_policy"]["id"], assigned(answered)) == (
+        other.id,
+        [user.id for user in other.levels[0]],
+    )
+
+
+def test_triggered_takes_an_acknowledgement_back(account: Account, rest: Rest, incident: Incident, alice: User) -> None:
+    account.acknowledge(incident.id, alice)
+    answered = update(rest, incident, status="triggered")
+    assert (answered["status"], answered["acknowledgements"]) == ("triggered", [])
+    assert told(account)[-1] == ("unacknowledge_log_entry", alice.id)
+
+
+def test_a_reassignment_writes_one_entry_for_each_assignee(
+    account: Account, rest: Rest, incident: Incident, alice: User, bob: User
+) -> None:
+    account.acknowledge(incident.id, alice)
+    to = [{"assignee": {"id": user.id, "type": "user_reference"}} for user in (bob, alice)]
+    answered = update(rest, incident, assignments=to)
+    assert (answered["status"], assigned(answered)) == ("triggered", [bob.id, alice.id])
+    assert told(account)[1:] == [("assign_log_entry", alice.id)] * 2
+    assert done(account) == [("reassign", f"{bob.id},{alice.id}", False)]
+
+
+def test_an_escalation_goes_to_the_first_level_of_another_policy(
+    account: Account, rest: Rest, incident: Incident, alice: User
+) -> None:
+    policy = account.directory.policies[1]
+    answered = update(rest, incident, escalation_policy={"id": policy.id, "type": "escalation_policy_reference"})
+    assert answered["escalation_policy"]["id"] == policy.id
+    assert assigned(answered) == [user.id for user in policy.levels[0]]
+    assert told(account) == [("escalate_log_entry", alice.id)] * 2
+    assert done(account) == [("escalate", policy.id, False)]
+
+
+def test_an_escalation_goes_to_a_level_counted_from_one(account: Account, rest: Rest, incident: Incident) -> None:
+    people = [user.id for user in incident.policy.levels[1]]
+    assert assigned(update(rest, incident, escalation_level=2)) == people
+    assert incident.level == 1
+
+
+def test_title_urgency_and_priority_change_together_and_only_what_differs_is_an_effect(
+    account: Account, rest: Rest, incident: Incident
+) -> None:
+    asked = {"title": "Disk of db-1 full", "urgency": "low", "priority": "P2"}
+    answered = update(rest, incident, **asked)
+    assert (answered["title"], answered["urgency"], answered["priority"]["name"]) == ("Disk of db-1 full", "low", "P2")
+    update(rest, incident, **asked)
+    what = ["retitle", "change_urgency", "change_priority"]
+    assert done(account) == [(each, value, False) for each, value in zip(what, asked.values(), strict=True)]
+
+
+def test_each_call_adds_a_note_even_the_same_one(
+    account: Account, rest: Rest, incident: Incident, alice: User, clock: ManualClock
+) -> None:
+    path = f"/incidents/{incident.id}/notes"
+    answers = [rest.post(path, json={"note": {"content": "On it."}}) for _ in range(2)]
+    assert [each.status_code for each in answers] == [201, 201]
+    first, second = (each.json()["note"] for each in answers)
+    assert (first["content"], first["user"]["id"]) == ("On it.", alice.id)
+    assert first["id"] != second["id"]
+    listed = rest.rget(path)
+    assert [each["id"] for each in listed] == [first["id"], second["id"]]
+    assert told(account) == [("annotate_log_entry", alice.id)] * 2
+    assert done(account) == [("annotate", "On it.", False)] * 2
+    assert clock.now.isoformat().startswith(first["created_at"][:19])
+
+
+def test_a_resolved_incident_takes_notes_too(account: Account, rest: Rest, incident: Incident) -> None:
+    account.resolve(incident.id)
+    assert rest.post(f"/incidents/{incident.id}/notes", json={"note": {"content": "Why?"}}).is_success
+    assert incident.status is Status.RESOLVED
+
+
+def test_an_acknowledged_incident_sleeps_until_its_pending_action(
+    account: Account, rest: Rest, incident: Incident, alice: User
+) -> None:
+    account.acknowledge(incident.id, alice)
+    answer = rest.post(f"/incidents/{incident.id}/snooze", json={"duration": 3600})
+    assert answer.status_code == 201
+    assert answer.json()["incident"]["pending_actions"] == [{"type": "unacknowledge", "at": "2026-11-23T11:00:00Z"}]
+    assert told(account)[-1] == ("snooze_log_entry", alice.id)
+    assert done(account) == [("snooze", "3600", False)]
+
+
+def test_a_user_comes_with_what_is_included(rest: Rest, alice: User) -> None:
+    include = {"include[]": ["contact_methods", "notification_rules"]}
+    bare, whole = rest.rget(f"/users/{alice.id}"), rest.rget(f"/users/{alice.id}", params=include)
+    assert (bare["name"], bare["email"]) == (alice.name, alice.email)
+    assert "address" not in bare["contact_methods"][0]
+    assert whole["contact_methods"][0]["address"] == alice.email
+    assert whole["notification_rules"][0]["start_delay_in_minutes"] == 0
+
+
+def test_effects_are_shown_in_their_order(rest: Rest, incident: Incident, alice: User) -> None:
+    update(rest, incident, status="acknowledged")
+    update(rest, incident, status="resolved")
+    shown = rest.get("/simulator/effects").json()["effects"]
+    assert [(each["seq"], each["what"]) for each in shown] == [(0, "acknowledge"), (1, "resolve")]
+    path = f"/incidents/{incident.id}"
+    assert {(each["method"], each["path"], each["incident_id"], each["who"]) for each in shown} == {
+        ("PUT", path, incident.id, alice.id)
+    }
