@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from daemon.simulator import Account, Simulator
-from tests.simulator.loopback import Rest, served
+from tests.simulator.writing.client import Rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from anyio.from_thread import BlockingPortal
+
     from daemon.simulator.directory import User
+    from daemon.simulator.incident import Incident
     from tests.conftest import ManualClock
 
 
@@ -26,10 +30,17 @@ def simulator(account: Account) -> Simulator:
     return Simulator([account])
 
 
+@pytest.fixture(scope="session")
+def portal() -> Iterator[BlockingPortal]:
+    """A thread with an event loop, for servers that tests talk to while they wait themselves."""
+    with start_blocking_portal() as running:
+        yield running
+
+
 @pytest.fixture
-def url(simulator: Simulator) -> Iterator[str]:
-    with served(simulator) as where:
-        yield where
+def url(simulator: Simulator, portal: BlockingPortal) -> Iterator[str]:
+    with portal.wrap_async_context_manager(simulator.serving()) as address:
+        yield address
 
 
 @pytest.fixture
@@ -43,6 +54,12 @@ def bob(account: Account) -> User:
 
 
 @pytest.fixture
+def incident(account: Account) -> Incident:
+    """One that is triggered and assigned to Alice."""
+    return account.trigger("Disk full", service=account.directory.services[0])
+
+
+@pytest.fixture
 def rest(url: str, account: Account, alice: User) -> Iterator[Rest]:
-    with Rest(url, account, alice.email) as client:
+    with Rest(account.api_key, alice.email, base_url=url, trust_env=False, verify=False) as client:
         yield client

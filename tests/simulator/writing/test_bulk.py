@@ -8,12 +8,12 @@ import pytest
 
 from daemon.model import Status
 from daemon.simulator.habits import Bulk
-from tests.simulator.loopback import refusal
+from tests.simulator.writing.client import refusal
 
 if TYPE_CHECKING:
     from daemon.simulator import Account
     from daemon.simulator.incident import Incident
-    from tests.simulator.loopback import Rest
+    from tests.simulator.writing.client import Rest
 
 RESOLVED, TRIGGERED = Status.RESOLVED, Status.TRIGGERED
 

@@ -13,13 +13,7 @@ if TYPE_CHECKING:
     from daemon.simulator.directory import User
     from daemon.simulator.incident import Incident
     from tests.conftest import ManualClock
-    from tests.simulator.loopback import Rest
-
-
-@pytest.fixture
-def incident(account: Account) -> Incident:
-    """One that is assigned to Alice and triggered."""
-    return account.trigger("Disk full", service=account.directory.services[0])
+    from tests.simulator.writing.client import Rest
 
 
 def update(rest: Rest, incident: Incident, **fields: object) -> dict[str, Any]:

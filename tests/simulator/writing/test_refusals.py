@@ -9,7 +9,7 @@ import pytest
 
 from daemon.simulator.directory import Policy
 from daemon.simulator.habits import Repeat
-from tests.simulator.loopback import refusal
+from tests.simulator.writing.client import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,17 +17,11 @@ if TYPE_CHECKING:
     from daemon.simulator import Account
     from daemon.simulator.directory import User
     from daemon.simulator.incident import Incident
-    from tests.simulator.loopback import Rest
+    from tests.simulator.writing.client import Rest
 
     Put = Callable[..., tuple[int, int]]
 
 OTHER = {"id": "PNOBODY", "type": "user_reference"}
-
-
-@pytest.fixture
-def incident(account: Account) -> Incident:
-    """One that is assigned to Alice and triggered."""
-    return account.trigger("Disk full", service=account.directory.services[0])
 
 
 @pytest.fixture
