@@ -73,7 +73,7 @@ def accept(tx: sa.Connection, request: Request, now: datetime) -> Action:
             if known.digest != digest:
                 message = "this Idempotency-Key was given before, with another request (use a new one)"
                 raise errors.KeyReused(message)
-            return _action(known)
+            return of_row(known)
     row = {
         "id": f"act_{secrets.token_hex(ID_BYTES)}",
         "operation": request.operation,
@@ -90,7 +90,7 @@ def accept(tx: sa.Connection, request: Request, now: datetime) -> Action:
         "created_at": now,
         "next_try_at": now,
     }
-    return _action(tx.execute(actions.insert().values(row).returning(actions)).one())
+    return of_row(tx.execute(actions.insert().values(row).returning(actions)).one())
 
 
 def _lock_keys(tx: sa.Connection) -> sa.Executable:
@@ -140,7 +140,7 @@ def claim(
         )
     )
     rows = tx.execute(claimed.returning(actions)).all()
-    return [_action(row) for row in sorted(rows, key=lambda row: row.seq)], now
+    return [of_row(row) for row in sorted(rows, key=lambda row: row.seq)], now
 
 
 def begin(tx: sa.Connection, instance: str, traces: Mapping[str, Json | None], now: datetime) -> bool:
@@ -186,7 +186,7 @@ def end(tx: sa.Connection, ended: End, instance: str, now: datetime) -> Action |
         "finished_at": now,
     }
     row = tx.execute(_mine(ended.action.id, instance).values(values).returning(actions)).one_or_none()
-    return None if row is None else _action(row)
+    return None if row is None else of_row(row)
 
 
 def give_back(tx: sa.Connection, ids: Collection[str], instance: str) -> None:
@@ -217,7 +217,7 @@ def notes_of_others(tx: sa.Connection, action: Action) -> frozenset[str]:
 def find(tx: sa.Connection, action_id: str) -> Action | None:
     """One action; None if there is none of that id."""
     row = tx.execute(sa.select(actions).where(actions.c.id == action_id)).one_or_none()
-    return None if row is None else _action(row)
+    return None if row is None else of_row(row)
 
 
 def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:
@@ -231,23 +231,11 @@ def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:
 def load(tx: sa.Connection, ids: Collection[str]) -> dict[str, Action]:
     """Actions by id."""
     chosen: Sequence[Any] = tx.execute(sa.select(actions).where(bulk.among(tx, actions.c.id, list(ids)))).all()
-    return {row.id: _action(row) for row in chosen}
+    return {row.id: of_row(row) for row in chosen}
 
 
-def _mine(action_id: str, instance: str) -> sa.Update:
-    held = (actions.c.id == action_id) & (actions.c.claimed_by == instance) & (actions.c.state == RUNNING)
-    return actions.update().where(held)
-
-
-def _text(value: object) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _json(value: str | None) -> Json | None:
-    return None if value is None else orjson.loads(value)
-
-
-def _action(row: Any) -> Action:  # noqa: ANN401 - a row of the actions table
+def of_row(row: Any) -> Action:  # noqa: ANN401 - a row of the actions table
+    """The action of a row."""
     return Action(
         id=row.id,
         operation=row.operation,
@@ -267,3 +255,16 @@ def _action(row: Any) -> Action:  # noqa: ANN401 - a row of the actions table
         error=_json(row.error),
         finished_at=row.finished_at,
     )
+
+
+def _mine(action_id: str, instance: str) -> sa.Update:
+    held = (actions.c.id == action_id) & (actions.c.claimed_by == instance) & (actions.c.state == RUNNING)
+    return actions.update().where(held)
+
+
+def _text(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _json(value: str | None) -> Json | None:
+    return None if value is None else orjson.loads(value)

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
 TOKEN = "canary-token-of-the-api"
 SECRET = "whsec_Y2FuYXJ5LXNlY3JldC1jYW5hcnktc2VjcmV0LTEyMzQ="
-CANARIES = (TOKEN, SECRET, "canary-key", "canary-path", "canary-query", "canary-header", "canary-password")
+CANARIES = (
+    TOKEN,
+    SECRET,
+    "canary-key",
+    "canary-path",
+    "canary-query",
+    "canary-header",
+    "canary-password",
+    "canary-service",
+)
 MINUTE = timedelta(minutes=1)
 HOSTILE = "Disk \x1b[31mfull\x1b[0m on\ndb1 [bold]"
 
@@ -107,6 +116,26 @@ def delivery(number: int, now: datetime, **other: Any) -> dict[str, Any]:
     return row | other
 
 
+def action(number: int, now: datetime, **other: Any) -> dict[str, Any]:
+    """The row of a queued action on an incident."""
+    row = {
+        "seq": number,
+        "id": f"act_{number}",
+        "operation": "ResolveIncident",
+        "connection": "acme",
+        "parameters": f'{{"incidentId": "P{number}", "userId": "PALICE"}}',
+        "secret": "[]",
+        "subject": f"P{number}",
+        "notify": "[]",
+        "digest": f"digest-{number}",
+        "state": "queued",
+        "tries": 0,
+        "created_at": now,
+        "next_try_at": now,
+    }
+    return row | other
+
+
 def connection(name: str, now: datetime, **other: Any) -> dict[str, Any]:
     """The row of a connection that is well."""
     row = {
@@ -161,6 +190,27 @@ def fill(tx: sa.Connection, now: datetime) -> None:
     insert(
         tx, schema.quarantine, {"connection": "beta", "digest": "d", "found_at": now, "reason": "no id", "raw": "{}"}
     )
+    insert(tx, schema.actions, *_actions(now))
     told = {"created": True, "status_at": now, "assigned": "[]", "incident": "{}", "announced": "[]", "read_at": now}
     for incident, status in (("P1", "triggered"), ("P2", "acknowledged"), ("P3", "resolved")):
         insert(tx, schema.snapshots, {"connection": "acme", "incident_id": incident, "status": status} | told)
+
+
+def _actions(now: datetime) -> tuple[dict[str, Any], ...]:
+    """One that worked, one that did not, one that runs, one that is tried again, and one with a secret that waits."""
+    refused = {"code": "not_found", "message": "PagerDuty has no incident P2", "status": 404, "pagerduty_code": 2100}
+    busy = {"code": "temporary", "message": "api answered 503", "status": 503}
+    key = {"service_key": "canary-service", "description": HOSTILE}
+    done = {"outcome": "done", "result": '{"id": "P1"}', "finished_at": now - 70 * MINUTE}
+    return (
+        action(1, now - 90 * MINUTE, state="succeeded", tries=1, notify='["ops"]') | done,
+        action(2, now - 4 * MINUTE, state="failed", tries=2, error=_text(refused), finished_at=now - 3 * MINUTE),
+        action(3, now - 2 * MINUTE, state="running", tries=1, claimed_by="a", started_at=now - MINUTE),
+        action(4, now - MINUTE, tries=3, error=_text(busy), started_at=now - MINUTE, next_try_at=now + MINUTE / 6),
+        action(5, now, connection="beta", operation="CreateIncident", subject=None)
+        | {"parameters": _text(key), "secret": '["service_key"]', "idempotency_key": "key-5"},
+    )
+
+
+def _text(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -258,7 +258,7 @@ def test_no_secret_is_in_any_view(filled: Database, settings: Settings, clock: M
     assert [each for each in shown.CANARIES if each in text] == []
 
 
-def test_no_view_reads_a_whole_table_of_deliveries(tmp_path: Path, clock: ManualClock) -> None:
+def test_no_view_reads_a_whole_table_of_deliveries_or_actions(tmp_path: Path, clock: ManualClock) -> None:
     url = f"sqlite:///{tmp_path / 'plans.db'}"  # PostgreSQL's plans depend on how much is in the tables
     filled, settings = Database(url, clock=clock), shown.settings(tmp_path, url)
     filled.upgrade()
@@ -277,10 +277,15 @@ def test_no_view_reads_a_whole_table_of_deliveries(tmp_path: Path, clock: Manual
         for state in ("pending", "dead"):
             views.deliveries(tx, state=state)
         views.deliveries(tx, incident="P1")
+        for unfinished in ("queued", "running"):
+            views.actions(tx, state=unfinished)
+        views.actions(tx, incident="P1")
+        views.actions(tx, after="3")
+        views.action(tx, "act_3")
         views.deliveries(tx, after="3")
         views.delivery(tx, 3)
 
     filled.read_now(look_at_everything)
     assert len(plans) > 20
-    assert [plan for plan in plans if plan == "SCAN deliveries"] == []
+    assert [plan for plan in plans if plan in {"SCAN deliveries", "SCAN actions"}] == []
     filled.close()

@@ -5,10 +5,16 @@ API and command line show the same frozen values. Nothing here writes, and no se
 
 from __future__ import annotations
 
-from daemon.views.lists import LARGEST_PAGE, deliveries, delivery, events
+from daemon.views.actions import action, actions
+from daemon.views.lists import deliveries, delivery, events
 from daemon.views.overview import connection_statuses, status, target_statuses, trigger_statuses
+from daemon.views.paging import LARGEST_PAGE
 from daemon.views.readiness import unready
 from daemon.views.values import (
+    ActionError,
+    ActionItem,
+    ActionQueue,
+    Actions,
     Attempt,
     Budget,
     ConnectionStatus,
@@ -27,6 +33,10 @@ from daemon.views.values import (
 
 __all__ = [
     "LARGEST_PAGE",
+    "ActionError",
+    "ActionItem",
+    "ActionQueue",
+    "Actions",
     "Attempt",
     "Budget",
     "ConnectionStatus",
@@ -41,6 +51,8 @@ __all__ = [
     "Status",
     "TargetStatus",
     "TriggerStatus",
+    "action",
+    "actions",
     "connection_statuses",
     "deliveries",
     "delivery",

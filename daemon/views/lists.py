@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,23 +10,18 @@ import sqlalchemy as sa
 from daemon import errors, schema
 from daemon.model import DeliveryState
 from daemon.triggers import BY_OPERATION, REGISTRY
+from daemon.views import paging
 from daemon.views.values import Attempt, Deliveries, DeliveryDetail, DeliveryItem, EventItem, Events
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from daemon.model import Json
-
-LARGEST_PAGE = 500
-DEFAULT_PAGE = 100
-LARGEST_CURSOR = 2**63 - 1
 
 
 def events(
     tx: sa.Connection,
     *,
     after: str | None = None,
-    limit: int = DEFAULT_PAGE,
+    limit: int = paging.DEFAULT_PAGE,
     trigger: str | None = None,
     incident: str | None = None,
     type: str | None = None,  # noqa: A002 - the word that receivers and the API know it by
@@ -43,17 +37,17 @@ def events(
     table = schema.events
     query = sa.select(table)
     if incident is not None:
-        query = query.where(table.c.incident_id == _printable(incident))
+        query = query.where(table.c.incident_id == paging.printable(incident))
     if type is not None:
         query = query.where(table.c.type == _event_type(type))
     if connection is not None:
-        _must_exist(tx, "connection", schema.connections.c.name, connection)
+        paging.must_exist(tx, "connection", schema.connections.c.name, connection)
         query = query.where(table.c.connection == connection)
     if trigger is not None:
-        _must_exist(tx, "trigger", schema.triggers.c.name, trigger)
+        paging.must_exist(tx, "trigger", schema.triggers.c.name, trigger)
         sent = (schema.messages.c.event_seq == table.c.seq) & (schema.messages.c.trigger == trigger)
         query = query.where(sa.exists().where(sent))
-    rows, following = _page(tx, query, table.c.seq, after, limit, last=last)
+    rows, following = paging.page(tx, query, table.c.seq, after, limit, last=last)
     return Events([_event(row) for row in rows], following)
 
 
@@ -61,7 +55,7 @@ def deliveries(
     tx: sa.Connection,
     *,
     after: str | None = None,
-    limit: int = DEFAULT_PAGE,
+    limit: int = paging.DEFAULT_PAGE,
     trigger: str | None = None,
     target: str | None = None,
     state: str | None = None,
@@ -75,24 +69,24 @@ def deliveries(
     table = schema.deliveries
     query = sa.select(table.c.id)
     if trigger is not None:
-        _must_exist(tx, "trigger", schema.triggers.c.name, trigger)
+        paging.must_exist(tx, "trigger", schema.triggers.c.name, trigger)
         of_trigger = (schema.messages.c.id == table.c.message_id) & (schema.messages.c.trigger == trigger)
         query = query.where(sa.exists().where(of_trigger))
     if target is not None:
-        _must_exist(tx, "target", schema.targets.c.name, target)
+        paging.must_exist(tx, "target", schema.targets.c.name, target)
         query = query.where(table.c.target == target)
     if state is not None:
         query = query.where(_in_state(_state(state)))
     if incident is not None:
-        query = query.where(table.c.message_id.in_(_messages_of(_printable(incident))))
-    found, following = _page(tx, query, table.c.id, after, limit, last=last)
+        query = query.where(table.c.message_id.in_(_messages_of(paging.printable(incident))))
+    found, following = paging.page(tx, query, table.c.id, after, limit, last=last)
     rows = tx.execute(_joined().where(table.c.id.in_([row.id for row in found])).order_by(table.c.id))
     return Deliveries([_delivery(row) for row in rows], following)
 
 
 def delivery(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:
     """One delivery with its attempts; None if there is none of that id."""
-    if not 0 < delivery_id <= LARGEST_CURSOR:
+    if not 0 < delivery_id <= paging.LARGEST_CURSOR:
         return None
     row = tx.execute(_joined().where(schema.deliveries.c.id == delivery_id)).one_or_none()
     if row is None:
@@ -124,40 +118,18 @@ def _joined() -> sa.Select[Any]:
     return sa.select(schema.deliveries, *columns).select_from(source)
 
 
-def _page(
-    tx: sa.Connection, query: sa.Select[Any], key: sa.Column[int], after: str | None, limit: int, *, last: bool
-) -> tuple[list[Any], str | None]:
-    """Rows in the order of ``key``, and the cursor of the next page."""
-    if not 1 <= limit <= LARGEST_PAGE:
-        raise errors.UsageError(f"limit is {limit}, must be 1 to {LARGEST_PAGE}")
-    if after is not None:
-        query = query.where(key > _position(after))
-    if last:
-        return list(reversed(tx.execute(query.order_by(key.desc()).limit(limit)).all())), None
-    rows = list(tx.execute(query.order_by(key).limit(limit + 1)))
-    if len(rows) <= limit:
-        return rows, None
-    return rows[:limit], str(getattr(rows[limit - 1], key.name))
-
-
-def _position(cursor: str) -> int:
-    if cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(LARGEST_CURSOR)):
-        return min(int(cursor), LARGEST_CURSOR)
-    raise errors.UsageError('"after" is no cursor (take the "next" of an earlier answer)')
-
-
 def _event_type(name: str) -> str:
     if name in REGISTRY:
         return name
     if name in BY_OPERATION:
         return BY_OPERATION[name].type.value
-    raise errors.UsageError(f"no event type {_quoted(name)} (there are: {', '.join(REGISTRY)})")
+    raise errors.UsageError(f"no event type {paging.quoted(name)} (there are: {', '.join(REGISTRY)})")
 
 
 def _state(name: str) -> DeliveryState:
     if name in set(DeliveryState):
         return DeliveryState(name)
-    raise errors.UsageError(f"no delivery state {_quoted(name)} (there are: {', '.join(DeliveryState)})")
+    raise errors.UsageError(f"no delivery state {paging.quoted(name)} (there are: {', '.join(DeliveryState)})")
 
 
 def _in_state(state: DeliveryState) -> sa.ColumnElement[bool]:
@@ -168,29 +140,6 @@ def _in_state(state: DeliveryState) -> sa.ColumnElement[bool]:
     if state is DeliveryState.DELIVERED:
         return schema.deliveries.c.state.not_in([DeliveryState.PENDING, DeliveryState.DEAD])
     return schema.deliveries.c.state == sa.literal_column(f"'{state}'")
-
-
-def _printable(name: str) -> str:
-    """What holds other characters is no id, and PostgreSQL would not even take it."""
-    if not name.isprintable():
-        raise errors.UsageError(f"{_quoted(name)} is no id")
-    return name
-
-
-def _must_exist(tx: sa.Connection, kind: str, column: sa.Column[str], name: str) -> None:
-    names = list(tx.execute(sa.select(column)).scalars())
-    if name not in names:
-        raise errors.UsageError(f"no {kind} {_quoted(name)}{_nearest(name, names)}")
-
-
-def _nearest(name: str, names: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    return f' (did you mean "{near[0]}"?)' if near else ""
-
-
-def _quoted(name: str) -> str:
-    shown = "".join(each if each.isprintable() else "\ufffd" for each in name[:80])
-    return f'"{shown}"'
 
 
 def _event(row: Any) -> EventItem:  # noqa: ANN401 - a row of the events table

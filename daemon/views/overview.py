@@ -14,6 +14,7 @@ from daemon import ratelimit
 from daemon.model import DeliveryState
 from daemon.schema import connections, deliveries, events, instances, quarantine, snapshots, targets, triggers
 from daemon.triggers import REGISTRY
+from daemon.views.actions import queues
 from daemon.views.readiness import patience
 from daemon.views.values import Budget, ConnectionStatus, Health, Instance, Journal, Status, TargetStatus, TriggerStatus
 
@@ -58,6 +59,7 @@ def connection_statuses(
     rows = {row.name: row for row in tx.execute(sa.select(connections))}
     opened = _count(tx, snapshots.c.connection, snapshots.c.status.in_(OPEN))
     set_aside = _count(tx, quarantine.c.connection)
+    queued = queues(tx, configured, now)
     found = []
     for name, connection in configured.items():
         row = rows.get(name)
@@ -77,6 +79,7 @@ def connection_statuses(
                 lag=None if row is None or row.watermark is None else (now - row.watermark).total_seconds(),
                 budget=Budget(limits.calls, limits.period.total_seconds(), used, max(limits.calls - used, 0)),
                 blocked_until=_value(row, "blocked_until") if _is_blocked(row, now) else None,
+                actions=queued[name],
                 open_incidents=opened[name],
                 quarantined=set_aside[name],
                 next_sweep_at=_value(row, "next_sweep_at"),

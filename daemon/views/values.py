@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the API reads the annotations
 
-from daemon.model import DeliveryState, Json  # noqa: TC001 - as above
+from daemon.model import ActionState, DeliveryState, Json, Outcome  # noqa: TC001 - as above
 
 
 class Health(enum.StrEnum):
@@ -52,6 +52,21 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionQueue:
+    """A connection's actions: how many wait and run, since when, and how many failed lately.
+
+    ``failed`` counts those that ended in the last ``failed_within`` seconds.
+    """
+
+    queued: int
+    oldest_queued_at: datetime | None
+    running: int
+    oldest_running_at: datetime | None
+    failed: int
+    failed_within: float
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionStatus:
     """One PagerDuty account. ``lag`` is how far its log is read, in seconds behind now."""
 
@@ -67,6 +82,7 @@ class ConnectionStatus:
     lag: float | None
     budget: Budget
     blocked_until: datetime | None
+    actions: ActionQueue
     open_incidents: int
     quarantined: int
     next_sweep_at: datetime | None
@@ -195,3 +211,51 @@ class DeliveryDetail:
     delivery: DeliveryItem
     event: EventItem | None
     attempts: list[Attempt]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionError:
+    """Why an action failed, or why it has to be tried again. ``code`` is a word for programs, ``message`` for people.
+
+    ``status`` and ``pagerduty_code`` are PagerDuty's, where it answered.
+    """
+
+    code: str
+    message: str
+    status: int | None = None
+    pagerduty_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionItem:
+    """A request to change or read PagerDuty. What is secret in ``parameters`` is masked.
+
+    ``result`` is the connector's object. A queued action has an ``error`` after a try that did not
+    work, and is tried again at ``next_try_at``. ``cursor`` is its place in the list: ``after`` it
+    come the later ones.
+    """
+
+    cursor: str
+    id: str
+    operation: str
+    connection: str
+    parameters: Json
+    incident_id: str | None
+    notify: tuple[str, ...]
+    state: ActionState
+    outcome: Outcome | None
+    result: Json | None
+    error: ActionError | None
+    tries: int
+    created_at: datetime
+    started_at: datetime | None
+    next_try_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """One page of actions; ``next`` is where the next page begins, null at the end."""
+
+    items: list[ActionItem]
+    next: str | None
