@@ -7,7 +7,7 @@ has no way to look and write in one step; what happens in between cannot be told
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from daemon import errors, resource
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from daemon.pagerduty import Client
 
 FEW = 4
+OF_ALL = frozenset({1007, 1014, 1015, 1018, 2006, 2010})  # what is wrong with what all of them set, or with who does it
+REFUSED_FOR_ALL = frozenset({401, 402, 403})
 TRACED = ("assignments", "escalation_policy", "pending_actions")  # by which it is seen that a change was made
 NOT_FOUND = 404
 
@@ -73,18 +75,20 @@ class Change:
         await given.sender(parameters.user)
         if given.repeated or self.looks_first:
             before = await _look(given.client, parameters.incident)
-            if ended := self.settled(given, parameters, before):
+            if ended := self.settled(parameters, before, given.action.trace, repeated=given.repeated):
                 return ended
         if not given.repeated:
             await given.begin({given.action.id: _trace(before)})
         return await self._write(given, parameters)
 
-    def settled(self, given: Try, parameters: ChangeParameters, incident: Json) -> Done | None:
+    def settled(
+        self, parameters: ChangeParameters, incident: Json, trace: Json | None, *, repeated: bool
+    ) -> Done | None:
         """What the incident says about the action, if that is the end of it."""
         if resource.status(incident) is Status.RESOLVED:
-            done = Outcome.DONE if given.repeated else Outcome.ALREADY_DONE
+            done = Outcome.DONE if repeated else Outcome.ALREADY_DONE
             return Done(done if self.resolves else Outcome.OVERTAKEN, objects.incident(incident))
-        if given.repeated and self.holds(incident, parameters, given.action.trace):
+        if repeated and self.holds(incident, parameters, trace):
             return Done(Outcome.DONE, objects.incident(incident))
         return None
 
@@ -95,8 +99,8 @@ class Change:
             if error.code not in {ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED}:
                 raise not_found(error, f"incident {parameters.incident}") from None
             incident = await _look(given.client, parameters.incident)
-            if settled := self.settled(given, parameters, incident):
-                return settled
+            if ended := self.settled(parameters, incident, given.action.trace, repeated=given.repeated):
+                return ended
             if error.code == ALREADY_RESOLVED or resource.status(incident) is not Status.ACKNOWLEDGED:
                 raise  # it says one thing and shows another
             return Done(Outcome.ALREADY_DONE, objects.incident(incident))
@@ -111,66 +115,90 @@ class Change:
 
     async def run_together(self, tries: Sequence[Try]) -> dict[str, Ended]:
         """Carry out several, by action id; they are by one user, and set the same. What is left out is to run alone."""
-        given = {each.action.id: (each, self.parameters(**each.action.parameters)) for each in tries}
+        members = [
+            _Member(each, self.parameters(**each.action.parameters), each.action.trace, each.repeated) for each in tries
+        ]
+        await tries[0].sender(members[0].parameters.user)
         ended: dict[str, Ended] = {}
-        known: dict[str, Json] = {}
-        await tries[0].sender(next(parameters.user for _, parameters in given.values()))
         if self.looks_first or any(each.repeated for each in tries):
-            known = await self._look_at_all([parameters.incident for _, parameters in given.values()], tries[0].client)
-            for action_id, (one, parameters) in list(given.items()):
-                incident = known.get(parameters.incident)
-                if incident is None:
-                    del given[action_id]  # resolved, or none at all: that takes a closer look
-                elif settled := self.settled(one, parameters, incident):
-                    ended[action_id] = settled
-                    del given[action_id]
-        if given:
-            traces = {each: _trace(known.get(parameters.incident)) for each, (_, parameters) in given.items()}
-            await tries[0].begin(traces)
-            ended |= await self._write_all(given)
+            members = await self._look_at(members, ended)
+        if members:
+            await tries[0].begin({each.id: each.trace for each in members})
+            ended |= await self._write_all(members)
         return ended
 
-    async def _look_at_all(self, incidents: Sequence[str], client: Client) -> dict[str, Json]:
-        if len(incidents) > FEW:
-            return await lookups.open_incidents(client, set(incidents))
-        found = {}
-        for incident_id in incidents:
-            try:
-                found[incident_id] = await lookups.incident(client, incident_id)
-            except errors.Permanent:
-                continue
-        return found
+    async def _look_at(self, members: Sequence[_Member], ended: dict[str, Ended]) -> list[_Member]:
+        """Those that have still to be written; what the incidents settle goes into ``ended``.
 
-    async def _write_all(self, given: dict[str, tuple[Try, ChangeParameters]]) -> dict[str, Ended]:
-        """One request for all; one that is refused falls apart into halves until it is clear what was wrong."""
-        if len(given) == 1:
-            ((action_id, (one, parameters)),) = given.items()
+        An incident that is not found takes a closer look, alone.
+        """
+        client = members[0].given.client
+        if len(members) > FEW:
+            found = await lookups.incidents(client, {each.parameters.incident for each in members})
+        else:
+            found = await _look_singly(client, [each.parameters.incident for each in members])
+        left = []
+        for each in members:
+            incident = found.get(each.parameters.incident)
+            if incident is None:
+                continue
+            if settled := self.settled(each.parameters, incident, each.trace, repeated=each.repeated):
+                ended[each.id] = settled
+            else:
+                left.append(each if each.repeated else replace(each, trace=_trace(incident)))
+        return left
+
+    async def _write_all(self, members: Sequence[_Member]) -> dict[str, Ended]:
+        """One request for all. One that is refused falls apart, until it is clear which of them were wrong."""
+        if len(members) == 1:
             try:
-                return {action_id: await self._write(one, parameters)}
+                return {members[0].id: await self._write(members[0].given, members[0].parameters)}
             except (errors.ActionError, errors.PagerDutyError) as error:
-                return {action_id: error}
-        (first, of_first), *_ = given.values()
-        changes = {parameters.incident: self.fields(parameters) for _, parameters in given.values()}
+                return {members[0].id: error}
+        given, by = members[0].given, members[0].parameters.user
+        changes = {each.parameters.incident: self.fields(each.parameters) for each in members}
         try:
             changed = await with_sender(
-                first, of_first.user, lambda sender: writes.update_incidents(first.client, changes, sender)
+                given, by, lambda sender: writes.update_incidents(given.client, changes, sender)
             )
-        except errors.Temporary as error:
-            return dict.fromkeys(given, error)
-        except errors.ActionError as error:
-            return dict.fromkeys(given, error)
-        except errors.Permanent:
-            return await self._write_halves(given)
+        except errors.Permanent as error:
+            if error.code in OF_ALL or error.status in REFUSED_FOR_ALL:
+                return {each.id: error for each in members}
+            return await self._fall_apart(members)
+        except (errors.ActionError, errors.Temporary) as error:
+            return {each.id: error for each in members}
         return {
-            action_id: Done(Outcome.DONE, objects.incident(changed[parameters.incident]))
-            for action_id, (_, parameters) in given.items()
-            if parameters.incident in changed
+            each.id: Done(Outcome.DONE, objects.incident(changed[each.parameters.incident]))
+            for each in members
+            if each.parameters.incident in changed
         }
 
-    async def _write_halves(self, given: dict[str, tuple[Try, ChangeParameters]]) -> dict[str, Ended]:
-        items = list(given.items())
-        middle = len(items) // 2
-        return await self._write_all(dict(items[:middle])) | await self._write_all(dict(items[middle:]))
+    async def _fall_apart(self, members: Sequence[_Member]) -> dict[str, Ended]:
+        """After a refusal: some may have been changed before it came, some may be what it was about."""
+        ended: dict[str, Ended] = {}
+        try:
+            left = await self._look_at([replace(each, repeated=True) for each in members], ended)
+        except errors.PagerDutyError as error:
+            return {each.id: error for each in members}
+        parts = [left] if len(left) < len(members) else [left[: len(left) // 2], left[len(left) // 2 :]]
+        for part in parts:
+            if part:
+                ended |= await self._write_all(part)
+        return ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One action among several that are sent together."""
+
+    given: Try
+    parameters: ChangeParameters
+    trace: Json | None
+    repeated: bool
+
+    @property
+    def id(self) -> str:
+        return self.given.action.id
 
 
 async def with_sender(given: Try, user_id: str, write: Callable[[str], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what ``write`` answers
@@ -195,6 +223,17 @@ def not_found(error: errors.Permanent, what: str) -> errors.ActionError | errors
 
 def _trace(incident: Json | None) -> Json | None:
     return None if incident is None else {name: incident.get(name) for name in TRACED}
+
+
+async def _look_singly(client: Client, incidents: Sequence[str]) -> dict[str, Json]:
+    """The incidents that PagerDuty has."""
+    found = {}
+    for incident_id in incidents:
+        try:
+            found[incident_id] = await lookups.incident(client, incident_id)
+        except errors.Permanent:
+            continue
+    return found
 
 
 async def _look(client: Client, incident_id: str) -> Json:

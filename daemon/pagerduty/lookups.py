@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from daemon.pagerduty.client import Client
 
 MOST = 100
-LARGEST_OFFSET = 10_000
+MOST_PAGES = 10
 USER_PARTS = ("contact_methods", "notification_rules", "teams")
 
 
@@ -35,25 +35,29 @@ async def incident(client: Client, incident_id: str) -> Json:
     return resource.inner(answer.body, "incident")
 
 
-async def open_incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
-    """Those of the incidents that are open, by id; reads only as far as it takes to find them, the newest first."""
+async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
+    """Those of the incidents that are found among the newest open ones and those that were resolved last, by id.
+
+    PagerDuty cannot be asked for incidents by their ids. What is not found may be there all the same.
+    """
     found: dict[str, Json] = {}
-    offset = 0
-    while True:
-        query = [
-            ("statuses[]", "triggered"),
-            ("statuses[]", "acknowledged"),
-            ("date_range", "all"),
-            ("sort_by", "incident_number:desc"),
-            ("limit", str(MOST)),
-            ("offset", str(offset)),
-        ]
-        answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
-        page = resource.listed(answer.body, "incidents")
-        found |= {identity: each for each in page if (identity := resource.text(each, "id")) in wanted and identity}
-        offset += MOST
-        if wanted <= found.keys() or answer.body.get("more") is not True or offset + MOST > LARGEST_OFFSET:
-            return found
+    for statuses, order in (
+        (("triggered", "acknowledged"), "incident_number:desc"),
+        (("resolved",), "resolved_at:desc"),
+    ):
+        for page in range(MOST_PAGES):
+            if wanted <= found.keys():
+                return found
+            query = [("statuses[]", status) for status in statuses]
+            query += [("date_range", "all"), ("sort_by", order), ("limit", str(MOST)), ("offset", str(page * MOST))]
+            answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
+            for each in resource.listed(answer.body, "incidents"):
+                identity = resource.text(each, "id")
+                if identity in wanted and identity is not None:
+                    found.setdefault(identity, each)
+            if answer.body.get("more") is not True:
+                break
+    return found
 
 
 async def incidents_by_key(client: Client, key: str) -> list[Json]:

@@ -30,10 +30,15 @@ async def update_incident(client: Client, incident_id: str, change: Json, sender
 
 
 async def update_incidents(client: Client, changes: Mapping[str, Json], sender: str) -> dict[str, Json]:
-    """Change up to ``MOST_AT_ONCE`` incidents, by id; answers those that PagerDuty says it changed."""
+    """Change up to ``MOST_AT_ONCE`` incidents, by id; answers those that PagerDuty shows changed.
+
+    One that is not among them may have been changed or not.
+    """
     each = [{"id": incident_id, "type": "incident_reference"} | change for incident_id, change in changes.items()]
     answer = await client.call("PUT", "/incidents", Priority.ACTION, body={"incidents": each}, sender=sender)
-    found = resource.listed(answer.body, "incidents")
+    found = [
+        each for each in resource.listed(answer.body, "incidents") if resource.status(each) and "error" not in each
+    ]
     return {identity: each for each in found if (identity := resource.text(each, "id")) in changes and identity}
 
 
