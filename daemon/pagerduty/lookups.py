@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST = 100
 MOST_PAGES = 10
+LISTS = ((("triggered", "acknowledged"), "incident_number:desc"), (("resolved",), "resolved_at:desc"))
 USER_PARTS = ("contact_methods", "notification_rules", "teams")
 
 

@@ -36,10 +36,12 @@ async def update_incidents(client: Client, changes: Mapping[str, Json], sender: 
     """
     each = [{"id": incident_id, "type": "incident_reference"} | change for incident_id, change in changes.items()]
     answer = await client.call("PUT", "/incidents", Priority.ACTION, body={"incidents": each}, sender=sender)
-    found = [
-        each for each in resource.listed(answer.body, "incidents") if resource.status(each) and "error" not in each
-    ]
-    return {identity: each for each in found if (identity := resource.text(each, "id")) in changes and identity}
+    changed = {}
+    for each in resource.listed(answer.body, "incidents"):
+        identity = resource.text(each, "id")
+        if identity in changes and identity is not None and resource.status(each) and "error" not in each:
+            changed[identity] = each
+    return changed
 
 
 async def snooze(client: Client, incident_id: str, seconds: int, sender: str) -> Json:
