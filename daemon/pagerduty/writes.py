@@ -34,8 +34,8 @@ async def update_incidents(client: Client, changes: Mapping[str, Json], sender: 
 
     One that is not among them may have been changed or not.
     """
-    each = [{"id": incident_id, "type": "incident_reference"} | change for incident_id, change in changes.items()]
-    answer = await client.call("PUT", "/incidents", Priority.ACTION, body={"incidents": each}, sender=sender)
+    updates = [{"id": incident_id, "type": "incident_reference"} | change for incident_id, change in changes.items()]
+    answer = await client.call("PUT", "/incidents", Priority.ACTION, body={"incidents": updates}, sender=sender)
     changed = {}
     for each in resource.listed(answer.body, "incidents"):
         identity = resource.text(each, "id")
