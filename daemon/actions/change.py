@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FEW = 4
 OF_ALL = frozenset({1007, 1014, 1015, 1018, 2006, 2010})  # what is wrong with what all of them set, or with who does it
+LOOK_AGAIN = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED, 1006, 1011, 1012})  # perhaps resolved meanwhile
 REFUSED_FOR_ALL = frozenset({401, 402, 403})
 TRACED = ("assignments", "escalation_policy", "pending_actions")  # by which it is seen that a change was made
 NOT_FOUND = 404
@@ -96,13 +97,13 @@ class Change:
         try:
             changed = await with_sender(given, parameters.user, lambda sender: self._send(given, parameters, sender))
         except errors.Permanent as error:
-            if error.code not in {ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED}:
+            if error.code not in LOOK_AGAIN:
                 raise not_found(error, f"incident {parameters.incident}") from None
             incident = await _look(given.client, parameters.incident)
             if ended := self.settled(parameters, incident, given.action.trace, repeated=given.repeated):
                 return ended
-            if error.code == ALREADY_RESOLVED or resource.status(incident) is not Status.ACKNOWLEDGED:
-                raise  # it says one thing and shows another
+            if error.code != ALREADY_ACKNOWLEDGED or resource.status(incident) is not Status.ACKNOWLEDGED:
+                raise
             return Done(Outcome.ALREADY_DONE, objects.incident(incident))
         return Done(Outcome.DONE, objects.incident(changed))
 

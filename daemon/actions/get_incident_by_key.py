@@ -31,9 +31,10 @@ async def run(given: Try, parameters: GetIncidentByKey) -> Done:
     return Done(Outcome.DONE, objects.incident(max(found, key=_rank)))
 
 
-def _rank(incident: Json) -> tuple[bool, str]:
-    at = resource.moment(incident, "created_at")
-    return resource.status(incident) is not Status.RESOLVED, at.isoformat() if at else ""
+def _rank(incident: Json) -> tuple[bool, str, int]:
+    at, number = resource.moment(incident, "created_at"), incident.get("incident_number")
+    is_open = resource.status(incident) is not Status.RESOLVED
+    return is_open, at.isoformat() if at else "", number if isinstance(number, int) else 0
 
 
 OPERATION = Operation(

@@ -1,0 +1,168 @@
+"""An account, the queue and an executor between them, with time that moves only while somebody waits."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+import pytest
+from pydantic import SecretStr
+
+from daemon import action_queue, actions, pagerduty, ratelimit, store
+from daemon.executor import Executor
+from daemon.model import ActionState, Connection, Limits
+from daemon.simulator import Account, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import sqlalchemy as sa
+
+    from daemon.database import Database
+    from daemon.model import Action, Json
+    from daemon.simulator.effects import Effect
+    from daemon.simulator.incident import Incident
+    from tests.conftest import ManualClock
+
+ENDED = (ActionState.SUCCEEDED, ActionState.FAILED)
+MANY = Limits(calls=100_000)
+
+
+class Line(httpx.AsyncBaseTransport):
+    """The line to PagerDuty. ``cut`` is asked before and after each request whether it breaks there."""
+
+    def __init__(self) -> None:
+        self._inner = httpx.AsyncHTTPTransport()
+        self.requests: list[httpx.Request] = []
+        self.cut: Callable[[httpx.Request, str], bool] = lambda _request, _when: False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self.cut(request, "before"):
+            raise httpx.ConnectError("cut before")
+        response = await self._inner.handle_async_request(request)
+        if self.cut(request, "after"):
+            await response.aread()
+            await response.aclose()
+            raise httpx.ReadError("cut after")
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@dataclass
+class Office:
+    """Everything that an action meets on its way."""
+
+    account: Account
+    simulator: Simulator
+    url: str
+    database: Database
+    clock: ManualClock
+    limits: Limits = MANY
+    line: Line = field(default_factory=Line)
+    clients: list[pagerduty.Client] = field(default_factory=list)
+    told: list[set[str]] = field(default_factory=list)
+
+    def executor(self, instance: str = "one", **more: Any) -> Executor:
+        """A daemon's executor."""
+        permits = ratelimit.Permits(self.database, "acme", self.limits, instance, sleep=self._sleep)
+        connection = Connection("acme", SecretStr(self.account.api_key), self.url, self.url, self.limits)
+        client = pagerduty.Client(connection, permits, transport=self.line, sleep=self._sleep)
+        self.clients.append(client)
+        more.setdefault("wake_targets", lambda targets: self.told.append(set(targets)))
+        return Executor(self.database, client, "acme", instance, clock=self.clock, **more)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.clock.advance(max(seconds, 0.001))
+
+    def ask(self, operation: str, *, notify: tuple[str, ...] = (), key: str | None = None, **parameters: Any) -> str:
+        """Queue an action; answers its id."""
+        checked = actions.check(actions.REGISTRY[operation], parameters)
+        request = action_queue.Request(
+            checked.operation,
+            "acme",
+            checked.parameters,
+            checked.subject,
+            checked.together,
+            checked.secret,
+            notify,
+            key,
+        )
+        return self.database.write_now(action_queue.accept, request, self.clock()).id
+
+    def action(self, action_id: str) -> Action:
+        """An action as it is now."""
+        found = self.database.read_now(action_queue.find, action_id)
+        assert found is not None
+        return found
+
+    async def work(self, executor: Executor, *ids: str, hours: float = 3) -> list[Action]:
+        """Let an executor work until these actions have ended; between tries time passes."""
+        until = self.clock.now.timestamp() + hours * 3600
+        while not all(self.action(each).state in ENDED for each in ids):
+            assert self.clock.now.timestamp() < until, [self.action(each) for each in ids]
+            if await executor.run_once() is not None:
+                self.clock.advance(1)
+        return [self.action(each) for each in ids]
+
+    async def carry_out(self, operation: str, **parameters: Any) -> Action:
+        """Queue one action and see it to its end."""
+        (ended,) = await self.work(self.executor(), self.ask(operation, **parameters))
+        return ended
+
+    def incident(self, title: str = "Disk almost full") -> Incident:
+        """A new incident."""
+        return self.account.trigger(title, service=self.account.directory.services[0])
+
+    @property
+    def alice(self) -> str:
+        """A user's id."""
+        return self.account.directory.user("alice").id
+
+    @property
+    def effects(self) -> list[Effect]:
+        """What requests changed."""
+        return self.account.effects
+
+    def sent(self, method: str) -> list[tuple[str, Json]]:
+        """The requests of a method that went out: path and body."""
+        return [(each.url.path, _body(each)) for each in self.line.requests if each.method == method]
+
+
+def _body(request: httpx.Request) -> Json:
+
+    body: Json = orjson.loads(request.content or b"{}")
+    return body
+
+
+@asynccontextmanager
+async def opened(database: Database, clock: ManualClock, limits: Limits = MANY) -> AsyncIterator[Office]:
+    """An office at work."""
+    account = Account(clock=clock, seed=4)
+    simulator = Simulator([account], limit=10**9)
+
+    def prepare(tx: sa.Connection) -> None:
+        store.ensure(tx, ["acme"], (), clock())
+        for instance in ("one", "two"):
+            store.register(tx, instance, "host", "0", clock())
+
+    database.write_now(prepare)
+    async with simulator.serving() as url:
+        office = Office(account, simulator, url, database, clock, limits)
+        try:
+            yield office
+        finally:
+            for client in office.clients:
+                await client.close()
+
+
+@pytest.fixture
+async def office(database: Database, clock: ManualClock) -> AsyncIterator[Office]:
+    """An account, a queue, and nothing asked yet."""
+    async with opened(database, clock) as made:
+        yield made

@@ -1,0 +1,254 @@
+"""The executor: order, bulk, patience, replicas, and whom it tells."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+
+from daemon import action_queue, errors, queue, schema
+from daemon.formats import REGISTRY as FORMATS
+from daemon.model import ActionState, Outcome, Status
+from daemon.simulator import habits
+
+if TYPE_CHECKING:
+    import httpx
+
+    from daemon.model import Json
+    from tests.actions.conftest import Office
+
+BULKS = list(habits.Bulk)
+
+
+async def test_actions_are_carried_out_in_the_order_of_their_arrival(office: Office) -> None:
+    incidents = [office.incident() for _ in range(3)]
+    ids = [office.ask("AddNoteToIncident", incidentId=each.id, userId=office.alice, note="x") for each in incidents]
+    ended = await office.work(office.executor(), *ids)
+    assert [each.incident_id for each in office.effects] == [each.id for each in incidents]
+    assert [each.created_at for each in ended] == sorted(each.created_at for each in ended)
+
+
+async def test_actions_on_one_incident_wait_for_one_another_and_others_pass(office: Office) -> None:
+    incident, other = office.incident(), office.incident()
+
+    def cut(request: httpx.Request, when: str) -> bool:
+        return when == "before" and request.method == "POST" and incident.id in request.url.path
+
+    office.line.cut = cut
+    executor = office.executor()
+    note = office.ask("AddNoteToIncident", incidentId=incident.id, userId=office.alice, note="first")
+    resolve = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
+    passing = office.ask("AddNoteToIncident", incidentId=other.id, userId=office.alice, note="second")
+    await office.work(executor, passing)
+    assert office.action(note).state is ActionState.QUEUED
+    assert office.action(note).error is not None
+    assert office.action(resolve).tries == 0
+    office.line.cut = lambda _request, _when: False
+    await office.work(executor, resolve)
+    assert [(each.incident_id, each.what) for each in office.effects] == [
+        (other.id, "annotate"),
+        (incident.id, "annotate"),
+        (incident.id, "resolve"),
+    ]
+
+
+async def test_500_acknowledgements_take_a_handful_of_calls(office: Office) -> None:
+    incidents = [office.incident() for _ in range(500)]
+    ids = [office.ask("AcknowledgeIncident", incidentId=each.id, userId=office.alice) for each in incidents]
+    ended = await office.work(office.executor(), *ids)
+    assert {each.outcome for each in ended} == {Outcome.DONE}
+    assert all(each.result and each.result["status"] == "acknowledged" for each in ended)
+    assert [len(body["incidents"]) for _, body in office.sent("PUT")] == [250, 250]
+    assert len(office.line.requests) <= 15
+    assert len(office.effects) == 500
+
+
+async def test_together_goes_only_what_one_user_wants_set_to_the_same(office: Office) -> None:
+    bob, carol = (office.account.directory.user(name).id for name in ("bob", "carol"))
+    incidents = [office.incident() for _ in range(6)]
+    ids = [
+        office.ask("ReassignIncident", incidentId=each.id, userId=user, reassignUserId=to)
+        for each, (user, to) in zip(
+            incidents, [(office.alice, bob), (office.alice, carol), (bob, carol)] * 2, strict=True
+        )
+    ]
+    await office.work(office.executor(), *ids)
+    together = [[each["id"] for each in body["incidents"]] for _, body in office.sent("PUT")]
+    assert together == [[incidents[first].id, incidents[first + 3].id] for first in range(3)]
+
+
+@pytest.mark.parametrize("bulk", BULKS)
+@pytest.mark.parametrize("repeat", habits.Repeat)
+async def test_a_bulk_that_fails_in_part_falls_apart_only_for_those_that_failed(
+    office: Office, bulk: habits.Bulk, repeat: habits.Repeat
+) -> None:
+    office.account.habits.bulk, office.account.habits.repeat = bulk, repeat
+    incidents = [office.incident() for _ in range(20)]
+    named = [each.id for each in incidents]
+    named[7] = "PNONE"
+    ids = [office.ask("ResolveIncident", incidentId=each, userId=office.alice) for each in named]
+    ended = await office.work(office.executor(), *ids)
+    assert [each.state for each in ended] == [
+        ActionState.FAILED if place == 7 else ActionState.SUCCEEDED for place in range(20)
+    ]
+    assert ended[7].error is not None
+    assert ended[7].error["code"] == "not_found"
+    assert len(office.line.requests) < 12
+    assert sorted(each.incident_id for each in office.effects) == sorted(set(named) - {"PNONE"})
+
+
+@pytest.mark.parametrize("bulk", BULKS)
+async def test_a_bulk_of_acknowledgements_leaves_what_is_resolved_as_it_is(office: Office, bulk: habits.Bulk) -> None:
+    office.account.habits.bulk = bulk
+    incidents = [office.incident() for _ in range(10)]
+    for each in incidents[:3]:
+        office.account.resolve(each.id)
+    ids = [office.ask("AcknowledgeIncident", incidentId=each.id, userId=office.alice) for each in incidents]
+    ended = await office.work(office.executor(), *ids)
+    assert [each.outcome for each in ended] == [Outcome.OVERTAKEN] * 3 + [Outcome.DONE] * 7
+    assert not any(each.reopened for each in office.effects)
+
+
+async def test_a_bulk_whose_answer_is_lost_is_not_made_again(office: Office) -> None:
+    incidents = [office.incident() for _ in range(120)]
+    lost = [False]
+
+    def cut(request: httpx.Request, when: str) -> bool:
+        if when == "after" and request.method == "PUT" and not lost[0]:
+            lost[0] = True
+            return True
+        return False
+
+    office.line.cut = cut
+    ids = [office.ask("ResolveIncident", incidentId=each.id, userId=office.alice) for each in incidents]
+    ended = await office.work(office.executor(), *ids)
+    assert {each.outcome for each in ended} == {Outcome.DONE}
+    assert len(office.effects) == 120
+    assert len(office.line.requests) < 10
+
+
+async def test_an_assignee_who_is_none_fails_the_whole_bulk_at_once(office: Office) -> None:
+    incidents = [office.incident() for _ in range(30)]
+    ids = [
+        office.ask("ReassignIncident", incidentId=each.id, userId=office.alice, reassignUserId="PNONE")
+        for each in incidents
+    ]
+    ended = await office.work(office.executor(), *ids)
+    assert {each.error["code"] for each in ended if each.error} == {"assignee_not_found"}
+    assert len(office.line.requests) < 6
+
+
+async def test_what_stays_temporary_is_given_up_after_a_while_and_says_so(office: Office) -> None:
+    incident = office.incident()
+    office.line.cut = lambda request, when: when == "before" and request.method == "PUT"
+    action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
+    (failed,) = await office.work(office.executor(patience=timedelta(minutes=5)), action_id)
+    assert failed.state is ActionState.FAILED
+    assert failed.error is not None
+    assert failed.error["code"] == "gave_up"
+    assert "0:05:00" in failed.error["message"]
+    assert 5 < failed.tries < 15
+
+
+async def test_two_daemons_share_the_queue_and_carry_out_each_action_once(office: Office) -> None:
+    incidents = [office.incident() for _ in range(40)]
+    ids = [office.ask("AddNoteToIncident", incidentId=each.id, userId=office.alice, note="x") for each in incidents]
+    one, two = office.executor("one"), office.executor("two")
+    await asyncio.gather(office.work(one, *ids), office.work(two, *ids))
+    assert sorted(each.incident_id for each in office.effects) == sorted(each.id for each in incidents)
+    assert {office.action(each).tries for each in ids} == {1}
+
+
+async def test_the_same_key_gives_the_same_action_and_with_another_request_an_error(office: Office) -> None:
+    incident = office.incident()
+    given: dict[str, Any] = {"incidentId": incident.id, "userId": office.alice}
+    first = office.ask("ResolveIncident", key="abc", **given)
+    assert office.ask("ResolveIncident", key="abc", **given) == first
+    with pytest.raises(errors.KeyReused):
+        office.ask("AcknowledgeIncident", key="abc", **given)
+    await office.work(office.executor(), first)
+    assert office.ask("ResolveIncident", key="abc", **given) == first
+
+
+def body_of(office: Office, message_id: str) -> Json:
+    """What a target gets."""
+    loaded = office.database.read_now(queue.load, [message_id])
+    body: Json = orjson.loads(FORMATS["standard"].body(loaded[message_id]))
+    return body
+
+
+async def test_the_outcome_is_told_to_the_targets_that_the_action_names(office: Office) -> None:
+    incident = office.incident()
+    office.database.write_now(queue.ensure_targets, ["ops", "chat"])
+    done = office.ask("ResolveIncident", notify=("ops", "chat"), incidentId=incident.id, userId=office.alice)
+    failed = office.ask("ResolveIncident", notify=("ops",), incidentId="PNONE", userId=office.alice)
+    await office.work(office.executor(), done, failed)
+    table = schema.deliveries
+    rows = office.database.read_now(lambda tx: tx.execute(sa.select(table).order_by(table.c.id)).all())
+    assert [(row.target, row.incident_id) for row in rows] == [
+        ("ops", incident.id),
+        ("chat", incident.id),
+        ("ops", "PNONE"),
+    ]
+    assert rows[0].message_id == rows[1].message_id
+    assert office.told == [{"ops", "chat"}, {"ops"}]
+    body = body_of(office, rows[0].message_id)
+    assert body["type"] == "action.succeeded"
+    assert body["data"]["action"]["id"] == done
+    assert body["data"]["action"]["result"]["status"] == "resolved"
+    body = body_of(office, rows[2].message_id)
+    assert (body["type"], body["data"]["action"]["error"]["code"]) == ("action.failed", "not_found")
+
+
+async def test_an_integration_key_is_gone_once_the_action_has_ended_and_never_told(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    office.database.write_now(queue.ensure_targets, ["ops"])
+    secret = "canary0123456789abcdef"
+    failed = office.ask("CreateIncident", notify=("ops",), service_key=secret, description="x")
+    await office.work(office.executor(), failed)
+    assert office.action(failed).state is ActionState.FAILED
+
+    def everything(tx: sa.Connection) -> str:
+        tables = (schema.actions, schema.messages, schema.deliveries, schema.attempts)
+        return str([tx.execute(sa.select(table)).all() for table in tables])
+
+    assert secret not in office.database.read_now(everything)
+    (message,) = office.database.read_now(lambda tx: list(tx.execute(sa.select(schema.messages.c.id)).scalars()))
+    assert body_of(office, message)["data"]["action"]["parameters"]["service_key"] == "***"
+    out, err = capsys.readouterr()
+    assert secret not in out + err
+
+
+async def test_what_was_running_is_finished_or_put_back_when_the_daemon_stops(office: Office) -> None:
+    incident = office.incident()
+    executor = office.executor()
+    action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
+    running = asyncio.create_task(executor.run())
+    async with asyncio.timeout(10):
+        while office.action(action_id).state is not ActionState.SUCCEEDED:
+            await asyncio.sleep(0.01)
+        await executor.stop(timedelta(seconds=5))
+        await running
+    assert incident.status is Status.RESOLVED
+
+
+async def test_actions_that_ended_long_ago_go_with_their_keys_unless_a_message_still_tells_of_them(
+    office: Office,
+) -> None:
+    office.database.write_now(queue.ensure_targets, ["ops"])
+    told = office.ask("GetUser", userId=office.alice, notify=("ops",))
+    ended = office.ask("GetUser", userId=office.alice, key="abc")
+    waiting = office.ask("AcknowledgeIncident", incidentId="P1", userId=office.alice)
+    await office.work(office.executor(), told, ended)
+    office.clock.advance(3600)
+    gone = office.database.write_now(action_queue.prune, timedelta(minutes=30), office.clock(), 100)
+    assert gone == 1
+    assert office.database.read_now(action_queue.find, ended) is None
+    assert office.action(told).state is ActionState.SUCCEEDED
+    assert office.action(waiting).state is ActionState.QUEUED
+    assert office.ask("GetUser", userId=office.alice, key="abc") != ended

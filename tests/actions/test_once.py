@@ -1,0 +1,227 @@
+"""Each effect once, whatever breaks: lines, daemons, and what others do meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from daemon import action_queue
+from daemon.model import ActionState, Outcome, Status
+from daemon.simulator import habits
+
+if TYPE_CHECKING:
+    import httpx
+
+    from daemon.simulator.incident import Incident
+    from tests.actions.conftest import Office
+
+CHANGES = {
+    "AcknowledgeIncident": "acknowledge",
+    "ResolveIncident": "resolve",
+    "ReassignIncident": "reassign",
+    "SnoozeIncident": "snooze",
+    "EscalateIncident": "escalate",
+    "AddNoteToIncident": "annotate",
+}
+
+
+def parameters(office: Office, operation: str, incident: Incident) -> dict[str, Any]:
+    """Good ones for a change of that incident."""
+    given: dict[str, Any] = {"incidentId": incident.id, "userId": office.alice}
+    more: dict[str, dict[str, Any]] = {
+        "ReassignIncident": {"reassignUserId": office.account.directory.user("erin").id},
+        "SnoozeIncident": {"duration": 3600},
+        "EscalateIncident": {"policyId": incident.policy.id},  # the one that it has: the hardest case
+        "AddNoteToIncident": {"note": "Looking into it."},
+    }
+    return given | more.get(operation, {})
+
+
+def prepared(office: Office, operation: str) -> Incident:
+    """An incident that the operation can be carried out on."""
+    incident = office.incident()
+    if operation == "SnoozeIncident":
+        office.account.acknowledge(incident.id, office.account.directory.user("alice"))
+        office.account.snooze(incident.id, office.account.directory.user("bob"), 60)  # it is snoozed otherwise already
+    office.clock.advance(60)
+    return incident
+
+
+class Cuts:
+    """Breaks the line around the first requests of these methods, as often as told."""
+
+    def __init__(self, when: str, times: int = 1, methods: tuple[str, ...] = ("PUT", "POST")) -> None:
+        self.when, self.left, self.methods = when, times, methods
+
+    def __call__(self, request: httpx.Request, when: str) -> bool:
+        if when != self.when or request.method not in self.methods or not self.left:
+            return False
+        self.left -= 1
+        return True
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_line_that_breaks_before_or_after_the_effect_leaves_it_made_once(
+    office: Office, operation: str, when: str
+) -> None:
+    incident = prepared(office, operation)
+    office.line.cut = Cuts(when)
+    done = await office.carry_out(operation, **parameters(office, operation, incident))
+    assert (done.state, done.outcome, done.tries) == (ActionState.SUCCEEDED, Outcome.DONE, 2)
+    assert [each.what for each in office.effects] == [CHANGES[operation]]
+    assert done.result is not None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("resolved", [False, True])
+async def test_an_incident_is_created_once_even_if_it_was_resolved_before_the_repeat(
+    office: Office, when: str, *, resolved: bool
+) -> None:
+    key = office.account.directory.services[0].key
+    office.line.cut = Cuts(when)
+    executor = office.executor()
+    action_id = office.ask("CreateIncident", service_key=key, description="Disk almost full")
+    await executor.run_once()
+    if resolved and office.account.incidents:
+        office.account.resolve(next(iter(office.account.incidents)))
+    (done,) = await office.work(executor, action_id)
+    (incident,) = office.account.incidents.values()
+    assert done.result == {"incident_key": incident.key}
+    assert done.id in str(incident.key)
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+async def test_a_daemon_that_dies_after_the_effect_and_before_it_is_written_down_repeats_nothing(
+    office: Office, operation: str
+) -> None:
+    incident = prepared(office, operation)
+    action_id = office.ask(operation, **parameters(office, operation, incident))
+    dying = asyncio.create_task(office.executor("one").run_once())
+
+    def die(request: httpx.Request, when: str) -> bool:
+        if when == "after" and request.method in {"PUT", "POST"}:
+            office.line.cut = lambda _request, _when: False
+            dying.cancel()
+            raise asyncio.CancelledError
+        return False
+
+    office.line.cut = die
+    await asyncio.gather(dying, return_exceptions=True)
+    office.database.write_now(action_queue.release, ["one"])
+    assert office.action(action_id).state is ActionState.QUEUED
+    (done,) = await office.work(office.executor("two"), action_id)
+    assert done.state is ActionState.SUCCEEDED
+    assert [each.what for each in office.effects] == [CHANGES[operation]]
+
+
+async def test_an_acknowledgement_never_reopens_what_was_resolved_meanwhile(office: Office) -> None:
+    incident = office.incident()
+    office.account.resolve(incident.id)
+    done = await office.carry_out("AcknowledgeIncident", incidentId=incident.id, userId=office.alice)
+    assert (done.state, done.outcome) == (ActionState.SUCCEEDED, Outcome.OVERTAKEN)
+    assert done.result is not None
+    assert done.result["status"] == "resolved"
+    assert (office.effects, incident.status) == ([], Status.RESOLVED)
+
+
+async def test_a_repeated_acknowledgement_never_reopens_what_was_resolved_between_the_tries(office: Office) -> None:
+    incident = office.incident()
+    office.line.cut = Cuts("after")
+    executor = office.executor()
+    action_id = office.ask("AcknowledgeIncident", incidentId=incident.id, userId=office.alice)
+    await executor.run_once()
+    office.account.resolve(incident.id)
+    (done,) = await office.work(executor, action_id)
+    assert done.outcome is Outcome.OVERTAKEN
+    assert [(each.what, each.reopened) for each in office.effects] == [("acknowledge", False)]
+
+
+@pytest.mark.parametrize("operation", ["ReassignIncident", "SnoozeIncident", "EscalateIncident"])
+async def test_what_is_asked_of_a_resolved_incident_ends_as_overtaken_and_not_as_an_error(
+    office: Office, operation: str
+) -> None:
+    incident = prepared(office, operation)
+    office.account.resolve(incident.id)
+    done = await office.carry_out(operation, **parameters(office, operation, incident))
+    assert (done.state, done.outcome, office.effects) == (ActionState.SUCCEEDED, Outcome.OVERTAKEN, [])
+
+
+@pytest.mark.parametrize("repeat", habits.Repeat)
+async def test_what_is_so_already_is_success(office: Office, repeat: habits.Repeat) -> None:
+    office.account.habits.repeat = repeat
+    incident = office.incident()
+    office.account.resolve(incident.id)
+    done = await office.carry_out("ResolveIncident", incidentId=incident.id, userId=office.alice)
+    assert done.state is ActionState.SUCCEEDED
+    other = office.incident()
+    office.account.acknowledge(other.id, office.account.directory.user("alice"))
+    done = await office.carry_out("AcknowledgeIncident", incidentId=other.id, userId=office.alice)
+    assert done.state is ActionState.SUCCEEDED
+    assert office.effects == []
+
+
+async def test_two_actions_that_add_the_same_note_add_two_even_if_the_second_ones_line_breaks(office: Office) -> None:
+    incident = office.incident()
+    executor = office.executor()
+    given = parameters(office, "AddNoteToIncident", incident)
+    first, second = office.ask("AddNoteToIncident", **given), office.ask("AddNoteToIncident", **given)
+    await office.work(executor, first)
+    office.line.cut = Cuts("before")
+    one, two = await office.work(executor, first, second)
+    assert one.result is not None
+    assert two.result is not None
+    assert one.result["note"]["id"] != two.result["note"]["id"]
+    assert len(incident.notes) == 2
+
+
+async def test_a_daemon_that_was_taken_for_dead_makes_no_call_that_changes_something(office: Office) -> None:
+    incident = office.incident()
+    office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
+
+    def bury(request: httpx.Request, when: str) -> bool:
+        if when == "after" and request.url.path.startswith("/users/"):
+            office.database.write_now(action_queue.release, ["one"])
+        return False
+
+    office.line.cut = bury
+    await office.executor("one").run_once()
+    assert office.effects == []
+    assert incident.is_open
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    faults=st.lists(st.sampled_from(["before", "after", None, None]), max_size=40),
+    repeat=st.sampled_from(habits.Repeat),
+)
+async def test_whatever_breaks_and_whenever_every_effect_is_made_once_and_nothing_is_reopened(
+    office: Office, faults: list[str | None], repeat: habits.Repeat
+) -> None:
+    before = len(office.effects)
+    office.account.habits.repeat = repeat
+    left = list(faults)
+    now: list[str | None] = [None]
+
+    def cut(_request: httpx.Request, when: str) -> bool:
+        if when == "before":
+            now[0] = left.pop() if left else None
+        return now[0] == when
+
+    office.line.cut = cut
+    wanted: Counter[tuple[str, str]] = Counter()
+    ids = []
+    for operation in (*CHANGES, "AcknowledgeIncident", "AcknowledgeIncident", "ResolveIncident", "ResolveIncident"):
+        incident = prepared(office, operation)
+        ids.append(office.ask(operation, **parameters(office, operation, incident)))
+        wanted[incident.id, CHANGES[operation]] += 1
+    ended = await office.work(office.executor(), *ids)
+    assert {each.state for each in ended} == {ActionState.SUCCEEDED}
+    made = office.effects[before:]
+    assert Counter((each.incident_id, each.what) for each in made) == wanted
+    assert not any(each.reopened for each in made)
