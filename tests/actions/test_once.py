@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from daemon.simulator.incident import Incident
     from tests.actions.conftest import Office
 
+FAULTS = st.sampled_from(["before", "after", None, None])
 CHANGES = {
     "AcknowledgeIncident": "acknowledge",
     "ResolveIncident": "resolve",
@@ -197,7 +198,7 @@ async def test_a_daemon_that_was_taken_for_dead_makes_no_call_that_changes_somet
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    faults=st.lists(st.sampled_from(["before", "after", None, None]), max_size=40),
+    faults=st.lists(FAULTS, max_size=40),
     repeat=st.sampled_from(habits.Repeat),
 )
 async def test_whatever_breaks_and_whenever_every_effect_is_made_once_and_nothing_is_reopened(
