@@ -42,10 +42,7 @@ async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
     PagerDuty cannot be asked for incidents by their ids. What is not found may be there all the same.
     """
     found: dict[str, Json] = {}
-    for statuses, order in (
-        (("triggered", "acknowledged"), "incident_number:desc"),
-        (("resolved",), "resolved_at:desc"),
-    ):
+    for statuses, order in LISTS:
         for page in range(MOST_PAGES):
             if wanted <= found.keys():
                 return found
