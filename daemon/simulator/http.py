@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import socket
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -112,6 +114,8 @@ async def _converse(
         given = await answer(request)
         await asyncio.sleep(given.pause)
         if given.ending is Ending.RESET:
+            # Without lingering, closing is a reset and no orderly end.
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             return
         headers = given.headers | {"content-length": str(len(given.body))}

@@ -112,6 +112,8 @@ class Lifecycles:
         steps += [step for step in self._detours(incident_id, by, other) if chance.random() < 0.3]  # noqa: PLR2004
         note = chance.choice([None, None, chance.choice(LAST_NOTES)])
         who = chance.choice([by, by, None])
+        if chance.random() < 0.1:  # noqa: PLR2004 - a chance
+            steps.append((20, lambda: self._merge(incident_id, by)))
         steps.append((20, lambda: account.resolve(incident_id, who, note if who else None)))
         if chance.random() < 0.1:  # noqa: PLR2004 - a chance
             steps.append((10, lambda: account.reopen(incident_id, other)))
@@ -119,6 +121,12 @@ class Lifecycles:
         if chance.random() < 0.1:  # noqa: PLR2004 - a chance
             steps.append((10, lambda: account.annotate(incident_id, by, "Post-mortem is written.")))
         return steps
+
+    def _merge(self, incident_id: str, by: User) -> None:
+        """Into the newest other one that is open, if any."""
+        others = [each.id for each in self._account.incidents.values() if each.is_open and each.id != incident_id]
+        if others:
+            self._account.merge(incident_id, others[-1], by)
 
     def _detours(self, incident_id: str, by: User, other: User) -> list[tuple[float, Step]]:
         account = self._account

@@ -57,7 +57,7 @@ def user_reference(user: User) -> Json:
 
 
 def user(user: User, team: Team, include: Collection[str] = ()) -> Json:
-    """A user; contact methods and rules in full only if asked for."""
+    """A user; contact methods, rules and teams in full only if asked for."""
     method = {"id": f"M{user.id}", "type": "email_contact_method", "summary": "Default", "self": None, "html_url": None}
     rule = {"id": f"N{user.id}", "type": "assignment_notification_rule", "summary": "0 minutes: channel", "self": None}
     whole_method = method | {"label": "Default", "address": user.email}
@@ -73,11 +73,17 @@ def user(user: User, team: Team, include: Collection[str] = ()) -> Json:
         "description": None,
         "invitation_sent": False,
         "job_title": user.job_title,
-        "teams": [team_reference(team)],
+        "teams": [_team(team, include)],
         "contact_methods": [whole_method if "contact_methods" in include else _as_reference(method)],
         "notification_rules": [whole_rule if "notification_rules" in include else _as_reference(rule)],
         "coordinated_incidents": [],
     }
+
+
+def team(team: Team) -> Json:
+    """A team."""
+    more = {"name": team.name, "description": "On call for everything", "default_role": "manager"}
+    return reference("team", team.id, team.name, suffix="") | more
 
 
 def team_reference(team: Team) -> Json:
@@ -94,7 +100,7 @@ def service(service: Service, team: Team) -> Json:
     """A service."""
     return reference("service", service.id, service.name, suffix="") | {
         "name": service.name,
-        "description": None,
+        "description": f"What {service.name} needs",
         "status": "active",
         "created_at": "2024-01-01T00:00:00Z",
         "escalation_policy": policy_reference(service.policy),
@@ -125,7 +131,7 @@ def policy(policy: Policy, team: Team) -> Json:
         "on_call_handoff_notifications": "if_has_services",
         "services": [],
         "teams": [team_reference(team)],
-        "description": None,
+        "description": "Who is called, and after whom",
     }
 
 
@@ -166,7 +172,6 @@ def incident(incident: Incident, team: Team) -> Json:
         "alert_grouping": None,
         "urgency": incident.urgency,
         "priority": priority(incident.priority) if incident.priority else None,
-        "conference_bridge": None,
         "description": incident.title,
     }
 
@@ -192,7 +197,7 @@ def log_entry(entry: Entry, team: Team, zone: tzinfo, include: Collection[str] =
             else service_reference(entry.incident.service)
         ),
         "incident": incident(entry.incident, team) if "incidents" in include else incident_reference(entry.incident),
-        "teams": [team_reference(team)],
+        "teams": [_team(team, include)],
     }
     if entry.agent is not None:
         record["agent"] = entry.agent
@@ -217,6 +222,10 @@ def note(note: Note) -> Json:
         "created_at": moment(note.at),
         "updated_at": moment(note.at),
     }
+
+
+def _team(each: Team, include: Collection[str]) -> Json:
+    return team(each) if "teams" in include else team_reference(each)
 
 
 def _summary(incident: Incident) -> str:

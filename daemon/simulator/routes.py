@@ -14,16 +14,16 @@ from daemon.simulator.http import Answer, json_answer
 from daemon.simulator.refusals import RefusedError, error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import tzinfo
 
     from daemon.model import Json
     from daemon.simulator.account import Account
-    from daemon.simulator.directory import Policy, Service
+    from daemon.simulator.directory import Directory, Policy, Service, Team
     from daemon.simulator.http import Request
     from daemon.simulator.incident import Incident
 
-    Named = TypeVar("Named", Service, Policy)
+    Named = TypeVar("Named", Service, Policy, Team)
     Handler = Callable[[Account, Request, Mapping[str, str]], Answer]
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ LARGEST_LIMIT = 100
 CAP = 10_000
 DEFAULT_RANGE = timedelta(days=30)
 LONGEST_RANGE = timedelta(days=183)
+ABILITIES = ["teams", "urgencies"]
 SORTABLE = {
     "incident_number": lambda incident: incident.number,
     "created_at": lambda incident: incident.created_at,
@@ -69,7 +70,8 @@ def _log_entries(account: Account, request: Request, named: Mapping[str, str]) -
     until = _moment(request, "until", zone) or now + timedelta(days=1)
     found = account.log.read(since, until)
     if "id" in named:
-        found = [each for each in found if each.incident is account.incident(named["id"])]
+        incident = account.incident(named["id"])
+        found = [each for each in found if each.incident is incident]
     if request.get("is_overview") == "true":
         hidden = {"annotate_log_entry", "assign_log_entry"}
         found = [each for each in found if each.type not in hidden]
@@ -147,28 +149,40 @@ def _user(account: Account, request: Request, named: Mapping[str, str]) -> Answe
 
 
 def _me(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
-    if account.user_key is None:
-        return error(400, 2001, "Invalid Input Provided", "This endpoint needs the key of a user")
+    if account.user_key is None:  # a text where an object is usual, as PagerDuty's own library expects it
+        return json_answer({"error": "Cannot be used with an account-level access token"}, 400)
     return json_answer({"user": records.user(account.user_key, account.directory.team, request.all("include"))})
 
 
-def _services(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
-    found = _named_like(account.directory.services, request)
-    return _page(request, "services", found, lambda each: records.service(each, account.directory.team))
+def _all(name: str, of: Callable[[Directory], Sequence[Named]], render: Callable[[Named, Team], Json]) -> Handler:
+    """The list of what people set up, narrowed down by name."""
+
+    def handler(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+        query = (request.get("query") or "").lower()
+        found = [each for each in of(account.directory) if query in each.name.lower()]
+        return _page(request, name, found, lambda each: render(each, account.directory.team))
+
+    return handler
 
 
-def _policies(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
-    found = _named_like(account.directory.policies, request)
-    return _page(request, "escalation_policies", found, lambda each: records.policy(each, account.directory.team))
+def _one(name: str, of: Callable[[Directory], Sequence[Named]], render: Callable[[Named, Team], Json]) -> Handler:
+    """One of them."""
+
+    def handler(account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
+        found = {each.id: each for each in of(account.directory)}[named["id"]]
+        return json_answer({name: render(found, account.directory.team)})
+
+    return handler
 
 
 def _abilities(_account: Account, _request: Request, _named: Mapping[str, str]) -> Answer:
-    return json_answer({"abilities": ["teams", "urgencies"]})
+    return json_answer({"abilities": ABILITIES})
 
 
-def _named_like(found: Iterable[Named], request: Request) -> list[Named]:
-    query = (request.get("query") or "").lower()
-    return [each for each in found if query in each.name.lower()]
+def _ability(_account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
+    if named["id"] not in ABILITIES:
+        raise KeyError(named["id"])
+    return Answer(204)
 
 
 def _page(request: Request, name: str, found: Sequence[T], render: Callable[[T], Json]) -> Answer:
@@ -205,7 +219,7 @@ def _zone(account: Account, request: Request) -> tzinfo:
         return account.zone
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, OSError, ValueError):  # OSError: a folder of zones, such as America
         raise RefusedError(400, 2001, "Invalid Input Provided", "Time zone is invalid") from None
 
 
@@ -216,9 +230,9 @@ def _moment(request: Request, name: str, zone: tzinfo) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise RefusedError(400, 2001, "Invalid Input Provided", f"{name} is invalid") from None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).astimezone(UTC)
 
 
 _FILTERS: dict[str, Callable[[Incident, Account], set[str]]] = {
@@ -248,9 +262,14 @@ ROUTES = _routes(
         "GET /users": _users,
         "GET /users/me": _me,
         "GET /users/{id}": _user,
-        "GET /services": _services,
-        "GET /escalation_policies": _policies,
+        "GET /services": _all("services", lambda of: of.services, records.service),
+        "GET /services/{id}": _one("service", lambda of: of.services, records.service),
+        "GET /escalation_policies": _all("escalation_policies", lambda of: of.policies, records.policy),
+        "GET /escalation_policies/{id}": _one("escalation_policy", lambda of: of.policies, records.policy),
+        "GET /teams": _all("teams", lambda of: [of.team], lambda team, _: records.team(team)),
+        "GET /teams/{id}": _one("team", lambda of: [of.team], lambda team, _: records.team(team)),
         "GET /abilities": _abilities,
+        "GET /abilities/{id}": _ability,
     }
     | writing.ENDPOINTS
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from daemon.simulator import http, refusals, routes
+from daemon.simulator import http, records, refusals, routes
 from daemon.simulator.account import Account, NoSuchIncidentError
 from daemon.simulator.faults import Fault, Faults
 from daemon.simulator.http import Answer, json_answer
@@ -70,16 +70,17 @@ class Simulator:
         """Any request's answer."""
         if request.path.startswith("/simulator"):
             return self._control(request)
-        account = self.accounts.get(request.headers.get("authorization", "").removeprefix(TOKEN))
+        scheme, token, key = request.headers.get("authorization", "").partition(TOKEN)
+        account = self.accounts.get(key) if token and not scheme else None
         if account is None:
             return _stamped(refusals.error(401, 2006, "Authentication failed"), datetime.now(UTC))
         left = self._left(account)
         fault = self.faults.draw(request)
         if left < 0:
             fault = Fault.RATE_LIMITED
-        if int(request.get("offset") or 0) and self.faults.happens(Fault.SHIFT):
+        if request.get("offset") not in {None, "0"} and self.faults.happens(Fault.SHIFT):
             account.trigger("Something happens while a list is being read")
-        answer = routes.answer(account, request)
+        answer = _linked(routes.answer(account, request), request)
         if fault is not None:
             answer = self.faults.spoil(fault, answer)
         elif self.faults.happens(Fault.SWAPPED):
@@ -153,6 +154,12 @@ def _stamped(answer: Answer, now: datetime, left: int | None = None) -> Answer:
         headers |= {"ratelimit-limit": str(LIMIT_CALLS), "ratelimit-remaining": str(max(left, 0))}
         headers["ratelimit-reset"] = str(int(LIMIT_PERIOD.total_seconds()))
     return dataclasses.replace(answer, headers=headers | answer.headers)
+
+
+def _linked(answer: Answer, request: Request) -> Answer:
+    """Let the links to the API lead back here, so that clients can follow them."""
+    here = f"http://{request.headers['host']}" if "host" in request.headers else records.API
+    return dataclasses.replace(answer, body=answer.body.replace(records.API.encode(), here.encode()))
 
 
 def _swapped(answer: Answer) -> Answer:

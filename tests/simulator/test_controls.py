@@ -1,0 +1,135 @@
+"""What the simulator has beside PagerDuty's paths: looking behind the curtain, and letting things happen."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from daemon.simulator import Account, Simulator
+from tests.simulator.library import KEY, Sdk, log, types
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+    from daemon.simulator.incident import Incident
+    from tests.conftest import ManualClock
+
+
+def happen(http: httpx.Client, **asked: Any) -> Any:
+    """Let something happen; the answer."""
+    answer = http.post("/simulator/happen", json=asked)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def test_what_happens_on_demand_is_in_the_log(account: Account, http: httpx.Client, sdk: Sdk) -> None:
+    incident = happen(http, do="trigger", title="Disk full", key="disk", urgency="low")["incident_id"]
+    assert account.incidents[incident].urgency == "low"
+    assert account.incidents[incident].key == "disk"
+    steps: list[dict[str, Any]] = [
+        {"do": "retrigger"},
+        {"do": "acknowledge", "by": "alice"},
+        {"do": "annotate", "by": "bob", "note": "Looking into it."},
+        {"do": "unacknowledge"},
+        {"do": "escalate"},
+        {"do": "reassign", "to": ["dan@example.com"]},
+        {"do": "delegate", "to": ["erin"]},
+        {"do": "resolve", "by": "erin", "note": "Space is back."},
+        {"do": "reopen", "incident": incident},
+    ]
+    seen = []
+    for step in steps:
+        before = len(account.log.entries)
+        assert happen(http, **step) == {"incident_id": incident}
+        seen.append(types(log(sdk)[before:])[-1])
+    kinds = ["trigger", "acknowledge", "annotate", "unacknowledge", "escalate", "assign", "assign", "resolve", "assign"]
+    assert seen == kinds
+    told = [(each.type.partition(".")[2], each.users, each.note) for each in account.log.ledger]
+    erin = account.directory.user("erin")
+    assert ("annotated", (), "Looking into it.") in told
+    assert ("annotated", (), "Space is back.") in told
+    assert ("assigned", (erin.id,), None) in told
+
+
+def test_the_newest_open_incident_is_meant_unless_another_one_is_named(account: Account, http: httpx.Client) -> None:
+    first, second = account.trigger("Disk full").id, account.trigger("Login is slow").id
+    assert happen(http, do="resolve") == {"incident_id": second}
+    assert happen(http, do="annotate", incident=second) == {"incident_id": second}
+    assert happen(http, do="resolve") == {"incident_id": first}
+    refused = http.post("/simulator/happen", json={"do": "resolve"})
+    assert (refused.status_code, refused.json()["error"]) == (
+        404,
+        "no such incident, or none that is open: there is none",
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (b"{}", 404),
+        (b'{"do": "explode"}', 404),
+        (b'{"do": "resolve", "incident": "PNONE"}', 404),
+        (b'{"do": "resolve", "by": "zoe"}', 404),
+        (b'{"do": ["resolve"]}', 400),
+        (b"[]", 400),
+        (b"{", 400),
+    ],
+)
+def test_what_cannot_happen_is_refused_and_does_not(
+    account: Account, incident: Incident, http: httpx.Client, asked: bytes, status: int
+) -> None:
+    before = len(account.log.entries)
+    answer = http.post("/simulator/happen", content=asked)
+    assert answer.status_code == status
+    assert answer.json()["error"]
+    assert len(account.log.entries) == before
+
+
+def test_the_ledger_and_the_calls_can_be_seen_and_need_no_key(
+    account: Account, incident: Incident, http: httpx.Client, url: str
+) -> None:
+    http.get("/incidents", params={"statuses[]": "triggered"})
+    assert httpx.get(f"{url}/incidents", trust_env=False).status_code == 401
+    seen: Any = httpx.get(f"{url}/simulator/ledger", trust_env=False).json()["ledger"]
+    assert [(each["type"], each["incident_id"]) for each in seen] == [
+        ("incident.triggered", incident.id),
+        ("incident.assigned", incident.id),
+    ]
+    (call,) = httpx.get(f"{url}/simulator/calls", trust_env=False).json()["calls"]
+    assert call["query"] == [["statuses[]", "triggered"]]
+    assert (call["account"], call["method"], call["path"], call["status"]) == ("acme", "GET", "/incidents", 200)
+    assert KEY not in json.dumps(call)
+
+
+def test_faults_are_set_over_http(http: httpx.Client) -> None:
+    known = http.post("/simulator/faults", json={"rates": {"server_error": 1}, "once": ["rate_limited"]}).json()
+    assert "shift" in known["faults"]
+    assert [http.get("/users").status_code == 429, http.get("/users").status_code >= 500] == [True, True]
+    http.post("/simulator/faults", json={})
+    assert http.get("/users").status_code == 200
+    for wrong in ({"once": ["shift"]}, {"once": ["earthquake"]}, {"rates": {"slow": "often"}}, {"rates": 7}):
+        assert http.post("/simulator/faults", json=wrong).status_code == 400
+
+
+def test_a_path_that_is_none_names_those_that_are(http: httpx.Client) -> None:
+    answer = http.get("/simulator/nothing")
+    assert answer.status_code == 404
+    assert "GET /simulator/ledger" in answer.json()["known"]
+
+
+def test_accounts_behind_one_address_do_not_see_each_other(clock: ManualClock, portal: BlockingPortal) -> None:
+    one, two = (Account(name, f"key-{name}", clock=clock, seed=3) for name in ("one", "two"))
+    one.trigger("Disk full")
+    with portal.wrap_async_context_manager(Simulator([one, two]).serving()) as url:
+        listed = [
+            httpx.get(f"{url}/incidents", headers={"Authorization": f"Token token={key}"}, trust_env=False).json()
+            for key in ("key-one", "key-two")
+        ]
+        assert [len(each["incidents"]) for each in listed] == [1, 0]
+        ledger = httpx.get(f"{url}/simulator/ledger", params={"account": "two"}, trust_env=False)
+        assert ledger.json() == {"ledger": []}
+        assert httpx.get(f"{url}/simulator/ledger", params={"account": "x"}, trust_env=False).status_code == 404
+    assert {user.id for user in one.directory.users}.isdisjoint(user.id for user in two.directory.users)

@@ -1,0 +1,177 @@
+"""Invented lives: the same seed brings the same ones, and the ledger tells what the log tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon.model import EventType, Status
+from daemon.simulator import Account, Lifecycles, history, routes
+from daemon.simulator.http import Request
+from tests.conftest import START, ManualClock
+from tests.simulator.library import log
+
+if TYPE_CHECKING:
+    from tests.simulator.library import Sdk
+
+HOURS = timedelta(hours=6)
+KINDS = {
+    "assign_log_entry": EventType.ASSIGNED,
+    "escalate_log_entry": EventType.ASSIGNED,
+    "delegate_log_entry": EventType.ASSIGNED,
+    "acknowledge_log_entry": EventType.ACKNOWLEDGED,
+    "annotate_log_entry": EventType.ANNOTATED,
+    "resolve_log_entry": EventType.RESOLVED,
+}
+Told = tuple[EventType, str, str, tuple[str, ...], str | None]
+
+
+def lived(account: Account, *, seed: int = 0, rate: float = 0.5) -> Lifecycles:
+    """Six hours of incidents until now."""
+    return history(account, START - HOURS, START, rate=rate, seed=seed)
+
+
+def told_by(entries: list[Any]) -> list[Told]:
+    """What a log tells, read from its records alone: kind, incident, entry, assignees, note."""
+    found: list[Told] = []
+    delegated = {(each["incident"]["id"], each["created_at"][:19]) for each in entries if "delegate" in each["type"]}
+    for entry in entries:
+        incident, identity = entry["incident"], entry["id"]
+        if entry["type"] == "trigger_log_entry" and identity == incident["first_trigger_log_entry"]["id"]:
+            found.append((EventType.TRIGGERED, incident["id"], identity, (), None))
+        automatic = entry["type"] == "assign_log_entry" and entry["channel"]["type"] == "auto"
+        if automatic and (incident["id"], entry["created_at"][:19]) in delegated:
+            continue
+        if note := entry.get("note"):
+            found.append((EventType.ANNOTATED, incident["id"], identity, (), note))
+        if kind := KINDS.get(entry["type"]):
+            users = tuple(each["id"] for each in entry.get("assignees", ()))
+            content = entry["channel"]["content"] if kind is EventType.ANNOTATED else None
+            found.append((kind, incident["id"], identity, users, content))
+    return found
+
+
+def test_the_ledger_tells_what_the_log_tells(account: Account, sdk: Sdk) -> None:
+    lives = lived(account)
+    ledger = [(each.type, each.incident_id, each.entry_id, each.users, each.note) for each in account.log.ledger]
+    assert ledger == told_by(log(sdk))
+    assert set(Counter(each.type for each in account.log.ledger)) == set(EventType)
+    assert lives.born == len(account.incidents) == Counter(each[0] for each in ledger)[EventType.TRIGGERED]
+
+
+def test_the_ledgers_lines_are_numbered_and_have_their_entrys_time(account: Account) -> None:
+    lived(account)
+    entries = {entry.id: entry for entry in account.log.entries}
+    assert [each.seq for each in account.log.ledger] == list(range(len(account.log.ledger)))
+    assert all(each.at == entries[each.entry_id].created_at for each in account.log.ledger)
+    assert [each.at for each in account.log.ledger] == sorted(each.at for each in account.log.ledger)
+
+
+def test_an_incident_ends_as_the_ledger_says(account: Account) -> None:
+    lived(account, rate=5)
+    last: dict[str, EventType] = {}
+    for each in account.log.ledger:
+        if each.type is not EventType.ANNOTATED:
+            last[each.incident_id] = each.type
+    resolved = {key for key, kind in last.items() if kind is EventType.RESOLVED}
+    assert {key for key, each in account.incidents.items() if each.status is Status.RESOLVED} == resolved
+    assert 0 < len(resolved) < len(account.incidents)
+
+
+def test_every_turn_that_a_life_can_take_is_taken(account: Account) -> None:
+    lived(account, rate=2)
+    seen = {entry.type.removesuffix("_log_entry") for entry in account.log.entries}
+    assert seen >= {
+        *("trigger", "assign", "escalate", "delegate", "acknowledge", "unacknowledge", "resolve", "reopen", "merge"),
+        *("annotate", "snooze", "notify", "urgency_change", "priority_change", "reach_trigger_limit"),
+    }
+    first = {each.first_entry for each in account.incidents.values()}
+    assert any(entry.type == "trigger_log_entry" and entry.id not in first for entry in account.log.entries)
+    assert {each.key is None for each in account.incidents.values()} == {True, False}
+
+
+def answers(seed: int, lives: int) -> list[bytes]:
+    """Everything that an account with a past shows."""
+    account = Account(clock=ManualClock(), seed=seed)
+    lived(account, seed=lives)
+    return [
+        routes.answer(account, Request("GET", path, (("limit", "100"),))).body
+        for path in ("/log_entries", "/incidents", "/users", "/services", "/escalation_policies")
+    ]
+
+
+def test_the_same_seeds_invent_the_same_account_and_the_same_lives() -> None:
+    assert answers(1, 1) == answers(1, 1)
+    assert answers(1, 1) != answers(2, 1)
+    assert answers(1, 1) != answers(1, 2)
+    assert answers(1, 1)[2:] == answers(1, 2)[2:]
+
+
+@pytest.mark.parametrize("rate", [0.2, 2.0, 10.0])
+def test_incidents_are_born_at_the_rate(account: Account, rate: float) -> None:
+    expected = rate * HOURS.total_seconds() / 60
+    assert abs(lived(account, rate=rate).born - expected) < 4 * expected**0.5
+
+
+def test_without_a_rate_nothing_happens_by_itself(account: Account, clock: ManualClock) -> None:
+    lives = Lifecycles(account, rate=0)
+    assert lives.step(clock()) is None
+    assert (lives.born, account.log.entries) == (0, [])
+    lives.bear()
+    assert lives.born == 1
+    assert lives.step(clock()) is not None
+
+
+def test_a_step_says_when_the_next_thing_happens_and_does_nothing_earlier(account: Account, clock: ManualClock) -> None:
+    lives = Lifecycles(account, rate=1)
+    for _ in range(50):
+        due = lives.step(clock())
+        assert due is not None
+        assert due > clock()
+        written = len(account.log.entries)
+        clock.now = due - timedelta(microseconds=1)
+        lives.step(clock())
+        assert len(account.log.entries) == written
+        clock.now = due
+
+
+def test_at_a_quicker_pace_incidents_are_over_earlier() -> None:
+    def resolved(pace: float) -> int:
+        clock = ManualClock()
+        account = Account(clock=clock)
+        lives = Lifecycles(account, rate=0, pace=pace)
+        for _ in range(20):
+            lives.bear()
+        lives.step(clock.advance(20))
+        return sum(each.status is Status.RESOLVED for each in account.incidents.values())
+
+    assert resolved(0.1) == 0
+    assert resolved(10) == 20
+
+
+def test_what_somebody_else_ended_does_not_stop_the_lives(account: Account, clock: ManualClock) -> None:
+    lives = Lifecycles(account, rate=0)
+    for _ in range(30):
+        lives.bear()
+    for incident in account.incidents.values():
+        account.resolve(incident.id)
+    while lives.step(clock()) is not None:
+        clock.advance(5)
+    assert all(each.status is Status.RESOLVED for each in account.incidents.values())
+
+
+async def test_lives_go_on_by_the_real_clock_until_they_are_ended() -> None:
+    account = Account()
+    lives = Lifecycles(account, rate=60_000, pace=1000)
+    running = asyncio.create_task(lives.run())
+    async with asyncio.timeout(20):
+        while lives.born < 20:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert running.cancelled()
+    assert len(account.incidents) == lives.born
