@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -25,11 +25,11 @@ import structlog
 import daemon
 from daemon import errors, resource
 from daemon.model import Rejected
-from daemon.pagerduty import records
+from daemon.pagerduty import failures, paths, records
 from daemon.pagerduty.listing import PAGE, Listing, Page, Window, read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from daemon.model import Connection, Json, Priority
     from daemon.ratelimit import Permits
@@ -43,21 +43,10 @@ LARGEST_BODY = 32 * 1024 * 1024
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = timedelta(seconds=60)
-LONGEST_DELAY = 86_400.0
-TEMPORARY = frozenset({408, 425, 429})
-SERVER_ERROR = 500
-TOO_MANY_REQUESTS = 429
 BAD_REQUEST = 400
 NOT_FOUND = 404
 OK = 200
-SUCCESS = range(200, 300)
 EVENTS_RATE_LIMITED = 403  # what 429 is elsewhere
-TOOK_TOO_LONG = 2016
-REMEDIES = {
-    401: "check api_key and region: a key of the other region gets the same answer",
-    402: "the account's plan does not allow this",
-    403: "the key may not do this: check its rights",
-}
 
 Query = list[tuple[str, str]]
 
@@ -87,6 +76,7 @@ class Client:
         call_seconds: float = CALL_SECONDS,
     ) -> None:
         self._host = urlsplit(connection.api_url).netloc
+        self._key = connection.api_key
         self._permits = permits
         self._sleep = sleep
         self._call_seconds = call_seconds
@@ -124,7 +114,7 @@ class Client:
         try:
             return await self._call(self._http, request, priority)
         except errors.Temporary as error:
-            if error.status == TOO_MANY_REQUESTS:
+            if error.status == failures.TOO_MANY_REQUESTS:
                 await self._permits.block(error.delay)
             raise
 
@@ -173,7 +163,7 @@ class Client:
     async def incident(self, incident_id: str, priority: Priority) -> Json | Rejected | None:
         """One incident; None if PagerDuty has it no more, Rejected if the answer is none."""
         try:
-            answer, _ = await self._get(f"/incidents/{quote(incident_id, safe='')}", [], priority)
+            answer, _ = await self._get(paths.to("incidents", incident_id), [], priority)
         except errors.Permanent as error:
             if error.status == NOT_FOUND:
                 return None
@@ -210,15 +200,18 @@ class Client:
     async def _get(self, path: str, query: Query, priority: Priority) -> tuple[Json, datetime | None]:
         """One reading, repeated while that may help and does not take long."""
         for attempt in range(1, ATTEMPTS + 1):
+            pause = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             try:
                 answer = await self.call("GET", path, priority, query=query)
             except errors.Temporary as error:
-                too_long = error.delay is not None and error.delay > LONGEST_PAUSE
-                if attempt == ATTEMPTS or too_long:
+                asked = error.delay or timedelta(0)
+                if attempt == ATTEMPTS or asked > LONGEST_PAUSE:
                     raise
+                if error.status != failures.TOO_MANY_REQUESTS:  # then it is the next permit that waits
+                    pause = max(pause, asked.total_seconds())
             else:
                 return answer.body, answer.server_time
-            await self._sleep(FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            await self._sleep(pause)
         raise AssertionError
 
     async def _call(self, http: httpx.AsyncClient, request: httpx.Request, priority: Priority) -> Answer:
@@ -228,16 +221,16 @@ class Client:
             started = time.perf_counter()
             status, headers, body = await self._send(http, request)
         took = (time.perf_counter() - started) * 1000
-        request_id, path = headers.get("x-request-id"), request.url.path
-        told = {"method": request.method, "path": path, "status": status, "request_id": request_id}
+        host, path = request.url.netloc.decode("ascii"), request.url.path
+        told = {"method": request.method, "path": path, "status": status, "request_id": failures.request_id(headers)}
         log.debug("pagerduty.called", **told, took_ms=round(took))
         try:
             answer = records.decode(body)
         except ValueError:
             answer = None
-        if status in SUCCESS and isinstance(answer, dict):
+        if status in failures.SUCCESS and isinstance(answer, dict):
             return Answer(answer, _date(headers))
-        raise self._failure(status, headers, answer, path)
+        raise failures.failure(f"{host} answered {path}", status, headers, answer, self._key)
 
     async def _send(self, http: httpx.AsyncClient, request: httpx.Request) -> tuple[int, Mapping[str, str], bytes]:
         host, path = request.url.netloc.decode("ascii"), request.url.path
@@ -255,30 +248,6 @@ class Client:
             # The library's own words may hold the request's headers, and with them the key.
             message = f"the call to {host} broke off ({type(error).__name__})"
             raise errors.Temporary(message) from None
-
-    def _failure(
-        self, status: int, headers: Mapping[str, str], answer: object, path: str
-    ) -> errors.Temporary | errors.Permanent:
-        """What an answer other than the expected one means."""
-        request_id = headers.get("x-request-id")
-        if status in SUCCESS:
-            message = f"{self._host} answered {path} with something that is no JSON object"
-            return errors.Temporary(message, status=status, request_id=request_id)
-        detail = resource.inner(answer, "error") or (answer if isinstance(answer, dict) else {})
-        code = detail.get("code") if isinstance(detail.get("code"), int) else None
-        said = "; ".join([resource.text(detail, "message") or "", *_texts(detail.get("errors"))]).strip("; ")
-        words = [f"{self._host} answered {path} with {status}"]
-        words += [f"({code})" if code else "", f": {said}" if said else ""]
-        message = " ".join(word for word in words[:2] if word) + words[2]
-        if remedy := REMEDIES.get(status):
-            message += f" ({remedy})"
-        if request_id:
-            message += f" [request {request_id}]"
-        if code == TOOK_TOO_LONG:
-            return errors.WindowTooLarge(message, status=status, code=code, request_id=request_id)
-        if status in TEMPORARY or status >= SERVER_ERROR:
-            return errors.Temporary(message, status=status, code=code, request_id=request_id, delay=_delay(headers))
-        return errors.Permanent(message, status=status, code=code, request_id=request_id)
 
 
 def _http(url: str, transport: httpx.AsyncBaseTransport | None, headers: dict[str, str]) -> httpx.AsyncClient:
@@ -321,23 +290,9 @@ def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _texts(value: object) -> Sequence[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
 def _date(headers: Mapping[str, str]) -> datetime | None:
     try:
         moment = parsedate_to_datetime(headers.get("date", ""))
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _delay(headers: Mapping[str, str]) -> timedelta | None:
-    """How long PagerDuty asks to be left alone: ratelimit-reset or Retry-After, in seconds."""
-    for name in ("ratelimit-reset", "retry-after"):
-        try:
-            return timedelta(seconds=min(max(float(headers.get(name, "")), 1.0), LONGEST_DELAY))
-        except (ValueError, OverflowError):
-            continue
-    return None

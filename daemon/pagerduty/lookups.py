@@ -6,10 +6,10 @@ Every function raises Temporary or Permanent if its call does not work.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from daemon import resource
 from daemon.model import Priority
+from daemon.pagerduty import paths
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,13 +26,13 @@ USER_PARTS = ("contact_methods", "notification_rules", "teams")
 async def user(client: Client, user_id: str) -> Json:
     """A user, with contact methods, notification rules and teams in full."""
     query = [("include[]", part) for part in USER_PARTS]
-    answer = await client.call("GET", f"/users/{quote(user_id, safe='')}", Priority.ACTION, query=query)
+    answer = await client.call("GET", paths.to("users", user_id), Priority.ACTION, query=query)
     return resource.inner(answer.body, "user")
 
 
 async def incident(client: Client, incident_id: str) -> Json:
     """An incident as it is now."""
-    answer = await client.call("GET", f"/incidents/{quote(incident_id, safe='')}", Priority.ACTION)
+    answer = await client.call("GET", paths.to("incidents", incident_id), Priority.ACTION)
     return resource.inner(answer.body, "incident")
 
 
@@ -67,7 +67,7 @@ async def incidents_by_key(client: Client, key: str) -> list[Json]:
 
 async def notes(client: Client, incident_id: str) -> tuple[list[Json], datetime | None]:
     """An incident's notes, and PagerDuty's clock."""
-    answer = await client.call("GET", f"/incidents/{quote(incident_id, safe='')}/notes", Priority.ACTION)
+    answer = await client.call("GET", paths.to("incidents", incident_id, "notes"), Priority.ACTION)
     return resource.listed(answer.body, "notes"), answer.server_time
 
 

@@ -7,10 +7,10 @@ after which the change may have been made or not, or Permanent, after which it w
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from daemon import resource
 from daemon.model import Priority
+from daemon.pagerduty import paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ EVENTS_V1 = "/generic/2010-04-15/create_event.json"
 async def update_incident(client: Client, incident_id: str, change: Json, sender: str) -> Json:
     """Change an incident; answers it as it is then."""
     body = {"incident": {"type": "incident_reference"} | change}
-    answer = await client.call("PUT", _path(incident_id), Priority.ACTION, body=body, sender=sender)
+    answer = await client.call("PUT", paths.to("incidents", incident_id), Priority.ACTION, body=body, sender=sender)
     return resource.inner(answer.body, "incident")
 
 
@@ -47,14 +47,18 @@ async def update_incidents(client: Client, changes: Mapping[str, Json], sender: 
 async def snooze(client: Client, incident_id: str, seconds: int, sender: str) -> Json:
     """Let an acknowledged incident sleep; answers it as it is then."""
     body = {"duration": seconds}
-    answer = await client.call("POST", f"{_path(incident_id)}/snooze", Priority.ACTION, body=body, sender=sender)
+    answer = await client.call(
+        "POST", paths.to("incidents", incident_id, "snooze"), Priority.ACTION, body=body, sender=sender
+    )
     return resource.inner(answer.body, "incident")
 
 
 async def add_note(client: Client, incident_id: str, content: str, sender: str) -> Json:
     """Add a note to an incident; answers the note."""
     body = {"note": {"content": content}}
-    answer = await client.call("POST", f"{_path(incident_id)}/notes", Priority.ACTION, body=body, sender=sender)
+    answer = await client.call(
+        "POST", paths.to("incidents", incident_id, "notes"), Priority.ACTION, body=body, sender=sender
+    )
     return resource.inner(answer.body, "note")
 
 
@@ -67,7 +71,3 @@ async def trigger(client: Client, service_key: str, description: str, incident_k
         "incident_key": incident_key,
     }
     return await client.create_event(EVENTS_V1, event, Priority.ACTION)
-
-
-def _path(incident_id: str) -> str:
-    return f"/incidents/{quote(incident_id, safe='')}"

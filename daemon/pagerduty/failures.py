@@ -1,0 +1,78 @@
+"""What an answer that is no good means: repeat it, give up, or ask for less. Pure; knows PagerDuty's codes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from daemon import errors, resource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import SecretStr
+
+TEMPORARY = frozenset({408, 425, 429})
+SERVER_ERROR = 500
+TOO_MANY_REQUESTS = 429
+SUCCESS = range(200, 300)
+TOOK_TOO_LONG = 2016
+LONGEST_DELAY = 86_400.0
+LONGEST_WORDS = 500
+LONGEST_REQUEST_ID = 100
+MASK = "***"
+REMEDIES = {
+    401: "check api_key and region: a key of the other region gets the same answer",
+    402: "the account's plan does not allow this",
+    403: "the key may not do this: check its rights",
+}
+
+
+def failure(
+    where: str, status: int, headers: Mapping[str, str], answer: object, key: SecretStr
+) -> errors.Temporary | errors.Permanent:
+    """The error for an answer other than the expected one; ``where`` says who answered what."""
+    identity = request_id(headers)
+    if status in SUCCESS:
+        return errors.Temporary(f"{where} with something that is no JSON object", status=status, request_id=identity)
+    detail = resource.inner(answer, "error") or (answer if isinstance(answer, dict) else {})
+    code = detail.get("code") if isinstance(detail.get("code"), int) else None
+    message = f"{where} with {status}"
+    if code:
+        message += f" ({code})"
+    words = [resource.text(detail, "message") or resource.text(detail, "error") or "", *_texts(detail.get("errors"))]
+    # What stands between PagerDuty and us may repeat the request's headers, and with them the key.
+    if said := "; ".join(each for each in words if each).replace(key.get_secret_value(), MASK)[:LONGEST_WORDS]:
+        message += f": {said}"
+    if remedy := REMEDIES.get(status):
+        message += f" ({remedy})"
+    if identity:
+        message += f" [request {identity}]"
+    if code == TOOK_TOO_LONG:
+        return errors.WindowTooLarge(message, status=status, code=code, request_id=identity)
+    if status in TEMPORARY or status >= SERVER_ERROR:
+        delay = _delay(headers, status)
+        return errors.Temporary(message, status=status, code=code, request_id=identity, delay=delay)
+    return errors.Permanent(message, status=status, code=code, request_id=identity)
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """What PagerDuty calls the request."""
+    return headers.get("x-request-id", "")[:LONGEST_REQUEST_ID] or None
+
+
+def _texts(value: object) -> Sequence[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _delay(headers: Mapping[str, str], status: int) -> timedelta | None:
+    """How long PagerDuty asks to be left alone, in seconds.
+
+    That is Retry-After; ratelimit-reset comes with every answer and means it only in a 429.
+    """
+    for name in ("ratelimit-reset", "retry-after") if status == TOO_MANY_REQUESTS else ("retry-after",):
+        try:
+            return timedelta(seconds=min(max(float(headers.get(name, "")), 1.0), LONGEST_DELAY))
+        except (ValueError, OverflowError):
+            continue
+    return None

@@ -1,0 +1,21 @@
+"""PagerDuty's far side, for the tests of the client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import store
+from tests.pagerduty.far_side import FarSide
+
+if TYPE_CHECKING:
+    from daemon.database import Database
+    from tests.conftest import ManualClock
+
+
+@pytest.fixture
+def far(database: Database, clock: ManualClock) -> FarSide:
+    """An invented PagerDuty, in a database that knows the connection acme."""
+    database.write_now(store.ensure, ["acme"], [], clock())
+    return FarSide(database, clock)

@@ -1,0 +1,80 @@
+"""An invented PagerDuty behind a transport, and a client of it: real permits, a clock that pauses move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from pydantic import SecretStr
+
+from daemon import pagerduty, ratelimit
+from daemon.model import Connection, Limits
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from daemon.database import Database
+    from tests.conftest import ManualClock
+
+KEY = "canary-key-that-nobody-sees"
+MANY = Limits(calls=100_000)
+
+
+def listing(name: str, *records: Any, **more: Any) -> httpx.Response:
+    """One page, the last one unless said otherwise."""
+    return httpx.Response(200, json={name: list(records), "more": False} | more)
+
+
+def refusal(status: int, code: object = None, *, headers: dict[str, str] | None = None) -> httpx.Response:
+    """An error as PagerDuty writes it."""
+    error = {"message": "It said so", "code": code, "errors": ["This is wrong"]}
+    return httpx.Response(status, json={"error": error}, headers=headers)
+
+
+@dataclass
+class FarSide:
+    """Gives ``answers`` in turn, the last one for ever; remembers what came, and when."""
+
+    database: Database
+    clock: ManualClock
+    answers: list[httpx.Response | Exception] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
+    times: list[datetime] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """One request's answer."""
+        self.requests.append(request)
+        self.times.append(self.clock())
+        given = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(given, Exception):
+            raise given
+        return httpx.Response(given.status_code, headers=given.headers, content=given.content)
+
+    def seconds(self) -> list[float]:
+        """How long after the first request each one came."""
+        return [(each - self.times[0]).total_seconds() for each in self.times]
+
+    async def pause(self, seconds: float) -> None:
+        """A pause of the client's own."""
+        self.pauses.append(seconds)
+        self.clock.advance(seconds)
+
+    async def wait(self, seconds: float) -> None:
+        """Waiting for a permit."""
+        self.clock.advance(seconds)
+
+    def permits(self, limits: Limits = MANY, instance: str = "one") -> ratelimit.Permits:
+        """The connection's permits."""
+        return ratelimit.Permits(self.database, "acme", limits, instance, sleep=self.wait)
+
+    def client(
+        self, *answers: httpx.Response | Exception, url: str = "https://pagerduty.invalid", **more: Any
+    ) -> pagerduty.Client:
+        """A client that gets these answers, unless ``transport`` is another one."""
+        self.answers = list(answers)
+        connection = Connection("acme", SecretStr(KEY), url, "https://events.invalid")
+        more.setdefault("transport", httpx.MockTransport(self.answer))
+        permits = more.pop("permits", None) or self.permits()
+        return pagerduty.Client(connection, permits, sleep=self.pause, **more)

@@ -1,0 +1,260 @@
+"""The client's requests, and what it makes of the answers that are none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+import daemon
+from daemon import errors
+from daemon.config import check
+from daemon.model import Priority, Rejected
+from daemon.pagerduty import client as pagerduty_client
+from tests.conftest import START
+from tests.pagerduty.far_side import KEY, listing, refusal
+
+if TYPE_CHECKING:
+    from tests.pagerduty.far_side import FarSide
+
+LATER = START + timedelta(minutes=5)
+POLL = Priority.POLL
+TEMPORARY = {408, 425, 429, *range(500, 600)}
+ENTRY = {
+    "id": "R1",
+    "type": "trigger_log_entry",
+    "created_at": "2026-11-23T10:00:00Z",
+    "incident": {"id": "P1", "type": "incident_reference"},
+}
+
+
+# --- requests
+
+
+async def test_every_request_names_key_version_and_program_and_goes_to_the_connections_host(far: FarSide) -> None:
+    client = far.client(listing("incidents"), url="https://api.eu.pagerduty.com")
+    await client.open_incidents(POLL)
+    (request,) = far.requests
+    assert (request.method, request.url.host, request.url.path) == ("GET", "api.eu.pagerduty.com", "/incidents")
+    assert request.headers["accept"] == "application/vnd.pagerduty+json;version=2"
+    assert request.headers["authorization"] == f"Token token={KEY}"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"] == f"pagerelay/{daemon.__version__}"
+
+
+@pytest.mark.parametrize(("region", "host"), [("us", "api.pagerduty.com"), ("eu", "api.eu.pagerduty.com")])
+def test_each_region_has_its_host(region: str, host: str) -> None:
+    assert check.HOSTS[region][0] == f"https://{host}"
+
+
+async def test_a_path_of_the_base_url_is_kept(far: FarSide) -> None:
+    await far.client(listing("incidents"), url="https://gate.internal/pagerduty").open_incidents(POLL)
+    assert far.requests[0].url.path == "/pagerduty/incidents"
+
+
+async def test_the_log_is_asked_for_whole_in_utc_with_incidents_and_channels(far: FarSide) -> None:
+    since = datetime(2026, 11, 23, 5, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=-5)))
+    window = await far.client(listing("log_entries", ENTRY)).log_entries(since, LATER, POLL)
+    assert far.requests[0].url.path == "/log_entries"
+    assert far.requests[0].url.params.multi_items() == [
+        ("since", "2026-11-23T10:00:00Z"),
+        ("until", "2026-11-23T10:05:00Z"),
+        ("time_zone", "UTC"),
+        ("is_overview", "false"),
+        ("include[]", "incidents"),
+        ("include[]", "channels"),
+        ("limit", "100"),
+        ("offset", "0"),
+    ]
+    assert [entry.id for entry in window.entries] == ["R1"]
+
+
+async def test_open_incidents_are_asked_for_however_old_in_a_stable_order(far: FarSide) -> None:
+    found = await far.client(listing("incidents", {"id": "P1"})).open_incidents(POLL)
+    assert far.requests[0].url.params.multi_items() == [
+        ("statuses[]", "triggered"),
+        ("statuses[]", "acknowledged"),
+        ("date_range", "all"),
+        ("sort_by", "incident_number:asc"),
+        ("limit", "100"),
+        ("offset", "0"),
+    ]
+    assert found.incidents == {"P1": {"id": "P1"}}
+
+
+@pytest.mark.parametrize(
+    ("incident", "path"),
+    [
+        ("Q1", b"/incidents/Q1"),
+        ("../users", b"/incidents/%2E%2E%2Fusers"),
+        ("..", b"/incidents/%2E%2E"),
+        (".", b"/incidents/%2E"),
+        ("a?b=c#d e", b"/incidents/a%3Fb%3Dc%23d%20e"),
+        ("ö%2F", b"/incidents/%C3%B6%252F"),
+    ],
+)
+async def test_an_id_is_one_part_of_the_path_whatever_it_holds(far: FarSide, incident: str, path: bytes) -> None:
+    await far.client(httpx.Response(200, json={"incident": {"id": incident}})).incident(incident, POLL)
+    assert far.requests[0].url.raw_path == path
+
+
+async def test_an_incident_is_found_or_not_there_or_odd(far: FarSide) -> None:
+    found = httpx.Response(200, json={"incident": {"id": "P1", "status": "resolved", "email": "a@example.com"}})
+    odd = httpx.Response(200, json={"incident": "P1"})
+    client = far.client(found, refusal(404, 2100), odd, refusal(403, 2010))
+    assert await client.incident("P1", POLL) == {"id": "P1", "status": "resolved"}
+    assert await client.incident("P1", POLL) is None
+    assert isinstance(await client.incident("P1", POLL), Rejected)
+    with pytest.raises(errors.Permanent):
+        await client.incident("P1", POLL)
+
+
+async def test_a_user_is_found_by_exactly_that_address_whatever_its_case(far: FarSide) -> None:
+    def user(identity: object, email: object) -> dict[str, object]:
+        return {"id": identity, "email": email}
+
+    answer = listing(
+        "users", user("P1", "alice@example.com.org"), user("P2", None), "odd", user("P3", "Alice@Example.com")
+    )
+    client = far.client(answer)
+    assert await client.find_user("aLICE@example.COM", POLL) == "P3"
+    assert await client.find_user("lice@example.com", POLL) is None
+    assert far.requests[0].url.params["query"] == "aLICE@example.COM"
+
+
+async def test_a_user_is_looked_for_on_every_page(far: FarSide) -> None:
+    users = [{"id": f"P{number}", "email": f"user{number}@example.com"} for number in range(150)]
+    client = far.client(listing("users", *users[:100], more=True), listing("users", *users[99:]))
+    assert await client.find_user("user140@example.com", POLL) == "P140"
+    assert [request.url.params["offset"] for request in far.requests] == ["0", "99"]
+
+
+# --- answers
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"date": "Mon, 23 Nov 2026 10:00:07 GMT"}, datetime(2026, 11, 23, 10, 0, 7, tzinfo=UTC)),
+        ({"date": "Mon, 23 Nov 2026 05:00:07 -0500"}, datetime(2026, 11, 23, 10, 0, 7, tzinfo=UTC)),
+        ({"date": "Mon, 23 Nov 2026 10:00:07 -0000"}, datetime(2026, 11, 23, 10, 0, 7, tzinfo=UTC)),
+        ({"date": "yesterday"}, None),
+        ({"date": "Mon, 23 Nov 2026 25:00:00 GMT"}, None),
+        ({}, None),
+    ],
+)
+async def test_a_window_tells_the_servers_own_time_if_it_said_so(
+    far: FarSide, headers: dict[str, str], expected: datetime | None
+) -> None:
+    answer = httpx.Response(200, json={"log_entries": []}, headers=headers)
+    assert (await far.client(answer).log_entries(START, LATER, POLL)).server_time == expected
+
+
+async def test_records_that_cannot_be_understood_are_set_aside(far: FarSide) -> None:
+    answer = listing("log_entries", ENTRY, 7, ENTRY | {"id": None}, ENTRY | {"id": "R2"})
+    window = await far.client(answer).log_entries(START, LATER, POLL)
+    assert [entry.id for entry in window.entries] == ["R1", "R2"]
+    assert [each.reason for each in window.rejected] == ["the record is no object", "the record has no id"]
+    found = await far.client(listing("incidents", {"id": "P1"}, {"id": 7})).open_incidents(POLL)
+    assert (list(found.incidents), len(found.rejected)) == (["P1"], 1)
+
+
+async def test_a_status_is_temporary_and_repeated_or_permanent(far: FarSide) -> None:
+    wrong = []
+    for status in range(300, 600):
+        far.requests.clear()
+        expected = errors.Temporary if status in TEMPORARY else errors.Permanent
+        with pytest.raises(expected) as raised:
+            await far.client(refusal(status, headers={"x-request-id": "abc"})).open_incidents(POLL)
+        attempts = pagerduty_client.ATTEMPTS if status in TEMPORARY else 1
+        if (raised.value.status, raised.value.request_id, len(far.requests)) != (status, "abc", attempts):
+            wrong.append(status)
+    assert wrong == []
+
+
+async def test_an_error_says_host_path_status_code_words_remedy_and_request_and_keeps_them(far: FarSide) -> None:
+    client = far.client(refusal(401, 2006, headers={"x-request-id": "abc"}))
+    with pytest.raises(errors.Permanent) as raised:
+        await client.open_incidents(POLL)
+    assert str(raised.value) == (
+        "pagerduty.invalid answered /incidents with 401 (2006): It said so; This is wrong "
+        "(check api_key and region: a key of the other region gets the same answer) [request abc]"
+    )
+    assert (raised.value.status, raised.value.code, raised.value.request_id) == (401, 2006, "abc")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "with 400"),
+        (b"<html>Bad</html>", "with 400"),
+        (b"[]", "with 400"),
+        (b'{"error": "no more"}', "with 400: no more"),
+        (b'{"error": null}', "with 400"),
+        (b'{"error": {"message": 7, "code": "2001", "errors": "x"}}', "with 400"),
+        (b'{"error": {"code": 2001, "errors": [1, "a", null, "b"]}}', "with 400 (2001): a; b"),
+        (b'{"error": {"message": "a", "code": 0, "errors": []}}', "with 400: a"),
+        (b'{"message": "Not here"}', "with 400: Not here"),
+    ],
+)
+async def test_an_error_with_an_odd_body_is_an_error_all_the_same(far: FarSide, body: bytes, said: str) -> None:
+    with pytest.raises(errors.Permanent) as raised:
+        await far.client(httpx.Response(400, content=body)).open_incidents(POLL)
+    assert str(raised.value) == f"pagerduty.invalid answered /incidents {said}"
+
+
+async def test_an_error_is_short_however_much_pagerduty_says(far: FarSide) -> None:
+    answer = httpx.Response(400, json={"error": {"message": "x" * 100_000}}, headers={"x-request-id": "y" * 5000})
+    with pytest.raises(errors.Permanent) as raised:
+        await far.client(answer).open_incidents(POLL)
+    assert len(str(raised.value)) < 1000
+    assert "xxx" in str(raised.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"log_entries"', b"null", b"\xff\xfe", b'{"log_entries": ['])
+async def test_a_good_status_without_an_object_is_temporary(far: FarSide, body: bytes) -> None:
+    client = far.client(httpx.Response(200, content=body))
+    with pytest.raises(errors.Temporary, match="something that is no JSON object"):
+        await client.log_entries(START, LATER, POLL)
+    assert len(far.requests) == pagerduty_client.ATTEMPTS
+
+
+@pytest.mark.parametrize("body", [{}, {"log_entries": None}, {"log_entries": {}}, {"incidents": []}])
+async def test_a_list_without_its_records_is_temporary(far: FarSide, body: dict[str, object]) -> None:
+    with pytest.raises(errors.Temporary, match="answered /log_entries without log_entries"):
+        await far.client(httpx.Response(200, json=body)).log_entries(START, LATER, POLL)
+
+
+# --- windows that are too large
+
+
+@pytest.mark.parametrize("status", [400, 422, 500, 504])
+async def test_code_2016_means_that_the_window_is_too_large(far: FarSide, status: int) -> None:
+    with pytest.raises(errors.WindowTooLarge) as raised:
+        await far.client(refusal(status, 2016, headers={"x-request-id": "abc"})).log_entries(START, LATER, POLL)
+    assert (raised.value.status, raised.value.code, raised.value.request_id) == (status, 2016, "abc")
+    assert len(far.requests) == 1
+
+
+async def test_a_page_that_is_refused_after_others_means_that_the_window_is_too_large(far: FarSide) -> None:
+    entries = [ENTRY | {"id": f"R{number}"} for number in range(100)]
+    client = far.client(listing("log_entries", *entries, more=True), refusal(400, 2001, headers={"x-request-id": "a"}))
+    with pytest.raises(errors.WindowTooLarge) as raised:
+        await client.log_entries(START, LATER, POLL)
+    assert (raised.value.status, raised.value.code, raised.value.request_id) == (400, 2001, "a")
+
+
+async def test_a_first_page_that_is_refused_is_permanent_and_no_matter_of_size(far: FarSide) -> None:
+    with pytest.raises(errors.Permanent) as raised:
+        await far.client(refusal(400, 2001)).log_entries(START, LATER, POLL)
+    assert not isinstance(raised.value, errors.WindowTooLarge)
+
+
+async def test_a_page_that_the_key_may_not_see_is_no_matter_of_size(far: FarSide) -> None:
+    entries = [ENTRY | {"id": f"R{number}"} for number in range(100)]
+    client = far.client(listing("log_entries", *entries, more=True), refusal(403, 2010))
+    with pytest.raises(errors.Permanent) as raised:
+        await client.log_entries(START, LATER, POLL)
+    assert not isinstance(raised.value, errors.WindowTooLarge)
