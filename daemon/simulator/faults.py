@@ -1,4 +1,9 @@
-"""What can go wrong between PagerDuty and a client, on demand: once, or at a rate drawn from a seed."""
+"""What can go wrong between PagerDuty and a client, on demand: once, or at a rate drawn from a seed.
+
+A write that goes wrong may have taken effect or not, and its caller cannot tell. The faults that say ``before`` or
+``after`` settle it; of the others, a limit and a page of a proxy come before the effect, an answer that is slow or cut
+off comes after it, and a server error, a broken connection and silence come before it as often as after it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from daemon.simulator import events_api, refusals
 from daemon.simulator.http import Answer, Ending
 
 if TYPE_CHECKING:
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
 RATE_LIMIT_SECONDS = 1
 SLOW_SECONDS = 0.2
 LATE_SECONDS = (1.0, 4.0)
+HANG_SECONDS = 600.0
+EVEN = 0.5
 SERVER_ERRORS = (500, 502, 503, 504)
 
 
@@ -38,10 +46,26 @@ class Fault(enum.StrEnum):
     SHIFT = "shift"  # something happens while a list is being read
     LATE = "late"  # a log entry is shown some time after it was written
     SWAPPED = "swapped"  # entries of one second change places: the assignment comes before its trigger
+    HANG = "hang"  # no answer for longer than anybody waits
+    SERVER_ERROR_BEFORE = "server_error_before"  # a write that took no effect
+    SERVER_ERROR_AFTER = "server_error_after"  # a write that took effect
+    RESET_BEFORE = "reset_before"
+    RESET_AFTER = "reset_after"
+    HANG_BEFORE = "hang_before"
+    HANG_AFTER = "hang_after"
+    CUT_AFTER = "cut_after"
+    DATA_CHANGED = "data_changed"  # 1005: an update that met another one, and took no effect
+    THROTTLED = "throttled"  # the Events API's limit: 403 in version 1, 429 in version 2
 
 
 AFTER_THE_ANSWER = frozenset({Fault.SHIFT, Fault.LATE, Fault.SWAPPED})
 FOR_WINDOWS = frozenset({Fault.TOO_LONG})
+BEFORE_THE_EFFECT = frozenset({Fault.SERVER_ERROR_BEFORE, Fault.RESET_BEFORE, Fault.HANG_BEFORE})
+AFTER_THE_EFFECT = frozenset({Fault.SERVER_ERROR_AFTER, Fault.RESET_AFTER, Fault.HANG_AFTER, Fault.CUT_AFTER})
+FOR_WRITES = BEFORE_THE_EFFECT | AFTER_THE_EFFECT
+NOT_FOR_EVENTS = frozenset({Fault.RATE_LIMITED, Fault.RATE_LIMITED_BARE, Fault.TOO_LONG, Fault.DATA_CHANGED})
+ALWAYS_AFTER = AFTER_THE_EFFECT | {Fault.SLOW, Fault.CUT}
+EITHER_WAY = frozenset({Fault.SERVER_ERROR, Fault.RESET, Fault.HANG})
 
 
 class Faults:
@@ -52,6 +76,7 @@ class Faults:
         self._rates: dict[Fault, float] = {}
         self._queue: deque[Fault] = deque()
         self.late_seconds = LATE_SECONDS
+        self.hang_seconds = HANG_SECONDS
 
     def set(self, rates: Mapping[str, float], seed: int | None = None) -> None:
         """Replace all rates. Raises ValueError for a fault that is none."""
@@ -60,7 +85,7 @@ class Faults:
             self._chance.seed(seed)
 
     def once(self, *faults: Fault) -> None:
-        """Let the next calls meet these, one each. Raises ValueError for one that is no answer."""
+        """Let the next calls that can meet these meet them, one each. Raises ValueError for one that is no answer."""
         if beside := AFTER_THE_ANSWER & set(faults):
             message = f"{min(beside)} can only be given a rate"
             raise ValueError(message)
@@ -73,14 +98,20 @@ class Faults:
 
     def draw(self, request: Request) -> Fault | None:
         """What this call meets, if anything."""
-        if self._queue:
-            return self._queue.popleft()
+        for fault in self._queue:
+            if _can_meet(request, fault):
+                self._queue.remove(fault)
+                return fault
         for fault, rate in self._rates.items():
             if fault in AFTER_THE_ANSWER or (fault in FOR_WINDOWS and request.get("since") is None):
                 continue
-            if self._chance.random() < rate:
+            if _can_meet(request, fault) and self._chance.random() < rate:
                 return fault
         return None
+
+    def lets_through(self, fault: Fault) -> bool:
+        """Whether a write that meets a fault takes effect all the same."""
+        return self._chance.random() < EVEN if fault in EITHER_WAY else fault in ALWAYS_AFTER
 
     def happens(self, fault: Fault) -> bool:
         """Whether a fault that is no answer happens now."""
@@ -90,29 +121,45 @@ class Faults:
         """How long after its time the next log entry is shown."""
         return timedelta(seconds=self._chance.uniform(*self.late_seconds) if self.happens(Fault.LATE) else 0)
 
-    def spoil(self, fault: Fault, answer: Answer) -> Answer:
+    def spoil(self, fault: Fault, request: Request, answer: Answer) -> Answer:
         """The answer as the fault leaves it."""
-        match fault:
+        match Fault(fault.removesuffix("_before").removesuffix("_after")):
+            case Fault.THROTTLED:
+                return events_api.throttled(request)
             case Fault.SLOW:
                 return replace(answer, pause=SLOW_SECONDS)
-            case Fault.RESET:
-                return replace(answer, ending=Ending.RESET)
-            case Fault.CUT:
-                return replace(answer, ending=Ending.CUT)
+            case Fault.HANG:
+                return replace(answer, pause=self.hang_seconds)
+            case Fault.RESET | Fault.CUT as kind:
+                return replace(answer, ending=_ENDINGS[kind])
             case Fault.SERVER_ERROR:
                 status = self._chance.choice(SERVER_ERRORS)
                 return Answer(status, f"<html><h1>{status}</h1></html>".encode(), {"content-type": "text/html"})
         return _INSTEAD.get(fault, answer)
 
 
+def _can_meet(request: Request, fault: Fault) -> bool:
+    """Some faults are only for some calls."""
+    event = events_api.is_event(request)
+    if fault in FOR_WRITES:
+        return request.is_write
+    if fault is Fault.THROTTLED:
+        return event
+    if fault is Fault.DATA_CHANGED:
+        return request.method == "PUT"
+    return not event or fault not in NOT_FOR_EVENTS
+
+
 def _error(message: str, code: int) -> bytes:
     return orjson.dumps({"error": {"message": message, "code": code}})
 
 
+_ENDINGS = {Fault.RESET: Ending.RESET, Fault.CUT: Ending.CUT}
 _USED_UP = {"ratelimit-limit": "960", "ratelimit-remaining": "0", "ratelimit-reset": str(RATE_LIMIT_SECONDS)}
 _INSTEAD = {
     Fault.RATE_LIMITED: Answer(429, _error("Rate Limit Exceeded", 2020), _USED_UP),
     Fault.RATE_LIMITED_BARE: Answer(429),
     Fault.NOT_JSON: Answer(200, b"<html>Please log in to the proxy</html>", {"content-type": "text/html"}),
+    Fault.DATA_CHANGED: refusals.data_changed().answer,
     Fault.TOO_LONG: Answer(400, _error("The request took too long to process", 2016)),
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import Literal
+
+import pydantic
 
 
 class Repeat(enum.StrEnum):
@@ -11,6 +13,7 @@ class Repeat(enum.StrEnum):
 
     REFUSED = "refused"  # 400 with 1001 or 1002
     SILENT = "silent"  # 200, nothing changes
+    RENEWED = "renewed"  # 200, and acknowledged anew: one more log entry; nothing for a resolution
 
 
 class Bulk(enum.StrEnum):
@@ -22,11 +25,14 @@ class Bulk(enum.StrEnum):
     HALFWAY = "halfway"  # refused, but what stood before it has been made
 
 
-@dataclass(slots=True)
-class Habits:
-    """An account's habits. ``missing_from`` is the code for a write without ``From``."""
+class Habits(pydantic.BaseModel, extra="forbid", validate_assignment=True):
+    """An account's habits. ``missing_from`` is the code for a write without ``From``.
+
+    With ``suppressed``, events are accepted and nothing comes of them.
+    """
 
     repeat: Repeat = Repeat.REFUSED
     bulk: Bulk = Bulk.WHOLE
-    note_status: int = 201
+    note_status: Literal[200, 201] = 201
     missing_from: int = 1008
+    suppressed: bool = False

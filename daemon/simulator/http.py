@@ -45,6 +45,11 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
+    @property
+    def is_write(self) -> bool:
+        """Whether it asks for a change."""
+        return self.method != "GET"
+
     def get(self, name: str) -> str | None:
         """A query parameter's first value."""
         return next((value for key, value in self.query if key == name), None)

@@ -242,7 +242,8 @@ def _channel(entry: Entry, *, whole: bool) -> Json:
 
 
 def _log_entry_reference(incident: Incident) -> Json:
-    return reference("log_entry", incident.first_entry, f"Triggered: {incident.title}")
+    known = reference("log_entry", incident.first_entry, f"Triggered: {incident.title}")
+    return known | {"type": "trigger_log_entry_reference"}
 
 
 def _pending(incident: Incident) -> list[Json]:

@@ -39,6 +39,11 @@ def bad_status(given: object) -> RefusedError:
     return RefusedError(400, 1003, "Invalid Status Provided", f"Status is invalid: {given}")
 
 
+def data_changed() -> RefusedError:
+    """An update that met another one."""
+    return RefusedError(400, 1005, "Data Updated Since Last Request")
+
+
 def cannot_escalate(*details: str) -> RefusedError:
     """An incident that is resolved, or a level that its policy does not have."""
     return RefusedError(400, 1006, "Incident Cannot Be Escalated", *details)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from daemon.simulator import http, records, refusals, routes
+from daemon.simulator import events_api, http, records, refusals, routes
 from daemon.simulator.account import Account, NoSuchIncidentError
 from daemon.simulator.faults import Fault, Faults
+from daemon.simulator.habits import Habits
 from daemon.simulator.http import Answer, json_answer
 from daemon.simulator.lifecycles import TITLES, Lifecycles
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 TOKEN = "Token token="  # noqa: S105 - how a key is sent
 LIMIT_CALLS = 960
 LIMIT_PERIOD = timedelta(seconds=60)
+NOTHING_DONE = Answer(504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +72,47 @@ class Simulator:
         """Any request's answer."""
         if request.path.startswith("/simulator"):
             return self._control(request)
-        scheme, token, key = request.headers.get("authorization", "").partition(TOKEN)
-        account = self.accounts.get(key) if token and not scheme else None
+        account = self._whose(request)
         if account is None:
-            return _stamped(refusals.error(401, 2006, "Authentication failed"), datetime.now(UTC))
-        left = self._left(account)
+            return _stamped(self._unknown(request), datetime.now(UTC))
+        left = None if events_api.is_event(request) else self._left(account)
         fault = self.faults.draw(request)
-        if left < 0:
+        if left is not None and left < 0:
             fault = Fault.RATE_LIMITED
         if request.get("offset") not in {None, "0"} and self.faults.happens(Fault.SHIFT):
             account.trigger("Something happens while a list is being read")
-        answer = _linked(routes.answer(account, request), request)
-        if fault is not None:
-            answer = self.faults.spoil(fault, answer)
-        elif self.faults.happens(Fault.SWAPPED):
-            answer = _swapped(answer)
+        answer = self._spoilt(account, request, fault)
         now = account.log.now()
         self.calls.append(
             Call(now, account.name, request.method, request.path, request.query, answer.status, fault and fault.value)
         )
         return _stamped(answer, now, left)
+
+    def _whose(self, request: Request) -> Account | None:
+        """The account that a request means: by its key, an event by its service's key."""
+        if events_api.is_event(request):
+            return events_api.account(self.accounts.values(), request)
+        scheme, token, key = request.headers.get("authorization", "").partition(TOKEN)
+        return self.accounts.get(key) if token and not scheme else None
+
+    def _unknown(self, request: Request) -> Answer:
+        if events_api.is_event(request):
+            return events_api.answer(self.accounts.values(), request)
+        return refusals.error(401, 2006, "Authentication failed")
+
+    def _spoilt(self, account: Account, request: Request, fault: Fault | None) -> Answer:
+        """What a request is answered when it meets a fault; whether a write takes effect is the fault's matter."""
+        answer = NOTHING_DONE
+        if fault is None or not request.is_write or self.faults.lets_through(fault):
+            answer = self._carried_out(account, request)
+        if fault is not None:
+            return self.faults.spoil(fault, request, answer)
+        return _swapped(answer) if self.faults.happens(Fault.SWAPPED) else answer
+
+    def _carried_out(self, account: Account, request: Request) -> Answer:
+        if events_api.is_event(request):
+            return events_api.answer([account], request)
+        return _linked(routes.answer(account, request), request)
 
     def _left(self, account: Account) -> int:
         """How many calls the account has left in these 60 s; this one counts."""
@@ -133,11 +156,22 @@ class Simulator:
         return json_answer({"calls": [dataclasses.asdict(each) for each in self.calls]})
 
     def set_faults(self, request: Request) -> Answer:
-        """``{"rates": {fault: 0 to 1}, "once": [fault], "seed": number}``."""
+        """``{"rates": {fault: 0 to 1}, "once": [fault], "seed": number, "hang_seconds": number}``."""
         asked = orjson.loads(request.body or b"{}")
         self.faults.set(asked.get("rates", {}), asked.get("seed"))
         self.faults.once(*(Fault(each) for each in asked.get("once", [])))
+        self.faults.hang_seconds = float(asked.get("hang_seconds", self.faults.hang_seconds))
         return json_answer({"faults": [each.value for each in Fault]})
+
+    def set_account(self, request: Request) -> Answer:
+        """``{"read_only": true, "habits": {"bulk": "marked"}, "emails": {"alice": "a@b.example"}}``, or part of it."""
+        account = self._account(request)
+        asked = orjson.loads(request.body or b"{}")
+        account.habits = Habits.model_validate(account.habits.model_dump() | asked.get("habits", {}))
+        account.read_only = bool(asked.get("read_only", account.read_only))
+        for who, email in asked.get("emails", {}).items():
+            account.directory.user(who).email = str(email)
+        return json_answer({"read_only": account.read_only, "habits": account.habits.model_dump()})
 
     def let_happen(self, request: Request) -> Answer:
         """``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id, "by": "alice"}`` and so on."""
@@ -224,6 +258,7 @@ _CONTROLS: dict[str, Callable[[Simulator, Request], Answer]] = {
     "GET /simulator/effects": Simulator.show_effects,
     "GET /simulator/calls": Simulator.show_calls,
     "POST /simulator/faults": Simulator.set_faults,
+    "POST /simulator/account": Simulator.set_account,
     "POST /simulator/happen": Simulator.let_happen,
 }
 
@@ -252,4 +287,5 @@ A PagerDuty account that lives in memory: {url}
   let calls fail      curl {url}/simulator/faults -d '{{"rates": {{"server_error": 0.3}}}}'
   what happened       curl {url}/simulator/ledger
   what was called     curl {url}/simulator/calls
+  what it changed     curl {url}/simulator/effects
 Ctrl-C ends it."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from daemon.simulator.directory import Policy, Priority, User
     from daemon.simulator.incident import Incident
 
-TYPES = {"incident", "incident_reference"}
-URGENCIES = {"high", "low"}
+TYPES = ("incident", "incident_reference")
+URGENCIES = ("high", "low")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _to_status(account: Account, incident: Incident, asked: Json, status: Status
         elif repeated is Repeat.REFUSED:
             raise refusals.already_resolved()
     elif status is Status.ACKNOWLEDGED:
-        if by not in [user for user, _ in incident.acknowledged]:
+        if by not in [user for user, _ in incident.acknowledged] or repeated is Repeat.RENEWED:
             act, again = (lambda: account.acknowledge(incident.id, by)), not incident.is_open
             yield Change("acknowledge", act, reopens=again)
         elif repeated is Repeat.REFUSED:
@@ -181,7 +181,7 @@ def _reference(given: object, kind: str) -> str:
     if (
         isinstance(given, dict)
         and isinstance(given.get("id"), str)
-        and given.get("type") in {kind, f"{kind}_reference"}
+        and given.get("type") in (kind, f"{kind}_reference")
     ):
         return str(given["id"])
     raise refusals.invalid(f"A reference to a {kind} needs its id and its type")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from daemon.simulator import Fault, faults
-from daemon.simulator.faults import AFTER_THE_ANSWER, Faults
+from daemon.simulator.faults import AFTER_THE_ANSWER, FOR_WRITES, Faults
 from daemon.simulator.http import Request
 from tests.simulator.library import Sdk, ids, log, types
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 USERS = Request("GET", "/users")
 WINDOW = Request("GET", "/log_entries", (("since", "2026-11-23T10:00:00Z"),))
+UPDATE, EVENT = Request("PUT", "/incidents"), Request("POST", "/v2/enqueue")
 ANSWERS = sorted(set(Fault) - AFTER_THE_ANSWER)
+MEETING = dict.fromkeys({*FOR_WRITES, Fault.DATA_CHANGED}, UPDATE) | {Fault.THROTTLED: EVENT}
 
 
 def test_a_limit_is_told_with_headers_and_code(simulator: Simulator, http: httpx.Client) -> None:
@@ -170,7 +172,7 @@ def test_a_rate_is_how_often_it_happens(fault: Fault) -> None:
     drawn = Faults(seed=1)
     for rate, (least, most) in {0: (0, 0), 0.25: (200, 300), 1: (1000, 1000)}.items():
         drawn.set({fault: rate})
-        met = Counter(drawn.draw(WINDOW) for _ in range(1000))
+        met = Counter(drawn.draw(MEETING.get(fault, WINDOW)) for _ in range(1000))
         assert least <= met[fault] <= most
         assert set(met) <= {fault, None}
 

@@ -8,6 +8,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from daemon.simulator import Account, Simulator
+from tests.simulator.documented import HOOKS
 from tests.simulator.writing.client import Rest
 
 if TYPE_CHECKING:
@@ -61,5 +62,5 @@ def incident(account: Account) -> Incident:
 
 @pytest.fixture
 def rest(url: str, account: Account, alice: User) -> Iterator[Rest]:
-    with Rest(account.api_key, alice.email, base_url=url, trust_env=False, verify=False) as client:
+    with Rest(account.api_key, alice.email, base_url=url, trust_env=False, verify=False, event_hooks=HOOKS) as client:
         yield client

@@ -70,6 +70,7 @@ def test_a_status_that_is_there_already_may_also_be_answered_with_200_and_change
 def test_1003_is_for_a_status_that_is_none(put: Put) -> None:
     assert put(status="closed") == (400, 1003)
     assert put(status=7) == (400, 1003)
+    assert put(status=["resolved"]) == (400, 1003)
 
 
 def test_1006_escalates_what_is_resolved_or_to_a_level_that_is_none(
@@ -123,9 +124,11 @@ def test_1015_escalates_to_where_nobody_is_on_call(account: Account, put: Put, i
     [
         {"type": "event"},
         {"type": None},
+        {"type": ["incident"]},
         {"title": " "},
         {"title": 7},
         {"urgency": "severe"},
+        {"urgency": ["high"]},
         {"priority": "P9"},
         {"priority": {"id": "PNONE", "type": "priority"}},
         {"status": "resolved", "resolution": ["gone"]},
@@ -137,6 +140,7 @@ def test_1015_escalates_to_where_nobody_is_on_call(account: Account, put: Put, i
         {"assignments": "PNOBODY"},
         {"assignments": ["PNOBODY"]},
         {"assignments": [{"assignee": {"id": "PNOBODY", "type": "service_reference"}}]},
+        {"assignments": [{"assignee": {"id": "PNOBODY", "type": ["user"]}}]},
     ],
 )
 def test_2001_is_for_fields_that_are_not_as_they_should_be(put: Put, fields: dict[str, Any]) -> None:

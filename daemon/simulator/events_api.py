@@ -1,0 +1,169 @@
+"""PagerDuty's Events API, versions 1 and 2: what monitoring sends. A service's key says whose it is.
+
+An event is accepted or not; what comes of it, its sender is not told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from daemon.model import Status
+from daemon.simulator import effects
+from daemon.simulator.http import Answer, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from daemon.model import Json
+    from daemon.simulator.account import Account
+    from daemon.simulator.directory import Service
+    from daemon.simulator.http import Request
+
+V1 = "/generic/2010-04-15/create_event.json"
+V2 = "/v2/enqueue"
+LONGEST_TEXT = 1024
+LONGEST_KEY = 255
+KEY_LENGTH = 32
+KINDS = ("trigger", "acknowledge", "resolve")
+SEVERITIES = ("critical", "error", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a version names things, and the status with which it accepts."""
+
+    service_key: str
+    kind: str
+    incident_key: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that was understood."""
+
+    account: Account
+    service: Service
+    kind: str
+    key: str | None
+    text: str
+
+
+class InvalidEventError(Exception):
+    """An event that cannot be understood."""
+
+
+SPELLINGS = {
+    V1: Spelling("service_key", "event_type", "incident_key", 200),
+    V2: Spelling("routing_key", "event_action", "dedup_key", 202),
+}
+
+
+def is_event(request: Request) -> bool:
+    """Whether a request goes to PagerDuty's other host."""
+    return request.path in SPELLINGS
+
+
+def account(accounts: Iterable[Account], request: Request) -> Account | None:
+    """Whose event it is, by the service's key; None if that is nobody's."""
+    try:
+        return _receiver(accounts, _body(request).get(SPELLINGS[request.path].service_key))[0]
+    except InvalidEventError:
+        return None
+
+
+def answer(accounts: Iterable[Account], request: Request) -> Answer:
+    """What PagerDuty answers to an event, after acting on it."""
+    if request.method != "POST":
+        return _refused(405, "Method not allowed")
+    try:
+        event = _event(accounts, request)
+    except InvalidEventError as invalid:
+        return _refused(400, str(invalid))
+    spelling = SPELLINGS[request.path]
+    key = event.key or f"{event.account.chance.getrandbits(128):032x}"
+    if not event.account.habits.suppressed:
+        _act(event, request, key)
+    told = {"status": "success", "message": "Event processed", spelling.incident_key: key}
+    return json_answer(told, spelling.status)
+
+
+def throttled(request: Request) -> Answer:
+    """Too many events: version 1 says so with 403."""
+    told = {"status": "throttled", "message": "Too many events for this service at once"}
+    return json_answer(told, 403 if request.path == V1 else 429)
+
+
+def _act(event: Event, request: Request, key: str) -> None:
+    """A trigger opens an incident or adds to the open one; the others need an open one, else nothing happens."""
+    account, known = event.account, event.account.open_with_key(key, event.service)
+    if event.kind == "trigger":
+        incident, what = (
+            account.trigger(event.text, service=event.service, key=key),
+            "retrigger" if known else "trigger",
+        )
+    elif known is None or (event.kind == "acknowledge" and known.status is Status.ACKNOWLEDGED):
+        return
+    elif event.kind == "acknowledge":
+        account.acknowledge(known.id, None)
+        incident, what = known, "acknowledge"
+    else:
+        account.resolve(known.id)
+        incident, what = known, "resolve"
+    effects.record(account, request, incident.id, what, event.service.id, detail=key)
+
+
+def _event(accounts: Iterable[Account], request: Request) -> Event:
+    """An event, understood. Raises InvalidEventError."""
+    spelling, body = SPELLINGS[request.path], _body(request)
+    account, service = _receiver(accounts, body.get(spelling.service_key))
+    kind, key = body.get(spelling.kind), body.get(spelling.incident_key)
+    if kind not in KINDS:
+        raise InvalidEventError(f"{spelling.kind} must be trigger, acknowledge or resolve")
+    if key is not None and not (isinstance(key, str) and len(key) <= LONGEST_KEY):
+        raise InvalidEventError(f"{spelling.incident_key} must be a text of at most {LONGEST_KEY} characters")
+    if kind != "trigger" and not key:
+        raise InvalidEventError(f"{spelling.incident_key} is needed to {kind}")
+    return Event(account, service, kind, key or None, _text(request, body) if kind == "trigger" else "")
+
+
+def _receiver(accounts: Iterable[Account], key: object) -> tuple[Account, Service]:
+    if not isinstance(key, str) or len(key) != KEY_LENGTH:
+        raise InvalidEventError(f"The key of the service must have {KEY_LENGTH} characters")
+    for account in accounts:
+        for service in account.directory.services:
+            if service.key == key:
+                return account, service
+    raise InvalidEventError("The key belongs to no service")
+
+
+def _text(request: Request, body: Json) -> str:
+    """What happened: a description, or in version 2 the summary of a payload that also names source and severity."""
+    given = body.get("description")
+    if request.path == V2:
+        payload = body.get("payload")
+        if not isinstance(payload, dict) or not isinstance(payload.get("source"), str):
+            raise InvalidEventError("payload must name its source")
+        if payload.get("severity") not in SEVERITIES:
+            raise InvalidEventError("payload.severity must be critical, error, warning or info")
+        given = payload.get("summary")
+    if not isinstance(given, str) or not 1 <= len(given.strip()) <= len(given) <= LONGEST_TEXT:
+        raise InvalidEventError(f"What happened must be told in 1 to {LONGEST_TEXT} characters")
+    return given
+
+
+def _body(request: Request) -> Json:
+    try:
+        body: Any = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        raise InvalidEventError("The body is no JSON") from None
+    if not isinstance(body, dict):
+        raise InvalidEventError("The body must be an object")
+    return body
+
+
+def _refused(status: int, detail: str) -> Answer:
+    return json_answer({"status": "invalid event", "message": "Event object is invalid", "errors": [detail]}, status)
