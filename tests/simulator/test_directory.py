@@ -71,6 +71,8 @@ def test_services_policies_and_teams_are_listed_and_found(account: Account, sdk:
         found = sdk.find(name, set_up[0].name)
         assert found is not None
         assert found["id"] == set_up[0].id
+        assert ids(sdk.iter_all(name, params={"query": set_up[0].name.upper()})) == [set_up[0].id]
+        assert ids(sdk.iter_all(name, params={"query": "nowhere"})) == []
     policy: Any = sdk.rget(f"/escalation_policies/{account.directory.policies[0].id}")
     levels = [[target["id"] for target in rule["targets"]] for rule in policy["escalation_rules"]]
     assert levels == [[user.id for user in level] for level in account.directory.policies[0].levels]

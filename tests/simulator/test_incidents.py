@@ -65,6 +65,7 @@ def test_a_key_finds_every_incident_that_had_it_and_none_if_none_had(account: Ac
     account.open("By hand", account.directory.users[0])
     assert ids(sdk.iter_all("incidents", params={"incident_key": "disk"})) == [first, second]
     assert ids(sdk.iter_all("incidents", params={"incident_key": "network"})) == []
+    assert ids(sdk.iter_all("incidents", params={"incident_key": "dis"})) == []
 
 
 def test_user_ids_finds_who_is_assigned_now_and_not_who_was(account: Account, sdk: Sdk) -> None:

@@ -115,6 +115,7 @@ def test_in_one_second_the_reverse_of_the_list_is_the_order_of_happening(
     told = log(sdk, since="2026-11-23T10:01:00Z")
     assert types(told) == ["acknowledge", "annotate", "resolve"]
     assert {each["created_at"][:19] for each in told} == {"2026-11-23T10:01:00"}
+    assert log(sdk, since="2026-11-23T10:01:00.1Z") == []
 
 
 def test_times_are_rendered_in_the_accounts_zone_unless_asked_otherwise(

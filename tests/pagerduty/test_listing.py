@@ -1,0 +1,185 @@
+"""Reading a list page by page while it moves: nothing that is in it the whole time is lost, nothing comes twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon import errors
+from daemon.model import Priority
+from daemon.pagerduty import listing
+from daemon.pagerduty.listing import CAP, PAGE, STEPS_BACK, Page, read_all
+from tests.conftest import START
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.pagerduty.far_side import FarSide
+
+Change = tuple[bool, float, int]  # insertion or removal, where (0 to 1), how many
+
+
+@dataclass
+class Moving:
+    """A list that changes between two pages, as ``changes`` says."""
+
+    records: list[Any]
+    changes: list[list[Change]] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    ever: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.constant = {each["id"] for each in self.records}
+        self.ever |= self.constant
+
+    async def fetch(self, offset: int) -> Page:
+        """One page; before it, the next changes happen."""
+        for change in self.changes.pop(0) if self.changes and self.offsets else ():
+            self.change(*change)
+        self.offsets.append(offset)
+        page = self.records[offset : offset + PAGE]
+        return Page(page, offset + PAGE < len(self.records), None)
+
+    def change(self, insertion: bool, where: float, count: int) -> None:  # noqa: FBT001 - as hypothesis draws it
+        """So many records come or go there."""
+        place = round(where * len(self.records))
+        if insertion:
+            new = [{"id": f"N{len(self.ever) + number}"} for number in range(count)]
+            self.ever |= {each["id"] for each in new}
+            self.records[place:place] = new
+        else:
+            gone = self.records[place : place + count]
+            del self.records[place : place + count]
+            self.constant -= {each["id"] for each in gone}
+
+
+def numbered(count: int) -> list[Any]:
+    """So many records."""
+    return [{"id": f"R{number}"} for number in range(count)]
+
+
+def ids(records: Iterable[Any]) -> list[str]:
+    """Their ids."""
+    return [each["id"] for each in records]
+
+
+CHANGES = st.lists(
+    st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.integers(1, 250)), max_size=3), max_size=STEPS_BACK - 1
+)
+
+
+@given(st.integers(0, 900), CHANGES)
+async def test_what_is_in_a_list_the_whole_time_is_found_however_it_moves(count: int, changes: list[Any]) -> None:
+    moving = Moving(numbered(count), changes)
+    found = ids((await read_all(moving.fetch)).records)
+    assert len(found) == len(set(found))
+    assert moving.constant <= set(found) <= moving.ever
+
+
+@given(st.integers(101, 900), st.integers(1, 99), st.integers(1, 200))
+async def test_what_is_skipped_is_gone_back_for(count: int, removed: int, inserted: int) -> None:
+    moving = Moving(numbered(count), [[(False, 0.0, removed)], [(True, 0.0, inserted)]])
+    found = ids((await read_all(moving.fetch)).records)
+    assert moving.constant <= set(found)
+    assert moving.offsets[:3] == [0, 99, 0]
+
+
+@pytest.mark.parametrize(
+    ("count", "offsets"), [(0, [0]), (1, [0]), (100, [0]), (101, [0, 99]), (300, [0, 99, 198, 297])]
+)
+async def test_a_list_that_stands_still_is_read_in_overlapping_pages(count: int, offsets: list[int]) -> None:
+    moving = Moving(numbered(count))
+    pages = await read_all(moving.fetch)
+    assert ids(pages.records) == ids(numbered(count))
+    assert moving.offsets == offsets
+    assert pages.calls == len(offsets)
+
+
+async def test_ten_thousand_records_are_read_and_no_offset_beyond_is_asked_for() -> None:
+    moving = Moving(numbered(CAP))
+    assert len((await read_all(moving.fetch)).records) == CAP
+    assert max(moving.offsets) + PAGE == CAP
+    moving = Moving(numbered(CAP + 1))
+    with pytest.raises(errors.WindowTooLarge, match="more than 10000 records"):
+        await read_all(moving.fetch)
+    assert max(moving.offsets) + PAGE == CAP
+
+
+async def test_a_list_that_never_stands_still_is_given_up() -> None:
+    number = 0
+
+    async def fetch(_offset: int) -> Page:
+        nonlocal number
+        number += PAGE
+        return Page([{"id": f"R{number + each}"} for each in range(PAGE)], more=True, server_time=None)
+
+    with pytest.raises(errors.Temporary, match="changed too much while it was read"):
+        await read_all(fetch)
+    assert number == PAGE * 2 * (STEPS_BACK + 1)
+
+
+async def test_the_servers_time_is_the_first_pages() -> None:
+    times = iter([START, START.replace(minute=1)])
+    moving = Moving(numbered(150))
+
+    async def fetch(offset: int) -> Page:
+        page = await moving.fetch(offset)
+        return Page(page.records, page.more, next(times))
+
+    assert (await read_all(fetch)).server_time == START
+
+
+async def test_records_without_an_id_are_told_apart_by_all_they_hold() -> None:
+    odd: list[Any] = [{"id": None, "n": 1}, {"id": None, "n": 2}, "text", 7, None, {"id": None, "n": 1}]
+
+    async def fetch(_offset: int) -> Page:
+        return Page(odd, more=False, server_time=None)
+
+    assert (await read_all(fetch)).records == odd[:-1]
+
+
+async def test_a_page_shorter_than_asked_for_skips_nothing() -> None:
+    records = numbered(90)
+
+    async def fetch(offset: int) -> Page:
+        return Page(records[offset : offset + 25], offset + 25 < len(records), None)
+
+    assert ids((await read_all(fetch)).records) == ids(records)
+
+
+@pytest.mark.parametrize("more", [None, "yes", 1])
+async def test_without_a_word_on_more_a_full_page_is_not_taken_for_the_last(far: FarSide, more: object) -> None:
+    incidents = [{"id": f"P{number}"} for number in range(150)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        offset = int(request.url.params["offset"])
+        return httpx.Response(200, json={"incidents": incidents[offset : offset + PAGE], "more": more})
+
+    client = far.client(transport=httpx.MockTransport(answer))
+    assert len((await client.open_incidents(Priority.POLL)).incidents) == 150
+
+
+async def test_a_window_that_moves_is_read_whole_through_the_client(far: FarSide) -> None:
+    def entry(number: int) -> dict[str, object]:
+        created = "2026-11-23T10:00:00Z"
+        return {"id": f"R{number}", "type": "notify_log_entry", "created_at": created, "incident": {"id": "P1"}}
+
+    moving = Moving([entry(number) for number in range(350)], [[(False, 0.0, 7)], [(False, 0.9, 3)]])
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        page = await moving.fetch(int(request.url.params["offset"]))
+        return httpx.Response(200, json={"log_entries": page.records, "more": page.more})
+
+    client = far.client(transport=httpx.MockTransport(answer))
+    window = await client.log_entries(START, START.replace(minute=5), Priority.POLL)
+    assert {each.id for each in window.entries} >= moving.constant
+    assert window.calls == client.calls == len(moving.offsets)
+
+
+def test_the_page_is_the_largest_that_pagerduty_gives() -> None:
+    assert (listing.PAGE, listing.CAP) == (100, 10_000)

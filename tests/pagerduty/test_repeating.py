@@ -1,0 +1,215 @@
+"""What the client repeats, after which pauses, and how it behaves when PagerDuty wants to be left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from daemon import errors, ratelimit, schema
+from daemon.model import Limits, Priority
+from daemon.pagerduty import client as pagerduty_client
+from tests.conftest import START
+from tests.pagerduty.far_side import listing, refusal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tests.pagerduty.far_side import FarSide
+
+POLL = Priority.POLL
+GOOD = listing("incidents")
+BROKEN = [
+    httpx.ConnectError("refused"),
+    httpx.ConnectTimeout("slow"),
+    httpx.ReadError("reset"),
+    httpx.ReadTimeout("slow"),
+    httpx.WriteError("reset"),
+    httpx.PoolTimeout("full"),
+    httpx.RemoteProtocolError("cut"),
+    httpx.LocalProtocolError("header"),
+    httpx.DecodingError("no gzip"),
+    httpx.ProxyError("no"),
+    httpx.UnsupportedProtocol("ftp"),
+]
+
+
+def blocked_until(far: FarSide) -> datetime | None:
+    """Until when the connection makes no calls."""
+    found: datetime | None = far.database.read_now(
+        lambda tx: tx.execute(sa.select(schema.connections.c.blocked_until)).scalar_one()
+    )
+    return found
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+async def test_a_call_that_breaks_off_is_repeated_and_its_error_names_the_kind(
+    far: FarSide, error: httpx.HTTPError
+) -> None:
+    await far.client(error, error, GOOD).open_incidents(POLL)
+    assert len(far.requests) == 3
+    with pytest.raises(errors.Temporary) as raised:
+        await far.client(error).open_incidents(POLL)
+    assert str(raised.value) == f"the call to pagerduty.invalid broke off ({type(error).__name__})"
+    assert (raised.value.status, raised.value.delay) == (None, None)
+
+
+async def test_a_reading_is_tried_four_times_with_pauses_that_grow(far: FarSide) -> None:
+    with pytest.raises(errors.Temporary):
+        await far.client(refusal(503)).open_incidents(POLL)
+    assert len(far.requests) == 4
+    assert [low <= pause <= 2 * low for low, pause in zip([0.5, 1, 2], far.pauses, strict=True)] == [True] * 3
+
+
+async def test_pauses_differ_so_that_clients_do_not_come_back_together(far: FarSide) -> None:
+    for _ in range(5):
+        await far.client(refusal(503), GOOD).open_incidents(POLL)
+    assert len(set(far.pauses)) == 5
+
+
+async def test_each_attempt_has_a_permit_of_its_own_and_is_counted(far: FarSide) -> None:
+    client = far.client(refusal(500), refusal(502), GOOD)
+    await client.open_incidents(Priority.RECONCILIATION)
+    assert client.calls == 3
+    given = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
+    assert given == [Priority.RECONCILIATION] * 3
+
+
+@pytest.mark.parametrize("priority", Priority)
+async def test_the_priority_is_handed_to_the_permits(far: FarSide, priority: Priority) -> None:
+    client = far.client(
+        listing("log_entries"), listing("incidents"), listing("users"), httpx.Response(200, json={"incident": {}})
+    )
+    await client.log_entries(START, START + timedelta(minutes=1), priority)
+    await client.open_incidents(priority)
+    await client.find_user("alice@example.com", priority)
+    await client.incident("P1", priority)
+    given = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
+    assert given == [priority] * 4
+
+
+async def test_the_budget_holds_back_the_client(far: FarSide) -> None:
+    permits = far.permits(Limits(calls=2, period=timedelta(seconds=60), poll_interval=timedelta(seconds=60)))
+    client = far.client(GOOD, permits=permits)
+    for _ in range(4):
+        await client.open_incidents(POLL)
+    first, second, third, fourth = far.seconds()
+    assert third - first >= 60
+    assert fourth - second >= 60
+
+
+async def test_calls_of_a_connection_never_overlap_and_the_most_urgent_goes_first(far: FarSide) -> None:
+    running = most = 0
+    order: list[str] = []
+    first = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        order.append(request.url.path.rpartition("/")[2])
+        await (first.wait() if len(order) == 1 else asyncio.sleep(0))
+        running -= 1
+        return httpx.Response(200, json={"incident": {"id": "P1"}})
+
+    client = far.client(transport=httpx.MockTransport(answer))
+    calls = [asyncio.create_task(client.incident("running", POLL))]
+    async with asyncio.timeout(20):
+        while not order:
+            await asyncio.sleep(0.001)
+        for name, priority in (("sweep", Priority.RECONCILIATION), ("poll", POLL), ("action", Priority.ACTION)):
+            calls.append(asyncio.create_task(client.incident(name, priority)))
+            await far.database.read(lambda _tx: None)
+        first.set()
+        await asyncio.gather(*calls)
+    assert most == 1
+    assert order == ["running", "action", "poll", "sweep"]
+
+
+# --- 429
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"ratelimit-reset": "7"}, 7),
+        ({"ratelimit-reset": "7", "retry-after": "50"}, 7),
+        ({"Retry-After": "12"}, 12),
+        ({"ratelimit-reset": "soon", "retry-after": "12"}, 12),
+        ({"ratelimit-reset": "0"}, 1),
+        ({"ratelimit-reset": "-5"}, 1),
+        ({"ratelimit-reset": "2.5"}, 2.5),
+        ({}, 60),
+        ({"ratelimit-reset": "nan", "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60),
+    ],
+)
+async def test_after_a_429_no_call_is_made_for_as_long_as_pagerduty_said_or_a_minute(
+    far: FarSide, headers: dict[str, str], seconds: float
+) -> None:
+    bare = httpx.Response(429, headers=headers)
+    await far.client(bare, GOOD).open_incidents(POLL)
+    first, second = far.seconds()
+    assert seconds <= second - first <= seconds + 2
+    assert blocked_until(far) == START + timedelta(seconds=seconds)
+
+
+async def test_the_other_calls_of_the_connection_wait_as_well(far: FarSide) -> None:
+    client = far.client(refusal(429, 2020, headers={"ratelimit-reset": "90"}), GOOD)
+    with pytest.raises(errors.Temporary) as raised:
+        await client.open_incidents(POLL)
+    assert (raised.value.code, raised.value.delay) == (2020, timedelta(seconds=90))
+    replica = far.client(GOOD, permits=far.permits(instance="two"))
+    await replica.open_incidents(Priority.ACTION)
+    assert far.seconds()[1] >= 90
+
+
+@pytest.mark.parametrize("reset", ["61", "100000", "1e300", "inf"])
+async def test_a_limit_that_lasts_long_is_not_waited_for_and_is_forgotten_after_five_minutes(
+    far: FarSide, reset: str
+) -> None:
+    with pytest.raises(errors.Temporary) as raised:
+        await far.client(httpx.Response(429, headers={"ratelimit-reset": reset})).open_incidents(POLL)
+    assert (len(far.requests), far.pauses) == (1, [])
+    assert raised.value.delay is not None
+    assert timedelta(seconds=61) <= raised.value.delay <= timedelta(days=1)
+    await far.client(GOOD).open_incidents(POLL)
+    assert far.seconds()[1] <= ratelimit.LONGEST_BLOCK.total_seconds() + 2
+
+
+async def test_once_it_is_over_a_limit_is_remembered_no_more(far: FarSide) -> None:
+    await far.client(httpx.Response(429, headers={"ratelimit-reset": "7"}), GOOD).open_incidents(POLL)
+    far.clock.advance(60)
+    before = far.clock()
+    await far.client(GOOD).open_incidents(POLL)
+    assert far.times[-1] == before
+
+
+async def test_limits_without_end_end_the_reading_after_four_attempts(far: FarSide) -> None:
+    with pytest.raises(errors.Temporary):
+        await far.client(httpx.Response(429, headers={"ratelimit-reset": "5"})).open_incidents(POLL)
+    assert len(far.requests) == pagerduty_client.ATTEMPTS
+
+
+# --- Retry-After elsewhere
+
+
+async def test_a_server_that_names_a_pause_gets_it(far: FarSide) -> None:
+    await far.client(httpx.Response(503, headers={"retry-after": "30"}), GOOD).open_incidents(POLL)
+    assert far.pauses == [30]
+    assert blocked_until(far) is None
+    with pytest.raises(errors.Temporary):
+        await far.client(httpx.Response(503, headers={"retry-after": "61"})).open_incidents(POLL)
+    assert len(far.requests) == 3
+
+
+async def test_what_every_answer_says_of_the_budget_is_no_wish_to_be_left_alone(far: FarSide) -> None:
+    answer = httpx.Response(500, headers={"ratelimit-limit": "960", "ratelimit-reset": "60"})
+    await far.client(answer, GOOD).open_incidents(POLL)
+    assert far.pauses[0] <= 1
+    with pytest.raises(errors.Temporary) as raised:
+        await far.client(answer).open_incidents(POLL)
+    assert raised.value.delay is None

@@ -1,0 +1,203 @@
+"""The client over real connections: time, size, redirects, proxies, and what becomes visible of the key."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from daemon import errors
+from daemon.model import Priority
+from daemon.pagerduty import client as pagerduty_client
+from daemon.simulator import Account, Simulator
+from daemon.simulator.http import Answer, Request, listening
+from tests.conftest import START
+from tests.pagerduty.far_side import KEY, refusal
+from tests.receivers import Receiver, Reply
+
+if TYPE_CHECKING:
+    from daemon.pagerduty import Client
+    from tests.pagerduty.far_side import FarSide
+
+POLL = Priority.POLL
+
+
+@dataclass
+class Server:
+    """Gives the same answer to everything; remembers what came."""
+
+    given: Answer
+    requests: list[Request] = field(default_factory=list)
+
+    async def answer(self, request: Request) -> Answer:
+        """One request's answer."""
+        self.requests.append(request)
+        return self.given
+
+
+def client_of(far: FarSide, url: str, **more: float) -> Client:
+    """A client of a real server."""
+    return far.client(url=url, transport=None, **more)
+
+
+@pytest.mark.parametrize("how", ["drip", "hang"])
+async def test_a_call_ends_as_a_whole_whatever_the_server_does(far: FarSide, how: str) -> None:
+    server = Receiver(lambda _request: Reply(how=how))
+    async with server.serving() as url, asyncio.timeout(20):
+        client = client_of(far, url, call_seconds=0.3)
+        with pytest.raises(errors.Temporary, match=r"did not answer within 0\.3 s"):
+            await client.open_incidents(POLL)
+        await client.close()
+    assert len(server.got) == pagerduty_client.ATTEMPTS
+
+
+def test_a_call_ends_before_its_permit_is_counted_as_over() -> None:
+    assert pagerduty_client.CALL_SECONDS < 30
+    assert pagerduty_client.CONNECT_SECONDS < pagerduty_client.CALL_SECONDS
+    assert pagerduty_client.READ_SECONDS < pagerduty_client.CALL_SECONDS
+
+
+async def test_a_body_without_end_is_given_up(far: FarSide) -> None:
+    server = Receiver(lambda _request: Reply(how="endless"))
+    async with server.serving() as url, asyncio.timeout(60):
+        client = client_of(far, url)
+        with pytest.raises(errors.Temporary, match="answered /hook/incidents with more than 33554432 bytes"):
+            await client.open_incidents(POLL)
+        await client.close()
+
+
+async def test_a_small_body_that_grows_when_it_is_unpacked_is_given_up(far: FarSide) -> None:
+    bomb = gzip.compress(bytes(pagerduty_client.LARGEST_BODY + 1))
+    assert len(bomb) < 100_000
+    server = Server(Answer(200, bomb, {"content-encoding": "gzip"}))
+    async with listening(server.answer, 0) as url:
+        client = client_of(far, url)
+        with pytest.raises(errors.Temporary, match="with more than 33554432 bytes"):
+            await client.open_incidents(POLL)
+        await client.close()
+
+
+async def test_a_packed_answer_is_read(far: FarSide) -> None:
+    packed = gzip.compress(b'{"incidents": [{"id": "P1"}]}')
+    async with listening(Server(Answer(200, packed, {"content-encoding": "gzip"})).answer, 0) as url:
+        client = client_of(far, url)
+        assert list((await client.open_incidents(POLL)).incidents) == ["P1"]
+        await client.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(far: FarSide, status: int) -> None:
+    elsewhere = Server(Answer(200, b'{"incidents": []}'))
+    async with listening(elsewhere.answer, 0) as other:
+        server = Server(Answer(status, b"", {"location": f"{other}/incidents"}))
+        async with listening(server.answer, 0) as url:
+            client = client_of(far, url)
+            with pytest.raises(errors.Permanent, match=f"answered /incidents with {status}"):
+                await client.open_incidents(POLL)
+            await client.close()
+    assert (len(server.requests), elsewhere.requests) == (1, [])
+
+
+@pytest.mark.parametrize("location", [b"http://[", b"\xff\xfe", b"//", b"ftp:", b"http://" + b"a" * 70_000])
+async def test_a_redirect_to_nowhere_is_an_error_like_others(far: FarSide, location: bytes) -> None:
+    with pytest.raises(errors.PagerDutyError):
+        await far.client(httpx.Response(302, headers={b"location": location})).open_incidents(POLL)
+
+
+async def test_proxies_of_the_environment_are_not_used(far: FarSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, server = Server(Answer(502)), Server(Answer(200, b'{"incidents": []}'))
+    async with listening(proxy.answer, 0) as between, listening(server.answer, 0) as url:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, between)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        client = client_of(far, url)
+        await client.open_incidents(POLL)
+        await client.close()
+    assert (len(server.requests), proxy.requests) == (1, [])
+
+
+async def test_a_server_that_is_not_there_is_a_readable_error(far: FarSide) -> None:
+    async with listening(Server(Answer(200)).answer, 0) as url:
+        pass
+    client = client_of(far, url)
+    host = url.removeprefix("http://")
+    with pytest.raises(errors.Temporary) as raised:
+        await client.open_incidents(POLL)
+    assert str(raised.value) == f"the call to {host} broke off (ConnectError)"
+    await client.close()
+
+
+async def test_passwords_that_the_machine_keeps_for_hosts_play_no_part(
+    far: FarSide, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    netrc = tmp_path_factory.mktemp("home") / ".netrc"
+    netrc.write_text("default login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server = Server(Answer(200, b'{"incidents": []}'))
+    async with listening(server.answer, 0) as url:
+        client = client_of(far, url)
+        await client.open_incidents(POLL)
+        await client.close()
+    assert server.requests[0].headers["authorization"] == f"Token token={KEY}"
+
+
+# --- the key
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(401, 2006),
+        httpx.Response(403, json={"error": {"message": f"Authorization: Token token={KEY}", "errors": [KEY]}}),
+        httpx.Response(500, json={"error": {"message": "x" * 490 + KEY}}),
+        httpx.Response(400, json={"error": f"bad key {KEY}"}),
+        httpx.Response(400, json={"message": f"bad key {KEY}"}),
+        httpx.LocalProtocolError(f"Illegal header value b'Token token={KEY}'"),
+        httpx.ConnectError(f"no way with {KEY}"),
+    ],
+    ids=str,
+)
+async def test_the_key_is_in_no_error(far: FarSide, answer: httpx.Response | Exception) -> None:
+    with pytest.raises(errors.PagerDutyError) as raised:
+        await far.client(answer).open_incidents(POLL)
+    shown = [str(raised.value), repr(raised.value), *traceback.format_exception(raised.value)]
+    for text in shown:
+        for part in (KEY, KEY[:10]):
+            assert part not in text
+
+
+async def test_the_key_is_in_no_repr_and_no_line_of_any_log(far: FarSide, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore", "asyncio"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    account = Account(api_key=KEY, clock=far.clock)
+    account.trigger("Disk full")
+    async with Simulator([account]).serving() as url:
+        client = client_of(far, url)
+        await client.log_entries(START, START.replace(minute=1), POLL)
+        await client.open_incidents(POLL)
+        with pytest.raises(errors.PagerDutyError):
+            await client_of(far, "http://127.0.0.1:1").open_incidents(POLL)
+        await client.close()
+    lines = [record.getMessage() for record in caplog.records]
+    assert any("HTTP Request: GET" in line for line in lines)
+    assert any("send_request_headers" in line for line in lines)
+    assert [line for line in lines if KEY in line] == []
+    assert KEY not in repr(client) + repr(vars(client))
+
+
+async def test_the_request_that_an_answer_belongs_to_is_logged(far: FarSide) -> None:
+    answer = httpx.Response(200, json={"incidents": []}, headers={"x-request-id": "abc"})
+    with capture_logs() as lines:
+        await far.client(answer).open_incidents(POLL)
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("pagerduty.called", "debug")
+    assert (line["method"], line["path"], line["status"], line["request_id"]) == ("GET", "/incidents", 200, "abc")
