@@ -11,6 +11,7 @@ import hmac
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pyreqwest import exceptions
 from pyreqwest.client import ClientBuilder
@@ -19,12 +20,16 @@ from pyreqwest.http import Url
 import daemon
 
 if TYPE_CHECKING:
+    from pyreqwest.response import BaseResponse
+
     from daemon.model import Target
 
 LARGEST_ANSWER = 64 * 1024
 EXCERPT = 1024
 SUCCESS = range(200, 300)
 SECRET_PREFIX = "whsec_"  # noqa: S105 - says that what follows is a secret
+SHORTEST_SECRET = 8
+CONNECTING = "client error (Connect)"  # how the library says that there was no connection yet
 MASK = "***"
 
 
@@ -50,6 +55,7 @@ class Sender:
         headers = [(name, value.get_secret_value()) for name, value in target.headers]
         hidden = [
             url,
+            *_secret_parts(url),
             *(secret.get_secret_value() for secret in target.secrets),
             *(value for _, value in headers),
         ]
@@ -93,7 +99,7 @@ class Sender:
         try:
             async with request as response:
                 excerpt = await response.body_reader.read(LARGEST_ANSWER)
-                status, retry_after = response.status, response.get_header("retry-after")
+                status, retry_after = response.status, _text_header(response, "retry-after")
         except exceptions.RequestTimeoutError:
             return self._failed(f"no answer within {self._seconds:g} s", started)
         except exceptions.PyreqwestError as error:
@@ -101,21 +107,21 @@ class Sender:
         took = time.perf_counter() - started
         if status in SUCCESS:
             return Answer(status, None, None, None, took)
-        said = (
-            self._mask(bytes(excerpt[:EXCERPT]).decode("utf-8", "replace").replace("\x00", "\ufffd"))
-            if excerpt
-            else None
-        )
-        return Answer(status, f"answered {status}", retry_after, said, took)
+        return Answer(status, f"answered {status}", retry_after, self._excerpt(bytes(excerpt or b"")), took)
 
     def _failed(self, error: str, started: float) -> Answer:
         return Answer(None, error, None, None, time.perf_counter() - started)
 
     def _explain(self, error: exceptions.PyreqwestError) -> str:
         """The innermost cause, in the system's words; the outer ones name the URL."""
-        causes = error.details.get("causes") if isinstance(error, exceptions.DetailedPyreqwestError) else None
-        what = "could not connect" if isinstance(error, exceptions.ConnectError) else "the connection broke"
-        return self._mask(f"{what}: {causes[-1]['message']}" if causes else what)
+        told = error.details["causes"] if isinstance(error, exceptions.DetailedPyreqwestError) else None
+        causes = [cause["message"] for cause in told or ()]
+        what = "could not connect" if CONNECTING in causes else "the connection broke"
+        return self._mask(f"{what}: {causes[-1]}" if causes else what)
+
+    def _excerpt(self, answer: bytes) -> str | None:
+        """The beginning of an answer; masked before it is cut, or half a secret could be left."""
+        return self._mask(answer.decode("utf-8", "replace").replace("\x00", "\ufffd"))[:EXCERPT] or None
 
     def _mask(self, text: str) -> str:
         for secret in self._hidden:
@@ -128,6 +134,19 @@ def signature(keys: tuple[bytes, ...], message_id: str, timestamp: int, body: by
     content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
     signed = (base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys)
     return " ".join(f"v1,{each}" for each in signed)
+
+
+def _secret_parts(url: str) -> list[str]:
+    """Path and query, which many answers repeat by themselves and which are long where they are a secret."""
+    parts = urlsplit(url)
+    return [each for each in (parts.path, parts.query) if len(each) >= SHORTEST_SECRET]
+
+
+def _text_header(response: BaseResponse, name: str) -> str | None:
+    try:
+        return response.get_header(name)
+    except ValueError:  # bytes that are no text
+        return None
 
 
 def _key(secret: str) -> bytes:

@@ -79,6 +79,15 @@ async def test_what_is_not_2xx_is_repeated_and_redirects_are_not_followed(live: 
     assert attempts(live)[4].answer == "oh no"
 
 
+async def test_a_header_that_is_no_text_counts_as_a_failed_attempt_like_others(live: Database) -> None:
+    replies = itertools.chain([Reply(503, {"retry-after": "ÿ"})], itertools.repeat(OK))
+    receiver = Receiver(lambda _request: next(replies))
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url)):
+        await until(live, {"delivered": 1})
+    assert [row.status for row in attempts(live)] == [503, 200]
+
+
 @pytest.mark.parametrize("how", ["hang", "drip", "reset", "endless"])
 async def test_an_attempt_ends_in_time_whatever_the_target_does(live: Database, how: str) -> None:
     replies = itertools.chain([Reply(500 if how == "endless" else 200, how=how)], itertools.repeat(OK))
