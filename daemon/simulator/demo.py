@@ -9,14 +9,17 @@ import asyncio
 import base64
 import contextlib
 import secrets
+import shlex
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import uvloop
 import yaml
 from rich.console import Console
@@ -54,7 +57,20 @@ INTRODUCTION = f"""\
 An invented PagerDuty account, the daemon and three receivers, all in this process.
 The daemon asks PagerDuty every {POLL} s here (every 30 s in earnest), finds out what happened,
 and posts it, signed. The receiver moody answers 503 at first: what it did not take, it gets again.
+The acknowledgement is an action that the daemon is asked for over HTTP, and it comes back as an event.
 """
+YOUR_TURN = """
+That was one. Others follow until you press Ctrl-C. Act on one yourself, in a second terminal:
+
+  export PAGERELAY_CONFIG={config}
+  {command} incidents
+  {command} action AcknowledgeIncident incidentId={incident} userId={user} --wait 10
+  curl -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
+      -d '{{"parameters": {{"incidentId": "{incident}", "userId": "{user}"}}}}' \\
+      '{address}/v1/actions/ResolveIncident?wait=10'
+
+"""
+API_PORT = 8421
 
 
 def run() -> None:
@@ -73,6 +89,9 @@ class Demonstration:
         self._account = Account(api_key=secrets.token_hex(10), seed=secrets.randbelow(1_000_000))
         self._simulator = Simulator([self._account])
         self._receivers = Receivers(self._secret, MOODS, self._received)
+        self._token = secrets.token_hex(16)
+        self._address = ""
+        self._configured = Path()
         self._told = 0
         self._groups: dict[str, list[Received]] = {}
 
@@ -86,9 +105,10 @@ class Demonstration:
         folder = Path(tempfile.mkdtemp(prefix="pagerelay-demo-"))
         try:
             async with self._simulator.serving() as url, http.listening(self._receivers.answer, 0) as receiver:
-                settings = config.load(self._configuration(folder, url, receiver), {})
+                self._configured = self._configuration(folder, url, receiver)
+                settings = config.load(self._configured, {})
                 log.configure("auto", "error", hide=config.secrets(settings))
-                daemon = asyncio.create_task(app.run(settings, ready=lambda _address: ready.set(), stop=stop))
+                daemon = asyncio.create_task(app.run(settings, ready=lambda at: self._is_ready(at, ready), stop=stop))
                 telling = asyncio.create_task(self._watch())
                 story = asyncio.create_task(self._story(ready, stop))
                 stopping = asyncio.create_task(stop.wait())
@@ -110,14 +130,20 @@ class Demonstration:
         limits = {"calls": 600, "period": "60s", "poll_interval": f"{POLL}s"}
         written = {
             "database": {"url": f"sqlite:///{folder}/demo.db"},
-            "api": {"listen": None},
-            "connections": {"acme": {"api_key": self._account.api_key, "api_url": url, "limits": limits}},
+            "api": {"listen": f"127.0.0.1:{_free_port()}", "token": self._token},
+            "connections": {
+                "acme": {"api_key": self._account.api_key, "api_url": url, "events_url": url, "limits": limits}
+            },
             "targets": {name: common | {"url": f"{receiver}/{name}"} for name in TARGETS},
             "triggers": {kind.partition(".")[2]: {"on": kind, "to": _targets_of(kind)} for kind in VERBS},
         }
         path = folder / "config.yaml"
         path.write_text(yaml.safe_dump(written))
         return path
+
+    def _is_ready(self, address: str | None, ready: asyncio.Event) -> None:
+        self._address = address or ""
+        ready.set()
 
     async def _story(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
         """One incident from its trigger to its end; on a terminal then others, without end."""
@@ -126,8 +152,10 @@ class Demonstration:
         account = self._account
         alice, bob, *_ = account.directory.users
         incident = account.trigger("Disk almost full on db-1", service=account.directory.services[0]).id
+        await self._until(self._all_told)
+        await asyncio.sleep(2 * POLL)
+        await self._act("AcknowledgeIncident", incidentId=incident, userId=alice.id)
         steps: Sequence[Callable[[], object]] = (
-            lambda: account.acknowledge(incident, alice),
             lambda: account.annotate(incident, alice, "The sessions table has grown, deleting old ones."),
             lambda: account.delegate(incident, alice, [bob]),
             lambda: account.resolve(incident, bob, "Space is back."),
@@ -138,10 +166,41 @@ class Demonstration:
             step()
         await self._until(self._all_told)
         if sys.stdout.isatty():
-            self._console.print("\nThat was one. Others follow until you press Ctrl-C.\n", style="dim")
+            yours = account.trigger("Certificate expires in 3 days", service=account.directory.services[1]).id
+            self._console.print(self._your_turn(yours, alice.id), style="dim", soft_wrap=True)
             lives = asyncio.create_task(Lifecycles(account, rate=RATE, pace=PACE).run())
             await stop.wait()
             lives.cancel()
+
+    async def _act(self, operation: str, **parameters: str) -> None:
+        """Ask the daemon for an action, as any program would, and tell how it ended."""
+        self._say("action", "yellow", Text(f"POST /v1/actions/{operation}"))
+        async with httpx.AsyncClient(base_url=self._address, trust_env=False, timeout=2 * PATIENCE) as client:
+            answer = await client.post(
+                f"/v1/actions/{operation}",
+                params={"wait": 30},
+                headers={"Authorization": f"Bearer {self._token}"},
+                json={"parameters": parameters},
+            )
+        action = answer.json()
+        if answer.status_code != OK or action["state"] != "succeeded":
+            message = f"the action {operation} did not succeed: {answer.text}"
+            raise errors.PagerelayError(message)
+        self._say("action", "yellow", Text(f"{operation} {action['state']}: {action['result']['status']}"))
+
+    def _your_turn(self, incident: str, user: str) -> str:
+        """How to act on an incident from a second terminal."""
+        command = shlex.quote(sys.argv[0])
+        if command.startswith(f"{Path.cwd()}/"):
+            command = command.removeprefix(f"{Path.cwd()}/")
+        return YOUR_TURN.format(
+            config=self._configured,
+            command=command,
+            incident=incident,
+            user=user,
+            token=self._token,
+            address=self._address,
+        )
 
     async def _until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -210,6 +269,17 @@ class Demonstration:
             style="dim",
             soft_wrap=True,
         )
+
+
+def _free_port() -> int:
+    """The API's usual port if it is free, else any."""
+    for port in (API_PORT, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    message = "there is no free port on 127.0.0.1"
+    raise errors.PagerelayError(message)
 
 
 def _targets_of(kind: str) -> list[str]:
