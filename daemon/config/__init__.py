@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError
-
 from daemon import errors, model
-from daemon.config import check, fields, source
+from daemon.config import check, fields, overrides, problems, source
+from daemon.config.shape import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.config.source import Place, Tree
+    from pydantic import SecretStr
+
+    from daemon.config.tree import Tree
+
+__all__ = ["DEFAULT_PATHS", "Api", "Settings", "find", "load", "schema", "secrets"]
 
 DEFAULT_PATHS = (Path("config.yaml"), Path("/etc/pagerelay/config.yaml"))
 SHORTEST_SECRET = 4
@@ -35,7 +38,10 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The configuration, checked and complete. ``api`` is None if there shall be no HTTP server."""
+    """The configuration, checked and complete. ``api`` is None if there shall be no HTTP server.
+
+    ``actions_notify`` are the targets that are told the outcome of every action.
+    """
 
     source: Path
     database: fields.Database
@@ -44,6 +50,7 @@ class Settings:
     connections: Mapping[str, model.Connection]
     targets: Mapping[str, model.Target]
     triggers: Mapping[str, model.Trigger]
+    actions_notify: tuple[str, ...]
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path:
@@ -53,7 +60,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     if environ.get("PAGERELAY_CONFIG"):
         return Path(environ["PAGERELAY_CONFIG"])
     for candidate in DEFAULT_PATHS:
-        if candidate.exists():
+        if _is_there(candidate):
             return candidate
     places = " nor ".join(str(each) for each in DEFAULT_PATHS)
     message = (
@@ -62,76 +69,48 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     raise errors.ConfigurationError([message])
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, also one that may not be read: reading it tells why."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read and check the configuration. Raises ConfigurationError with one line for each mistake."""
     tree = source.read(find(path, environ), environ)
-    source.override(tree, environ, schema())
-    settings = None if tree.mistakes and not tree.values else _checked(tree)
+    settings = _settings(tree, environ) if tree.values else None
     if tree.mistakes or settings is None:
-        raise errors.ConfigurationError([text for _, text in sorted(dict.fromkeys(tree.mistakes))])
+        raise errors.ConfigurationError(tree.lines())
     return settings
 
 
-def _checked(tree: Tree) -> Settings | None:
-    try:
-        file = fields.File(**tree.values)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=True)
-        for each in found:
-            _note(tree, each)
-        if any(each["type"] != "extra_forbidden" for each in found):
-            return None
-        for each in found:
-            _drop(tree.values, each["loc"])
-        return _checked(tree)
-    connections = check.connections(file, tree)
+def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
+    """The settings that the tree makes; of no use if it has mistakes."""
+    overrides.apply(tree, environ)
+    names = check.known(tree)
+    file = problems.sections(tree)
+    if file is None:
+        return None
+    connections = check.connections(file, tree, names)
     targets = check.targets(file, tree)
-    triggers = check.triggers_of(file, tree, connections, targets)
+    triggers = check.triggers_of(file, tree, names, connections)
+    check.check_targets(file.actions.notify, tree, ("actions", "notify"), names)
     listen = check.api(file, tree)
-    api = Api(*listen, file.api.token) if listen else None
-    return Settings(Path(tree.file), file.database, file.log, api, connections, targets, triggers)
-
-
-def _drop(values: Any, place: Place) -> None:  # noqa: ANN401 - any part of the file
-    """Leave out an unknown key, so that the rest can be checked in the same go."""
-    for part in place[:-1]:
-        values = values[part]
-    del values[place[-1]]
-
-
-def _note(tree: Tree, error: Any) -> None:  # noqa: ANN401 - pydantic's error as a dictionary
-    """Put one of pydantic's errors into our words, at its place in the file."""
-    place: Place = tuple(error["loc"])
-    if place and place[-1] == "[key]":
-        place = place[:-1]
-    if error["type"] == "extra_forbidden":
-        known = _keys_beside(place)
-        tree.mistake(place, f"unknown key{source.hint(str(place[-1]), known)}")
-        return
-    tree.mistake(_shortened(place, tree), check.problem(error))
-
-
-def _shortened(place: Place, tree: Tree) -> Place:
-    """The place without pydantic's own marks behind what the file has."""
-    while len(place) > 1 and isinstance(place[-1], str) and place not in tree.lines and "[" in place[-1]:
-        place = place[:-1]
-    return place
-
-
-def _keys_beside(place: Place) -> list[str]:
-    """The keys that could stand where an unknown one does."""
-    whole = schema()
-    at: Any = whole
-    for part in place[:-1]:
-        at = at.get("properties", {}).get(part) or at.get("additionalProperties") or {}
-        at = source.resolved(at, whole)
-    return list(at.get("properties", {}))
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the file."""
-    made = fields.File.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "pagerelay configuration"}
+    return Settings(
+        source=Path(tree.file),
+        database=file.database,
+        log=file.log,
+        api=Api(*listen, file.api.token) if listen else None,
+        connections=connections,
+        targets=targets,
+        triggers=triggers,
+        actions_notify=tuple(file.actions.notify),
+    )
 
 
 def secrets(settings: Settings) -> list[str]:

@@ -1,17 +1,23 @@
-"""What concerns several sections, and from the file's sections to the project's own types."""
+"""What concerns several keys or sections, and from the file's sections to the project's own types.
+
+What is wrong in itself is not here any more (``problems.sections`` left it out), but its name
+still counts as known.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from daemon import formats, model, triggers
-from daemon.config.source import Place, Tree, dotted, hint
+from daemon.config.tree import MOST_SHOWN, Place, Tree, cut, hint
+from daemon.config.values import written
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from daemon.config import fields
 
@@ -25,6 +31,20 @@ LONGEST_OVERLAP = timedelta(hours=1)
 LATER = "not available in this version (remove it)"
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The names in the file, also of what cannot be used: whoever refers to it makes no mistake."""
+
+    connections: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+def known(tree: Tree) -> Known:
+    """The names in the file."""
+    sections = (tree.value((key,)) for key in ("connections", "targets"))
+    return Known(*(tuple(each) if isinstance(each, dict) else () for each in sections))
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine."""
     if host == "localhost":
@@ -35,197 +55,182 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def problem(error: Any) -> str:  # noqa: ANN401, C901, PLR0911 - pydantic's dictionary; a table of its kinds
-    """One of pydantic's errors in plain words, without the value."""
-    context = error.get("ctx", {})
-    match error["type"]:
-        case "wrong":
-            return str(context["what"])
-        case "missing":
-            return "is missing"
-        case "literal_error":
-            return f"must be one of {context['expected']}".replace("'", "").replace(" or ", ", ")
-        case "int_type" | "int_parsing" | "int_from_float" | "float_type" | "float_parsing":
-            return "must be a number"
-        case "greater_than_equal":
-            return f"must be at least {context['ge']:g}"
-        case "less_than_equal":
-            return f"must be at most {context['le']:g}"
-        case "string_type":
-            return "must be text (put it in quotes if it looks like a number)"
-        case "list_type":
-            return "must be a list, such as [ops]"
-        case "bool_type" | "bool_parsing":
-            return "must be true or false"
-        case "model_type" | "dict_type" | "model_attributes_type":
-            return "must be a section with keys of its own"
-        case _:
-            return "cannot be used"
-
-
-def connections(file: fields.File, tree: Tree) -> dict[str, model.Connection]:
+def connections(file: fields.File, tree: Tree, names: Known) -> dict[str, model.Connection]:
     """The connections; their limits may not be looser than the connector's, except on loopback."""
-    made: dict[str, model.Connection] = {}
-    if not file.connections:
-        tree.mistake(("connections",), "there must be at least one")
-    for name, given in file.connections.items():
-        place: Place = ("connections", name)
-        api_url, events_url = HOSTS[given.region]
-        made[name] = model.Connection(
-            name=name,
-            api_key=given.api_key,
-            api_url=given.api_url or api_url,
-            events_url=given.events_url or events_url,
-            limits=model.Limits(given.limits.calls, given.limits.period, given.limits.poll_interval),
-            overlap=given.overlap,
-            sweep_every=given.sweep_every,
-            reconcile_every=given.reconcile_every,
-        )
-        if given.overlap > LONGEST_OVERLAP:
-            tree.mistake((*place, "overlap"), "must be at most 1h (the sweep reads further back)")
-        loopback = is_loopback(urlsplit(made[name].api_url).hostname or "")
-        if not loopback:
-            _check_ceilings(made[name].limits, (*place, "limits"), tree)
-        if made[name].api_url.startswith("http:") and not loopback:
-            tree.mistake((*place, "api_url"), "must begin with https:// (the key would be sent in the clear)")
+    if not names.connections:
+        tree.mistake(("connections",), "there must be at least one (see config.example.yaml)")
+    return {name: _connection(name, given, tree) for name, given in file.connections.items()}
+
+
+def _connection(name: str, given: fields.Connection, tree: Tree) -> model.Connection:
+    place: Place = ("connections", name)
+    api_url, events_url = HOSTS[given.region]
+    if given.api_url and _on_loopback(given.api_url):
+        api_url = events_url = given.api_url  # the simulator serves both, and nothing of it may reach PagerDuty
+    made = model.Connection(
+        name=name,
+        api_key=given.api_key,
+        api_url=given.api_url or api_url,
+        events_url=given.events_url or events_url,
+        limits=model.Limits(given.limits.calls, given.limits.period, given.limits.poll_interval),
+        overlap=given.overlap,
+        sweep_every=given.sweep_every,
+        reconcile_every=given.reconcile_every,
+    )
+    if given.overlap > LONGEST_OVERLAP:
+        tree.mistake((*place, "overlap"), "must be at most 1h (the sweep reads further back)")
+    for key, url in (("api_url", made.api_url), ("events_url", made.events_url)):
+        if url.startswith("http:") and not _on_loopback(url):
+            tree.mistake((*place, key), "must begin with https:// (over http:// the key could be read on the way)")
+    if _on_loopback(made.api_url) and not _on_loopback(made.events_url):
+        tree.mistake((*place, "events_url"), "must be a loopback address, since api_url is one")
+    if not _on_loopback(made.api_url) and (*place, "api_url") not in tree.blamed:
+        _check_ceilings(made.limits, (*place, "limits"), tree)
     return made
+
+
+def _on_loopback(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _check_ceilings(limits: model.Limits, place: Place, tree: Tree) -> None:
     """30 calls in 60 s, one poll in 30 s; tighter ones are welcome."""
+    reason = "(looser limits only where api_url is a loopback address)"
     if limits.calls > CEILING.calls:
-        tree.mistake((*place, "calls"), "must be at most 30 (looser limits are for loopback only)")
+        tree.mistake((*place, "calls"), f"must be at most {CEILING.calls} {reason}")
     if limits.period < CEILING.period:
-        tree.mistake((*place, "period"), "must be at least 60s (looser limits are for loopback only)")
+        tree.mistake((*place, "period"), f"must be at least {written(CEILING.period)} {reason}")
     if limits.poll_interval < CEILING.poll_interval:
-        tree.mistake((*place, "poll_interval"), "must be at least 30s (looser limits are for loopback only)")
+        tree.mistake((*place, "poll_interval"), f"must be at least {written(CEILING.poll_interval)} {reason}")
 
 
 def targets(file: fields.File, tree: Tree) -> dict[str, model.Target]:
-    """The targets."""
-    made: dict[str, model.Target] = {}
-    for name, given in file.targets.items():
-        place: Place = ("targets", name)
-        if given.format not in formats.REGISTRY:
-            known = ", ".join(formats.REGISTRY)
-            tree.mistake((*place, "format"), f"is none that this version has (known: {known})")
-        for key in ("template", "content_mode", "batch"):
-            if getattr(given, key) is not None:
-                tree.mistake((*place, key), LATER)
-        if given.timeout > LONGEST_TIMEOUT:
-            tree.mistake((*place, "timeout"), "must be at most 60s")
-        if given.retry.max < given.retry.first:
-            tree.mistake((*place, "retry", "max"), "must not be shorter than first")
-        if given.retry.horizon < given.retry.first:
-            tree.mistake((*place, "retry", "horizon"), "must not be shorter than first")
-        limit = given.rate_limit
-        made[name] = model.Target(
-            name=name,
-            url=given.url,
-            secrets=tuple(given.secret),
-            format=given.format,
-            headers=tuple(given.headers.items()),
-            timeout=given.timeout,
-            order=model.Order(given.order),
-            concurrency=given.concurrency,
-            rate_limit=None if limit is None else model.RateLimit(limit.calls, limit.period),
-            retry=model.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
-        )
+    """The targets, and which addresses they may have."""
     if file.egress.private == "deny":
-        tree.mistake(("egress", "private"), "deny is not available in this version (use a firewall, and allow here)")
+        tree.mistake(("egress", "private"), "deny is not available in this version (write allow, and use a firewall)")
     if file.egress.allow:
         tree.mistake(("egress", "allow"), LATER)
-    return made
+    return {name: _target(name, given, tree) for name, given in file.targets.items()}
+
+
+def _target(name: str, given: fields.Target, tree: Tree) -> model.Target:
+    place: Place = ("targets", name)
+    if given.format not in formats.REGISTRY:
+        _unknown(tree, (*place, "format"), "format", given.format, formats.REGISTRY)
+    for key in ("template", "content_mode", "batch"):
+        if getattr(given, key) is not None:
+            tree.mistake((*place, key), LATER)
+    if given.timeout > LONGEST_TIMEOUT:
+        tree.mistake((*place, "timeout"), f"must be at most {written(LONGEST_TIMEOUT)}")
+    for key, longer in (("max", given.retry.max), ("horizon", given.retry.horizon)):
+        if longer < given.retry.first:
+            tree.mistake((*place, "retry", key), f"must not be shorter than first ({written(given.retry.first)})")
+    limit = given.rate_limit
+    return model.Target(
+        name=name,
+        url=given.url,
+        secrets=tuple(given.secret),
+        format=given.format,
+        headers=tuple(given.headers.items()),
+        timeout=given.timeout,
+        order=model.Order(given.order),
+        concurrency=given.concurrency,
+        rate_limit=None if limit is None else model.RateLimit(limit.calls, limit.period),
+        retry=model.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
+    )
 
 
 def triggers_of(
-    file: fields.File,
-    tree: Tree,
-    all_connections: dict[str, model.Connection],
-    known_targets: Collection[str],
+    file: fields.File, tree: Tree, names: Known, usable: dict[str, model.Connection]
 ) -> dict[str, model.Trigger]:
     """The triggers; what they refer to must exist."""
-    made: dict[str, model.Trigger] = {}
-    for name, given in file.triggers.items():
-        place: Place = ("triggers", name)
-        kind = triggers.REGISTRY.get(given.on) or triggers.BY_OPERATION.get(given.on)
-        if kind is None:
-            _unknown(tree, (*place, "on"), "event type", given.on, [*triggers.REGISTRY, *triggers.BY_OPERATION])
-        connection = _connection_of(given, tree, place, all_connections)
-        _check_targets(given, tree, place, known_targets)
-        if kind is None or connection is None:
-            continue
-        _check_filters(given, kind, tree, place)
-        interval = connection.limits.poll_interval
-        if given.every is not None and given.every < interval:
-            tree.mistake((*place, "every"), f"must not be shorter than the connection's poll_interval ({interval})")
-        made[name] = model.Trigger(
-            name=name,
-            on=kind.type,
-            connection=connection.name,
-            to=tuple(given.to),
-            every=given.every or interval,
-            user=given.user,
-            incident=given.incident,
-            where=model.Where(
-                frozenset(given.where.services),
-                frozenset(given.where.teams),
-                frozenset(given.where.urgencies),
-                frozenset(given.where.escalation_policies),
-            ),
-            start=given.start,
-        )
-    return made
+    made = {name: _trigger(name, given, tree, names, usable) for name, given in file.triggers.items()}
+    return {name: trigger for name, trigger in made.items() if trigger is not None}
 
 
-def _check_targets(given: fields.Trigger, tree: Tree, place: Place, known_targets: Collection[str]) -> None:
+def _trigger(
+    name: str, given: fields.Trigger, tree: Tree, names: Known, usable: dict[str, model.Connection]
+) -> model.Trigger | None:
+    place: Place = ("triggers", name)
+    kind = triggers.REGISTRY.get(given.on) or triggers.BY_OPERATION.get(given.on)
+    if kind is None:
+        _unknown(tree, (*place, "on"), "event type", given.on, triggers.REGISTRY, triggers.BY_OPERATION)
+    connection = usable.get(_connection_of(given, tree, place, names) or "")
     if not given.to:
         tree.mistake((*place, "to"), "must name at least one target")
-    for number, target in enumerate(given.to):
-        if target not in known_targets:
-            _unknown(tree, (*place, "to", number), "target", target, known_targets)
-        elif target in given.to[:number]:
-            tree.mistake((*place, "to", number), "names a target twice (remove one)")
+    check_targets(given.to, tree, (*place, "to"), names)
+    if kind is not None:
+        _check_filters(given, kind, tree, place)
+    if kind is None or connection is None:
+        return None
+    interval = connection.limits.poll_interval
+    if given.every is not None and given.every < interval:
+        advice = f"must not be shorter than {written(interval)}, the poll_interval of its connection"
+        tree.mistake((*place, "every"), advice)
+    return model.Trigger(
+        name=name,
+        on=kind.type,
+        connection=connection.name,
+        to=tuple(given.to),
+        every=given.every or interval,
+        user=given.user,
+        incident=given.incident,
+        where=model.Where(
+            frozenset(given.where.services),
+            frozenset(given.where.teams),
+            frozenset(given.where.urgencies),
+            frozenset(given.where.escalation_policies),
+        ),
+        start=given.start,
+    )
+
+
+def check_targets(given: list[str], tree: Tree, place: Place, names: Known) -> None:
+    """Each must be a target of the file, and named once."""
+    for number, target in enumerate(given):
+        if target not in names.targets:
+            _unknown(tree, (*place, number), "target", target, names.targets)
+        elif target in given[:number]:
+            tree.mistake((*place, number), "names a target for the second time (remove it)")
 
 
 def _check_filters(given: fields.Trigger, kind: triggers.Kind, tree: Tree, place: Place) -> None:
     for key in ("user", "incident"):
         if getattr(given, key) is not None and key not in kind.filters:
             fitting = " and ".join(each.type for each in triggers.REGISTRY.values() if key in each.filters)
-            tree.mistake((*place, key), f"goes only with {fitting}")
-        elif getattr(given, key) == "":
-            tree.mistake((*place, key), "must not be empty (leave it out for any)")
+            tree.mistake((*place, key), f"goes only with on: {fitting} (remove it)")
 
 
-def _connection_of(
-    given: fields.Trigger, tree: Tree, place: Place, known: dict[str, model.Connection]
-) -> model.Connection | None:
+def _connection_of(given: fields.Trigger, tree: Tree, place: Place, names: Known) -> str | None:
+    """The name of a trigger's connection, if that is clear."""
     if given.connection is None:
-        if len(known) == 1:
-            return next(iter(known.values()))
-        tree.mistake(place, "must name its connection, for there are several (add connection: name)")
-        return None
-    if given.connection not in known:
-        _unknown(tree, (*place, "connection"), "connection", given.connection, known)
-    return known.get(given.connection)
+        if len(names.connections) > 1:
+            choice = " or ".join(cut(name) for name in names.connections[:MOST_SHOWN])
+            tree.mistake(place, f"must name its connection, for there are several (add connection: {choice})")
+            return None
+        return next(iter(names.connections), None)
+    if given.connection not in names.connections:
+        _unknown(tree, (*place, "connection"), "connection", given.connection, names.connections)
+    return given.connection
 
 
-def _unknown(tree: Tree, place: Place, kind: str, value: str, known: Iterable[str]) -> None:
-    shown = f'no {kind} "{value}"{hint(value, known)}' if tree.is_written(place) else f"there is no such {kind}"
-    tree.mistake(place, shown)
+def _unknown(
+    tree: Tree, place: Place, kind: str, value: str, names: Collection[str], also: Collection[str] = ()
+) -> None:
+    """Say that there is no such thing, though ``names`` and ``also`` are; a value from elsewhere is not shown."""
+    shown = tree.is_written(place)
+    what = f'there is no {kind} "{cut(value)}"' if shown else f"there is no such {kind}"
+    tree.mistake(place, what + (hint(value if shown else "", names, also) or f" (there are no {kind}s yet)"))
 
 
 def api(file: fields.File, tree: Tree) -> tuple[str, int] | None:
     """Where the HTTP server listens: loopback, or anywhere with a token."""
-    if file.api.token is not None and not file.api.token.get_secret_value():
-        tree.mistake(("api", "token"), "must not be empty (leave it out for none)")
     if file.api.listen is None:
         return None
     host, _, port = file.api.listen.rpartition(":")
     host = host.strip("[]")
-    if not is_loopback(host) and file.api.token is None:
-        tree.mistake(("api", "listen"), "an address other than loopback needs api.token")
+    if not is_loopback(host) and file.api.token is None and ("api", "token") not in tree.blamed:
+        tree.mistake(
+            ("api", "listen"), "an address other than loopback needs a token (set api.token, or listen on 127.0.0.1)"
+        )
     return host, int(port)
-
-
-__all__ = ["api", "connections", "dotted", "is_loopback", "problem", "targets", "triggers_of"]

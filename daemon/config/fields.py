@@ -1,213 +1,33 @@
-"""The file's sections and keys, their types and defaults. The JSON Schema is made from these.
-
-Validators here judge one value each; what concerns several sections is ``check``'s business.
-Their messages never show the value.
-"""
+"""The file's sections and keys, with their defaults and meanings. The JSON Schema is made from these."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import re
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from datetime import timedelta
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
-LONGEST = timedelta(days=3660)
-SECRET_BYTES = range(24, 65)
-HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-OWN_HEADERS = frozenset(
-    [
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "host",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-    ]
+from daemon import formats, triggers
+from daemon.config.values import (
+    NUMBER,
+    WHOLE,
+    Address,
+    ApiKey,
+    BaseUrl,
+    DatabaseUrl,
+    Duration,
+    HeaderName,
+    HeaderValue,
+    Identifier,
+    Instant,
+    Name,
+    Network,
+    Person,
+    Secrets,
+    Token,
+    Url,
 )
-LAST_PORT = 65535
-
-
-def wrong(what: str) -> PydanticCustomError:
-    """A mistake in one value, in our own words; what stands in braces would be filled in, so there are none."""
-    return PydanticCustomError("wrong", "{what}", {"what": what})
-
-
-def duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file holds
-    """``30s``, ``10m``, ``48h``, ``7d``, ``500ms``, or a number of seconds."""
-    found = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found:
-        seconds = float(found.group(1)) * UNITS[found.group(2)]
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    else:
-        try:
-            seconds = float(value)
-        except (TypeError, ValueError):
-            raise wrong("must be a duration such as 30s, 10m, 48h or 7d") from None
-    if not 0 < seconds <= LONGEST.total_seconds():
-        raise wrong("must be a duration longer than nothing and at most 3660d")
-    return timedelta(seconds=seconds)
-
-
-def name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A section's entry's name."""
-    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
-        raise wrong("a name must be of letters, digits, dots, hyphens and underscores, 63 at most")
-    return value
-
-
-def http_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """An absolute URL that an HTTP client can post to."""
-    if not isinstance(value, str):
-        raise wrong("must be a URL such as https://hooks.example.com/pagerduty")
-    try:
-        parts = urlsplit(value)
-        parts.port  # noqa: B018 - raises if it is none
-    except ValueError:
-        raise wrong("must be a URL; its host or port is none") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise wrong("must be a URL that begins with http:// or https:// and has a host")
-    if parts.username is not None or parts.password is not None:
-        raise wrong("must hold no user and password (use headers)")
-    if parts.fragment:
-        raise wrong("must hold no #fragment: it would never be sent")
-    if any(character <= " " or character == "\x7f" for character in value):
-        raise wrong("must hold no spaces or control characters")
-    return value
-
-
-def base_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A host of PagerDuty's, or what stands in for it."""
-    checked = http_url(value)
-    if urlsplit(checked).query:
-        raise wrong("must hold no ?query")
-    return checked.rstrip("/")
-
-
-def database_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """SQLite or PostgreSQL."""
-    text = value if isinstance(value, str) else ""
-    if text.startswith("sqlite:///") and len(text) > len("sqlite:///") and ":memory:" not in text:
-        return value
-    if re.match(r"postgres(ql)?://.", text):
-        try:
-            urlsplit(text).port  # noqa: B018 - raises if it is none
-        except ValueError:
-            raise wrong("must be a URL; its host or port is none") from None
-        return re.sub(r"^postgres(ql)?://", "postgresql://", text)
-    raise wrong("must be sqlite:///file.db, sqlite:////absolute/file.db or postgresql://user:password@host/name")
-
-
-def api_key(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A key that fits into a header."""
-    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise wrong("must be a PagerDuty API key: text without spaces, not empty")
-    return value
-
-
-def signing_secret(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A secret as Standard Webhooks writes it."""
-    advice = "must be whsec_ and the base64 of 24 to 64 random bytes (make one: echo whsec_$(openssl rand -base64 32))"
-    if not isinstance(value, str) or not value.startswith("whsec_"):
-        raise wrong(advice)
-    try:
-        key = base64.b64decode(value.removeprefix("whsec_"), validate=True)
-    except (binascii.Error, ValueError):
-        raise wrong(advice) from None
-    if len(key) not in SECRET_BYTES:
-        raise wrong(advice)
-    return value
-
-
-def secrets(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """One secret, or a list of them."""
-    found = value if isinstance(value, list) else [value]
-    if not found:
-        raise wrong("must name at least one secret")
-    return [signing_secret(each) for each in found]
-
-
-def header_name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A header that a target may set."""
-    if not isinstance(value, str) or not HEADER.fullmatch(value):
-        raise wrong("is no name of an HTTP header")
-    if value.lower() in OWN_HEADERS or value.lower().startswith("webhook-"):
-        raise wrong("is a header that pagerelay sets itself (remove it)")
-    return value
-
-
-def header_value(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Text that fits into a header."""
-    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not re.fullmatch(r"[\x20-\x7e]*", text):
-        raise wrong("must be text that fits into an HTTP header: one line of ASCII")
-    return text
-
-
-def address(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """``host:port``; null for no server at all."""
-    if value is None:
-        return None
-    found = (
-        re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", value) if isinstance(value, str) else None
-    )
-    if found is None or int(found.group(2)) > LAST_PORT:
-        raise wrong("must be host:port such as 127.0.0.1:8421, or null for no HTTP server")
-    return value
-
-
-def instant(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A time with its offset."""
-    try:
-        parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.tzinfo is None:
-        raise wrong("must be a time with its offset, such as 2026-11-01T00:00:00Z")
-    return parsed.astimezone(UTC)
-
-
-def network(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A range of addresses."""
-    try:
-        ipaddress.ip_network(value)
-    except (ValueError, TypeError):
-        raise wrong("must be a network such as 10.0.0.0/8") from None
-    return value
-
-
-_DURATION = {"anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"}, {"type": "number"}]}
-_TEXT = {"type": "string"}
-
-Duration = Annotated[timedelta, BeforeValidator(duration), WithJsonSchema(_DURATION)]
-Name = Annotated[str, BeforeValidator(name), WithJsonSchema(_TEXT)]
-Url = Annotated[SecretStr, BeforeValidator(http_url), WithJsonSchema(_TEXT)]
-BaseUrl = Annotated[str, BeforeValidator(base_url), WithJsonSchema(_TEXT)]
-DatabaseUrl = Annotated[SecretStr, BeforeValidator(database_url), WithJsonSchema(_TEXT)]
-ApiKey = Annotated[SecretStr, BeforeValidator(api_key), WithJsonSchema(_TEXT)]
-Secrets = Annotated[
-    list[SecretStr],
-    BeforeValidator(secrets),
-    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
-]
-HeaderName = Annotated[str, BeforeValidator(header_name), WithJsonSchema(_TEXT)]
-HeaderValue = Annotated[SecretStr, BeforeValidator(header_value), WithJsonSchema(_TEXT)]
-Address = Annotated[str | None, BeforeValidator(address), WithJsonSchema({"type": ["string", "null"]})]
-Instant = Annotated[datetime, BeforeValidator(instant), WithJsonSchema({"type": "string", "format": "date-time"})]
-Network = Annotated[str, BeforeValidator(network), WithJsonSchema(_TEXT)]
 
 
 class Section(BaseModel):
@@ -251,14 +71,14 @@ class Api(Section):
 
     listen: Address = "127.0.0.1:8421"
     """host:port; null for no HTTP server."""
-    token: Annotated[SecretStr | None, WithJsonSchema({"type": ["string", "null"]})] = None
+    token: Token = None
     """The bearer token that /v1 asks for; without one, /v1 answers 403."""
 
 
 class Limits(Section):
     """The call budget of a connection."""
 
-    calls: Annotated[int, Field(ge=1, le=100_000)] = 30
+    calls: Annotated[int, Field(ge=1, le=100_000), WHOLE] = 30
     """Calls to PagerDuty in any period."""
     period: Duration = timedelta(seconds=60)
     """How long the period is."""
@@ -269,7 +89,7 @@ class Limits(Section):
 class Connection(Section):
     """One PagerDuty account."""
 
-    api_key: ApiKey
+    api_key: ApiKey = Field(examples=["${PAGERDUTY_API_KEY}"])
     """A REST API key; a read-only one is enough to relay events."""
     region: Literal["us", "eu"] = "us"
     """Where the account lives; a key of the other region is refused by PagerDuty."""
@@ -289,9 +109,9 @@ class Connection(Section):
 class RateLimit(Section):
     """The attempts that a target takes."""
 
-    calls: Annotated[int, Field(ge=1)]
+    calls: Annotated[int, Field(ge=1, examples=[100]), WHOLE]
     """Attempts in any period."""
-    period: Duration
+    period: Duration = Field(examples=["60s"])
     """How long the period is."""
 
 
@@ -300,7 +120,7 @@ class Retry(Section):
 
     first: Duration = timedelta(seconds=5)
     """The pause after the first attempt."""
-    factor: Annotated[float, Field(ge=1, le=100)] = 3.0
+    factor: Annotated[float, Field(ge=1, le=100), NUMBER] = 3.0
     """How much longer each further pause is."""
     max: Duration = timedelta(hours=8)
     """The longest pause."""
@@ -311,11 +131,11 @@ class Retry(Section):
 class Target(Section):
     """A webhook receiver."""
 
-    url: Url
+    url: Url = Field(examples=["https://hooks.example.com/pagerduty"])
     """Where messages are posted."""
-    secret: Secrets
+    secret: Secrets = Field(examples=["${OPS_SECRET}"])
     """What messages are signed with; a list while rotating, the newest first."""
-    format: str = "standard"
+    format: str = Field("standard", json_schema_extra={"enum": [*formats.REGISTRY]})
     """The payload's format."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     """Headers to send besides."""
@@ -323,7 +143,7 @@ class Target(Section):
     """The longest that an attempt may take, its answer included."""
     order: Literal["per-incident", "none"] = "per-incident"
     """Whether messages of one incident are sent one after the other."""
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = 8
     """Attempts at the same time."""
     rate_limit: RateLimit | None = None
     """The most attempts in a period; none: as many as there are."""
@@ -345,33 +165,43 @@ class Egress(Section):
     """Not available in this version."""
 
 
+class Actions(Section):
+    """What comes with actions."""
+
+    notify: list[str] = Field(default_factory=list)
+    """Targets that are told the outcome of every action. This version carries out no actions yet."""
+
+
 class Where(Section):
     """What an incident must look like; what is left out, or empty, means any."""
 
-    services: list[str] = Field(default_factory=list)
+    services: list[Identifier] = Field(default_factory=list)
     """Ids of services."""
-    teams: list[str] = Field(default_factory=list)
+    teams: list[Identifier] = Field(default_factory=list)
     """Ids of teams."""
     urgencies: list[Literal["high", "low"]] = Field(default_factory=list)
     """high, low."""
-    escalation_policies: list[str] = Field(default_factory=list)
+    escalation_policies: list[Identifier] = Field(default_factory=list)
     """Ids of escalation policies."""
 
 
 class Trigger(Section):
     """A subscription: which events go to which targets."""
 
-    on: str
+    on: str = Field(
+        examples=["incident.triggered"],
+        json_schema_extra={"enum": [*triggers.REGISTRY, *triggers.BY_OPERATION]},
+    )
     """The event type, or the connector's operation id."""
     connection: str | None = None
     """The connection; may be left out where there is only one."""
-    to: list[str]
+    to: list[str] = Field(examples=[["ops"]], json_schema_extra={"minItems": 1})
     """The targets."""
     every: Duration | None = None
     """How often it runs; by default the connection's poll_interval."""
-    user: str | None = None
+    user: Person | None = None
     """Only assignments to this user: id or e-mail address. With incident.assigned."""
-    incident: str | None = None
+    incident: Identifier | None = None
     """Only notes of this incident. With incident.annotated."""
     where: Where = Field(default_factory=Where)
     start: Instant | None = None
@@ -386,9 +216,10 @@ class File(BaseSettings):
     database: Database = Field(default_factory=Database)
     log: Log = Field(default_factory=Log)
     api: Api = Field(default_factory=Api)
-    connections: dict[Name, Connection]
+    connections: dict[Name, Connection] = Field(json_schema_extra={"minProperties": 1})
     targets: dict[Name, Target] = Field(default_factory=dict)
     egress: Egress = Field(default_factory=Egress)
+    actions: Actions = Field(default_factory=Actions)
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
 
     @classmethod

@@ -1,150 +1,146 @@
-"""From the file and the environment to plain values, with the place that each value came from.
+"""From the file to plain values, with the place that each value came from.
 
-YAML as version 1.2 has it: only true and false are booleans, dates are texts, a key is
-text. Every mistake is collected; none shows a value, for any value may be a secret.
+YAML as version 1.2 has it: only true and false are booleans, dates are texts, a key is text.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from daemon.config.references import replaced
+from daemon.config.tree import Mark, Place, Tree
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
-Place: TypeAlias = tuple[str | int, ...]
-
-PREFIX = "PAGERELAY_"
 LARGEST_FILE = 1024 * 1024
 MOST_VALUES = 100_000
 DEEPEST = 20
-REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+LONGEST_NUMBER = 18
+TEXT, MAPPING, SEQUENCE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq"))
+NULL = re.compile(r"~|null|Null|NULL|")
+BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
+WHOLE = re.compile(r"[-+]?[0-9]+")
+FLOATING = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
-
-@dataclass
-class Tree:
-    """The configuration as plain values. ``lines`` and ``variables`` say where a value came from."""
-
-    file: str
-    values: dict[str, Any] = field(default_factory=dict)
-    lines: dict[Place, int] = field(default_factory=dict)
-    variables: dict[Place, str] = field(default_factory=dict)
-    computed: set[Place] = field(default_factory=set)
-    mistakes: list[tuple[int, str]] = field(default_factory=list)
-
-    def mistake(self, place: Place, what: str) -> None:
-        """Note a mistake at the place, or at the nearest one around it that has a line."""
-        for end in range(len(place), -1, -1):
-            if place[:end] in self.variables:
-                where = f"environment variable {self.variables[place[:end]]}: "
-                self.mistakes.append((0, where + (f"{dotted(place)}: " if place else "") + what))
-                return
-            if place[:end] in self.lines:
-                line = self.lines[place[:end]]
-                self.mistakes.append((line, f"{self.file}:{line}: " + (f"{dotted(place)}: " if place else "") + what))
-                return
-        self.mistakes.append((0, f"{self.file}: {dotted(place) + ': ' if place else ''}{what}"))
-
-    def is_written(self, place: Place) -> bool:
-        """Whether the value stands in the file as it is: only such a value may be shown."""
-        return place in self.lines and place not in self.computed and place not in self.variables
-
-
-def dotted(place: Place) -> str:
-    """A place as people write it: ``triggers.paged.to[0]``."""
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
-def hint(wrong: str, known: Iterable[str]) -> str:
-    """`` (did you mean "x"?)``, if something known is like it."""
-    near = get_close_matches(wrong, list(known), n=1, cutoff=0.5)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+# What the parser says, whether it happened where the parser noticed it or where that began, and our words.
+PROBLEMS: tuple[tuple[str, bool, str], ...] = (
+    (r"character '\t'", True, "a tab (indent with spaces)"),
+    ("cannot start any token", True, "a text that begins with a special character (put it in quotes)"),
+    (
+        "mapping values are not allowed",
+        True,
+        'a colon where none can be (does the line above lack one, or a text with ": " its quotes?)',
+    ),
+    ("could not find expected ':'", False, "a key without its colon"),
+    ("or '}', but got '{'", True, 'a brace too many (in braces, put ${…} in quotes: {key: "${NAME}"})'),
+    ("or ']', but got '{'", True, 'a brace too many (in brackets, put ${…} in quotes: ["${NAME}"])'),
+    ("expected ',' or '}'", False, "a brace { that is not closed, or a comma that is missing after it"),
+    ("expected ',' or ']'", False, "a bracket [ that is not closed, or a comma that is missing after it"),
+    ("<stream end>", False, "a brace or bracket that is not closed"),
+    ("unexpected end of stream", False, "quotes that are not closed"),
+    ("<block end>", True, "a line that is indented differently from those above it"),
+    ("sequence entries are not allowed", True, "a list item (-) where there can be none (check the indentation)"),
+    ("another document", True, "a second document (remove the line ---)"),
+    (" alias", True, "a text that begins with * (put it in quotes)"),
+    ("escape", True, "a backslash in double quotes (use single quotes)"),
+)
 
 
 class _Loader(yaml.SafeLoader):
-    """Scalars as YAML 1.2's core schema reads them."""
+    """Resolves nothing by itself: ``_Builder`` knows what a plain scalar is."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's way
 
 
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
 def read(path: Path, environ: Mapping[str, str]) -> Tree:
-    """The file with everything replaced that stands for something else, and the environment's overrides."""
+    """The file with every reference replaced. It has no values if it cannot be used at all."""
     tree = Tree(str(path))
+    content = _content(path, tree)
+    node = _parse(content, tree) if content is not None else None
+    if tree.mistakes:
+        return tree
+    if node is None or not node.value:
+        tree.mistake((), "is empty (begin with a copy of config.example.yaml)")
+    elif not isinstance(node, yaml.MappingNode):
+        tree.mistake((), "holds no sections such as connections, targets and triggers (see config.example.yaml)")
+    else:
+        builder = _Builder(tree, environ)
+        values = builder.build(node, ())
+        tree.values = {} if builder.is_full else values
+    return tree
+
+
+def _content(path: Path, tree: Tree) -> bytes | None:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         tree.mistake((), f"cannot be read: {error.strerror}")
-        return tree
+        return None
     if len(content) > LARGEST_FILE:
         tree.mistake((), f"is larger than {LARGEST_FILE} bytes")
-        return tree
-    node = _parse(content, tree)
-    if node is not None:
-        values = _Builder(tree, environ).build(node, ())
-        if isinstance(values, dict):
-            tree.values = values
-        elif not tree.mistakes and values is not None:
-            tree.mistake((), "the file must hold sections such as connections, targets and triggers")
-    return tree
+        return None
+    return content
 
 
 def _parse(content: bytes, tree: Tree) -> yaml.Node | None:
+    node: yaml.Node | None = None
     try:
         loader = _Loader(content)
         try:
-            node: yaml.Node | None = loader.get_single_node()
+            node = loader.get_single_node()
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        said = (error.problem or "cannot be understood").split("'")[0].strip()
-        tree.mistakes.append(
-            (line, f"{tree.file}:{line}: this is no YAML: {said} (check indentation, colons and quotes)")
-        )
-        return None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        tree.mistake((), "this is no YAML: the file must be text in UTF-8")
-        return None
+        mark, words = _explained(error)
+        tree.mistake_at(mark, f"not valid YAML: {words}")
+    except (yaml.YAMLError, UnicodeDecodeError):
+        tree.mistake((), "not valid YAML: the file must be text in UTF-8, without control characters")
+    except RecursionError:
+        tree.mistake((), "holds too much in one another (are there brackets in brackets?)")
     return node
 
 
+def _explained(error: yaml.MarkedYAMLError) -> tuple[Mark, str]:
+    """Where the YAML is wrong, and what the parser means; what it quotes from the file stays unsaid."""
+    said = f"{error.context}: {error.problem}"
+    marks = [error.problem_mark, error.context_mark]
+    words = "it cannot be understood (check the indentation, colons and quotes)"
+    for text, where_noticed, meaning in PROBLEMS:
+        if text in said:
+            words = meaning
+            marks = marks if where_noticed else marks[::-1]
+            break
+    mark = marks[0] or marks[1]
+    return ((mark.line + 1, mark.column) if mark else (1, 0)), words
+
+
 class _Builder:
-    """Turns YAML's nodes into values, noting lines, and replacing references in texts."""
+    """Turns YAML's nodes into values, noting their places, and replacing references in texts."""
 
     def __init__(self, tree: Tree, environ: Mapping[str, str]) -> None:
         self._tree = tree
         self._environ = environ
         self._count = 0
+        self.is_full = False
 
     def build(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 - any value
         """The value of a node."""
         self._count += 1
-        self._tree.lines.setdefault(place, node.start_mark.line + 1)
+        self._tree.marks.setdefault(place, _mark(node))
+        if self.is_full:
+            return None
         if self._count > MOST_VALUES or len(place) > DEEPEST:
-            if self._count != MOST_VALUES + 2:
-                self._tree.mistake(place, "the file holds too much (are there aliases in aliases?)")
-            self._count = MOST_VALUES + 1
+            self.is_full = True
+            self._tree.mistake_at(_mark(node), "the file holds too much (are there aliases in aliases?)")
+            return None
+        if node.tag not in {TEXT, MAPPING, SEQUENCE}:
+            self._tree.mistake(place, "YAML tags have no meaning here (write the value itself)")
             return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
@@ -154,127 +150,34 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        first: dict[str, int] = {}
         for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                self._tree.mistake(place, "a key must be text")
+                self._tree.mistake_at(_mark(key_node), "a key must be text, not a list or a section")
                 continue
             key = key_node.value
             inside = (*place, key)
             if key in values:
-                self._tree.lines[inside] = line
-                self._tree.mistake(inside, f"is given twice, first in line {first[key]} (remove one)")
+                first = self._tree.marks[inside][0]
+                self._tree.marks[inside] = _mark(key_node)
+                self._tree.mistake(inside, f"is given twice, first in line {first} (remove one)")
                 continue
-            first[key] = line
-            self._tree.lines[inside] = line
+            self._tree.marks[inside] = _mark(key_node)
             values[key] = self.build(value_node, inside)
         return values
 
     def _scalar(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 - any value
-        kind = node.tag.rpartition(":")[2]
         text: str = node.value
-        match kind:
-            case "null":
+        if getattr(node, "style", None) is None:  # plain: without quotes
+            if NULL.fullmatch(text):
                 return None
-            case "bool":
+            if BOOLEAN.fullmatch(text):
                 return text.lower() == "true"
-            case "int":
-                return int(text) if len(text) < DEEPEST else text
-            case "float":
+            if WHOLE.fullmatch(text) and len(text) <= LONGEST_NUMBER:
+                return int(text)
+            if FLOATING.fullmatch(text) and len(text) <= LONGEST_NUMBER:
                 return float(text)
-            case "str":
-                return self._replace(text, place)
-            case _:
-                self._tree.mistake(place, "YAML tags have no meaning here (write the value itself)")
-                return None
-
-    def _replace(self, text: str, place: Place) -> str:
-        """The text with ``${NAME}``, ``${NAME:-default}`` and ``${file:/path}`` replaced; ``$${`` is a plain ``${``."""
-
-        def replacement(found: re.Match[str]) -> str:
-            if found.group(0) == "$${":
-                return "${"
-            self._tree.computed.add(place)
-            return self._value_of(found.group(1), place)
-
-        return REFERENCE.sub(replacement, text)
-
-    def _value_of(self, reference: str, place: Place) -> str:
-        if reference.startswith("file:"):
-            return self._content_of(reference.removeprefix("file:"), place)
-        name, colon, default = reference.partition(":-")
-        if not NAME.fullmatch(name):
-            wanted = "${NAME}, ${NAME:-default} or ${file:/path}"
-            self._tree.mistake(place, f"a reference that is none (write {wanted}, or $${{ for a plain ${{)")
-            return ""
-        value = self._environ.get(name)
-        if value or (value is not None and not colon):
-            return value
-        if colon:
-            return default
-        self._tree.mistake(place, f"the environment variable {name} is not set (set it, or write ${{{name}:-default}})")
-        return ""
-
-    def _content_of(self, path: str, place: Place) -> str:
-        try:
-            with Path(path).open(encoding="utf-8") as file:
-                return file.read(LARGEST_FILE).rstrip("\r\n")
-        except OSError as error:
-            self._tree.mistake(place, f"the file {path} cannot be read: {os.strerror(error.errno or 0)}")
-        except ValueError:
-            self._tree.mistake(place, f"the file {path} is no text in UTF-8")
-        return ""
+        return replaced(text, place, self._tree, self._environ)
 
 
-def override(tree: Tree, environ: Mapping[str, str], shape: Mapping[str, Any]) -> None:
-    """Put ``PAGERELAY_<SECTION>__<KEY>`` into the tree. ``shape`` is the file's JSON Schema."""
-    for variable, text in sorted(environ.items()):
-        if variable.startswith(PREFIX) and "__" in variable:
-            _override_one(tree, variable, text, shape)
-
-
-def _override_one(tree: Tree, variable: str, text: str, shape: Mapping[str, Any]) -> None:
-    here: dict[str, Any] = tree.values
-    place: Place = ()
-    at: Mapping[str, Any] = resolved(shape, shape)
-    parts = variable.removeprefix(PREFIX).split("__")
-    for number, part in enumerate(parts):
-        known = at.get("properties") or {name: at.get("additionalProperties", {}) for name in here}
-        chosen = next((name for name in known if _plain(name) == _plain(part)), None)
-        if chosen is None:
-            tree.variables[()] = variable
-            tree.mistake((), f"there is no {dotted((*place, part.lower()))}{hint(part.lower(), known)}")
-            del tree.variables[()]
-            return
-        place = (*place, chosen)
-        at = resolved(known[chosen], shape)
-        if number < len(parts) - 1:
-            inner = here.get(chosen)
-            here[chosen] = inner if isinstance(inner, dict) else {}
-            here = here[chosen]
-    tree.variables[place] = variable
-    if at.get("type") in {"object", "array"}:
-        tree.mistake(place, "is no single value (write it in the file)")
-        return
-    here[str(place[-1])] = _single(text)
-
-
-def _single(text: str) -> Any:  # noqa: ANN401 - any scalar
-    return None if text in {"", "null", "~"} else {"true": True, "false": False}.get(text.lower(), text)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "_").replace(".", "_")
-
-
-def resolved(part: Any, shape: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ANN401 - any part of a schema
-    """A part of the schema with its reference followed, and the non-null branch of a choice."""
-    if not isinstance(part, dict):
-        return {}
-    if "$ref" in part:
-        return resolved(shape["$defs"][part["$ref"].rpartition("/")[2]], shape)
-    for branch in part.get("anyOf", ()):
-        if branch.get("type") != "null":
-            return resolved(branch, shape)
-    return part
+def _mark(node: yaml.Node) -> Mark:
+    return node.start_mark.line + 1, node.start_mark.column

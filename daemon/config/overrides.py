@@ -1,0 +1,70 @@
+"""The environment's overrides: ``PAGERELAY_<SECTION>__<KEY>`` puts one value over the file's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from daemon.config import shape
+from daemon.config.references import replaced
+from daemon.config.tree import dotted, hint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemon.config.tree import Place, Tree
+
+PREFIX = "PAGERELAY_"
+SEPARATOR = "__"
+
+
+def apply(tree: Tree, environ: Mapping[str, str]) -> None:
+    """Put every override into the tree, and note those that make no sense."""
+    for variable, text in sorted(environ.items()):
+        if variable.startswith(PREFIX) and SEPARATOR in variable:
+            place = _place(tree, variable)
+            if place is not None:
+                _put(tree, place, variable, text, environ)
+
+
+def _place(tree: Tree, variable: str) -> Place | None:
+    """The place that a variable names. Names of the file's entries are matched without regard to case, - and ."""
+    place: Place = ()
+    for part in variable.removeprefix(PREFIX).split(SEPARATOR):
+        here = tree.value(place)
+        named = list(here) if isinstance(here, dict) else []
+        known = list(shape.section(place).get("properties", named))
+        chosen = [name for name in known if _plain(name) == _plain(part)]
+        if len(chosen) > 1:
+            tree.mistake_of_variable(variable, f"may mean {' or '.join(chosen)} (set it in the file)")
+            return None
+        if not chosen:
+            inside = f"{dotted(place)} has no" if place else "there is no"
+            tree.mistake_of_variable(variable, f'{inside} "{part.lower()}"{hint(part.lower(), known)}')
+            return None
+        place = (*place, chosen[0])
+    return place
+
+
+def _put(tree: Tree, place: Place, variable: str, text: str, environ: Mapping[str, str]) -> None:
+    if shape.section(place).get("type") in ("object", "array"):
+        tree.mistake_of_variable(variable, f"{dotted(place)} is not a single value (set it in the file)")
+        return
+    here: Any = tree.values
+    for part in place[:-1]:
+        if here.get(part) is None:
+            here[part] = {}
+        here = here[part]
+        if not isinstance(here, dict):
+            return  # the file's own mistake, which is told as such
+    for inner in [each for each in tree.marks if each[: len(place)] == place]:
+        del tree.marks[inner]
+    tree.variables[place] = variable
+    here[str(place[-1])] = _single(replaced(text, place, tree, environ))
+
+
+def _single(text: str) -> Any:  # noqa: ANN401 - any scalar
+    return None if text in {"", "null", "~"} else {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").replace(".", "_")

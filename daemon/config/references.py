@@ -1,0 +1,80 @@
+"""What texts may refer to: ``${NAME}``, ``${NAME:-default}`` and ``${file:/path}``; ``$${`` is a plain ``${``."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemon.config.tree import Place, Tree
+
+LARGEST_VALUE = 64 * 1024
+REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+WANTED = "write ${NAME}, ${NAME:-default} or ${file:/path}; $${ stands for a plain ${"
+
+
+def replaced(text: str, place: Place, tree: Tree, environ: Mapping[str, str]) -> str:
+    """The text with its references replaced; those that stand for nothing are noted as one mistake."""
+    references = _References(environ)
+    result = REFERENCE.sub(references.value, text)
+    if references.count:
+        tree.computed.add(place)
+    if references.complaints:
+        tree.mistake(place, "; ".join(references.complaints))
+    return result
+
+
+class _References:
+    """Looks up the references of one text, and says what stands for nothing."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.count = 0
+        self.complaints: list[str] = []
+
+    def value(self, found: re.Match[str]) -> str:
+        """What a reference stands for."""
+        if found.group(0) == "$${":
+            return "${"
+        self.count += 1
+        reference = found.group(1)
+        if reference is None:
+            return self._complain(f"a ${{ without its closing brace ({WANTED})")
+        if reference.startswith("file:/"):
+            return self._content(reference.removeprefix("file:"))
+        return self._variable(*reference.partition(":-"))
+
+    def _variable(self, name: str, separator: str, default: str) -> str:
+        if not NAME.fullmatch(name) or "${" in default:
+            return self._complain(f"a reference that cannot be understood ({WANTED})")
+        value = self._environ.get(name)
+        if value or (value is not None and not separator):
+            return value
+        if separator:
+            return default
+        return self._complain(
+            f"the environment variable {name} is not set (set it, or give it a default: ${{{name}:-default}})"
+        )
+
+    def _content(self, path: str) -> str:
+        """What a file holds, without the newline at its end."""
+        try:
+            with Path(path).open(encoding="utf-8") as file:
+                content = file.read(LARGEST_VALUE + 1)
+        except OSError as error:
+            return self._complain(f"the file {path} cannot be read: {os.strerror(error.errno or 0)}")
+        except ValueError:
+            return self._complain(f"the file {path} cannot be read: it is not text in UTF-8")
+        if len(content) > LARGEST_VALUE:
+            return self._complain(f"the file {path} cannot be read: it is longer than {LARGEST_VALUE} characters")
+        return content.rstrip("\r\n")
+
+    def _complain(self, what: str) -> str:
+        if what not in self.complaints:
+            self.complaints.append(what)
+        return ""
