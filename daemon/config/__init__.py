@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from daemon import errors, model
 from daemon.config import check, fields, overrides, problems, source
@@ -116,7 +116,8 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
 def secrets(settings: Settings) -> list[str]:
     """Every value of the configuration that must never be shown."""
     found = [settings.database.url.get_secret_value()]
-    found.append(urlsplit(found[0]).password or "")
+    password = urlsplit(found[0]).password or ""
+    found += [password, unquote(password)]
     if settings.api is not None and settings.api.token is not None:
         found.append(settings.api.token.get_secret_value())
     found += [each.api_key.get_secret_value() for each in settings.connections.values()]

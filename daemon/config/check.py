@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from daemon import formats, model, triggers
-from daemon.config.tree import MOST_SHOWN, Place, Tree, cut, hint
+from daemon.config.tree import MOST_SHOWN, Place, Tree, listed, named, nearest
 from daemon.config.values import written
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def _connection(name: str, given: fields.Connection, tree: Tree) -> model.Connec
             tree.mistake((*place, key), "must begin with https:// (over http:// the key could be read on the way)")
     if _on_loopback(made.api_url) and not _on_loopback(made.events_url):
         tree.mistake((*place, "events_url"), "must be a loopback address, since api_url is one")
-    if not _on_loopback(made.api_url) and (*place, "api_url") not in tree.blamed:
+    unclear = given.api_url is None and (*place, "api_url") in tree.blamed
+    if not _on_loopback(made.api_url) and not unclear:
         _check_ceilings(made.limits, (*place, "limits"), tree)
     return made
 
@@ -205,7 +206,7 @@ def _connection_of(given: fields.Trigger, tree: Tree, place: Place, names: Known
     """The name of a trigger's connection, if that is clear."""
     if given.connection is None:
         if len(names.connections) > 1:
-            choice = " or ".join(cut(name) for name in names.connections[:MOST_SHOWN])
+            choice = " or ".join(named(name) for name in names.connections[:MOST_SHOWN])
             tree.mistake(place, f"must name its connection, for there are several (add connection: {choice})")
             return None
         return next(iter(names.connections), None)
@@ -217,10 +218,15 @@ def _connection_of(given: fields.Trigger, tree: Tree, place: Place, names: Known
 def _unknown(
     tree: Tree, place: Place, kind: str, value: str, names: Collection[str], also: Collection[str] = ()
 ) -> None:
-    """Say that there is no such thing, though ``names`` and ``also`` are; a value from elsewhere is not shown."""
-    shown = tree.is_written(place)
-    what = f'there is no {kind} "{cut(value)}"' if shown else f"there is no such {kind}"
-    tree.mistake(place, what + (hint(value if shown else "", names, also) or f" (there are no {kind}s yet)"))
+    """Say that there is no such thing, though ``names`` and ``also`` are.
+
+    A value is shown only if it is like one of them and stands in the file: it is no secret in a wrong place then.
+    """
+    near = nearest(value, [*names, *also]) if tree.is_written(place) else None
+    if near is not None:
+        tree.mistake(place, f'there is no {kind} "{value}" (did you mean "{near}"?)')
+    else:
+        tree.mistake(place, f"there is no such {kind}" + (listed(names) or f" (there are no {kind}s yet)"))
 
 
 def api(file: fields.File, tree: Tree) -> tuple[str, int] | None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from daemon.config import parsing
 from daemon.config.references import replaced
-from daemon.config.tree import Mark, Place, Tree
+from daemon.config.tree import Mark, Place, Tree, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,55 +28,26 @@ BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 WHOLE = re.compile(r"[-+]?[0-9]+")
 FLOATING = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
-# What the parser says, whether it happened where the parser noticed it or where that began, and our words.
-PROBLEMS: tuple[tuple[str, bool, str], ...] = (
-    (r"character '\t'", True, "a tab (indent with spaces)"),
-    ("cannot start any token", True, "a text that begins with a special character (put it in quotes)"),
-    (
-        "mapping values are not allowed",
-        True,
-        'a colon where none can be (does the line above lack one, or a text with ": " its quotes?)',
-    ),
-    ("could not find expected ':'", False, "a key without its colon"),
-    ("or '}', but got '{'", True, 'a brace too many (in braces, put ${…} in quotes: {key: "${NAME}"})'),
-    ("or ']', but got '{'", True, 'a brace too many (in brackets, put ${…} in quotes: ["${NAME}"])'),
-    ("expected ',' or '}'", False, "a brace { that is not closed, or a comma that is missing after it"),
-    ("expected ',' or ']'", False, "a bracket [ that is not closed, or a comma that is missing after it"),
-    ("<stream end>", False, "a brace or bracket that is not closed"),
-    ("unexpected end of stream", False, "quotes that are not closed"),
-    ("<block end>", True, "a line that is indented differently from those above it"),
-    ("sequence entries are not allowed", True, "a list item (-) where there can be none (check the indentation)"),
-    ("another document", True, "a second document (remove the line ---)"),
-    (" alias", True, "a text that begins with * (put it in quotes)"),
-    ("escape", True, "a backslash in double quotes (use single quotes)"),
-)
-
-
-class _Loader(yaml.SafeLoader):
-    """Resolves nothing by itself: ``_Builder`` knows what a plain scalar is."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's way
-
 
 def read(path: Path, environ: Mapping[str, str]) -> Tree:
     """The file with every reference replaced. It has no values if it cannot be used at all."""
     tree = Tree(str(path))
-    content = _content(path, tree)
-    node = _parse(content, tree) if content is not None else None
-    if tree.mistakes:
+    text = _text(path, tree)
+    node = parsing.parse(text, tree) if text is not None else None
+    if text is None or tree.mistakes:
         return tree
     if node is None or not node.value:
         tree.mistake((), "is empty (begin with a copy of config.example.yaml)")
     elif not isinstance(node, yaml.MappingNode):
         tree.mistake((), "holds no sections such as connections, targets and triggers (see config.example.yaml)")
     else:
-        builder = _Builder(tree, environ)
+        builder = _Builder(text, tree, environ)
         values = builder.build(node, ())
         tree.values = {} if builder.is_full else values
     return tree
 
 
-def _content(path: Path, tree: Tree) -> bytes | None:
+def _text(path: Path, tree: Tree) -> str | None:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -85,45 +57,14 @@ def _content(path: Path, tree: Tree) -> bytes | None:
     if len(content) > LARGEST_FILE:
         tree.mistake((), f"is larger than {LARGEST_FILE} bytes")
         return None
-    return content
-
-
-def _parse(content: bytes, tree: Tree) -> yaml.Node | None:
-    node: yaml.Node | None = None
-    try:
-        loader = _Loader(content)
-        try:
-            node = loader.get_single_node()
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark, words = _explained(error)
-        tree.mistake_at(mark, f"not valid YAML: {words}")
-    except (yaml.YAMLError, UnicodeDecodeError):
-        tree.mistake((), "not valid YAML: the file must be text in UTF-8, without control characters")
-    except RecursionError:
-        tree.mistake((), "holds too much in one another (are there brackets in brackets?)")
-    return node
-
-
-def _explained(error: yaml.MarkedYAMLError) -> tuple[Mark, str]:
-    """Where the YAML is wrong, and what the parser means; what it quotes from the file stays unsaid."""
-    said = f"{error.context}: {error.problem}"
-    marks = [error.problem_mark, error.context_mark]
-    words = "it cannot be understood (check the indentation, colons and quotes)"
-    for text, where_noticed, meaning in PROBLEMS:
-        if text in said:
-            words = meaning
-            marks = marks if where_noticed else marks[::-1]
-            break
-    mark = marks[0] or marks[1]
-    return ((mark.line + 1, mark.column) if mark else (1, 0)), words
+    return parsing.text_of(content, tree)
 
 
 class _Builder:
     """Turns YAML's nodes into values, noting their places, and replacing references in texts."""
 
-    def __init__(self, tree: Tree, environ: Mapping[str, str]) -> None:
+    def __init__(self, text: str, tree: Tree, environ: Mapping[str, str]) -> None:
+        self._text = text
         self._tree = tree
         self._environ = environ
         self._count = 0
@@ -154,6 +95,10 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._tree.mistake_at(_mark(key_node), "a key must be text, not a list or a section")
                 continue
+            if self._is_bare(key_node, value_node):
+                where = dotted(place) or "the file"
+                self._tree.mistake_at(_mark(key_node), f"{where}: a text without a key (write key: value)")
+                continue
             key = key_node.value
             inside = (*place, key)
             if key in values:
@@ -164,6 +109,13 @@ class _Builder:
             self._tree.marks[inside] = _mark(key_node)
             values[key] = self.build(value_node, inside)
         return values
+
+    def _is_bare(self, key: yaml.Node, value: yaml.Node) -> bool:
+        """Whether what stands for a key is a text without a colon, as in ``{this}``: it may be a secret."""
+        return (
+            value.start_mark.index == value.end_mark.index
+            and ":" not in self._text[key.end_mark.index : value.start_mark.index]
+        )
 
     def _scalar(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 - any value
         text: str = node.value

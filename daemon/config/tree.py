@@ -6,6 +6,7 @@ decided that it may be shown: any value may be a secret.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,6 +19,7 @@ Mark: TypeAlias = tuple[int, int]
 
 MOST_SHOWN = 8
 LONGEST_SHOWN = 60
+KEY = re.compile(r"[A-Za-z0-9_.<-]{1,60}")
 LIKENESS = 0.6
 
 
@@ -85,22 +87,32 @@ def dotted(place: Place) -> str:
     """A place as people write it: ``triggers.paged.to[0]``."""
     text = ""
     for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{cut(part)}" if text else cut(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{named(part)}" if text else named(part)
     return text
 
 
-def hint(wrong: str, known: Collection[str], also: Collection[str] = ()) -> str:
-    """`` (did you mean "x"?)`` if something known is like it, else what is known, without what is ``also``."""
-    near = get_close_matches(cut(wrong), [*known, *also], n=1, cutoff=LIKENESS)
-    if near:
-        return f' (did you mean "{near[0]}"?)'
+def named(key: str) -> str:
+    """A key or name, unless it looks like none: when lines were mixed up, a secret may be in it."""
+    return key if KEY.fullmatch(key) else "…"
+
+
+def hint(wrong: str, known: Collection[str]) -> str:
+    """`` (did you mean "x"?)`` if something known is like it, else what is known."""
+    near = nearest(wrong, known)
+    return listed(known) if near is None else f' (did you mean "{near}"?)'
+
+
+def nearest(wrong: str, known: Collection[str]) -> str | None:
+    """What is known and like it."""
+    if len(wrong) > LONGEST_SHOWN:
+        return None
+    return next(iter(get_close_matches(wrong, filter(KEY.fullmatch, known), n=1, cutoff=LIKENESS)), None)
+
+
+def listed(known: Collection[str]) -> str:
+    """`` (known: …)``: the first few of what is known; nothing if nothing is."""
     more = ", …" if len(known) > MOST_SHOWN else ""
-    return f" (known: {', '.join(list(known)[:MOST_SHOWN])}{more})" if known else ""
-
-
-def cut(text: str) -> str:
-    """The text, short enough for a message."""
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+    return f" (known: {', '.join(named(each) for each in list(known)[:MOST_SHOWN])}{more})" if known else ""
 
 
 def printable(text: str) -> str:

@@ -65,7 +65,7 @@ def written(span: timedelta) -> str:
         count = span / timedelta(seconds=UNITS[unit])
         if count > 1 and count.is_integer():
             return f"{count:.0f}{unit}"
-    return f"{span.total_seconds():g}s"
+    return f"{span.total_seconds():f}".rstrip("0").rstrip(".") + "s"
 
 
 def whole(value: Any) -> int:  # noqa: ANN401 - whatever the file holds
@@ -197,7 +197,7 @@ def one_or_more(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 def header_name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """A header that a target may set."""
     if not isinstance(value, str) or not HEADER.fullmatch(value):
-        raise wrong("is not a name that an HTTP header can have")
+        raise wrong("is not a name that an HTTP header can have (use letters, digits and hyphens)")
     if value.lower() in OWN_HEADERS or value.lower().startswith("webhook-"):
         raise wrong("pagerelay sets this header itself (remove it)")
     return value
