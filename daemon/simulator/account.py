@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from daemon.model import EventType, Status
+from daemon.simulator import agents
 from daemon.simulator.directory import Directory
 from daemon.simulator.habits import Habits
 from daemon.simulator.incident import Incident, Note
@@ -99,7 +100,7 @@ class Account:
     def retrigger(self, incident_id: str) -> Incident:
         """A repeated trigger event: one more trigger entry on an incident that exists."""
         incident = self._open(incident_id)
-        self.log.write("trigger", incident, _service(incident), self._web_channel(incident))
+        self.log.write("trigger", incident, agents.service(incident), self._web_channel(incident))
         return incident
 
     def acknowledge(self, incident_id: str, by: User | None) -> None:
@@ -107,10 +108,10 @@ class Account:
         incident = self.incident(incident_id)
         if by and by not in [user for user, _ in incident.assigned]:
             incident.assigned = []
-            self._assign(incident, "assign", _user(by), _channel("website"), [by])
+            self._assign(incident, "assign", *agents.web(by), [by])
         incident.acknowledged = [(user, at) for user, at in incident.acknowledged if user is not by]
         incident.acknowledged.append((by, self.log.second()))
-        agent, channel = _hand(incident, by, "api")
+        agent, channel = agents.hand(incident, by, "api")
         self._change(incident, Status.ACKNOWLEDGED, agent)
         seconds = int(ACKNOWLEDGED_FOR.total_seconds())
         entry = self.log.write("acknowledge", incident, agent, channel, acknowledgement_timeout=seconds)
@@ -119,14 +120,14 @@ class Account:
     def unacknowledge(self, incident_id: str, by: User | None = None) -> None:
         """An acknowledgement that timed out, or that somebody takes back."""
         incident = self._open(incident_id)
-        agent, channel = _hand(incident, by, "timeout")
+        agent, channel = agents.hand(incident, by, "timeout")
         self._back_to_triggered(incident, agent)
         self.log.write("unacknowledge", incident, agent, channel)
 
     def resolve(self, incident_id: str, by: User | None = None, note: str | None = None) -> None:
         """By somebody, or by its service. A note given with it is in the resolve entry alone."""
         incident = self._open(incident_id)
-        agent, channel = _hand(incident, by, "api")
+        agent, channel = agents.hand(incident, by, "api")
         self._change(incident, Status.RESOLVED, agent)
         more: Json = {"note": note} if note else {}
         entry = self.log.write("resolve", incident, agent, channel, **more)
@@ -142,16 +143,17 @@ class Account:
         incident = self.incident(incident_id)
         note = Note(new_id(self.chance, "P", LONG_ID), by, content, self.log.second())
         incident.notes.append(note)
-        channel = _channel("note") | {"summary": content, "content": content}
-        self.log.happened(EventType.ANNOTATED, self.log.write("annotate", incident, _user(by), channel), note=content)
+        channel = agents.channel("note") | {"summary": content, "content": content}
+        entry = self.log.write("annotate", incident, agents.user(by), channel)
+        self.log.happened(EventType.ANNOTATED, entry, note=content)
         return note
 
     def reassign(self, incident_id: str, by: User, users: Sequence[User]) -> None:
         """To other people: one entry for each of them."""
         incident = self._open(incident_id)
         incident.assigned = []
-        self._back_to_triggered(incident, _user(by))
-        self._assign(incident, "assign", _user(by), _channel("website"), users)
+        self._back_to_triggered(incident, agents.user(by))
+        self._assign(incident, "assign", *agents.web(by), users)
 
     def escalate(
         self, incident_id: str, by: User | None = None, *, policy: Policy | None = None, level: int | None = None
@@ -166,7 +168,7 @@ class Account:
             incident.policy, following = policy, policy.first_level()
         incident.level = following if level is None else level
         incident.assigned = []
-        agent, channel = _hand(incident, by, "timeout")
+        agent, channel = agents.hand(incident, by, "timeout")
         self._back_to_triggered(incident, agent)
         self._assign(incident, "escalate", agent, channel, incident.policy.levels[incident.level])
 
@@ -174,26 +176,26 @@ class Account:
         """One delegate entry, and an automatic assign entry for each new assignee that only carries it out."""
         incident = self._open(incident_id)
         incident.assigned = [(user, self.log.second()) for user in users]
-        self._back_to_triggered(incident, _user(by))
-        entry = self.log.write("delegate", incident, _user(by), _channel("website"), assignees=tuple(users))
+        self._back_to_triggered(incident, agents.user(by))
+        entry = self.log.write("delegate", incident, *agents.web(by), assignees=tuple(users))
         self.log.happened(EventType.ASSIGNED, entry)
         for user in users:
-            self.log.write("assign", incident, _service(incident), _channel("auto"), assignees=(user,))
+            self.log.write("assign", incident, agents.service(incident), agents.channel("auto"), assignees=(user,))
 
     def snooze(self, incident_id: str, by: User, seconds: int) -> None:
         """An acknowledged incident sleeps."""
         incident = self._open(incident_id)
         incident.snoozed_until = self.log.second() + timedelta(seconds=seconds)
         action = {"type": "unacknowledge", "at": incident.snoozed_until.isoformat()}
-        self.log.write("snooze", incident, _user(by), _channel("website"), changed_actions=[action])
+        self.log.write("snooze", incident, *agents.web(by), changed_actions=[action])
 
     def reopen(self, incident_id: str, by: User, *, users: Sequence[User] = (), policy: Policy | None = None) -> None:
         """A resolved incident is open again, and assigned: to ``users``, to ``policy``, else as its policy says."""
         incident = self.incident(incident_id)
-        self._change(incident, Status.TRIGGERED, _user(by))
-        self.log.write("reopen", incident, _user(by), _channel("website"))
+        self._change(incident, Status.TRIGGERED, agents.user(by))
+        self.log.write("reopen", incident, *agents.web(by))
         if users:
-            self._assign(incident, "assign", _user(by), _channel("website"), users)
+            self._assign(incident, "assign", *agents.web(by), users)
             return
         if policy is not None:
             incident.policy, incident.level = policy, policy.first_level()
@@ -203,27 +205,27 @@ class Account:
         """The source is resolved; the other one lives on."""
         incident, target = self._open(incident_id), self._open(into)
         incident.merged_into = target.id
-        self._change(incident, Status.RESOLVED, _user(by))
-        self.log.happened(EventType.RESOLVED, self.log.write("resolve", incident, _user(by), _channel("website")))
-        self.log.write("merge", target, _user(by), _channel("website"))
+        self._change(incident, Status.RESOLVED, agents.user(by))
+        self.log.happened(EventType.RESOLVED, self.log.write("resolve", incident, *agents.web(by)))
+        self.log.write("merge", target, *agents.web(by))
 
     def retitle(self, incident_id: str, by: User, title: str) -> None:
         """Another title."""
         incident = self.incident(incident_id)
         incident.title = title
-        self.log.write("field_value_change", incident, _user(by), _channel("website"))
+        self.log.write("field_value_change", incident, *agents.web(by))
 
     def change_urgency(self, incident_id: str, by: User) -> None:
         """From high to low or back."""
         incident = self.incident(incident_id)
         incident.urgency = "low" if incident.urgency == "high" else "high"
-        self.log.write("urgency_change", incident, _user(by), _channel("website"))
+        self.log.write("urgency_change", incident, *agents.web(by))
 
     def change_priority(self, incident_id: str, by: User, priority: Priority | None = None) -> None:
         """To one, or to any one."""
         incident = self.incident(incident_id)
         incident.priority = priority or self.chance.choice(self.directory.priorities)
-        self.log.write("priority_change", incident, _user(by), _channel("website"))
+        self.log.write("priority_change", incident, *agents.web(by))
 
     def notify(self, incident_id: str) -> None:
         """Everybody assigned is told: the noisiest entries, without an agent, with people's addresses."""
@@ -231,18 +233,19 @@ class Account:
         for user, _ in incident.assigned:
             how = self.chance.choice(NOTIFIED_BY)
             address = user.email if how == "email" else f"+1 555 01{self.chance.randrange(100):02d}"
-            notification = {"type": how, "address": address, "status": "success"}
-            self.log.write("notify", incident, None, _channel("auto") | {"notification": notification}, notified=user)
+            channel = agents.channel("auto")
+            channel["notification"] = {"type": how, "address": address, "status": "success"}
+            self.log.write("notify", incident, None, channel, notified=user)
 
     def noise(self, incident_id: str) -> None:
         """An entry that means nothing to a relay."""
         incident = self._open(incident_id)
-        self.log.write(self.chance.choice(NOISE), incident, _service(incident), _channel("auto"))
+        self.log.write(self.chance.choice(NOISE), incident, agents.service(incident), agents.channel("auto"))
 
     def odd_record(self, incident_id: str, **odd: object) -> None:
         """An entry whose record is not as it should be: ``odd`` replaces its fields."""
         incident = self.incident(incident_id)
-        self.log.write("annotate", incident, _service(incident), _channel("note")).odd = dict(odd)
+        self.log.write("annotate", incident, agents.service(incident), agents.channel("note")).odd = dict(odd)
 
     def _create(self, title: str, service: Service, urgency: str, key: str | None, by: User | None) -> Incident:
         now = self.log.second()
@@ -259,9 +262,9 @@ class Account:
             changed_at=now,
             agent={},
         )
-        incident.agent = _user(by) if by else _service(incident)
+        incident.agent = agents.user(by) if by else agents.service(incident)
         self.incidents[incident.id] = incident
-        channel = _channel("web_trigger") | {"summary": title} if by else self._web_channel(incident)
+        channel = agents.channel("web_trigger") | {"summary": title} if by else self._web_channel(incident)
         entry = self.log.write("trigger", incident, incident.agent, channel)
         incident.first_entry = entry.id
         self.log.happened(EventType.TRIGGERED, entry)
@@ -269,7 +272,7 @@ class Account:
 
     def _web_channel(self, incident: Incident) -> Json:
         details = self.chance.choice([None, "text alone", {"host": "db-1", "load": 17.2}])
-        return _channel("api") | {"summary": incident.title, "incident_key": incident.key, "details": details}
+        return agents.channel("api") | {"summary": incident.title, "incident_key": incident.key, "details": details}
 
     def _open(self, incident_id: str) -> Incident:
         incident = self.incident(incident_id)
@@ -280,7 +283,7 @@ class Account:
     def _assign_level(self, incident: Incident) -> None:
         users = incident.policy.levels[incident.level]
         incident.assigned = []
-        self._assign(incident, "assign", _service(incident), _channel("auto"), users)
+        self._assign(incident, "assign", agents.service(incident), agents.channel("auto"), users)
 
     def _assign(self, incident: Incident, kind: str, agent: Json, channel: Json, users: Sequence[User]) -> None:
         for user in users:
@@ -299,20 +302,3 @@ class Account:
             incident.snoozed_until = None
         if status is Status.RESOLVED:
             incident.assigned = []
-
-
-def _channel(kind: str) -> Json:
-    return {"type": kind}
-
-
-def _hand(incident: Incident, by: User | None, otherwise: str) -> tuple[Json, Json]:
-    """Agent and channel of what somebody did in the web, or what its service did through ``otherwise``."""
-    return (_user(by), _channel("website")) if by else (_service(incident), _channel(otherwise))
-
-
-def _user(user: User) -> Json:
-    return {"id": user.id, "type": "user_reference", "summary": user.name}
-
-
-def _service(incident: Incident) -> Json:
-    return {"id": incident.service.id, "type": "service_reference", "summary": incident.service.name}

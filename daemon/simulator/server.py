@@ -272,7 +272,8 @@ async def serve(
     lives = asyncio.create_task(Lifecycles(account, rate=rate, seed=chosen).run())
     try:
         async with Simulator([account], seed=chosen).serving(port) as url:
-            say(_INTRODUCTION.format(url=url, api_key=api_key, rate=rate, seed=chosen))
+            key = account.directory.services[0].key
+            say(_INTRODUCTION.format(url=url, api_key=api_key, service_key=key, rate=rate, seed=chosen))
             await stop.wait()
     finally:
         lives.cancel()
@@ -280,11 +281,13 @@ async def serve(
 
 _INTRODUCTION = """\
 A PagerDuty account that lives in memory: {url}
-  in config.yaml      connections: {{acme: {{api_key: {api_key}, api_url: {url}}}}}
+  in config.yaml      connections: {{acme: {{api_key: {api_key}, api_url: {url}, events_url: {url}}}}}
+  a service's key     {service_key}
   incidents           {rate:g} a minute (--rate), seed {seed} (--seed)
   let one happen      curl {url}/simulator/happen -d '{{"do": "trigger", "title": "Disk full"}}'
                       curl {url}/simulator/happen -d '{{"do": "acknowledge", "by": "alice"}}'
   let calls fail      curl {url}/simulator/faults -d '{{"rates": {{"server_error": 0.3}}}}'
+                      curl {url}/simulator/faults -d '{{"once": ["reset_after"]}}'
   what happened       curl {url}/simulator/ledger
   what was called     curl {url}/simulator/calls
   what it changed     curl {url}/simulator/effects

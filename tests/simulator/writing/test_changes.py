@@ -174,7 +174,7 @@ def test_an_acknowledged_incident_sleeps_until_its_pending_action(
     account.acknowledge(incident.id, alice)
     answer = rest.post(f"/incidents/{incident.id}/snooze", json={"duration": 3600})
     assert answer.status_code == 201
-    assert answer.json()["incident"]["pending_actions"] == [{"type": "unacknowledge", "at": "2026-11-23T11:00:00Z"}]
+    assert answer.json()["incident"]["pending_actions"] == [{"type": "unacknowledge", "at": "2026-11-23T11:01:00Z"}]
     assert told(account)[-1] == ("snooze_log_entry", alice.id)
     assert done(account) == [("snooze", "3600", False)]
 
