@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.database import Database
 from tests.conftest import Postgres
-from tests.endurance import scenarios
+from tests.endurance import acting, scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CONNECTOR = {"calls": 30, "period": "60s", "poll_interval": "30s"}
 RUNS: dict[str, Callable[[Path, str, int], Any]] = {
     "faults": lambda folder, url, seed: scenarios.faults(folder, url, incidents=500, seconds=60, seed=seed),
     "crash": lambda folder, url, seed: scenarios.crash(
@@ -29,6 +30,11 @@ RUNS: dict[str, Callable[[Path, str, int], Any]] = {
         folder, url, days=3, rate=0.3, seed=seed, limits=scenarios.STRICT
     ),
     "hanging": lambda folder, url, seed: scenarios.hanging(folder, url, incidents=100, seconds=20, seed=seed),
+    "once": lambda folder, url, seed: acting.once(folder, url, count=200, kills=10, seconds=60, seed=seed),
+    "flood": lambda folder, url, seed: acting.flood(folder, url, count=500, limits=CONNECTOR, seed=seed, together=True),
+    "singly": lambda folder, url, seed: acting.flood(
+        folder, url, count=100, limits=CONNECTOR, seed=seed, together=False
+    ),
     "idle": lambda folder, url, seed: scenarios.idle(folder, url, seconds=600, seed=seed),
 }
 

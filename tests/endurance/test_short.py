@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.endurance import scenarios
+from tests.endurance import acting, scenarios
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,3 +39,16 @@ async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(tmp_
 async def test_a_target_that_hangs_does_not_stop_the_others(tmp_path: Path, database_url: str) -> None:
     figures = await scenarios.hanging(tmp_path, database_url, incidents=4, seconds=1, seed=SEED)
     assert figures["p95_with_ms"] < 1000, "less than one attempt at the target that hangs"
+
+
+async def test_every_action_takes_effect_once_while_writes_go_wrong_and_the_daemon_is_killed(
+    tmp_path: Path, database_url: str
+) -> None:
+    figures = await acting.once(tmp_path, database_url, count=40, kills=2, seconds=4, seed=SEED)
+    assert figures["tried_again"] > 0, "writes did go wrong"
+
+
+async def test_a_flood_of_actions_uses_the_budget_up_and_lets_polls_through(tmp_path: Path, database_url: str) -> None:
+    limits = {"calls": 15, "period": "1s", "poll_interval": "500ms"}
+    figures = await acting.flood(tmp_path, database_url, count=40, limits=limits, seed=SEED, together=False)
+    assert figures["polls"] >= 0.5 * figures["seconds"], "half as many as there may be"

@@ -94,6 +94,7 @@ class World:
     simulator: Simulator
     receivers: dict[str, Receiver]
     url: str
+    database_url: str
     configuration: Path
     folder: Path
     process: subprocess.Popen[bytes] | None = None
@@ -259,7 +260,9 @@ async def world(
         written: dict[str, Any] = {
             "database": {"url": database_url.replace("+psycopg", "")},
             "api": {"listen": None},
-            "connections": {"acme": {"api_key": account.api_key, "api_url": url, "limits": limits or QUICK}},
+            "connections": {
+                "acme": {"api_key": account.api_key, "api_url": url, "events_url": url, "limits": limits or QUICK}
+            },
             "targets": {
                 name: {"url": where, "secret": SECRET, "timeout": "1s", "retry": retry} for name, where in urls.items()
             },
@@ -271,7 +274,7 @@ async def world(
         written["connections"]["acme"] |= connection or {}
         configuration = folder / "config.yaml"
         configuration.write_text(yaml.safe_dump(written))
-        surroundings = World(account, simulator, receivers, url, configuration, folder)
+        surroundings = World(account, simulator, receivers, url, database_url, configuration, folder)
         surroundings.period = float(str((limits or QUICK)["period"]).removesuffix("s"))
         try:
             yield surroundings

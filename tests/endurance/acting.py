@@ -1,0 +1,209 @@
+"""Runs with actions: each effect once under faults and kills, and the budget used up but never exceeded."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from bisect import bisect_right
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from daemon import action_queue, actions, schema
+from daemon.database import Database
+from daemon.model import ActionState, Outcome
+from tests.endurance import world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.model import Action
+    from tests.endurance.world import World
+
+Figures = dict[str, Any]
+# One write in three goes wrong, before its effect or after it.
+FAULTS = {
+    "reset_before": 0.08,
+    "reset_after": 0.08,
+    "server_error_before": 0.07,
+    "server_error_after": 0.07,
+    "cut_after": 0.03,
+}
+EFFECTS = {
+    "AcknowledgeIncident": "acknowledge",
+    "ResolveIncident": "resolve",
+    "ReassignIncident": "reassign",
+    "SnoozeIncident": "snooze",
+    "EscalateIncident": "escalate",
+    "AddNoteToIncident": "annotate",
+    "CreateIncident": "trigger",
+    "GetUser": None,
+    "GetIncidentByKey": None,
+}
+ENDED = (ActionState.SUCCEEDED.value, ActionState.FAILED.value)
+
+
+class Desk:
+    """Who asks for actions, straight into the database, and looks at how they end."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+
+    def ask(self, operation: str, **parameters: Any) -> str:
+        """Queue an action; answers its id."""
+        checked = actions.check(actions.REGISTRY[operation], parameters)
+        request = action_queue.Request(
+            checked.operation, "acme", checked.parameters, checked.subject, checked.together, checked.secret
+        )
+        return self.database.write_now(lambda tx: action_queue.accept(tx, request, self.database.now(tx))).id
+
+    def unfinished(self) -> int:
+        """How many have not ended."""
+        table = schema.actions
+        counting = sa.select(sa.func.count()).select_from(table).where(table.c.state.not_in(ENDED))
+        return int(self.database.read_now(lambda tx: tx.execute(counting).scalar_one()))
+
+    def all(self, ids: list[str]) -> list[Action]:
+        """These actions, as they are."""
+        found = self.database.read_now(action_queue.load, ids)
+        return [found[each] for each in ids]
+
+
+async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float, seed: int) -> Figures:
+    """Mixed actions while a third of the writes go wrong and the daemon is killed: each effect exactly once."""
+    chance = random.Random(seed)
+    moments = sorted(chance.uniform(0.1, 0.95) * seconds for _ in range(kills))
+    async with world.world(folder, url, seed=seed) as around:
+        desk = Desk(around.database_url)
+        around.start()
+        await around.baseline()
+        around.simulator.faults.set(FAULTS, seed)
+        wanted: Counter[tuple[str, str]] = Counter()
+        ids: list[str] = []
+        began = time.monotonic()
+        for number in range(count):
+            await _until_moment(around, moments, began, number * seconds / count)
+            ids.append(_ask_something(around, desk, chance, wanted))
+        await _until_moment(around, moments, began, seconds)
+        await around.until(lambda: not desk.unfinished(), 120 + 4 * seconds)
+        around.simulator.faults.clear()
+        assert around.stop() == 0
+        ended = desk.all(ids)
+        failed = [each for each in ended if each.state is not ActionState.SUCCEEDED]
+        assert not failed, failed[:3]
+        made = Counter((each.incident_id, each.what) for each in around.account.effects)
+        wanted += _created(around, ended)
+        assert made == wanted, (made - wanted, wanted - made)
+        reopened = sum(each.reopened for each in around.account.effects)
+        assert reopened == 0
+        desk.database.close()
+        return {
+            "actions": count,
+            "effects": sum(made.values()),
+            "doubled": sum((made - wanted).values()),
+            "missing": sum((wanted - made).values()),
+            "reopened": reopened,
+            "overtaken": sum(each.outcome is Outcome.OVERTAKEN for each in ended),
+            "tried_again": sum(each.tries > 1 for each in ended),
+            "kills": kills,
+        }
+
+
+async def _until_moment(around: World, moments: list[float], began: float, moment: float) -> None:
+    """Wait, and kill the daemon whenever its time has come."""
+    while moments and moments[0] <= moment:
+        await asyncio.sleep(max(began + moments.pop(0) - time.monotonic(), 0))
+        around.kill()
+        around.start()
+    await asyncio.sleep(max(began + moment - time.monotonic(), 0))
+
+
+def _ask_something(around: World, desk: Desk, chance: random.Random, wanted: Counter[tuple[str, str]]) -> str:
+    """Queue an action of any kind on an incident of its own; note the effect that it must have."""
+    account = around.account
+    operation = chance.choice(list(EFFECTS))
+    by, other = chance.sample(account.directory.users, 2)
+    incident = account.trigger(f"Incident for {operation}", key=f"key-{chance.getrandbits(64):x}")
+    if operation == "SnoozeIncident":
+        account.acknowledge(incident.id, by)
+    overtaken = operation == "AcknowledgeIncident" and chance.random() < 0.3
+    if overtaken:
+        account.resolve(incident.id, other)
+    effect = EFFECTS[operation]
+    if effect is not None and not overtaken and operation != "CreateIncident":
+        wanted[incident.id, effect] += 1
+    policies = account.directory.policies[:2]
+    given: dict[str, dict[str, Any]] = {
+        "ReassignIncident": {"reassignUserId": account.directory.user("erin").id},
+        "SnoozeIncident": {"duration": 3600},
+        "EscalateIncident": {"policyId": chance.choice(policies).id},
+        "AddNoteToIncident": {"note": chance.choice(["Looking into it.", "Restarted."])},
+    }
+    if operation == "CreateIncident":
+        return desk.ask(operation, service_key=incident.service.key, description="Disk almost full")
+    if operation == "GetIncidentByKey":
+        return desk.ask(operation, incident_key=incident.key)
+    if operation == "GetUser":
+        return desk.ask(operation, userId=by.id)
+    return desk.ask(operation, incidentId=incident.id, userId=by.id, **given.get(operation, {}))
+
+
+def _created(around: World, ended: list[Action]) -> Counter[tuple[str, str]]:
+    """The effects of CreateIncident, one incident each, whose key the result names."""
+    by_key = {incident.key: incident.id for incident in around.account.incidents.values()}
+    keys = [each.result["incident_key"] for each in ended if each.operation == "CreateIncident" and each.result]
+    assert len(set(keys)) == len(keys)
+    return Counter((by_key[key], "trigger") for key in keys)
+
+
+async def flood(folder: Path, url: str, *, count: int, limits: dict[str, Any], seed: int, together: bool) -> Figures:
+    """Many actions at once: what they cost, how long they take, and whether polls keep their interval meanwhile."""
+    async with world.world(folder, url, seed=seed, limits=limits) as around:
+        desk = Desk(around.database_url)
+        account = around.account
+        around.start()
+        await around.baseline()
+        incidents = [account.trigger(f"Incident {number}").id for number in range(count)]
+        by = account.directory.users[0].id
+        began = time.time()
+        before = len(around.calls)
+        if together:
+            ids = [desk.ask("AcknowledgeIncident", incidentId=each, userId=by) for each in incidents]
+        else:
+            ids = [desk.ask("AddNoteToIncident", incidentId=each, userId=by, note="Seen.") for each in incidents]
+        await around.until(lambda: not desk.unfinished(), 1800)
+        ended = time.time()
+        assert around.stop() == 0
+        assert {each.state for each in desk.all(ids)} == {ActionState.SUCCEEDED}
+        desk.database.close()
+        times = [call.at.timestamp() for call in around.calls]
+        polls = [call.at.timestamp() for call in around.calls if call.path == "/log_entries"]
+        span = around.period * 61 / 60
+        figures = {
+            "actions": count,
+            "calls": len(around.calls) - before,
+            "seconds": round(ended - began, 1),
+            "most_calls_in_a_period": world.most_in(around.period, times),
+            "least_calls_in_a_period_and_a_sixtieth": least_in(span, times, began, ended),
+            "polls": sum(began <= each <= ended for each in polls),
+            "longest_between_polls": _longest_pause(polls, began, ended),
+            "poll_interval": limits["poll_interval"],
+        }
+        assert figures["most_calls_in_a_period"] <= limits["calls"], figures
+        return figures
+
+
+def least_in(seconds: float, times: list[float], began: float, ended: float) -> int | None:
+    """The fewest calls in any window of that length while there was work; None if there was none so long."""
+    times = sorted(times)
+    starts = [began, *(each for each in times if began <= each <= ended - seconds)]
+    counts = [bisect_right(times, start + seconds) - bisect_right(times, start) for start in starts]
+    return min(counts) if ended - began >= seconds else None
+
+
+def _longest_pause(polls: list[float], began: float, ended: float) -> float:
+    inside = [each for each in sorted(polls) if began - 60 <= each <= ended]
+    return round(max((later - earlier for earlier, later in itertools.pairwise(inside)), default=0.0), 1)
