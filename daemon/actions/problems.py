@@ -36,6 +36,37 @@ WORDS = {
 STATUS_WORDS = {401: "authentication_failed", 402: "not_in_plan", 403: "access_denied", 404: "not_found"}
 OTHERWISE = "refused"
 GAVE_UP = "gave_up"
+TEMPORARY = "temporary"
+REMEDIES = {
+    "already_resolved": "look at the incident: PagerDuty calls it resolved, and does not show it so",
+    "already_acknowledged": "look at the incident: PagerDuty calls it acknowledged, and does not show it so",
+    "invalid_status": "look at the incident: its state does not allow this",
+    "changed_meanwhile": "do it again: somebody else changed the incident at the same moment",
+    "cannot_escalate": "take another escalation policy: this one has nowhere to go",
+    "assignee_not_found": "take a user that `pagerelay users` shows",
+    "user_not_found": "take a user that `pagerelay users` shows",
+    "cannot_reassign": "look at the incident: its state does not allow this",
+    "not_acknowledged": "acknowledge the incident first",
+    "bad_duration": "give from 1 to 604800 seconds",
+    "policy_not_found": "take a policy that `pagerelay policies` shows",
+    "nobody_on_call": "take another escalation policy: nobody is on call in this one",
+    "not_authorised": "take another user: this one may not do it",
+    "invalid_input": "read the message: PagerDuty names what it does not take",
+    "authentication_failed": "check the connection's api_key and region",
+    "access_denied": "use a key that may write, or that sees this incident",
+    "access_lost": "use another key: this one has lost its rights",
+    "not_in_plan": "ask PagerDuty: the account's plan does not have this",
+    "not_found": "check the id or key, and whether the API key may see it",
+    OTHERWISE: "read the message: PagerDuty said no in a way of its own",
+    GAVE_UP: "look whether it took effect, then do it again: PagerDuty could not be reached for too long",
+    TEMPORARY: "wait: it is tried again by itself",
+    "unknown_operation": "update the daemon: it is older than what queued the action",
+}
+
+
+def remedy(code: str) -> str:
+    """What somebody can do about an error, in a few words; empty for a code that another version wrote."""
+    return REMEDIES.get(code, "")
 
 
 def told(error: errors.ActionError) -> Json:
@@ -51,7 +82,7 @@ def refused(error: errors.PagerDutyError) -> Json:
 
 def waiting(error: errors.PagerDutyError) -> Json:
     """Why a try did not work, while there will be others."""
-    return _problem("temporary", str(error), error.status, error.code)
+    return _problem(TEMPORARY, str(error), error.status, error.code)
 
 
 def gave_up(error: errors.PagerDutyError, patience: str) -> Json:

@@ -5,38 +5,15 @@ That keeps ``--help`` and ``check`` quick: neither imports a database, HTTP or t
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 import daemon
+from daemon.cli import action_commands
 from daemon.cli.failures import Commands
-
-if TYPE_CHECKING:
-    from daemon.config import Settings
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="The configuration file.", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
-After = Annotated[str | None, typer.Option(metavar="CURSOR", help='Only what comes after this: "next" of --json.')]
-Limit = Annotated[
-    int, typer.Option(min=1, max=500, metavar="N", help="How many: the latest, or with --after the next.")
-]
-OfTrigger = Annotated[str | None, typer.Option(metavar="NAME", help="Only what this trigger sends.")]
-OfIncident = Annotated[str | None, typer.Option(metavar="ID", help="Only of this incident.")]
-
-LATEST = 20
-PLAIN: dict[str, Any] = {
-    "add_completion": False,
-    "no_args_is_help": True,
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-}
+from daemon.cli.options import LATEST, PLAIN, After, Config, Json, Limit, OfIncident, OfTrigger, loaded
 
 app = typer.Typer(
     name="pagerelay",
@@ -45,8 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     **PLAIN,
 )
-deliveries = typer.Typer(help="Look at deliveries: a message for a target each.", **PLAIN)
-db = typer.Typer(help="Look after the database.", **PLAIN)
+deliveries = typer.Typer(help="Look at deliveries: a message for a target each.", add_completion=False, **PLAIN)
+db = typer.Typer(help="Look after the database.", add_completion=False, **PLAIN)
 
 
 def main() -> None:
@@ -78,16 +55,10 @@ def everything(
     ctx.obj = config
 
 
-def _settings(ctx: typer.Context, config: Path | None) -> Settings:
-    from daemon import config as configuration
-
-    return configuration.load(config or ctx.obj, os.environ)
-
-
 @app.command()
 def run(ctx: typer.Context, *, config: Config = None) -> None:
     """Run the daemon until SIGTERM or Ctrl-C."""
-    settings = _settings(ctx, config)
+    settings = loaded(ctx, config)
     from daemon.cli import running
 
     running.run(settings)
@@ -99,7 +70,7 @@ def check(ctx: typer.Context, *, config: Config = None) -> None:
 
     One line for each mistake, and then exit code 2.
     """
-    settings = _settings(ctx, config)
+    settings = loaded(ctx, config)
     kinds = ("connection", settings.connections), ("target", settings.targets), ("trigger", settings.triggers)
     counts = (f"{len(named)} {kind}{'' if len(named) == 1 else 's'}" for kind, named in kinds)
     print(f"{settings.source}: ok ({', '.join(counts)})")
@@ -146,7 +117,7 @@ def status(
 
     Reads the database: the daemon need not run.
     """
-    settings = _settings(ctx, config)
+    settings = loaded(ctx, config)
     from daemon.cli import overview
 
     overview.show(settings, json=json, watch=watch, everything=everything)
@@ -167,7 +138,7 @@ def events(
     connection: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this connection.")] = None,
 ) -> None:
     """List what happened to incidents, oldest first."""
-    settings = _settings(ctx, config)
+    settings = loaded(ctx, config)
     from daemon.cli import journal
 
     filters = {"trigger": trigger, "incident": incident, "type": kind, "connection": connection}
@@ -188,7 +159,7 @@ def deliveries_list(
     incident: OfIncident = None,
 ) -> None:
     """List deliveries, oldest first."""
-    settings = _settings(ctx, config)
+    settings = loaded(ctx, config)
     from daemon.cli import outbox
 
     filters = {"trigger": trigger, "target": target, "state": state, "incident": incident}
@@ -204,10 +175,15 @@ def deliveries_show(
     json: Json = False,
 ) -> None:
     """Show one delivery with its attempts."""
-    settings = _settings(ctx, config)
+    settings = loaded(ctx, config)
     from daemon.cli import outbox
 
     outbox.show_one(settings, delivery, json=json)
+
+
+app.command()(action_commands.action)
+for pick_list in (action_commands.incidents, action_commands.users, action_commands.policies):
+    app.command()(pick_list)
 
 
 @db.command("upgrade")
@@ -216,7 +192,7 @@ def db_upgrade(ctx: typer.Context, *, config: Config = None) -> None:
 
     The daemon does so itself when it starts.
     """
-    settings = _settings(ctx, config)
+    settings = loaded(ctx, config)
     from daemon.cli import storage
 
     storage.upgrade(settings)
@@ -228,7 +204,7 @@ def db_prune(ctx: typer.Context, *, config: Config = None) -> None:
 
     A running daemon does so itself, every ten minutes.
     """
-    settings = _settings(ctx, config)
+    settings = loaded(ctx, config)
     from daemon.cli import storage
 
     storage.prune(settings)
@@ -243,5 +219,6 @@ def schema() -> None:
     show.document(made())
 
 
+app.add_typer(action_commands.actions, name="actions")
 app.add_typer(deliveries, name="deliveries")
 app.add_typer(db, name="db")

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
     from daemon.config import Settings
     from daemon.database import Database
-    from daemon.views import ConnectionStatus, Status, TargetStatus, TriggerStatus
+    from daemon.views import ActionQueue, ConnectionStatus, Status, TargetStatus, TriggerStatus
 
 Checked = TypeVar("Checked", "ConnectionStatus", "TargetStatus", "TriggerStatus")
 
 WATCH_SECONDS = 2.0
 ENOUGH_TRIGGERS = 20
+LONG_WAIT = 60.0  # seconds
 SEVERITY = tuple(reversed(Health))
 STYLES = {
     Health.OK: "green",
@@ -80,7 +81,7 @@ def _rendered(status: Status, *, everything: bool) -> RenderableType:
     troubles = list(_troubles(status))
     if troubles:
         parts += [*troubles, Text("")]
-    parts += [_connections(status), Text(""), _targets(status), Text("")]
+    parts += [_connections(status), Text(""), _actions(status), Text(""), _targets(status), Text("")]
     chosen = _worst_first(status.triggers)
     hidden = 0 if everything else max(len(chosen) - ENOUGH_TRIGGERS, 0)
     parts.append(_triggers(status, chosen[: len(chosen) - hidden]))
@@ -104,6 +105,8 @@ def _troubles(status: Status) -> Iterable[Text]:
     for connection in _worst_first(status.connections):
         if what := _of_connection(connection, status):
             yield _trouble(f"connection {connection.name}: {what}")
+        if what := _of_actions(connection.actions, status):
+            yield _trouble(f"connection {connection.name}: {what}")
     for target in _worst_first(status.targets):
         if target.health is Health.FAILING:
             lasting = terminal.since(target.failing_since, status.now)
@@ -126,6 +129,15 @@ def _of_connection(connection: ConnectionStatus, status: Status) -> str | None:
             return None
 
 
+def _of_actions(actions: ActionQueue, status: Status) -> str | None:
+    """What is wrong with a connection's actions: they do not wait so long while all is well."""
+    oldest = actions.oldest_queued_at
+    if oldest is None or (status.now - oldest).total_seconds() < LONG_WAIT:
+        return None
+    waiting = "an action waits" if actions.queued == 1 else f"{actions.queued:,} actions wait, the oldest"
+    return f"{waiting} for {terminal.since(oldest, status.now)} (see: pagerelay actions list)"
+
+
 def _trouble(text: str) -> Text:
     return Text(f"! {terminal.plain(text)}", style="bold red")
 
@@ -142,6 +154,23 @@ def _connections(status: Status) -> Table:
             terminal.ago(each.watermark, status.now),
             str(each.open_incidents),
             _alarming(each.quarantined),
+        )
+    return made
+
+
+def _actions(status: Status) -> Table:
+    """What waits and what fails; a connection's name is enough to find it above."""
+    lately = terminal.span(max((each.actions.failed_within for each in status.connections), default=0))
+    columns = ("Actions of", "Waiting", "Oldest", "Running", "Longest", f"Failed in {lately}")
+    made = terminal.table(*columns, right=columns[1:], cut=("Actions of",))
+    for each in _worst_first(status.connections):
+        made.add_row(
+            each.name,
+            f"{each.actions.queued:,}",
+            terminal.since(each.actions.oldest_queued_at, status.now),
+            f"{each.actions.running:,}",
+            terminal.since(each.actions.oldest_running_at, status.now),
+            _alarming(each.actions.failed),
         )
     return made
 

@@ -31,19 +31,23 @@ def console() -> Console:
     return Plain(width=wide, highlight=False, markup=False, emoji=False)
 
 
-def table(*columns: str, right: tuple[str, ...] = (), cut: tuple[str, ...] = ()) -> Table:
-    """A table without lines. ``right`` are columns of numbers; ``cut`` may be cut short when room is short."""
+def table(
+    *columns: str, right: tuple[str, ...] = (), cut: tuple[str, ...] = (), wrapped: tuple[str, ...] = ()
+) -> Table:
+    """A table without lines. ``right`` are columns of numbers.
+
+    Where room is short, ``cut`` may be cut short and ``wrapped`` goes on on the next line.
+    """
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        shown = column in cut
         made.add_column(
             column,
             justify="right" if column in right else "left",
-            no_wrap=True,
+            no_wrap=column not in wrapped,
             overflow="ellipsis",
-            min_width=None if shown else len(column),
+            min_width=None if column in cut else len(column),
         )
     return made
 
@@ -56,6 +60,11 @@ def document(value: object) -> None:
 def line(value: object) -> None:
     """One JSON document on one line."""
     _write(orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+
+
+def note(text: str) -> None:
+    """A remark beside what is asked for."""
+    print(plain(text), file=sys.stderr)
 
 
 def _write(text: bytes) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from daemon.views.actions import action, actions
 from daemon.views.lists import deliveries, delivery, events
-from daemon.views.overview import connection_statuses, status, target_statuses, trigger_statuses
+from daemon.views.overview import connection_statuses, living, status, target_statuses, trigger_statuses
 from daemon.views.paging import LARGEST_PAGE
 from daemon.views.readiness import unready
 from daemon.views.values import (
@@ -57,6 +57,7 @@ __all__ = [
     "deliveries",
     "delivery",
     "events",
+    "living",
     "status",
     "target_statuses",
     "trigger_statuses",

@@ -43,12 +43,19 @@ def status(
         version=daemon.__version__,
         database=tx.dialect.name,
         now=now,
-        instances=_instances(tx, now),
+        instances=living(tx, now),
         journal=_journal(tx),
         connections=connection_statuses(tx, configured, subscriptions.values(), now),
         triggers=trigger_statuses(tx, subscriptions),
         targets=target_statuses(tx, receivers),
     )
+
+
+def living(tx: sa.Connection, now: datetime) -> tuple[Instance, ...]:
+    """The daemons that live."""
+    columns = (getattr(instances.c, key) for key in ("id", "hostname", "version", "started_at", "heartbeat_at"))
+    alive = sa.select(*columns).where(instances.c.heartbeat_at >= now - ALIVE).order_by(instances.c.started_at)
+    return tuple(Instance(*row) for row in tx.execute(alive))
 
 
 def connection_statuses(
@@ -163,12 +170,6 @@ def origin(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{'/…' if parts.path.strip('/') or parts.query else ''}"
-
-
-def _instances(tx: sa.Connection, now: datetime) -> tuple[Instance, ...]:
-    columns = (getattr(instances.c, key) for key in ("id", "hostname", "version", "started_at", "heartbeat_at"))
-    alive = sa.select(*columns).where(instances.c.heartbeat_at >= now - ALIVE).order_by(instances.c.started_at)
-    return tuple(Instance(*row) for row in tx.execute(alive))
 
 
 def _journal(tx: sa.Connection) -> Journal:

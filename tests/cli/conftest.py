@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 class Call(Protocol):
     """Calls ``pagerelay`` with arguments and the test's configuration."""
 
-    def __call__(self, *arguments: str) -> Result: ...
+    def __call__(self, *arguments: str, stdin: str | bytes | None = None) -> Result: ...
 
 
-def invoke(*arguments: str, **environment: str) -> Result:
+def invoke(*arguments: str, stdin: str | bytes | None = None, **environment: str) -> Result:
     """Call ``pagerelay``."""
     plain: dict[str, Any] = {"PAGERELAY_CONFIG": None, "COLUMNS": None, "NO_COLOR": None}
-    return CliRunner().invoke(app, list(arguments), env=plain | environment, prog_name="pagerelay")
+    runner = CliRunner()
+    return runner.invoke(app, list(arguments), input=stdin, env=plain | environment, prog_name="pagerelay")
 
 
 def calling(configuration: Path) -> Call:
     """``pagerelay`` with one configuration."""
-    return lambda *arguments: invoke("--config", str(configuration), *arguments)
+    return lambda *arguments, stdin=None: invoke("--config", str(configuration), *arguments, stdin=stdin)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

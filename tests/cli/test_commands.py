@@ -66,7 +66,18 @@ def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("events",), ("deliveries", "list"), ("deliveries", "show", "1")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("events",),
+        ("deliveries", "list"),
+        ("deliveries", "show", "1"),
+        ("actions", "list"),
+        ("action", "GetUser", "userId=P1", "--connection", "acme"),
+        ("users", "--connection", "acme"),
+    ],
+)
 def test_without_a_database_it_says_how_to_get_one(configuration: Path, arguments: tuple[str, ...]) -> None:
     result = invoke("-c", str(configuration), *arguments)
     database = configuration.with_name("none.db")
@@ -94,7 +105,14 @@ def test_the_version_is_told() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nonsense",), ("status", "--nonsense"), ("deliveries", "show", "x"), ("events", "--limit", "0"), ("db", "x")],
+    [
+        ("nonsense",),
+        ("status", "--nonsense"),
+        ("deliveries", "show", "x"),
+        ("events", "--limit", "0"),
+        ("db", "x"),
+        ("actions", "x"),
+    ],
 )
 def test_wrong_use_exits_with_2_and_says_where_help_is(arguments: tuple[str, ...]) -> None:
     result = invoke(*arguments)
@@ -106,7 +124,9 @@ def test_wrong_use_exits_with_2_and_says_where_help_is(arguments: tuple[str, ...
 def test_every_command_has_a_help_that_fits_its_line() -> None:
     listed = invoke("--help").stdout
     assert "..." not in listed.partition("Commands:")[2]
-    for command in ("run", "check", "demo", "simulator", "status", "events", "deliveries", "db", "schema"):
+    commands = [line.split()[0] for line in listed.partition("Commands:")[2].splitlines() if line]
+    assert {"run", "check", "status", "events", "deliveries", "action", "actions", "users", "db"} <= set(commands)
+    for command in commands:
         assert f"\n  {command} " in listed
         assert invoke(command, "-h").exit_code == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,14 @@ def test_status_shows_at_a_glance_what_fails_and_sorts_it_first(kept: Call) -> N
     assert lines[ops].startswith("ops failing 2 3 min 1 -")
     assert any(line.startswith("new behind incident.triggered ops, chat 2 1 min ago") for line in lines)
     assert "running: relay1 for 3 h" in lines[0]
+
+
+def test_status_shows_what_waits_runs_and_failed_of_each_connections_actions(kept: Call) -> None:
+    lines = [" ".join(line.split()) for line in kept("status").stdout.splitlines()]
+    assert "! connection acme: an action waits for 1 min (see: pagerelay actions list)" in lines
+    head = lines.index("Actions of Waiting Oldest Running Longest Failed in 1 h")
+    assert re.fullmatch(r"beta 1 \d+ s 0 - 0", lines[head + 1])
+    assert lines[head + 2] == "acme 1 1 min 1 2 min 1"
 
 
 def test_status_fits_a_terminal_of_80_columns(kept: Call) -> None:
@@ -71,7 +80,14 @@ def test_events_are_listed_oldest_first_on_a_line_each(kept: Call) -> None:
 
 
 def test_what_others_wrote_cannot_steer_the_terminal(kept: Call) -> None:
-    for arguments in (("events",), ("deliveries", "list"), ("deliveries", "show", "3"), ("status",)):
+    for arguments in (
+        ("events",),
+        ("deliveries", "list"),
+        ("deliveries", "show", "3"),
+        ("actions", "list"),
+        ("actions", "show", "act_5"),
+        ("status",),
+    ):
         assert "\x1b" not in kept(*arguments).stdout
     assert "Disk \ufffd[31mfull\ufffd[0m on db1 [bold]" in kept("deliveries", "show", "3").stdout
 
@@ -100,6 +116,11 @@ def test_filters_are_passed_on(kept: Call) -> None:
     ("arguments", "said"),
     [
         (("events", "--connection", "acne"), 'no connection "acne" (did you mean "acme"?)'),
+        (("actions", "list", "--operation", "resolve"), 'no operation "resolve" (did you mean "ResolveIncident"?)'),
+        (
+            ("actions", "list", "--state", "done"),
+            'no action state "done" (there are: queued, running, succeeded, failed)',
+        ),
         (("deliveries", "list", "--state", "x"), 'no delivery state "x" (there are: pending, delivered, dead)'),
     ],
 )
@@ -130,14 +151,69 @@ def test_a_delivery_that_is_not_there_is_a_failure(kept: Call) -> None:
     assert (result.exit_code, result.stderr) == (1, "there is no delivery 99 (it may have been pruned)\n")
 
 
+def test_actions_are_listed_with_what_came_of_them(kept: Call) -> None:
+    lines = [" ".join(line.split()) for line in kept("actions", "list").stdout.splitlines()]
+    assert lines[0] == "State Operation Incident Id Asked What came of it"
+    assert lines[1:5] == [
+        "done ResolveIncident P1 act_1 1 h ago",
+        (
+            "failed ResolveIncident P2 act_2 4 min ago PagerDuty has no incident P2 "
+            "[not_found]: check the id or key, and whether the API key may see it"
+        ),
+        "running ResolveIncident P3 act_3 2 min ago",
+        "queued ResolveIncident P4 act_4 1 min ago api answered 503 [temporary]: wait: it is tried again by itself",
+    ]
+    assert re.fullmatch(r"queued CreateIncident - act_5 \d+ s ago", lines[5])
+
+
+def test_actions_can_be_filtered_and_paged(kept: Call) -> None:
+    def ids(*options: str) -> list[str]:
+        return [each["id"] for each in json.loads(kept("actions", "list", "--json", *options).stdout)["items"]]
+
+    assert ids("--state", "queued") == ["act_4", "act_5"]
+    assert ids("--operation", "CreateIncident") == ["act_5"]
+    assert ids("--incident", "P2") == ["act_2"]
+    assert ids("--connection", "beta") == ["act_5"]
+    assert ids("--limit", "2") == ["act_4", "act_5"]
+    assert ids("--limit", "2", "--after", "2") == ["act_3", "act_4"]
+    assert kept("actions", "list", "--incident", "none").stdout == "no actions\n"
+
+
+def test_one_action_is_shown_in_full(kept: Call) -> None:
+    shown_now = {line[:14].strip(): line[14:] for line in kept("actions", "show", "act_4").stdout.splitlines()}
+    assert list(shown_now) == [
+        "Action",
+        "State",
+        "Operation",
+        "Connection",
+        "Parameters",
+        "Asked",
+        "Started",
+        "Tries",
+        "Next try",
+        "Outcome",
+    ]
+    assert (shown_now["State"], shown_now["Tries"]) == ("queued", "3")
+    assert shown_now["Parameters"] == "incidentId=P4 userId=PALICE"
+    assert shown_now["Outcome"].startswith("api answered 503 [temporary]")
+    assert json.loads(kept("actions", "show", "act_4", "--json").stdout)["error"]["status"] == 503
+    assert "Notify        ops\n" in kept("actions", "show", "act_1").stdout
+
+
+def test_an_action_that_is_not_there_is_a_failure(kept: Call) -> None:
+    result = kept("actions", "show", "act_99")
+    assert (result.exit_code, result.stderr) == (1, "there is no action act_99 (it may have been pruned)\n")
+
+
 def test_colours_are_for_terminals_only(kept: Call) -> None:
     assert "\x1b" not in kept("status").stdout
 
 
 def test_no_secret_is_in_any_output(pagerelay: Call, configuration: Path, filled: str) -> None:
     shows = ("status",), ("status", "--json"), ("events", "--json"), ("deliveries", "list", "--json")
+    actions = ("actions", "list", "--json"), ("actions", "show", "act_5", "--json"), ("actions", "show", "act_5")
     others = ("deliveries", "show", "3", "--json"), ("check",), ("schema",), ("db", "upgrade"), ("db", "prune")
-    for arguments in (*shows, *others):
+    for arguments in (*shows, *actions, *others):
         result = pagerelay(*arguments)
         assert result.exit_code == 0, arguments
         assert [each for each in shown.CANARIES if each in result.output] == [], arguments

@@ -1,0 +1,286 @@
+"""The command ``action`` where no daemon answers: what it takes, what it refuses, what stands in the queue then."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from daemon import schema
+from daemon.actions import REGISTRY
+from daemon.cli import given
+from daemon.database import Database, system_clock
+from tests import shown
+from tests.cli.conftest import invoke
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+    from tests.cli.conftest import Call
+
+KEY = "canary-service-key"
+ACKNOWLEDGE = ("action", "AcknowledgeIncident", "incidentId=PINC1", "userId=PALICE")
+CREATE = ("action", "CreateIncident", "--connection", "acme")
+
+
+def rows(url: str) -> list[Any]:
+    """The actions in the database, oldest first."""
+    database = Database(url)
+    found = database.read_now(lambda tx: tx.execute(sa.select(schema.actions).order_by(schema.actions.c.seq)).all())
+    database.close()
+    return list(found)
+
+
+def lines(result: Result) -> list[str]:
+    """Exit code 2, nothing on stdout, and these lines on stderr."""
+    assert (result.exit_code, result.stdout) == (2, "")
+    return result.stderr.splitlines()
+
+
+def test_an_action_is_queued_and_it_is_said_that_no_daemon_runs(pagerelay: Call, database_url: str) -> None:
+    result = pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--notify", "ops", "--notify", "chat", "--notify", "ops")
+    (row,) = rows(database_url)
+    assert (result.exit_code, result.stdout) == (0, f"AcknowledgeIncident: queued ({row.id})\n")
+    assert result.stderr == "queued; no daemon is running to carry it out (start it: pagerelay run)\n"
+    assert (row.operation, row.connection, row.state) == ("AcknowledgeIncident", "acme", "queued")
+    assert json.loads(row.parameters) == {"incidentId": "PINC1", "userId": "PALICE"}
+    assert (row.subject, row.together, json.loads(row.notify)) == ("PINC1", "PALICE", ["ops", "chat"])
+
+
+def test_where_a_daemon_runs_nothing_is_said_on_stderr(pagerelay: Call, database_url: str) -> None:
+    database = Database(database_url)
+    now = system_clock()
+    alive = {"id": "a", "hostname": "relay1", "version": "0.1.0", "started_at": now, "heartbeat_at": now}
+    database.write_now(shown.insert, schema.instances, alive)
+    database.close()
+    result = pagerelay(*ACKNOWLEDGE, "--connection", "acme")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert rows(database_url)[-1].id in result.stdout
+
+
+def test_as_json_the_action_is_shown_as_the_api_shows_it(pagerelay: Call, database_url: str) -> None:
+    shown_now = json.loads(pagerelay(*ACKNOWLEDGE, "--connection", "beta", "--json").stdout)
+    (row,) = rows(database_url)
+    assert json.loads(pagerelay("actions", "show", row.id, "--json").stdout) == shown_now
+    assert (shown_now["id"], shown_now["state"], shown_now["connection"]) == (row.id, "queued", "beta")
+
+
+def test_the_only_connection_need_not_be_named(tmp_path: Path, configuration: Path, database_url: str) -> None:
+    text = "".join(line for line in configuration.read_text().splitlines(keepends=True) if "beta" not in line)
+    configuration.write_text(text)
+    assert invoke("-c", str(configuration), *ACKNOWLEDGE).exit_code == 0
+    assert [row.connection for row in rows(database_url)] == ["acme"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("AcknowlegdeIncident",), ['no operation "AcknowlegdeIncident" (did you mean "AcknowledgeIncident"?)']),
+        (("ack",), ['no operation "ack" (did you mean "AcknowledgeIncident"?)']),
+        (("zzz",), ['no operation "zzz" (pagerelay action --list shows them)']),
+        ((), ["an operation must be named (pagerelay action --list shows them)"]),
+        (
+            ("GetUser",),
+            ["GetUser: userId is missing", "usage: pagerelay action GetUser userId=…"],
+        ),
+        (
+            ("SnoozeIncident", "incidentId=P1", "userId=P2", "duration=8d", "until=x"),
+            [
+                (
+                    "SnoozeIncident: duration must be a whole number from 1 to 604800; "
+                    "until is no parameter (incidentId, userId, duration)"
+                ),
+                "usage: pagerelay action SnoozeIncident incidentId=… userId=… duration=…",
+            ],
+        ),
+        (
+            ("GetUser", "userId=P1", "userId=P2", "PALICE", "=x"),
+            [
+                "GetUser: userId is given twice; argument 3 must be key=value; argument 4 must be key=value",
+                "usage: pagerelay action GetUser userId=…",
+            ],
+        ),
+    ],
+)
+def test_wrong_use_says_what_is_expected_and_queues_nothing(
+    pagerelay: Call, database_url: str, arguments: tuple[str, ...], said: list[str]
+) -> None:
+    assert lines(pagerelay("action", *arguments, "--connection", "acme")) == said
+    assert rows(database_url) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "there are several connections: name one with --connection (acme, beta)"),
+        (("--connection", "acne"), 'no connection "acne" (did you mean "acme"?)'),
+        (("--connection", "acme", "--notify", "opps"), 'no target "opps" (did you mean "ops"?)'),
+        (("--connection", "acme", "--notify", "xyz"), 'no target "xyz" (there are: chat, ops)'),
+    ],
+)
+def test_names_that_the_configuration_does_not_have_are_wrong_use(
+    pagerelay: Call, database_url: str, options: tuple[str, ...], said: str
+) -> None:
+    assert lines(pagerelay(*ACKNOWLEDGE, *options)) == [said]
+    assert rows(database_url) == []
+
+
+@pytest.mark.parametrize("wait", ["-1", "3601", "soon"])
+def test_a_wait_out_of_range_is_wrong_use(pagerelay: Call, database_url: str, wait: str) -> None:
+    assert pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--wait", wait).exit_code == 2
+    assert rows(database_url) == []
+
+
+def test_a_wait_that_runs_out_says_that_the_action_goes_on_and_exits_with_1(pagerelay: Call, database_url: str) -> None:
+    begun = time.monotonic()
+    result = pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--wait", "0.3")
+    assert time.monotonic() - begun >= 0.3
+    (row,) = rows(database_url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == (
+        f"AcknowledgeIncident: queued ({row.id}): no end within 0.3 s. "
+        f"It goes on (look: pagerelay actions show {row.id})"
+    )
+    assert row.state == "queued"
+
+
+def test_the_same_key_and_request_again_are_the_same_action(pagerelay: Call, database_url: str) -> None:
+    keyed = ("--connection", "acme", "--idempotency-key", "page-1")
+    first, second = (json.loads(pagerelay(*ACKNOWLEDGE, *keyed, "--json").stdout) for _ in range(2))
+    assert first["id"] == second["id"]
+    other = pagerelay("action", "ResolveIncident", "incidentId=PINC1", "userId=PALICE", *keyed)
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "Idempotency-Key was given before" in other.stderr
+    assert len(rows(database_url)) == 1
+
+
+@pytest.mark.parametrize("key", ["", "two words", "ü", "x" * 256])
+def test_a_key_that_the_api_would_not_take_is_wrong_use(pagerelay: Call, database_url: str, key: str) -> None:
+    (said,) = lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--idempotency-key", key))
+    assert said == "--idempotency-key must be of 1 to 255 letters, digits or signs, without blanks"
+    assert rows(database_url) == []
+
+
+def test_without_a_key_the_same_request_again_is_another_action(pagerelay: Call, database_url: str) -> None:
+    for _ in range(2):
+        assert pagerelay(*ACKNOWLEDGE, "--connection", "acme").exit_code == 0
+    assert len({row.id for row in rows(database_url)}) == 2
+
+
+def test_the_end_of_an_earlier_action_with_the_key_is_told(pagerelay: Call, database_url: str) -> None:
+    keyed = (*ACKNOWLEDGE, "--connection", "acme", "--idempotency-key", "page-1")
+    pagerelay(*keyed)
+    problem = {"code": "user_not_found", "message": "PagerDuty has no user PALICE"}
+    database = Database(database_url)
+    ended = schema.actions.update().values(state="failed", error=json.dumps(problem))
+    database.write_now(lambda tx: tx.execute(ended) and None)
+    database.close()
+    result = pagerelay(*keyed)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == (
+        "AcknowledgeIncident: failed: PagerDuty has no user PALICE [user_not_found]: "
+        "take a user that `pagerelay users` shows"
+    )
+
+
+# --- values that do not stand in the process list
+
+
+def stored(pagerelay: Call, url: str, *arguments: str, stdin: str | bytes | None = None) -> Any:
+    """The parameters that such a call queues."""
+    result = pagerelay(*arguments, stdin=stdin)
+    assert result.exit_code == 0, result.stderr
+    assert KEY not in result.output
+    return json.loads(rows(url)[-1].parameters)
+
+
+def test_a_value_can_come_from_a_file_or_from_standard_input(
+    pagerelay: Call, database_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    from_file = stored(pagerelay, database_url, *CREATE, f"service_key=@{file}", "description=a = b")
+    assert from_file == {"service_key": KEY, "description": "a = b"}
+    piped = stored(pagerelay, database_url, *CREATE, "service_key=-", "description=full", stdin=KEY + "\r\n")
+    assert piped == {"service_key": KEY, "description": "full"}
+    text = "first line\n\nlast – ünd\n"
+    note = ("action", "AddNoteToIncident", "--connection", "acme", "incidentId=P1", "userId=P2")
+    assert stored(pagerelay, database_url, *note, "note=-", stdin=text.encode())["note"] == text.removesuffix("\n")
+    assert stored(pagerelay, database_url, *note, "note=@@alice: look")["note"] == "@alice: look"
+    assert stored(pagerelay, database_url, *note, "note=--urgent")["note"] == "--urgent"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (
+            ("service_key=@/nowhere/key", "description=x"),
+            b"",
+            "service_key cannot be read: No such file or directory (text that begins with @ is written @@)",
+        ),
+        (("service_key=@/tmp", "description=x"), b"", "service_key cannot be read: Is a directory"),
+        (("service_key=-", "description=-"), b"x", "description cannot come from standard input: service_key does"),
+        (("service_key=-", "description=x"), b"\xff\xfe", "service_key cannot be read: standard input is not UTF-8"),
+        (
+            ("service_key=-", "description=x"),
+            b"x" * (given.LARGEST + 1),
+            f"service_key cannot be read: standard input has more than {given.LARGEST} bytes",
+        ),
+        (("service_key=-", "description=x"), b"", "service_key must not be empty"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_wrong_use(
+    pagerelay: Call, database_url: str, arguments: tuple[str, ...], stdin: bytes, said: str
+) -> None:
+    first, usage = lines(pagerelay(*CREATE, *arguments, stdin=stdin))
+    assert first.startswith(f"CreateIncident: {said}")
+    assert usage == "usage: pagerelay action CreateIncident service_key=… description=…"
+    assert rows(database_url) == []
+
+
+def test_an_endless_file_is_not_read_to_its_end(pagerelay: Call) -> None:
+    (first, _) = lines(pagerelay(*CREATE, "service_key=@/dev/zero", "description=x"))
+    assert "has more than" in first
+
+
+def test_a_secret_is_in_no_output(pagerelay: Call, database_url: str) -> None:
+    calls = [
+        pagerelay(*CREATE, f"service_key={KEY}", "description=full", *options)
+        for options in ((), ("--json",), ("--wait", "0.1"), ("--wait", "0.1", "--json"), ("--notify", "nobody"))
+    ]
+    calls += [pagerelay(*CREATE, f"service_key={KEY} {KEY}", "description=full"), pagerelay(*CREATE, KEY)]
+    calls += [pagerelay("actions", "list", *options) for options in ((), ("--json",))]
+    calls += [
+        pagerelay("actions", "show", row.id, *options) for row in rows(database_url) for options in ((), ("--json",))
+    ]
+    assert [each.output for each in calls if KEY in each.output] == []
+    assert [each for each in shown.CANARIES if any(each in call.output for call in calls)] == []
+    assert "service_key=***" in calls[-2].stdout
+
+
+# --- what there is to do
+
+
+def test_the_list_of_operations_is_the_registry(pagerelay: Call) -> None:
+    listed = pagerelay("action", "--list")
+    table = [" ".join(line.split()) for line in listed.stdout.splitlines()]
+    for each in REGISTRY.values():
+        assert f"{each.name} {' '.join(each.parameters.model_fields)} {each.result} {each.help}" in table
+    documents = json.loads(pagerelay("action", "--list", "--json").stdout)
+    assert [each["operation"] for each in documents] == list(REGISTRY)
+    secret = [
+        (each["operation"], parameter["name"])
+        for each in documents
+        for parameter in each["parameters"]
+        if parameter["secret"]
+    ]
+    assert secret == [("CreateIncident", "service_key")]
+
+
+def test_the_list_of_operations_needs_no_configuration() -> None:
+    assert invoke("-c", "/nowhere.yaml", "action", "--list").exit_code == 0

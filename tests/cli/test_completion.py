@@ -1,0 +1,62 @@
+"""Completion as a real bash asks for it, with the script that ``--show-completion`` prints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon.actions import REGISTRY
+
+BIN = Path(sys.executable).parent
+COMPLETE = """
+eval "$(_PAGERELAY_COMPLETE=source_bash pagerelay)"
+complete -p pagerelay | grep -q _pagerelay_completion || exit 3
+COMP_WORDS=(pagerelay "$@")
+COMP_CWORD=$#
+_pagerelay_completion pagerelay
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def offered(*words: str) -> list[str]:
+    """What bash offers for the last word, having cut the words at ``=`` as it does."""
+    bash = shutil.which("bash")
+    assert bash is not None, "bash is not here"
+    env = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    command = [bash, "--norc", "-c", COMPLETE, "bash", *words]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_operations_are_completed() -> None:
+    assert offered("action", "Ack") == ["AcknowledgeIncident"]
+    assert offered("action", "") == list(REGISTRY)
+    assert offered("actions", "list", "--operation", "Re") == ["ResolveIncident", "ReassignIncident"]
+
+
+@pytest.mark.parametrize("wait", [(), ("--wait", "30")])
+def test_parameters_that_are_not_given_yet_are_completed(wait: tuple[str, ...]) -> None:
+    assert offered("action", *wait, "SnoozeIncident", "") == ["incidentId=", "userId=", "duration="]
+    given = ("SnoozeIncident", "incidentId", "=", "P1")
+    assert offered("action", *wait, *given, "") == ["userId=", "duration="]
+
+
+def test_one_parameter_is_offered_in_two_forms_so_that_no_space_follows_it() -> None:
+    assert offered("action", "CreateIncident", "serv") == ["service_key=", "service_key=@"]
+
+
+def test_nothing_is_offered_where_a_value_is_typed_or_nothing_is_known() -> None:
+    for words in (
+        ("AcknowledgeIncident", "incidentId", "="),
+        ("AcknowledgeIncident", "incidentId", "=", "u"),
+        ("AcknowledgeIncident", "incidentId=u"),
+        ("GetUser", "userId", "=", "P1", ""),
+        ("Nonsense", "u"),
+    ):
+        assert [each for each in offered("action", *words) if each] == [], words

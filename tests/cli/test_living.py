@@ -1,0 +1,127 @@
+"""Commands that act on PagerDuty and look into it, with a daemon that runs: through its API, and without."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.database import Database
+from tests.cli import living as worlds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cli.conftest import Call
+    from tests.cli.living import Living
+    from tests.conftest import Postgres
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def living(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
+    folder = tmp_path_factory.mktemp("living")
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.new()
+    else:
+        url = f"sqlite:///{folder / 'pagerelay.db'}"
+        database = Database(url)
+        database.upgrade()
+        database.close()
+    with worlds.living(folder, url) as world:
+        yield world
+
+
+@pytest.fixture(params=["api", "straight"])
+def pagerelay(request: pytest.FixtureRequest, living: Living) -> Call:
+    call: Call = getattr(living, request.param)
+    return call
+
+
+def user_of(living: Living, name: str) -> str:
+    """The id of one of the account's users."""
+    return str(json.loads(living.straight("users", name, "--json").stdout)["items"][0]["id"])
+
+
+def policy_of(living: Living, name: str) -> str:
+    """The id of one of the account's escalation policies."""
+    return str(json.loads(living.straight("policies", name, "--json").stdout)["items"][0]["id"])
+
+
+def test_every_operation_is_carried_out_and_told_in_one_line(living: Living, pagerelay: Call) -> None:
+    alice, bob = user_of(living, "alice"), user_of(living, "bob")
+    policy = policy_of(living, "follow")
+    key = uuid.uuid4().hex
+    incident = living.trigger("Disk full on db1", key=key)
+    about = (f"incidentId={incident}", f"userId={alice}")
+    now = f"{incident} is acknowledged, assigned to \\w+: \\[#\\d+\\] Disk full on db1"
+    for arguments, said in (
+        (("AcknowledgeIncident", *about), f"done: {now}"),
+        (("AddNoteToIncident", *about, "note=on it"), f"done: note \\w+ on {incident}"),
+        (("SnoozeIncident", *about, "duration=3600"), f"done: {now}"),
+        (("ReassignIncident", *about, f"reassignUserId={bob}"), f"done: {incident} is \\w+, assigned to {bob}: .*"),
+        (("EscalateIncident", *about, f"policyId={policy}"), f"done: {incident} is .*"),
+        (("GetIncidentByKey", f"incident_key={key}"), f"done: {incident} is .*"),
+        (("GetUser", f"userId={alice}"), f"done: {alice} is Alice Archer <alice@example.com>"),
+        (("ResolveIncident", *about), f"done: {incident} is resolved: \\[#\\d+\\] Disk full on db1"),
+        (("ResolveIncident", *about), f"done already, before this: {incident} is resolved: .*"),
+        (("AcknowledgeIncident", *about), f"too late: {incident} is resolved: .*"),
+    ):
+        result = pagerelay("action", *arguments, "--wait", "30")
+        assert (result.exit_code, result.stderr) == (0, ""), arguments
+        assert re.fullmatch(f"{arguments[0]}: {said}\n", result.stdout), result.stdout
+
+
+def test_what_fails_is_told_in_one_line_and_exits_with_1(living: Living, pagerelay: Call) -> None:
+    alice = user_of(living, "alice")
+    incident = living.trigger("Not acknowledged")
+    call = ("action", "SnoozeIncident", f"incidentId={incident}", f"userId={alice}", "duration=60", "--wait", "30")
+    result = pagerelay(*call)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert re.fullmatch(
+        r"SnoozeIncident: failed: .* answered .* \[not_acknowledged\]: acknowledge the incident first\n", result.stderr
+    )
+    as_json = pagerelay(*call, "--json")
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)["error"]["code"] == "not_acknowledged"
+
+
+def test_through_the_api_and_without_it_the_same_is_shown(living: Living) -> None:
+    alice = user_of(living, "alice")
+    call = ("action", "GetUser", f"userId={alice}", "--wait", "30", "--json")
+    through, straight = (json.loads(each(*call).stdout) for each in (living.api, living.straight))
+    assert through.keys() == straight.keys()
+    assert through["result"] == straight["result"]
+    for kind in ("incidents", "users", "policies"):
+        assert living.api(kind, "--json").stdout == living.straight(kind, "--json").stdout
+        assert living.api(kind).stdout == living.straight(kind).stdout
+
+
+def test_the_pick_lists_show_what_an_action_needs(living: Living, pagerelay: Call) -> None:
+    word = uuid.uuid4().hex
+    incident = living.trigger(f"Rare word: {word}", urgency="low")
+    head, line = (" ".join(each.split()) for each in pagerelay("incidents", word.upper()).stdout.splitlines())
+    assert head == "Id Status Urgency Assigned to Summary"
+    assert re.fullmatch(rf"{incident} triggered low \w+ \w+.* \[#\d+\] Rare word: {word}", line)
+    assert pagerelay("users", "bob").stdout.split() == [
+        "Id",
+        "Name",
+        "E-mail",
+        user_of(living, "bob"),
+        "Bob",
+        "Brandt",
+        "bob@example.com",
+    ]
+    assert len(pagerelay("users").stdout.splitlines()) == 6
+    assert pagerelay("policies", "infra").stdout.split() == ["Id", "Name", policy_of(living, "infra"), "Infrastructure"]
+    assert pagerelay("users", "nobody at all").stdout == "no users like that\n"
+    assert pagerelay("policies", "nothing").stdout == "no escalation policies like that\n"
+
+
+def test_no_secret_is_in_any_output(living: Living, pagerelay: Call) -> None:
+    calls = [pagerelay(*each) for each in (("users",), ("users", "--json"), ("incidents", "--json"), ("status",))]
+    for secret in (worlds.TOKEN, worlds.KEY):
+        assert [each.output for each in calls if secret in each.output] == []
