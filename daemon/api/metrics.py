@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from daemon.model import ActionState
 from daemon.views import Health
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class _Gauges(Collector):
         yield GaugeMetricFamily("pagerelay_instances", "Daemons that live", len(status.instances))
         yield GaugeMetricFamily("pagerelay_journal_events", "Events that are kept", status.journal.events)
         yield from _of_connections(status.connections)
+        yield from _of_actions(status.connections, status.now)
         yield from _of_triggers(status.triggers)
         yield from _of_targets(status.targets, status.now)
 
@@ -93,6 +95,24 @@ def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]
         "connection",
         ((one.name, one.quarantined) for one in each),
     )
+
+
+def _of_actions(connections: Iterable[ConnectionStatus], now: datetime) -> Iterator[Metric]:
+    labels = ("connection", "state")
+    waiting = GaugeMetricFamily("pagerelay_actions_unfinished", "Actions that wait or run", labels=labels)
+    oldest = GaugeMetricFamily(
+        "pagerelay_actions_oldest_seconds", "Age of the oldest action that waits or runs, 0 if none does", labels=labels
+    )
+    for one in connections:
+        queue = one.actions
+        for state, number, since in (
+            (ActionState.QUEUED, queue.queued, queue.oldest_queued_at),
+            (ActionState.RUNNING, queue.running, queue.oldest_running_at),
+        ):
+            waiting.add_metric((one.name, state.value), number)
+            oldest.add_metric((one.name, state.value), (now - since).total_seconds() if since else 0)
+    yield waiting
+    yield oldest
 
 
 def _of_triggers(triggers: Iterable[TriggerStatus]) -> Iterator[Metric]:

@@ -72,6 +72,11 @@ async def test_metrics_are_gauges_of_the_database(client: httpx.AsyncClient, clo
     assert found["pagerelay_deliveries", "dead", "ops"] == 1
     assert found["pagerelay_target_oldest_pending_seconds", "ops"] == 180
     assert found["pagerelay_trigger_events_behind", "new"] == 2
+    assert found["pagerelay_actions_unfinished", "acme", "queued"] == 1
+    assert found["pagerelay_actions_unfinished", "beta", "running"] == 0
+    assert found["pagerelay_actions_oldest_seconds", "acme", "queued"] == 60
+    assert found["pagerelay_actions_oldest_seconds", "acme", "running"] == 120
+    assert found["pagerelay_actions_oldest_seconds", "beta", "running"] == 0
     assert found["process_resident_memory_bytes",] > 1e6
 
 
