@@ -93,14 +93,23 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         metrics = CollectorRegistry()
         deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
         executors: dict[str, Executor] = {}
+        clients: dict[str, pagerduty.Client] = {}
+        work = api.Work(clients, lambda name: executors[name].wake())
         jobs = _house_keeping(database, settings, instance)
         for connection in settings.connections.values():
             permits = ratelimit.Permits(database, connection.name, connection.limits, instance, registry=metrics)
             client = pagerduty.Client(connection, permits)
             parts.push_async_callback(client.close)
+            clients[connection.name] = client
             jobs += _of_connection(database, settings, client, connection, instance, deliveries)
             executors[connection.name] = Executor(
-                database, client, connection.name, instance, wake_targets=deliveries.wake, registry=metrics
+                database,
+                client,
+                connection.name,
+                instance,
+                wake_targets=deliveries.wake,
+                came_of=work.waiting.tell,
+                registry=metrics,
             )
         working = [asyncio.create_task(deliveries.run(), name="deliveries")]
         working += [asyncio.create_task(each.run(), name=f"actions {name}") for name, each in executors.items()]
@@ -109,7 +118,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         scheduler = Scheduler(jobs, _tick(settings), lambda: systemd.notify("WATCHDOG=1"))
         scheduler.start()
         parts.push_async_callback(scheduler.stop)
-        yield await parts.enter_async_context(api.serving(database, settings, metrics))
+        yield await parts.enter_async_context(api.serving(database, settings, work, metrics))
 
 
 def _house_keeping(database: Database, settings: Settings, instance: str) -> list[Job]:

@@ -44,7 +44,10 @@ class LostClaim(Exception):
 
 
 class Executor:
-    """Carries out one connection's actions. ``wake_targets`` is told which targets got deliveries."""
+    """Carries out one connection's actions.
+
+    ``wake_targets`` is told which targets got deliveries, ``came_of`` of which actions something came.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Executor:
         *,
         clock: Clock = system_clock,
         wake_targets: Callable[[Collection[str]], None] = lambda _targets: None,
+        came_of: Callable[[Collection[str]], None] = lambda _actions: None,
         registry: CollectorRegistry | None = None,
         patience: timedelta = PATIENCE,
     ) -> None:
@@ -64,6 +68,7 @@ class Executor:
         self._instance = instance
         self._clock = clock
         self._wake_targets = wake_targets
+        self._came_of = came_of
         self._patience = patience
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._woken = asyncio.Event()
@@ -143,6 +148,7 @@ class Executor:
             )
             raise
         targets = await self._database.write(self._record, claimed, ended)
+        self._came_of([each.id for each in claimed])
         if targets:
             self._wake_targets(targets)
 

@@ -119,7 +119,6 @@ def delivery(number: int, now: datetime, **other: Any) -> dict[str, Any]:
 def action(number: int, now: datetime, **other: Any) -> dict[str, Any]:
     """The row of a queued action on an incident."""
     row = {
-        "seq": number,
         "id": f"act_{number}",
         "operation": "ResolveIncident",
         "connection": "acme",

@@ -1,4 +1,4 @@
-"""The HTTP API: what programs see of pagerelay. Reads through ``views``, decides nothing itself.
+"""The HTTP API: what programs see of pagerelay. Reads through ``views``, queues actions, decides nothing itself.
 
 FastAPI is imported when a server is wanted, and not before.
 """
@@ -6,10 +6,14 @@ FastAPI is imported when a server is wanted, and not before.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from daemon.api.waiting import Waiting
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from fastapi import FastAPI
     from prometheus_client import CollectorRegistry
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
     from daemon.database import Database
     from daemon.model import Connection, Target, Trigger
+    from daemon.pagerduty import Client
 
 
 class Listening(Protocol):
@@ -41,18 +46,37 @@ class Settings(Protocol):
     def triggers(self) -> Mapping[str, Trigger]: ...  # noqa: D102
     @property
     def targets(self) -> Mapping[str, Target]: ...  # noqa: D102
+    @property
+    def actions_notify(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-def create(database: Database, settings: Settings, *, metrics: CollectorRegistry | None = None) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the API reaches of the working parts.
+
+    ``clients`` ask PagerDuty for the pick-lists, by connection. ``wake`` is told the connection that
+    has got an action, ``waiting`` is told by the executors when something came of one. ``patience``
+    is how long a pick-list may take.
+    """
+
+    clients: Mapping[str, Client] = field(default_factory=dict)
+    wake: Callable[[str], None] = lambda _connection: None
+    waiting: Waiting = field(default_factory=Waiting)
+    patience: timedelta = timedelta(seconds=20)
+
+
+def create(
+    database: Database, settings: Settings, work: Work | None = None, *, metrics: CollectorRegistry | None = None
+) -> FastAPI:
     """The application, for any ASGI server. ``metrics`` are what this process counts itself."""
     from daemon.api import application  # noqa: PLC0415 - FastAPI is slow to import
 
-    return application.create(database, settings, metrics)
+    return application.create(database, settings, work or Work(), metrics)
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    database: Database, settings: Settings, metrics: CollectorRegistry | None = None
+    database: Database, settings: Settings, work: Work | None = None, metrics: CollectorRegistry | None = None
 ) -> AsyncIterator[str | None]:
     """Serve the API while inside; yields its address, None where the settings want no server.
 
@@ -63,9 +87,13 @@ async def serving(
         return
     from daemon.api import server  # noqa: PLC0415 - as above
 
-    app = create(database, settings, metrics=metrics)
+    work = work or Work()
+    app = create(database, settings, work, metrics=metrics)
     async with server.listening(app, settings.api.host, settings.api.port) as address:
-        yield address
+        try:
+            yield address
+        finally:
+            work.waiting.stop()
 
 
-__all__ = ["Listening", "Settings", "create", "serving"]
+__all__ = ["Listening", "Settings", "Waiting", "Work", "create", "serving"]

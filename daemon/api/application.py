@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI
 
 import daemon
-from daemon.api import access, guard, operations, problems, reading
+from daemon.api import access, acting, guard, operations, picking, problems, reading
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from daemon.api import Settings
+    from daemon.api import Settings, Work
     from daemon.database import Database
 
 FIRST_ERROR = "4"
@@ -34,7 +34,7 @@ class Application(FastAPI):
         return self.openapi_schema
 
 
-def create(database: Database, settings: Settings, metrics: CollectorRegistry | None) -> FastAPI:
+def create(database: Database, settings: Settings, work: Work, metrics: CollectorRegistry | None) -> FastAPI:
     """The application. The token is asked for under /v1 alone."""
     app = Application(
         title="pagerelay",
@@ -49,12 +49,14 @@ def create(database: Database, settings: Settings, metrics: CollectorRegistry | 
     problems.install(app)
     app.include_router(operations.router(database, settings, metrics))
     token = settings.api.token if settings.api is not None else None
-    app.include_router(
+    for router in (
         reading.router(database, settings),
-        prefix="/v1",
-        dependencies=[Depends(access.bearer(token))],
-        responses=access.REFUSALS,
-    )
+        acting.router(database, settings, work),
+        picking.router(database, settings, work),
+    ):
+        app.include_router(
+            router, prefix="/v1", dependencies=[Depends(access.bearer(token))], responses=access.REFUSALS
+        )
     return app
 
 

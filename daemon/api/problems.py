@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from daemon import errors
+from daemon import errors, views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(errors.UsageError, _usage)
+    app.add_exception_handler(errors.KeyReused, _key_reused)
     app.add_exception_handler(errors.DatabaseError, _database)
 
 
@@ -77,11 +78,15 @@ async def _invalid(_request: Request, error: Exception) -> Answer:
 
 def _mistake(error: Any) -> dict[str, str]:  # noqa: ANN401 - pydantic's error as a dictionary
     message = "there is no such parameter" if error["type"] == "extra_forbidden" else error["msg"]
-    return {"where": ".".join(str(part) for part in error["loc"]), "message": message}
+    return {"where": ".".join(views.legible(str(part)) for part in error["loc"]), "message": message}
 
 
 async def _usage(_request: Request, error: Exception) -> Answer:
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+
+async def _key_reused(_request: Request, error: Exception) -> Answer:
+    return answer(HTTPStatus.CONFLICT, str(error))
 
 
 async def _database(_request: Request, error: Exception) -> Answer:

@@ -57,13 +57,13 @@ class Page(BaseModel):
 
     after: str | None = Field(None, description="A cursor: what comes after it. Take `next` of the page before")
     limit: int = Field(100, ge=1, le=views.LARGEST_PAGE, description="The longest that the page may be")
-    trigger: str | None = Field(None, description="Only what this trigger sends")
     incident: str | None = Field(None, description="Only of this incident")
 
 
 class OfEvents(Page):
     """Which events."""
 
+    trigger: str | None = Field(None, description="Only what this trigger sends")
     type: str | None = Field(None, description="Only of this type, such as incident.resolved")
     connection: str | None = Field(None, description="Only of this connection")
 
@@ -71,6 +71,7 @@ class OfEvents(Page):
 class OfDeliveries(Page):
     """Which deliveries."""
 
+    trigger: str | None = Field(None, description="Only what this trigger sends")
     target: str | None = Field(None, description="Only for this target")
     state: DeliveryState | None = Field(None, description="Only in this state")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from daemon.views.actions import action, actions
 from daemon.views.lists import deliveries, delivery, events
 from daemon.views.overview import connection_statuses, living, status, target_statuses, trigger_statuses
-from daemon.views.paging import LARGEST_PAGE
+from daemon.views.paging import LARGEST_PAGE, legible, nearest, quoted
 from daemon.views.readiness import unready
 from daemon.views.values import (
     ActionError,
@@ -57,7 +57,10 @@ __all__ = [
     "deliveries",
     "delivery",
     "events",
+    "legible",
     "living",
+    "nearest",
+    "quoted",
     "status",
     "target_statuses",
     "trigger_statuses",

@@ -60,6 +60,10 @@ def nearest(name: str, names: Collection[str]) -> str:
 
 
 def quoted(name: str) -> str:
+    """What somebody gave, safe to be shown, in quotes."""
+    return f'"{legible(name)}"'
+
+
+def legible(name: str) -> str:
     """What somebody gave, safe to be shown."""
-    shown = "".join(each if each.isprintable() else "\ufffd" for each in name[:80])
-    return f'"{shown}"'
+    return "".join(each if each.isprintable() else "\ufffd" for each in name[:80])

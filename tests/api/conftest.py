@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from daemon import api
 from tests import shown
+from tests.api.client import client_of
+from tests.api.desk import Desk, opened
 from tests.conftest import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    import httpx
     from fastapi import FastAPI
 
     from daemon.config import Settings
@@ -45,13 +47,13 @@ async def reader(kept: Database, tmp_path: Path) -> AsyncIterator[httpx.AsyncCli
         yield opened
 
 
-def client_of(app: FastAPI, *, token: str | None = shown.TOKEN) -> httpx.AsyncClient:
-    headers = {} if token is None else {"authorization": f"Bearer {token}"}
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://pagerelay", headers=headers)
-
-
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(app) as opened:
         yield opened
+
+
+@pytest.fixture
+async def desk(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with opened(database, clock, tmp_path) as made:
+        yield made

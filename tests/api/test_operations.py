@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon import api, errors, schema
 from daemon.api.guard import LARGEST_BODY
-from tests.api.conftest import client_of
+from tests.api.client import client_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

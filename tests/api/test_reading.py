@@ -9,7 +9,7 @@ import pytest
 
 from daemon import api, schema
 from tests import shown
-from tests.api.conftest import client_of
+from tests.api.client import client_of
 
 if TYPE_CHECKING:
     import httpx

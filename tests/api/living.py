@@ -1,0 +1,29 @@
+"""The whole daemon in this process, between an invented account and nothing to send to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from daemon import app
+from tests.api.desk import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from daemon.config import Settings
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[str]:
+    """Run the daemon while inside; yields its API's address."""
+    stop = asyncio.Event()
+    addresses: list[str | None] = []
+    daemon = asyncio.create_task(app.run(settings, ready=addresses.append, stop=stop))
+    await until(lambda: addresses or daemon.done())
+    try:
+        yield addresses[0] or ""
+    finally:
+        stop.set()
+        await daemon

@@ -1,0 +1,332 @@
+"""Asking for actions: what is queued, and what is refused with nothing queued."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from daemon import actions, api, schema
+from daemon.model import MASK
+from tests import shown
+from tests.api.client import client_of
+from tests.api.desk import opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+    from daemon.database import Database
+    from tests.api.desk import Desk
+    from tests.conftest import ManualClock
+
+SERVICE_KEY = "canary-service-key-000000000000"
+
+
+async def test_an_action_is_queued_and_its_executor_is_woken(desk: Desk) -> None:
+    answer = await desk.ask("SnoozeIncident", incidentId="P1", userId="PALICE", duration=60)
+    assert answer.status_code == 202
+    item = answer.json()
+    assert answer.headers["location"] == f"/v1/actions/{item['id']}"
+    assert (item["operation"], item["connection"], item["state"]) == ("SnoozeIncident", "acme", "queued")
+    assert item["parameters"] == {"incidentId": "P1", "userId": "PALICE", "duration": 60}
+    assert desk.woken == ["acme"]
+    assert await desk.queued() == [item]
+    assert (await desk.http.get(answer.headers["location"])).json() == item
+
+
+@pytest.mark.parametrize(
+    ("notify", "told"),
+    [({}, ["ops"]), ({"notify": None}, ["ops"]), ({"notify": []}, []), ({"notify": ["chat", "chat"]}, ["chat"])],
+)
+async def test_the_outcome_is_told_to_those_who_are_named_else_to_those_of_the_configuration(
+    desk: Desk, notify: dict[str, Any], told: list[str]
+) -> None:
+    assert (await desk.ask(**notify)).json()["notify"] == told
+
+
+async def test_every_operation_of_the_registry_has_a_route(desk: Desk) -> None:
+    known: dict[str, Any] = {"incidentId": "P1", "userId": "P2", "incident_key": "k", "note": "n", "duration": 5}
+    known |= {"reassignUserId": "P3", "policyId": "P4", "service_key": "s", "description": "d"}
+    for name, operation in actions.REGISTRY.items():
+        answer = await desk.ask(name, **{each: known[each] for each in operation.parameters.model_fields})
+        assert (answer.status_code, answer.json()["operation"]) == (202, name)
+
+
+async def test_an_operation_that_is_none_is_told_with_the_nearest_name(desk: Desk) -> None:
+    near, far = await desk.ask("AcknowledgeIncidents"), await desk.ask("x")
+    assert (near.status_code, far.status_code) == (404, 404)
+    assert 'did you mean "AcknowledgeIncident"?' in near.json()["detail"]
+    assert "there are: GetIncidentByKey, GetUser" in far.json()["detail"]
+
+
+REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
+    ("AcknowledgeIncident", {}, [("body.parameters", "Field required")]),
+    (
+        "AcknowledgeIncident",
+        {"parameters": {"incidentid": "P1", "userId": 5}},
+        [
+            ("body.parameters.incidentId", "is missing"),
+            ("body.parameters.userId", "must be text"),
+            ("body.parameters.incidentid", 'is no parameter (did you mean "incidentId"?)'),
+        ],
+    ),
+    (
+        "SnoozeIncident",
+        {
+            "parameters": {"incidentId": "", "userId": "a b", "duration": 604_801},
+            "notify": ["op"],
+            "connection": "acne",
+        },
+        [
+            ("body.connection", 'is no connection (did you mean "acme"?)'),
+            ("body.notify.0", 'is no target (did you mean "ops"?)'),
+            ("body.parameters.incidentId", "must not be empty"),
+            ("body.parameters.userId", "must be an id or key, without blanks"),
+            ("body.parameters.duration", "must be a whole number from 1 to 604800"),
+        ],
+    ),
+    ("GetUser", {"parameters": {"userId": "P1"}, "notify": ["nobody"]}, [("body.notify.0", "is no target")]),
+    ("GetUser", {"parameters": {"userId": "P1"}, "key": "x"}, [("body.key", "there is no such parameter")]),
+    ("GetUser", {"parameters": {"userId": "P1"}, "connection": 5}, [("body.connection", "should be a valid string")]),
+    ("GetUser", {"parameters": []}, [("body.parameters", "should be a valid dictionary")]),
+]
+
+
+@pytest.mark.parametrize(("operation", "body", "mistakes"), REFUSED)
+async def test_a_bad_request_is_told_all_that_is_wrong_with_it_and_nothing_is_queued(
+    desk: Desk, operation: str, body: dict[str, Any], mistakes: list[tuple[str, str]]
+) -> None:
+    answer = await desk.http.post(f"/v1/actions/{operation}", json=body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()["errors"]
+    assert [each["where"] for each in told] == [where for where, _ in mistakes]
+    assert [what for (_, what), each in zip(mistakes, told, strict=True) if what not in each["message"]] == []
+    assert (await desk.queued(), desk.woken) == ([], [])
+
+
+@pytest.mark.parametrize("wait", ["-1", "60.1", "nan", "inf", "soon", ""])
+async def test_a_wait_that_is_none_is_refused(desk: Desk, wait: str) -> None:
+    answer = await desk.ask(wait=wait)
+    assert (answer.status_code, await desk.queued()) == (422, [])
+    assert answer.json()["errors"][0]["where"] == "query.wait"
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "k" * 256, "schlüssel".encode("latin-1")])
+async def test_a_key_that_is_none_is_refused(desk: Desk, key: str | bytes) -> None:
+    headers = [(b"idempotency-key", key if isinstance(key, bytes) else key.encode())]
+    body = {"parameters": {"userId": "P1"}}
+    answer = await desk.http.post("/v1/actions/GetUser", json=body, headers=headers)
+    assert (answer.status_code, await desk.queued()) == (422, [])
+    assert answer.json()["errors"][0]["where"] == "header.Idempotency-Key"
+
+
+async def test_where_there_are_several_connections_one_has_to_be_named(client: httpx.AsyncClient) -> None:
+    body: dict[str, Any] = {"parameters": {"userId": "P1"}}
+    answer = await client.post("/v1/actions/GetUser", json=body)
+    assert answer.json()["errors"] == [
+        {"where": "body.connection", "message": "is missing (there are several: acme, beta)"}
+    ]
+    assert (await client.post("/v1/actions/GetUser", json=body | {"connection": "beta"})).status_code == 202
+
+
+# --- the idempotency key
+
+
+async def test_the_same_key_and_request_give_the_same_action_and_200_once_it_has_ended(desk: Desk) -> None:
+    first = await desk.ask("GetUser", key="once", userId=desk.alice)
+    second = await desk.ask("GetUser", key="once", userId=desk.alice)
+    assert (first.status_code, second.status_code) == (202, 202)
+    async with desk.executing():
+        third = await desk.ask("GetUser", key="once", userId=desk.alice, wait=10)
+    fourth = await desk.ask("GetUser", key="once", userId=desk.alice)
+    assert (third.status_code, fourth.status_code) == (200, 200)
+    assert fourth.json()["result"]["id"] == desk.alice
+    assert {each.json()["id"] for each in (first, second, third, fourth)} == {first.json()["id"]}
+    assert len(await desk.queued()) == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "other"),
+    [
+        ("GetUser", {"userId": "P2"}),
+        ("GetUser", {"userId": "P1", "notify": []}),
+        ("GetIncidentByKey", {"incident_key": "k"}),
+    ],
+)
+async def test_the_same_key_with_another_request_is_a_conflict(
+    desk: Desk, operation: str, other: dict[str, Any]
+) -> None:
+    await desk.ask("GetUser", key="once", userId="P1")
+    answer = await desk.ask(operation, key="once", **other)
+    assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+    assert "with another request" in answer.json()["detail"]
+    assert len(await desk.queued()) == 1
+
+
+async def test_many_requests_with_one_key_at_once_give_one_action(desk: Desk) -> None:
+    answers = await asyncio.gather(*(desk.ask("GetUser", key="once", userId="P1") for _ in range(20)))
+    assert {each.status_code for each in answers} == {202}
+    assert len({each.json()["id"] for each in answers}) == 1
+    assert len(await desk.queued()) == 1
+
+
+async def test_a_daemon_that_dies_between_accepting_and_answering_has_accepted_once(
+    database: Database, clock: ManualClock, tmp_path: Path
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    dying = True
+
+    def wake(_connection: str) -> None:
+        if dying:
+            raise KilledError
+
+    async with opened(database, clock, tmp_path, wake=wake) as desk:
+        with pytest.raises(KilledError):
+            await desk.ask("GetUser", key="once", userId=desk.alice)
+        dying = False
+        async with client_of(api.create(database, desk.settings, desk.work)) as desk.http:  # it was started again
+            async with desk.executing():
+                answer = await desk.ask("GetUser", key="once", userId=desk.alice, wait=10)
+            assert (answer.status_code, answer.json()["state"]) == (200, "succeeded")
+            assert [each["id"] for each in await desk.queued()] == [answer.json()["id"]]
+
+
+# --- bodies that are made to hurt
+
+DEEP = "[" * 30_000 + "]" * 30_000
+HURTING: dict[str, tuple[bytes, int]] = {
+    "deep": (DEEP.encode(), 400),
+    "deep in a parameter": (b'{"parameters": {"userId": %s}}' % DEEP.encode(), 400),
+    "deep objects": (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, 400),
+    "no JSON": (b"{", 422),
+    "nothing": (b"", 422),
+    "not UTF-8": (b'{"parameters": {"userId": "\xff"}}', 400),
+    "a list": (b"[]", 422),
+    "not a number": (b'{"parameters": {"userId": NaN}}', 422),
+    "half a character": (b'{"parameters": {"userId": "\\ud800"}}', 422),
+    "half a character for a name": (b'{"parameters": {"\\ud800": 1}}', 422),
+    "half a character for a key": (b'{"\\ud800": 1}', 422),
+    "half a character for a target": (b'{"parameters": {"userId": "P1"}, "notify": ["\\ud800"]}', 422),
+    "an end of text": (b'{"parameters": {"userId": "P\\u0000"}}', 422),
+    "a long name": (b'{"parameters": {"%s": 1}}' % (b"x" * 60_000), 422),
+    "a long key": (b'{"%s": 1}' % (b"x" * 60_000), 422),
+    "a long number": (b'{"parameters": {"userId": %s}}' % (b"9" * 60_000), 400),
+    "a large number": (b'{"parameters": {"userId": 1e999}}', 422),
+    "too much": (b'{"parameters": {"userId": "%s"}}' % (b"x" * 70_000), 413),
+}
+
+
+@pytest.mark.parametrize("name", HURTING)
+async def test_a_body_that_is_made_to_hurt_is_answered_with_a_short_problem(desk: Desk, name: str) -> None:
+    content, status = HURTING[name]
+    answer = await desk.http.post("/v1/actions/GetUser", content=content, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["status"] == status
+    assert len(answer.content) < 1000
+    assert await desk.queued() == []
+
+
+# --- looking at them
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("?state=queued", ["act_4", "act_5"]),
+        ("?state=failed&connection=acme", ["act_2"]),
+        ("?operation=CreateIncident", ["act_5"]),
+        ("?incident=P3", ["act_3"]),
+        ("?after=2&limit=2", ["act_3", "act_4"]),
+    ],
+)
+async def test_actions_can_be_filtered(reader: httpx.AsyncClient, path: str, found: list[str]) -> None:
+    page = (await reader.get(f"/v1/actions{path}")).json()
+    assert [each["id"] for each in page["items"]] == found
+    assert page["next"] == ("4" if "limit" in path else None)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/act_9", 404, 'there is no action "act_9"'),
+        ("/act%00", 404, 'there is no action "act\ufffd"'),
+        ("?operation=GetUsers", 422, 'no operation "GetUsers" (did you mean "GetUser"?)'),
+        ("?state=dead", 422, "query.state"),
+        ("?connection=acne", 422, 'did you mean "acme"?'),
+        ("?trigger=new", 422, "query.trigger: there is no such parameter"),
+        ("?after=act_1", 422, '"after" is no cursor'),
+    ],
+)
+async def test_what_makes_no_sense_is_told_in_a_problem_document(
+    reader: httpx.AsyncClient, path: str, status: int, said: str
+) -> None:
+    answer = await reader.get(f"/v1/actions{path}")
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert said in answer.json()["detail"]
+
+
+async def test_an_action_shows_its_error_and_when_it_is_tried_again(reader: httpx.AsyncClient) -> None:
+    item = (await reader.get("/v1/actions/act_4")).json()
+    assert item["error"] == {
+        "code": "temporary",
+        "message": "api answered 503",
+        "status": 503,
+        "pagerduty_code": None,
+    }
+    assert item["next_try_at"] == "2026-11-23T10:00:10Z"
+
+
+# --- who may, and what is never shown
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+async def test_nobody_without_the_token_can_ask_for_anything(desk: Desk, token: str | None) -> None:
+    async with client_of(desk.app, token=token) as stranger:
+        answers = [
+            await stranger.post("/v1/actions/GetUser", json={"parameters": {"userId": "P1"}}),
+            await stranger.post("/v1/actions/GetNothing", json={}),
+            await stranger.get("/v1/actions"),
+            await stranger.get("/v1/actions/act_1"),
+            await stranger.get("/v1/connections/acme/users"),
+            await stranger.get("/v1/connections/nothing/users"),
+        ]
+    assert {each.status_code for each in answers} == {401}
+    assert await desk.queued() == []
+    assert desk.simulator.calls == []
+
+
+async def test_a_services_key_is_in_no_answer_no_log_and_after_the_end_nowhere_in_the_database(desk: Desk) -> None:
+    wanted = {"service_key": SERVICE_KEY, "description": "Disk full"}
+    with structlog.testing.capture_logs() as lines:
+        answers = [await desk.ask("CreateIncident", key="once", **wanted)]
+        answers += [await desk.ask("CreateIncident", key="once", **wanted | {"description": "other"})]
+        answers += [await desk.ask("CreateIncident", **wanted | {"service_key": f"{SERVICE_KEY} "})]
+        answers += [await desk.ask("CreateIncident", **wanted | {"service_Key": SERVICE_KEY})]
+        answers += [await desk.ask("GetUser", **wanted)]
+        assert [each.status_code for each in answers] == [202, 409, 422, 422, 422]
+        assert SERVICE_KEY in desk.raw()  # it is needed until the end
+        answers += [await desk.http.get(path) for path in ("/v1/actions", "/v1/status", "/metrics")]
+        async with desk.executing():
+            ended = await desk.ask("CreateIncident", key="once", **wanted, wait=10)
+    answers += [ended, await desk.http.get(ended.headers["location"])]
+    assert ended.json()["state"] in {"succeeded", "failed"}
+    assert ended.json()["parameters"] == {"service_key": MASK, "description": "Disk full"}
+    assert [each.text for each in answers if SERVICE_KEY in each.text] == []
+    assert SERVICE_KEY not in repr(lines)
+    assert SERVICE_KEY not in desk.raw()
+
+
+async def test_what_is_unexpected_shows_nothing_of_the_request(desk: Desk) -> None:
+    desk.database.write_now(schema.actions.drop)
+    with structlog.testing.capture_logs() as lines:
+        answer = await desk.ask("CreateIncident", service_key=SERVICE_KEY, description=shown.HOSTILE)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert SERVICE_KEY not in answer.text + json.dumps(lines, default=repr)

@@ -1,0 +1,55 @@
+"""The parts put together: what is asked of a running daemon's API takes effect at PagerDuty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.simulator import Account, Simulator
+from tests import shown
+from tests.api import living
+from tests.api.desk import written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_what_is_asked_of_a_daemon_takes_effect_and_is_counted(tmp_path: Path, database_url: str) -> None:
+    account = Account(seed=4)
+    incident = account.trigger("Disk almost full")
+    alice = account.directory.user("alice").id
+    async with Simulator([account], limit=10**9).serving() as url:
+        settings = written(tmp_path, database_url, url, account.api_key)
+        headers = {"authorization": f"Bearer {shown.TOKEN}"}
+        async with (
+            living.running(settings) as address,
+            httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, timeout=90) as client,
+        ):
+            wanted = {"parameters": {"incidentId": incident.id, "userId": alice}, "notify": []}
+            answer = await client.post("/v1/actions/ResolveIncident", json=wanted, params={"wait": 60})
+            (pick,) = (await client.get("/v1/connections/acme/users?query=alice")).json()["items"]
+            (connection,) = (await client.get("/v1/status")).json()["connections"]
+            metrics = (await client.get("/metrics")).text
+    assert (answer.status_code, answer.json()["outcome"], pick["id"]) == (200, "done", alice)
+    assert [each.what for each in account.effects] == ["resolve"]
+    assert connection["actions"] == {
+        "queued": 0,
+        "oldest_queued_at": None,
+        "running": 0,
+        "oldest_running_at": None,
+        "failed": 0,
+        "failed_within": 3600.0,
+    }
+    found = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
+    acme = ("connection", "acme")
+    ended = found["pagerelay_actions_total", acme, ("operation", "ResolveIncident"), ("state", "succeeded")]
+    assert ended == 1
+    assert found["pagerelay_permits_total", acme, ("priority", "action")] == 3  # the user, the resolution, the pick-list
+    assert found["pagerelay_permit_wait_seconds_total", acme, ("priority", "action")] > 0
+    assert found["pagerelay_actions_unfinished", acme, ("state", "queued")] == 0

@@ -1,0 +1,161 @@
+"""The pick-lists: asked of PagerDuty, within the budget, and with an answer in any case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+
+from daemon import pagerduty, ratelimit, schema
+from daemon.model import Priority
+from daemon.simulator import Fault
+from tests.api.desk import opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.config import Settings
+    from daemon.database import Database
+    from daemon.model import Connection
+    from tests.api.desk import Desk
+    from tests.conftest import ManualClock
+
+LISTS = ("incidents", "users", "escalation_policies")
+
+
+async def picked(desk: Desk, kind: str, query: str | None = None) -> list[dict[str, Any]]:
+    """The items of a pick-list."""
+    answer = await desk.http.get(f"/v1/connections/acme/{kind}", params={} if query is None else {"query": query})
+    assert (answer.status_code, answer.json()["next"]) == (200, None)
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def test_incidents_to_pick_are_the_open_ones_newest_first(desk: Desk, clock: ManualClock) -> None:
+    first = desk.incident()
+    clock.advance(60)
+    second = desk.account.trigger("Certificate expired", service=desk.account.directory.services[1], urgency="low")
+    done = desk.incident()
+    desk.account.resolve(done.id, desk.account.directory.user("alice"))
+    found = await picked(desk, "incidents")
+    assert [each["id"] for each in found] == [second.id, first.id]
+    assert (found[0]["status"], found[0]["urgency"], found[0]["service"]) == (
+        "triggered",
+        "low",
+        desk.account.directory.services[1].name,
+    )
+    assert found[0]["assignees"]
+    assert "Certificate expired" in found[0]["summary"]
+    assert found[0]["html_url"].startswith("http")
+    assert [each["id"] for each in await picked(desk, "incidents", "CERTIFICATE")] == [second.id]
+    assert await picked(desk, "incidents", "nothing like it") == []
+
+
+async def test_users_and_policies_can_be_searched(desk: Desk) -> None:
+    alice = desk.account.directory.user("alice")
+    (found,) = await picked(desk, "users", "alice")
+    assert (found["id"], found["name"], found["email"]) == (alice.id, alice.name, alice.email)
+    assert set(found) == {"id", "name", "email", "job_title", "html_url"}
+    assert len(await picked(desk, "users")) == len(desk.account.directory.users)
+    policies = await picked(desk, "escalation_policies")
+    assert [each["id"] for each in policies] == [each.id for each in desk.account.directory.policies]
+    (one,) = await picked(desk, "escalation_policies", policies[0]["name"])
+    assert set(one) == {"id", "name", "html_url"}
+
+
+async def test_a_pick_list_costs_one_call_of_the_shared_budget(desk: Desk) -> None:
+    for kind in LISTS:
+        await picked(desk, kind)
+    assert len(desk.simulator.calls) == 3
+    given = desk.database.read_now(lambda tx: list(tx.execute(schema.permits.select())))
+    assert [each.priority for each in given] == [Priority.ACTION] * 3
+
+
+@pytest.mark.parametrize("kind", LISTS)
+async def test_a_connection_that_is_none_is_404_with_the_nearest_name(desk: Desk, kind: str) -> None:
+    answer = await desk.http.get(f"/v1/connections/acne/{kind}")
+    assert answer.status_code == 404
+    assert 'did you mean "acme"?' in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("query", [{"query": "x" * 256}, {"limit": "5"}])
+async def test_a_query_that_makes_no_sense_is_422_and_costs_no_call(desk: Desk, query: dict[str, str]) -> None:
+    answer = await desk.http.get("/v1/connections/acme/users", params=query)
+    assert (answer.status_code, desk.simulator.calls) == (422, [])
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "said", "retry_after"),
+    [
+        (Fault.SERVER_ERROR, 502, "answered /users with 50", None),
+        (Fault.NOT_JSON, 502, "no JSON object", None),
+        (Fault.RATE_LIMITED, 503, "Rate Limit Exceeded", "1"),
+        (Fault.RATE_LIMITED_BARE, 503, "answered /users with 429", None),
+        (Fault.RESET, 504, "broke off", None),
+        (Fault.CUT, 504, "broke off", None),
+    ],
+)
+async def test_a_failure_of_pagerdutys_becomes_a_problem_that_says_why(
+    desk: Desk, fault: Fault, status: int, said: str, retry_after: str | None
+) -> None:
+    desk.simulator.faults.once(fault)
+    answer = await desk.http.get("/v1/connections/acme/users")
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert said in answer.json()["detail"]
+    assert answer.headers.get("retry-after") == retry_after
+
+
+async def test_a_key_that_pagerduty_does_not_take_is_502_and_names_the_remedy(desk: Desk, database: Database) -> None:
+    wrong = replace(desk.settings.connections["acme"], api_key=SecretStr("canary-key"))
+    client = pagerduty.Client(wrong, ratelimit.Permits(database, "acme", wrong.limits, "one"))
+    desk.work.clients["acme"] = client  # type: ignore[index]
+    answer = await desk.http.get("/v1/connections/acme/users")
+    await client.close()
+    assert answer.status_code == 502
+    assert "check api_key and region" in answer.json()["detail"]
+    assert "canary" not in answer.text
+
+
+async def test_a_pick_list_that_pagerduty_does_not_answer_in_time_is_504(
+    database: Database, clock: ManualClock, tmp_path: Path
+) -> None:
+    async with opened(database, clock, tmp_path, patience=timedelta(milliseconds=100)) as desk:
+        desk.simulator.faults.set({Fault.SLOW: 1.0})
+        answer = await desk.http.get("/v1/connections/acme/users")
+    assert (answer.status_code, answer.json()["detail"]) == (504, "PagerDuty did not answer within 0.1 s")
+
+
+def _tight(settings: Settings) -> Settings:
+    """With a budget of two calls."""
+    acme = settings.connections["acme"]
+    changed: Connection = replace(acme, limits=replace(acme.limits, calls=2))
+    return replace(settings, connections={"acme": changed})
+
+
+async def test_a_budget_that_is_used_up_is_503(database: Database, clock: ManualClock, tmp_path: Path) -> None:
+    patience = timedelta(milliseconds=300)
+    async with opened(database, clock, tmp_path, patience=patience, settle=_tight) as desk:
+        for _ in range(2):
+            database.write_now(lambda tx: tx.execute(schema.permits.insert().values(_permit(clock))) and None)
+        answer = await desk.http.get("/v1/connections/acme/users")
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "the call budget of connection acme is used up for the moment"
+
+
+def _permit(clock: ManualClock) -> dict[str, object]:
+    return {"connection": "acme", "at": clock.now, "priority": 1}
+
+
+async def test_a_connection_that_pagerduty_has_stopped_says_for_how_long(
+    database: Database, clock: ManualClock, tmp_path: Path
+) -> None:
+    async with opened(database, clock, tmp_path, patience=timedelta(milliseconds=100)) as desk:
+        until = clock.now + timedelta(seconds=90)
+        stopped = schema.connections.update().values(blocked_until=until)
+        database.write_now(lambda tx: tx.execute(stopped) and None)
+        answer = await desk.http.get("/v1/connections/acme/users")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "90")
+    assert "asked for no calls" in answer.json()["detail"]

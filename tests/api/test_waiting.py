@@ -1,0 +1,146 @@
+"""Waiting for an action's end: it ends early, or late, and never holds anything up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from daemon import api, schema
+from daemon.api import Waiting, waiting
+from tests import shown
+from tests.api.desk import PATIENCE, opened, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.database import Database
+    from tests.api.desk import Desk
+    from tests.conftest import ManualClock
+
+
+async def test_a_wait_ends_as_soon_as_the_action_has_ended(desk: Desk) -> None:
+    incident = desk.incident()
+    started = time.monotonic()
+    async with desk.executing():
+        answer = await desk.ask("AcknowledgeIncident", incidentId=incident.id, userId=desk.alice, wait=60)
+    assert time.monotonic() - started < PATIENCE
+    item = answer.json()
+    assert (answer.status_code, item["state"], item["outcome"]) == (200, "succeeded", "done")
+    assert (item["result"]["id"], item["result"]["status"]) == (incident.id, "acknowledged")
+    assert [each.what for each in desk.account.effects] == ["acknowledge"]
+
+
+async def test_an_action_that_fails_is_200_too_and_says_why(desk: Desk) -> None:
+    async with desk.executing():
+        answer = await desk.ask("GetUser", userId="PNOBODY", wait=60)
+    assert (answer.status_code, answer.json()["state"]) == (200, "failed")
+    assert answer.json()["error"]["code"] == "not_found"
+
+
+async def test_a_wait_that_runs_out_answers_202_with_the_action_as_it_is(desk: Desk) -> None:
+    started = time.monotonic()
+    answer = await desk.ask(wait=0.3)
+    assert 0.3 <= time.monotonic() - started < PATIENCE
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+
+
+async def test_without_a_wait_the_answer_comes_at_once(desk: Desk) -> None:
+    assert (await desk.ask()).status_code == 202
+    assert desk.work.waiting._waiting == {}
+
+
+async def test_what_another_daemon_carried_out_is_seen_by_looking(
+    database: Database, clock: ManualClock, tmp_path: Path
+) -> None:
+    async with opened(database, clock, tmp_path, waiting=Waiting(look_seconds=0.02)) as desk:
+        asking = asyncio.create_task(desk.ask(wait=60))
+        await until(lambda: desk.work.waiting._waiting)
+        ended = schema.actions.update().values(state="succeeded", finished_at=clock.now)
+        database.write_now(lambda tx: tx.execute(ended) and None)
+        assert (await asyncio.wait_for(asking, PATIENCE)).status_code == 200
+
+
+def counted_reads(desk: Desk) -> list[None]:
+    """Grows by one with every read of the database."""
+    reads: list[None] = []
+    read = desk.database.read
+
+    async def counting(*arguments: object) -> object:
+        found: object = await read(*arguments)  # type: ignore[arg-type]
+        reads.append(None)
+        return found
+
+    desk.database.read = counting  # type: ignore[method-assign, assignment]
+    return reads
+
+
+async def test_a_wait_asks_the_database_when_it_begins_when_it_ends_and_hardly_in_between(desk: Desk) -> None:
+    reads = counted_reads(desk)
+    await desk.ask(wait=0.5)
+    assert len(reads) in {2, 3}
+
+
+async def test_many_can_wait_for_one_action_and_it_is_carried_out_once(desk: Desk) -> None:
+    incident = desk.incident()
+    wanted = {"incidentId": incident.id, "userId": desk.alice, "note": "on it"}
+    asking = [asyncio.create_task(desk.ask("AddNoteToIncident", key="k", **wanted, wait=60)) for _ in range(10)]
+    await until(lambda: sum(map(len, desk.work.waiting._waiting.values())) == 10)
+    async with desk.executing():
+        answers = await asyncio.wait_for(asyncio.gather(*asking), PATIENCE)
+    assert {each.status_code for each in answers} == {200}
+    assert [each.what for each in desk.account.effects] == ["annotate"]
+    assert desk.work.waiting._waiting == {}
+
+
+async def test_more_than_so_many_do_not_wait_but_hear_202_at_once(desk: Desk) -> None:
+    for number in range(waiting.MOST_WAITING):
+        desk.work.waiting._waiting[f"act_{number}"] = {asyncio.Event()}
+    started = time.monotonic()
+    assert (await desk.ask(wait=60)).status_code == 202
+    assert time.monotonic() - started < PATIENCE
+
+
+async def test_a_wait_ends_when_whoever_asked_goes_away(desk: Desk) -> None:
+    async with api.serving(desk.database, desk.settings, desk.work) as address:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+            asking = asyncio.create_task(_ask(client, address, wait=60))
+            await until(lambda: desk.work.waiting._waiting)
+            asking.cancel()
+            await asyncio.wait([asking])
+        await until(lambda: not desk.work.waiting._waiting)
+    assert [each["state"] for each in await desk.queued()] == ["queued"]
+
+
+async def test_a_wait_ends_with_an_answer_when_the_daemon_stops(desk: Desk) -> None:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+        async with api.serving(desk.database, desk.settings, desk.work) as address:
+            asking = [asyncio.create_task(_ask(client, address, wait=60)) for _ in range(3)]
+            await until(lambda: sum(map(len, desk.work.waiting._waiting.values())) == 3)
+        answers = await asyncio.gather(*asking)
+    assert [(each.status_code, each.json()["state"]) for each in answers] == [(202, "queued")] * 3
+
+
+async def _ask(client: httpx.AsyncClient, address: str | None, wait: float) -> httpx.Response:
+    return await client.post(
+        f"{address}/v1/actions/GetUser",
+        params={"wait": wait},
+        json={"parameters": {"userId": "P1"}},
+        headers={"authorization": f"Bearer {shown.TOKEN}"},
+    )
+
+
+async def test_of_an_action_that_is_put_off_the_end_is_still_waited_for(desk: Desk) -> None:
+    asking = asyncio.create_task(desk.ask(wait=60))
+    reads = counted_reads(desk)
+    await until(lambda: reads)
+    ((action_id, _),) = desk.work.waiting._waiting.items()
+    desk.work.waiting.tell([action_id])
+    await until(lambda: len(reads) > 1)
+    assert not asking.done()
+    ended = schema.actions.update().values(state="failed", finished_at=desk.database._clock())  # type: ignore[misc]
+    desk.database.write_now(lambda tx: tx.execute(ended) and None)
+    desk.work.waiting.tell([action_id])
+    assert (await asyncio.wait_for(asking, PATIENCE)).json()["state"] == "failed"
