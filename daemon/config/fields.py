@@ -46,7 +46,7 @@ class Retention(Section):
     dead: Duration = timedelta(days=30)
     """Deliveries that are dead, with their attempts."""
     actions: Duration = timedelta(days=30)
-    """Actions that ended. This version carries out no actions yet."""
+    """Actions that ended."""
 
 
 class Database(Section):
@@ -90,7 +90,7 @@ class Connection(Section):
     """One PagerDuty account."""
 
     api_key: ApiKey = Field(examples=["${PAGERDUTY_API_KEY}"])
-    """A REST API key; a read-only one is enough to relay events."""
+    """A REST API key; a read-only one is enough for events, actions need a full one."""
     region: Literal["us", "eu"] = "us"
     """Where the account lives; a key of the other region is refused by PagerDuty."""
     api_url: BaseUrl | None = None
@@ -169,7 +169,7 @@ class Actions(Section):
     """What comes with actions."""
 
     notify: list[str] = Field(default_factory=list)
-    """Targets that are told the outcome of every action. This version carries out no actions yet."""
+    """Targets that are told the outcome of every action."""
 
 
 class Where(Section):

@@ -26,7 +26,7 @@ def unreplaced(path: Path) -> dict[str, Any]:
 
 
 def every_key() -> dict[str, dict[str, Any]]:
-    """What the schema says about each key that takes a value: ``targets.<name>.url``."""
+    """What the schema says about each key that takes a value: ``targets.<name>.url``, and whether it is ``needed``."""
     return dict(_keys((), shape.schema()))
 
 
@@ -35,7 +35,7 @@ def _keys(place: tuple[str, ...], part: dict[str, Any]) -> Iterator[tuple[str, d
     entry = inner.get("additionalProperties")
     if "properties" in inner:
         for key, each in inner["properties"].items():
-            yield from _keys((*place, key), each)
+            yield from _keys((*place, key), {**each, "needed": key in inner.get("required", ())})
     elif shape.resolved(entry).get("properties"):
         yield from _keys((*place, NAME), dict(shape.resolved(entry)))
     else:

@@ -1,0 +1,56 @@
+"""docs/configuration.md says the truth: every key, every default, every event type."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from daemon import triggers
+from tests.config import keys
+
+TEXT = (Path(__file__).parent.parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+def documented() -> dict[str, str]:
+    """The default that the document names for each key: ``targets.<name>.url``."""
+    found: dict[str, str] = {}
+    for section in re.split(r"^## ", TEXT, flags=re.MULTILINE):
+        heading = re.match(r"`([a-z_.<>]+)`\n", section)
+        if heading is not None:
+            for key, default, meaning in re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| (.*)\|$", section, re.MULTILINE):
+                if not key.startswith("incident."):
+                    found[f"{heading[1]}.{key}"] = default
+                    assert meaning or default == "needed", key
+    return found
+
+
+def test_every_key_is_documented_and_no_other() -> None:
+    about = documented()
+    sections = {"targets.<name>.rate_limit"}  # which has a default of its own: none
+    assert about.keys() - sections == keys.every_key().keys()
+
+
+def test_every_default_is_the_one_that_is_documented() -> None:
+    about = documented()
+    for key, part in keys.every_key().items():
+        default = part.get("default")
+        if part["needed"]:
+            assert about[key] == "needed", key
+        elif default is not None:
+            assert about[key] == f"`{default:g}`" if isinstance(default, float) else f"`{default}`", key
+        else:
+            assert about[key] != "needed", key
+            assert about[key].startswith("`") == (about[key] in {"`[]`", "`{}`"}), key
+
+
+def test_what_this_version_refuses_is_documented_as_refused() -> None:
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| .+? \| (.*) \|$", TEXT, re.MULTILINE))
+    refused = [key for key, part in keys.every_key().items() if part["description"].startswith("Not available")]
+    assert {key: rows[key.rpartition(".")[2]] for key in refused} == dict.fromkeys(
+        refused, "Not available in this version"
+    )
+
+
+def test_every_event_type_is_documented_with_its_operation_id() -> None:
+    rows = re.findall(r"^\| `(incident\.[a-z]+)` \| `(On\w+)` \| ", TEXT, re.MULTILINE)
+    assert dict(rows) == {kind.type: kind.operation for kind in triggers.REGISTRY.values()}
