@@ -37,7 +37,8 @@ def test_every_default_is_the_one_that_is_documented() -> None:
         if part["needed"]:
             assert about[key] == "needed", key
         elif default is not None:
-            assert about[key] == f"`{default:g}`" if isinstance(default, float) else f"`{default}`", key
+            shown = f"{default:g}" if isinstance(default, float) else default
+            assert about[key] == f"`{shown}`", key
         else:
             assert about[key] != "needed", key
             assert about[key].startswith("`") == (about[key] in {"`[]`", "`{}`"}), key
