@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -160,6 +160,15 @@ def test_each_call_adds_a_note_even_the_same_one(
     assert told(account) == [("annotate_log_entry", alice.id)] * 2
     assert done(account) == [("annotate", "On it.", False)] * 2
     assert clock.now.isoformat().startswith(first["created_at"][:19])
+
+
+@pytest.mark.parametrize("status", [201, 200])
+def test_a_new_note_may_be_answered_with_201_or_as_documented_with_200(
+    account: Account, rest: Rest, incident: Incident, status: Literal[200, 201]
+) -> None:
+    account.habits.note_status = status
+    answer = rest.post(f"/incidents/{incident.id}/notes", json={"note": {"content": "On it."}})
+    assert answer.status_code == status
 
 
 def test_a_resolved_incident_takes_notes_too(account: Account, rest: Rest, incident: Incident) -> None:
