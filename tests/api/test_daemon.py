@@ -50,6 +50,6 @@ async def test_what_is_asked_of_a_daemon_takes_effect_and_is_counted(tmp_path: P
     acme = ("connection", "acme")
     ended = found["pagerelay_actions_total", acme, ("operation", "ResolveIncident"), ("state", "succeeded")]
     assert ended == 1
-    assert found["pagerelay_permits_total", acme, ("priority", "action")] == 3  # the user, the resolution, the pick-list
+    assert found["pagerelay_permits_total", acme, ("priority", "action")] == 3  # user, resolution, list
     assert found["pagerelay_permit_wait_seconds_total", acme, ("priority", "action")] > 0
     assert found["pagerelay_actions_unfinished", acme, ("state", "queued")] == 0
