@@ -207,8 +207,7 @@ class Client:
                 asked = error.delay or timedelta(0)
                 if attempt == ATTEMPTS or asked > LONGEST_PAUSE:
                     raise
-                if error.status != failures.TOO_MANY_REQUESTS:  # then it is the next permit that waits
-                    pause = max(pause, asked.total_seconds())
+                pause = max(pause, asked.total_seconds())
             else:
                 return answer.body, answer.server_time
             await self._sleep(pause)

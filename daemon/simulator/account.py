@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LONG_ID = 13
 ACKNOWLEDGED_FOR = timedelta(minutes=30)
-NOTIFIED_BY = ("email", "sms", "phone", "mobile")
+NOTIFIED_BY = ("email_notification", "sms_notification", "phone_notification", "push_notification")
 NOISE = (
     "reach_trigger_limit",
     "repeat_escalation_path",
@@ -204,7 +204,7 @@ class Account:
     def merge(self, incident_id: str, into: str, by: User) -> None:
         """The source is resolved; the other one lives on."""
         incident, target = self._open(incident_id), self._open(into)
-        incident.merged_into = target.id
+        incident.merged_into = target
         self._change(incident, Status.RESOLVED, agents.user(by))
         self.log.happened(EventType.RESOLVED, self.log.write("resolve", incident, *agents.web(by)))
         self.log.write("merge", target, *agents.web(by))
@@ -232,7 +232,7 @@ class Account:
         incident = self._open(incident_id)
         for user, _ in incident.assigned:
             how = self.chance.choice(NOTIFIED_BY)
-            address = user.email if how == "email" else f"+1 555 01{self.chance.randrange(100):02d}"
+            address = user.email if how == "email_notification" else f"+1 555 01{self.chance.randrange(100):02d}"
             channel = agents.channel("auto")
             channel["notification"] = {"type": how, "address": address, "status": "success"}
             self.log.write("notify", incident, None, channel, notified=user)

@@ -67,7 +67,7 @@ class Incident:
     first_entry: str = ""
     priority: Priority | None = None
     snoozed_until: datetime | None = None
-    merged_into: str | None = None
+    merged_into: Incident | None = None
     notes: list[Note] = field(default_factory=list)
 
     @property

@@ -61,7 +61,7 @@ def user(user: User, team: Team, include: Collection[str] = ()) -> Json:
     method = {"id": f"M{user.id}", "type": "email_contact_method", "summary": "Default", "self": None, "html_url": None}
     rule = {"id": f"N{user.id}", "type": "assignment_notification_rule", "summary": "0 minutes: channel", "self": None}
     whole_method = method | {"label": "Default", "address": user.email}
-    whole_rule = rule | {"start_delay_in_minutes": 0, "urgency": "high", "contact_method": method}
+    whole_rule = rule | {"start_delay_in_minutes": 0, "urgency": "high", "contact_method": _as_reference(method)}
     return reference("user", user.id, user.name, suffix="") | {
         "name": user.name,
         "email": user.email,
@@ -143,7 +143,8 @@ def incident_reference(incident: Incident) -> Json:
 def incident(incident: Incident, team: Team) -> Json:
     """An incident as it is now."""
     resolved = moment(incident.resolved_at) if incident.resolved_at else None
-    merged = incident.merged_into and {"type": "merge_resolve_reason", "incident": {"id": incident.merged_into}}
+    into = incident.merged_into
+    merged = {"type": "merge_resolve_reason", "incident": incident_reference(into)} if into else None
     return reference("incident", incident.id, _summary(incident), suffix="") | {
         "incident_number": incident.number,
         "title": incident.title,
@@ -157,7 +158,7 @@ def incident(incident: Incident, team: Team) -> Json:
         "last_status_change_at": moment(incident.changed_at),
         "last_status_change_by": incident.agent,
         "resolved_at": resolved,
-        "resolve_reason": merged or None,
+        "resolve_reason": merged,
         "first_trigger_log_entry": _log_entry_reference(incident),
         "alert_counts": {"all": 0, "triggered": 0, "resolved": 0},
         "is_mergeable": incident.is_open,

@@ -149,7 +149,9 @@ async def test_a_window_tells_the_servers_own_time_if_it_said_so(
     far: FarSide, headers: dict[str, str], expected: datetime | None
 ) -> None:
     answer = httpx.Response(200, json={"log_entries": []}, headers=headers)
-    assert (await far.client(answer).log_entries(START, LATER, POLL)).server_time == expected
+    told = (await far.client(answer).log_entries(START, LATER, POLL)).server_time
+    assert told == expected
+    assert told is None or told.tzinfo is UTC
 
 
 async def test_records_that_cannot_be_understood_are_set_aside(far: FarSide) -> None:
