@@ -58,7 +58,7 @@ class _References:
         if separator:
             return default
         return self._complain(
-            f"the environment variable {name} is not set (set it, or give it a default: ${{{name}:-default}})"
+            f"the environment variable {name} is not set (set it, or use ${{file:/path}} or ${{{name}:-default}})"
         )
 
     def _content(self, path: str) -> str:
