@@ -7,19 +7,20 @@ where none answers, PagerDuty is asked from here, within the same call budget.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from daemon import config, log, pagerduty, ratelimit, resource, store
+from daemon import config, log, pagerduty, ratelimit, store
 from daemon.cli import acting, remote, storage
 from daemon.cli import show as terminal
-from daemon.pagerduty import lookups
+from daemon.pagerduty import picks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     import sqlalchemy as sa
     from rich.table import Table
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # a call waits for its turn in the budget, which is counted per minute
 NOUNS = {"incidents": "open incidents", "users": "users", "escalation_policies": "escalation policies"}
-LOOKUPS: dict[str, Callable[[Client, str | None], Awaitable[list[Json]]]] = {
-    "incidents": lookups.newest_incidents,
-    "users": lookups.users,
-    "escalation_policies": lookups.escalation_policies,
+LISTS: dict[str, Callable[[Client, str | None], Awaitable[Sequence[Any]]]] = {
+    "incidents": picks.incidents,
+    "users": picks.users,
+    "escalation_policies": picks.escalation_policies,
 }
 STYLES = {"triggered": "bold red", "acknowledged": "yellow"}
 
@@ -80,7 +81,7 @@ async def _asked(database: Database, kind: str, query: str | None, connection: C
     permits = ratelimit.Permits(database, connection.name, connection.limits, instance, sleep=_Pause())
     client = pagerduty.Client(connection, permits)
     try:
-        return await LOOKUPS[kind](client, query)
+        return [dataclasses.asdict(each) for each in await LISTS[kind](client, query)]
     finally:
         await client.close()
 
@@ -105,12 +106,11 @@ def _incidents(found: list[Json]) -> Table:
     table = terminal.table("Id", "Status", "Urgency", "Assigned to", "Summary", cut=("Assigned to", "Summary"))
     for each in found:
         status = _text(each, "status")
-        people = ", ".join(terminal.plain(who.get("summary") or who["id"]) for who, _ in resource.assignments(each))
         table.add_row(
             _text(each, "id"),
             Text(status, style=STYLES.get(status, "")),
             _text(each, "urgency"),
-            people or terminal.HYPHEN,
+            ", ".join(map(terminal.plain, each["assignees"])) or terminal.HYPHEN,
             _text(each, "summary"),
         )
     return table
