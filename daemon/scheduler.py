@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from daemon import errors
@@ -47,7 +48,8 @@ class Scheduler:
         self._jobs = jobs
         self._tick = tick
         self._beat = beat
-        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        # The tick is over before it is counted: one that comes late is never taken for two at once.
+        self._scheduler = AsyncIOScheduler(timezone=UTC, executors={"default": DebugExecutor()})
         self._last_tick = time.monotonic()
         self._guard: asyncio.Task[None] | None = None
 
@@ -76,7 +78,7 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _on_tick(self) -> None:
+    def _on_tick(self) -> None:
         self._last_tick = time.monotonic()
         self._beat()
         for job in self._jobs:
