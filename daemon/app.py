@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import time
-import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 import daemon
-from daemon import action_queue, api, maintenance, pagerduty, queue, ratelimit, store, systemd
+from daemon import action_queue, api, maintenance, pagerduty, process, queue, ratelimit, store, systemd
 from daemon.database import Database, system_clock
 from daemon.delivery import Deliveries
 from daemon.executor import Executor
@@ -83,7 +81,7 @@ async def _until(stop: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[str | None]:
     """Every part of the daemon, started; ended in the opposite order."""
-    instance = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    instance = process.name()
     async with contextlib.AsyncExitStack() as parts:
         database = await asyncio.to_thread(_open, settings)
         parts.callback(database.close)
@@ -172,13 +170,15 @@ def _open(settings: Settings) -> Database:
 def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: str) -> None:
     """Make this daemon known, and everything that its configuration names.
 
-    On SQLite no other daemon can live: what one that was killed had claimed is free at once.
+    What one that was killed had claimed is free at once, if it is sure that it lives no more:
+    it ran on this machine, or the database is SQLite, with which no other one can live.
     """
     now = database.now(tx)
+    ended = (lambda each: each != instance) if database.is_sqlite else process.has_ended
     store.register(tx, instance, socket.gethostname(), daemon.__version__, now)
     store.ensure(tx, settings.connections, settings.triggers.values(), now)
     queue.ensure_targets(tx, settings.targets)
-    dead = store.bury(tx, now, all_but=instance if database.is_sqlite else None)
+    dead = store.bury(tx, now, ended)
     queue.release(tx, dead)
     action_queue.release(tx, dead)
 

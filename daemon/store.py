@@ -21,7 +21,7 @@ from daemon.model import Announced, DetectedBy, Event, EventType, Snapshot, Stat
 from daemon.schema import connections, events, instances, quarantine, seen_entries, snapshots, triggers, users
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from daemon.detection import Detection
     from daemon.model import Json, LogEntry, Rejected, Trigger
@@ -69,17 +69,14 @@ def heartbeat(tx: sa.Connection, instance: str, now: datetime) -> bool:
     return alive.rowcount == 1
 
 
-def bury(tx: sa.Connection, now: datetime, *, all_but: str | None = None) -> list[str]:
-    """Remove daemons that gave no sign of life for ``INSTANCE_TTL`` (or all but one), and answer their ids.
+def bury(tx: sa.Connection, now: datetime, ended: Callable[[str], bool] = lambda _instance: False) -> list[str]:
+    """Remove daemons that gave no sign of life for ``INSTANCE_TTL``, or are known to have ``ended``; answer their ids.
 
     Their polls are given back here, their deliveries by ``queue.release``.
     """
-    dead = (
-        instances.c.id != all_but
-        if all_but
-        else sa.or_(instances.c.heartbeat_at < now - INSTANCE_TTL, instances.c.heartbeat_at > now + INSTANCE_TTL)
-    )
-    gone = list(tx.execute(instances.delete().where(dead).returning(instances.c.id)).scalars())
+    known = tx.execute(sa.select(instances.c.id, instances.c.heartbeat_at)).all()
+    dead = [row.id for row in known if abs(now - row.heartbeat_at) > INSTANCE_TTL or ended(row.id)]
+    gone = list(tx.execute(instances.delete().where(instances.c.id.in_(dead)).returning(instances.c.id)).scalars())
     living = sa.select(instances.c.id)
     abandoned = connections.c.polled_by.is_not(None) & connections.c.polled_by.not_in(living)
     tx.execute(connections.update().where(abandoned).values(polled_by=None))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon import action_queue, queue, store
+from daemon import action_queue, process, queue, store
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -39,7 +39,7 @@ class Heartbeat:
         now = self._database.now(tx)
         if not store.heartbeat(tx, self._instance, now):
             store.register(tx, self._instance, self._hostname, self._version, now)
-        buried = store.bury(tx, now)
+        buried = store.bury(tx, now, process.has_ended)
         queue.release(tx, buried)
         action_queue.release(tx, buried)
         return buried

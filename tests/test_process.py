@@ -1,0 +1,78 @@
+"""Whether a daemon that left its name in the database still lives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import process, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.database import Database
+    from tests.conftest import ManualClock
+
+SCRIPT = "from daemon import process; print(process.name(), flush=True); input()"
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[str]]:
+    """A process that says its name and waits."""
+    command = [sys.executable, "-c", SCRIPT]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        yield started
+        started.kill()
+
+
+def name_of(other: subprocess.Popen[str]) -> str:
+    """What it says."""
+    assert other.stdout is not None
+    return other.stdout.readline().strip()
+
+
+def test_a_process_that_lives_has_not_ended(other: subprocess.Popen[str]) -> None:
+    assert not process.has_ended(name_of(other))
+    assert not process.has_ended(process.name())
+
+
+def test_a_process_that_was_killed_has_ended_before_and_after_its_parent_took_note(
+    other: subprocess.Popen[str],
+) -> None:
+    named = name_of(other)
+    other.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    assert process.has_ended(named)
+    other.wait()
+    assert process.has_ended(named)
+
+
+def test_a_process_id_that_somebody_else_has_now_is_no_sign_of_life() -> None:
+    host, place, pid, began, token = process.name().rsplit("-", 4)
+    assert process.has_ended("-".join((host, place, pid, str(int(began) - 1), token)))
+
+
+@pytest.mark.parametrize("named", ["", "a", "relay-1", "a-b-c-d-e", "relay-1-00000000-99999999-5-abcdef"])
+def test_of_a_name_from_elsewhere_nothing_is_known(named: str) -> None:
+    assert not process.has_ended(named)
+
+
+def test_where_the_system_tells_nothing_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(process, "PROC", tmp_path)
+    named = process.name()
+    assert not process.has_ended(named)
+    assert named != process.name()
+
+
+def test_a_daemon_that_is_known_to_have_ended_is_buried_before_its_time(database: Database, clock: ManualClock) -> None:
+    for instance in ("lives", "ended"):
+        database.write_now(store.register, instance, "host", "0", clock())
+    clock.advance(1)
+    assert database.write_now(store.bury, clock(), "ended".__eq__) == ["ended"]
+    assert database.write_now(store.bury, clock(), "ended".__eq__) == []
