@@ -9,11 +9,13 @@ entry that PagerDuty shows late: it is sent when it is found, after what was sen
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from daemon import resource
+from daemon.detection import delegation
 from daemon.detection.events import (
     Detection,
     Occurrence,
@@ -37,7 +39,6 @@ EVENT_TYPES: dict[str, EventType] = {record: kind.type for kind in REGISTRY.valu
 BACK_TO_TRIGGERED = frozenset({"unacknowledge_log_entry", "reopen_log_entry"})
 SAME_NOTE = timedelta(seconds=1)  # how far apart a resolution and the entry of its own note can be
 ANNOUNCED_KEPT = 50
-AUTOMATIC = "auto"
 
 
 def baseline(entries: Sequence[LogEntry], incidents: Mapping[str, Json], read_at: datetime) -> Detection:
@@ -107,9 +108,11 @@ class _Reading:
         self._read_at = read_at
         self._now = now
         self._events: list[Event] = []
-        self._by_moment: dict[tuple[str, datetime], list[LogEntry]] = {}
+        by_moment: defaultdict[tuple[str, datetime], list[LogEntry]] = defaultdict(list)
         for entry in entries:
-            self._by_moment.setdefault((entry.incident_id, entry.created_at), []).append(entry)
+            by_moment[entry.incident_id, entry.created_at].append(entry)
+        self._parts = {key: parts for each in by_moment.values() for key, parts in delegation.carried_out(each).items()}
+        self._are_parts = {part.id for parts in self._parts.values() for part in parts}
 
     def run(self) -> Detection:
         """Take every new entry in its turn."""
@@ -186,34 +189,17 @@ class _Reading:
 
     def _assigned(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
         """An assignment, escalation or delegation; an assign that only carries out a delegation is none."""
-        if entry.type == "assign_log_entry" and self._carries_out_delegation(entry):
+        if entry.id in self._are_parts:
             return with_assigned(snapshot, _ids(entry.assignees), entry.created_at)
         assignees = list(entry.assignees or ())
-        if entry.type == "delegate_log_entry":
-            carried_out = [each for each in self._beside(entry) if _is_automatic_assign(each)]
-            assignees = assignees or [one for each in carried_out for one in each.assignees or ()]
-            told = {user for each in carried_out if each.id in self._seen for user in _ids(each.assignees)}
+        if parts := self._parts.get(entry.id):
+            assignees = assignees or [one for each in parts for one in each.assignees or ()]
+            told = {user for each in parts if each.id in self._seen for user in _ids(each.assignees)}
             if told and told >= set(_ids(assignees)):
                 return snapshot
         users = _ids(assignees)
         snapshot = self._tell(entry, snapshot, EventType.ASSIGNED, marks=users, assignees=assignees)
         return with_assigned(snapshot, users, entry.created_at)
-
-    def _carries_out_delegation(self, entry: LogEntry) -> bool:
-        """Whether a delegation beside it names its users; what a person assigns by hand is never part of one."""
-        if resource.text(_channel(entry), "type") not in {None, AUTOMATIC}:
-            return False
-        users = set(_ids(entry.assignees))
-        for other in self._beside(entry):
-            if other.type == "delegate_log_entry":
-                named = set(_ids(other.assignees))
-                if (users <= named) if named and users else _is_automatic_assign(entry):
-                    return True
-        return False
-
-    def _beside(self, entry: LogEntry) -> list[LogEntry]:
-        """All entries of the same incident and second, the known ones too."""
-        return self._by_moment[entry.incident_id, entry.created_at]
 
     def _tell(
         self,
@@ -275,10 +261,6 @@ def with_announced(snapshot: Snapshot, announced: Announced) -> Snapshot:
 
 def _channel(entry: LogEntry) -> Json:
     return resource.inner(entry.raw, "channel")
-
-
-def _is_automatic_assign(entry: LogEntry) -> bool:
-    return entry.type == "assign_log_entry" and resource.text(_channel(entry), "type") == AUTOMATIC
 
 
 def _ids(assignees: Sequence[Json] | None) -> tuple[str, ...]:

@@ -119,6 +119,29 @@ def test_a_delegation_and_the_assign_that_carries_it_out_may_be_read_apart() -> 
         assert reader.told == ["P1 assigned"], first.type
 
 
+def test_an_assignment_in_the_second_before_a_delegation_to_the_same_user_is_an_event_of_its_own() -> None:
+    story = Story()
+    created = [story.entry("trigger", 0), story.entry("assign", 0, "PA", channel="auto")]
+    story.entry("delegate", 0, "PA")
+    story.entry("assign", 0, "PA", channel="auto")
+    for first in ([], created):
+        reader = Reader()
+        reader.read(first)
+        reader.read(story.entries)
+        assert reader.told == ["P1 triggered", "P1 assigned", "P1 assigned"], len(first)
+
+
+def test_each_delegation_is_carried_out_once_and_a_further_assignment_is_an_event_of_its_own() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    for kind, channel in (("delegate", "website"), ("assign", "auto"), ("reopen", "website"), ("assign", "auto")):
+        story.entry(kind, 60, *([] if kind == "reopen" else ["PA"]), channel=channel)
+    assert Reader().read(story.entries) == ["P1 triggered", "P1 assigned", "P1 assigned"]
+    for kind, user_id in (("delegate", "PA"), ("delegate", "PB"), ("assign", "PA"), ("assign", "PB")):
+        story.entry(kind, 90, user_id, channel="auto" if kind == "assign" else "website")
+    assert Reader().read(story.entries).count("P1 assigned") == 4
+
+
 def test_a_delegation_that_names_nobody_gets_its_assignees_from_the_assigns_that_carry_it_out() -> None:
     story = Story()
     story.entry("delegate", 60)

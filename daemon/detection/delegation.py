@@ -1,0 +1,43 @@
+"""Which assignments only carry out a delegation: pure, from the entries of one incident and second."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from daemon import resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from daemon.model import LogEntry
+
+AUTOMATIC = "auto"
+DELEGATION = "delegate_log_entry"
+ASSIGNMENT = "assign_log_entry"
+
+
+def carried_out(entries: Iterable[LogEntry]) -> Mapping[str, list[LogEntry]]:
+    """By the ids of delegations, the assignments that carry them out. The entries come as they happened.
+
+    One that comes later, is not made by a person, and names users of the delegation that no
+    other one named before. Where one of the two records names nobody, it has to be automatic.
+    """
+    found: defaultdict[str, list[LogEntry]] = defaultdict(list)
+    waiting: dict[str, set[str] | None] = {}
+    for entry in entries:
+        users = {each["id"] for each in entry.assignees or ()}
+        if entry.type == DELEGATION:
+            waiting[entry.id] = users or None
+        elif entry.type == ASSIGNMENT and (delegation := _of(entry, users, waiting)) is not None:
+            found[delegation].append(entry)
+            waiting[delegation] = (named - users) if (named := waiting[delegation]) is not None else None
+    return found
+
+
+def _of(entry: LogEntry, users: set[str], waiting: Mapping[str, set[str] | None]) -> str | None:
+    channel = resource.text(resource.inner(entry.raw, "channel"), "type")
+    for delegation, named in waiting.items():
+        if (users <= named and channel in {None, AUTOMATIC}) if named is not None and users else channel == AUTOMATIC:
+            return delegation
+    return None
