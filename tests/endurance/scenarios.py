@@ -28,12 +28,20 @@ if TYPE_CHECKING:
 Figures = dict[str, Any]
 STRICT = {"calls": 30, "period": "60s", "poll_interval": "2500ms"}
 SECOND = timedelta(seconds=1)
+PACE = 20.0  # an incident's life takes some seconds, not minutes
 
 
 async def faults(
-    folder: Path, url: str, *, incidents: int, seconds: float, seed: int, without: tuple[str, ...] = ()
+    folder: Path,
+    url: str,
+    *,
+    incidents: int,
+    seconds: float,
+    seed: int,
+    pace: float = PACE,
+    without: tuple[str, ...] = (),
 ) -> Figures:
-    """Every fault of the catalogue at both ends, and beside it a poller of /incidents as people write it."""
+    """Every fault of the catalogue at both ends while incidents live, and beside it a poller of /incidents."""
     moody = world.Moody(0.1, random.Random(seed))
     async with world.world(folder, url, seed=seed, behave=moody) as around:
         around.start()
@@ -41,7 +49,8 @@ async def faults(
         rates = {name: rate for name, rate in world.FAULTS.items() if name not in without}
         around.simulator.faults.set(rates, seed)
         naive = asyncio.create_task(naive_poller(around, every=0.2))
-        await world.live(around.account, incidents, seconds, seed)
+        await world.live(around.account, incidents, seconds, seed, pace)
+        around.simulator.faults.clear()
         await around.until(around.all_arrived, 60 + 4 * seconds)
         naive.cancel()
         assert around.stop() == 0
@@ -53,7 +62,15 @@ async def faults(
 
 
 async def crash(
-    folder: Path, url: str, *, incidents: int, seconds: float, kills: int, seed: int, limits: dict[str, Any] | None
+    folder: Path,
+    url: str,
+    *,
+    incidents: int,
+    seconds: float,
+    kills: int,
+    seed: int,
+    limits: dict[str, Any] | None,
+    pace: float = PACE,
 ) -> Figures:
     """``kill -9`` at random moments under load; with ``limits``, the budget holds across restarts."""
     chance = random.Random(seed)
@@ -61,7 +78,7 @@ async def crash(
     async with world.world(folder, url, seed=seed, limits=limits, behave=world.Moody(0.05, chance)) as around:
         around.start()
         await around.baseline()
-        living = asyncio.create_task(world.live(around.account, incidents, seconds, seed))
+        living = asyncio.create_task(world.live(around.account, incidents, seconds, seed, pace))
         began = time.monotonic()
         for moment in moments:
             await asyncio.sleep(max(began + moment - time.monotonic(), 0))
@@ -110,7 +127,7 @@ async def downtime(
         }
 
 
-async def hanging(folder: Path, url: str, *, incidents: int, seconds: float, seed: int) -> Figures:
+async def hanging(folder: Path, url: str, *, incidents: int, seconds: float, seed: int, pace: float = PACE) -> Figures:
     """19 healthy targets beside one that hangs for ever: their 95th percentile, with and without it."""
     found: dict[str, float] = {}
     for name, last in (("without", OK), ("with", Reply(how="hang"))):
@@ -120,7 +137,7 @@ async def hanging(folder: Path, url: str, *, incidents: int, seconds: float, see
             around.receivers["target-19"].behave = functools.partial(_always, last)
             around.start()
             await around.baseline()
-            await world.live(around.account, incidents, seconds, seed)
+            await world.live(around.account, incidents, seconds, seed, pace)
             healthy = [f"target-{number}" for number in range(19)]
             wanted = around.wanted().keys()
             await around.until(functools.partial(_all_took, around, healthy, wanted), 120)

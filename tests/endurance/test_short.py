@@ -10,23 +10,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEED = 1
+PACE = 60.0
 STOPS_CALLS = ("rate_limited", "rate_limited_bare")  # for a second or for a minute: the long form has them
 
 
 async def test_everything_arrives_once_and_in_order_while_both_ends_fail(tmp_path: Path, database_url: str) -> None:
-    figures = await scenarios.faults(tmp_path, database_url, incidents=25, seconds=2, seed=SEED, without=STOPS_CALLS)
+    figures = await scenarios.faults(
+        tmp_path, database_url, incidents=25, seconds=2, seed=SEED, pace=PACE, without=STOPS_CALLS
+    )
     assert figures["events"] > 100
     assert figures["attempts"] > figures["deliveries"], "the receivers did fail"
 
 
 async def test_nothing_is_lost_when_the_daemon_is_killed_under_load(tmp_path: Path, database_url: str) -> None:
-    figures = await scenarios.crash(tmp_path, database_url, incidents=60, seconds=5, kills=3, seed=SEED, limits=None)
+    figures = await scenarios.crash(
+        tmp_path, database_url, incidents=60, seconds=5, kills=3, seed=SEED, pace=PACE, limits=None
+    )
     assert figures["events"] > 200
 
 
 async def test_the_budget_holds_across_a_kill(tmp_path: Path, database_url: str) -> None:
     limits = {"calls": 8, "period": "2s", "poll_interval": "100ms"}
-    figures = await scenarios.crash(tmp_path, database_url, incidents=10, seconds=4, kills=2, seed=SEED, limits=limits)
+    figures = await scenarios.crash(
+        tmp_path, database_url, incidents=10, seconds=4, kills=2, seed=SEED, pace=PACE, limits=limits
+    )
     assert figures["most_calls_in_a_period"] <= limits["calls"]
 
 
@@ -37,7 +44,7 @@ async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(tmp_
 
 
 async def test_a_target_that_hangs_does_not_stop_the_others(tmp_path: Path, database_url: str) -> None:
-    figures = await scenarios.hanging(tmp_path, database_url, incidents=4, seconds=1, seed=SEED)
+    figures = await scenarios.hanging(tmp_path, database_url, incidents=4, seconds=1, seed=SEED, pace=PACE)
     assert figures["p95_with_ms"] < 1000, "less than one attempt at the target that hangs"
 
 

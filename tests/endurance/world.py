@@ -12,7 +12,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,9 @@ from tests.receivers import OK, SECRET, Receiver, Reply, Request
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import datetime
 
-    from daemon.simulator.incident import Happening
+    from daemon.simulator.incident import Entry, Happening
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"calls": 100_000, "period": "60s", "poll_interval": "200ms"}
@@ -70,9 +71,9 @@ def event_id(happening: Happening, connection: str = "acme") -> str:
     return "evt_" + digest(connection, happening.incident_id, happening.type, key)
 
 
-def message_id(happening: Happening, trigger: str | None = None) -> str:
+def message_id(happening: Happening) -> str:
     """The ``webhook-id`` that a happening's message must have."""
-    return "msg_" + digest(event_id(happening), trigger or happening.type.value.partition(".")[2])
+    return "msg_" + digest(event_id(happening), happening.type.value.partition(".")[2])
 
 
 @dataclass
@@ -166,21 +167,50 @@ class World:
         """The ids of what a target took."""
         return {each.id for each in self.receivers[target].accepted}
 
+    def instead(self) -> dict[str, set[str]]:
+        """Of delegations that were shown after assignments that carry them out: the messages that then tell of them.
+
+        Whoever read in between had to take those for assignments of their own; the delegation
+        says nothing more. Whoever read later sees them together, and takes the delegation alone.
+        """
+        found: dict[str, set[str]] = {}
+        beside: dict[tuple[str, datetime], list[Entry]] = defaultdict(list)
+        for entry in self.account.log.entries:
+            beside[entry.incident.id, entry.created_at].append(entry)
+        for key, happening in self.wanted().items():
+            entries = {each.id: each for each in beside[happening.incident_id, happening.at]}
+            entry = entries[happening.entry_id]
+            if entry.type == "delegate_log_entry":
+                parts = [each for each in entries.values() if _carries_out(each, entry)]
+                if min(each.visible_at for each in parts) < entry.visible_at:
+                    found[key] = {message_id(replace(happening, entry_id=each.id)) for each in parts}
+        return found
+
     def all_arrived(self) -> bool:
         """Whether every target took every message."""
-        wanted = self.wanted().keys()
-        return all(wanted <= self.accepted(target) for target in self.receivers)
+        return not any(self.missing(target) for target in self.receivers)
+
+    def missing(self, target: str) -> set[str]:
+        """What a target was not told, not even in another way."""
+        accepted = self.accepted(target)
+        missing = self.wanted().keys() - accepted
+        if not missing:
+            return set()
+        instead = self.instead()
+        return {each for each in missing if each not in instead or not instead[each] <= accepted}
 
     def report(self) -> Report:
         """What came of it."""
         wanted = self.wanted()
+        may_come = wanted.keys() | {each for parts in self.instead().values() for each in parts}
         late = {each.incident.id for each in self.account.log.entries if each.visible_at > each.created_at + _SECOND}
         order = {key: place for place, key in enumerate(wanted)}
         report = Report(entries=len(self.account.log.entries), events=len(wanted), calls=len(self.calls))
-        for receiver in self.receivers.values():
+        for target, receiver in self.receivers.items():
             first = list(dict.fromkeys(each.id for each in receiver.accepted))
-            report.lost += len(wanted.keys() - set(first))
-            report.unexpected += len(set(first) - wanted.keys())
+            report.lost += len(self.missing(target))
+            report.unexpected += len(set(first) - may_come)
+            report.told_otherwise += len(wanted.keys() - set(first)) - len(self.missing(target))
             report.repeats += len(receiver.accepted) - len(first)
             report.attempts += len(receiver.got)
             by_incident: dict[str, list[int]] = defaultdict(list)
@@ -199,6 +229,12 @@ class World:
 _SECOND = timedelta(seconds=1)
 
 
+def _carries_out(entry: Entry, delegation: Entry) -> bool:
+    """Whether an entry of the same incident and second was written because of a delegation."""
+    automatic = entry.type == "assign_log_entry" and entry.channel["type"] == "auto" and entry.seq > delegation.seq
+    return automatic and set(entry.assignees or ()) <= set(delegation.assignees or ())
+
+
 def _differing(got: Sequence[Request]) -> int:
     """Messages whose body was not the same in every attempt."""
     bodies: dict[str, set[bytes]] = defaultdict(set)
@@ -215,13 +251,17 @@ def most_in(seconds: float, times: list[float]) -> int:
 
 @dataclass
 class Report:
-    """Figures of one run. ``lost``, ``unexpected``, ``out_of_order``, ``bodies_differ`` must be 0."""
+    """Figures of one run. ``lost``, ``unexpected``, ``out_of_order``, ``bodies_differ`` must be 0.
+
+    ``told_otherwise`` are delegations that were told by the assignments that carry them out.
+    """
 
     entries: int
     events: int
     calls: int
     deliveries: int = 0
     lost: int = 0
+    told_otherwise: int = 0
     unexpected: int = 0
     out_of_order: int = 0
     ordered: int = 0
@@ -284,7 +324,7 @@ async def world(
                 surroundings.process.wait()
 
 
-async def live(account: Account, incidents: int, seconds: float, seed: int, pace: float = 20.0) -> None:
+async def live(account: Account, incidents: int, seconds: float, seed: int, pace: float) -> None:
     """Let that many incidents be born within that time, and live their lives to the end."""
     lives = Lifecycles(account, rate=0, seed=seed, pace=pace)
     began = time.monotonic()
