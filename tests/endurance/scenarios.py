@@ -58,7 +58,10 @@ async def faults(
         report.check()
         told = {(each.incident_id, each.type.value.partition(".")[2]) for each in around.account.log.ledger}
         lost = len(around.account.log.ledger) - len(told & around.naive)
-        return dataclasses.asdict(report) | {"naive_poller_lost": f"{lost} of {report.events}"}
+        return dataclasses.asdict(report) | {
+            "told_by_other_entries": len(around.wanted().keys() - around.accepted("target-0")),
+            "naive_poller_lost": f"{lost} of {report.events}",
+        }
 
 
 async def crash(

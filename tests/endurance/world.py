@@ -210,7 +210,6 @@ class World:
             first = list(dict.fromkeys(each.id for each in receiver.accepted))
             report.lost += len(self.missing(target))
             report.unexpected += len(set(first) - may_come)
-            report.told_otherwise += len(wanted.keys() - set(first)) - len(self.missing(target))
             report.repeats += len(receiver.accepted) - len(first)
             report.attempts += len(receiver.got)
             by_incident: dict[str, list[int]] = defaultdict(list)
@@ -251,17 +250,13 @@ def most_in(seconds: float, times: list[float]) -> int:
 
 @dataclass
 class Report:
-    """Figures of one run. ``lost``, ``unexpected``, ``out_of_order``, ``bodies_differ`` must be 0.
-
-    ``told_otherwise`` are delegations that were told by the assignments that carry them out.
-    """
+    """Figures of one run. ``lost``, ``unexpected``, ``out_of_order``, ``bodies_differ`` must be 0."""
 
     entries: int
     events: int
     calls: int
     deliveries: int = 0
     lost: int = 0
-    told_otherwise: int = 0
     unexpected: int = 0
     out_of_order: int = 0
     ordered: int = 0
