@@ -43,22 +43,29 @@ class Listing:
 
 @dataclass
 class Pages:
-    """The records of a list, each once, as they were read.
+    """The records of a list, each once, in the list's order, whatever came in while it was read.
 
     ``server_time`` is from the first page alone: a later one would claim more than was read.
     """
 
     records: list[Any] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
+    order: list[str] = field(default_factory=list)
     server_time: datetime | None = None
     calls: int = 0
 
     def add(self, page: Page) -> None:
-        """Keep what is new on a page."""
+        """Keep what is new on a page, in its place: behind the record before it, at the front if there is none."""
+        place = 0
         for record in page.records:
-            if not self.knows(record):
-                self.known.add(_identity(record))
-                self.records.append(record)
+            identity = _identity(record)
+            if identity in self.known:
+                place = self.order.index(identity) + 1
+            else:
+                self.known.add(identity)
+                self.order.insert(place, identity)
+                self.records.insert(place, record)
+                place += 1
 
     def knows(self, record: object) -> bool:
         """Whether a record was read before."""

@@ -81,6 +81,21 @@ async def test_what_is_in_a_list_the_whole_time_is_found_however_it_moves(count:
     assert moving.constant <= set(found) <= moving.ever
 
 
+@given(st.integers(0, 900), CHANGES)
+async def test_what_is_found_comes_in_the_lists_order_however_it_moves(count: int, changes: list[Any]) -> None:
+    moving = Moving(numbered(count), changes)
+    found = ids((await read_all(moving.fetch)).records)
+    there = ids(moving.records)
+    assert [each for each in found if each in set(there)] == [each for each in there if each in set(found)]
+
+
+async def test_more_than_a_page_that_comes_in_between_two_pages_goes_in_front() -> None:
+    moving = Moving(numbered(150), [[(True, 0.0, 120)]])
+    found = ids((await read_all(moving.fetch)).records)
+    assert found == ids(moving.records)
+    assert moving.offsets == [0, 99, 0, 99, 198]
+
+
 @given(st.integers(101, 900), st.integers(1, 99), st.integers(1, 200))
 async def test_what_is_skipped_is_gone_back_for(count: int, removed: int, inserted: int) -> None:
     moving = Moving(numbered(count), [[(False, 0.0, removed)], [(True, 0.0, inserted)]])
