@@ -27,7 +27,7 @@ def main() -> None:
             return delivery.sqlite_in(Path(folder))
 
         if "delivery" in parts:
-            postgres = Postgres()
+            postgres = Postgres(durable=True)
             try:
                 delivery.measure(quick=asked.quick, databases={"SQLite": sqlite, "PostgreSQL": postgres.new})
             finally:

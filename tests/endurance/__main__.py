@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20261123)
     asked = parser.parse_args()
     databases = [asked.database] if asked.database else ["sqlite", "postgresql"]
-    postgres = Postgres() if "postgresql" in databases else None
+    postgres = Postgres(durable=True) if "postgresql" in databases else None
     try:
         for name in asked.name:
             for database in databases:

@@ -4,58 +4,73 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.endurance import acting, scenarios
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEED = 1
 PACE = 60.0
 STOPS_CALLS = ("rate_limited", "rate_limited_bare")  # for a second or for a minute: the long form has them
 
 
-async def test_everything_arrives_once_and_in_order_while_both_ends_fail(tmp_path: Path, database_url: str) -> None:
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The property tests' seed, so that another one shows another world here as well."""
+    return int(request.config.getoption("--hypothesis-seed") or 1)
+
+
+async def test_everything_arrives_once_and_in_order_while_both_ends_fail(
+    tmp_path: Path, database_url: str, seed: int
+) -> None:
     figures = await scenarios.faults(
-        tmp_path, database_url, incidents=25, seconds=2, seed=SEED, pace=PACE, without=STOPS_CALLS
+        tmp_path, database_url, incidents=25, seconds=2, seed=seed, pace=PACE, without=STOPS_CALLS
     )
     assert figures["events"] > 100
     assert figures["attempts"] > figures["deliveries"], "the receivers did fail"
 
 
-async def test_nothing_is_lost_when_the_daemon_is_killed_under_load(tmp_path: Path, database_url: str) -> None:
+async def test_nothing_is_lost_when_the_daemon_is_killed_under_load(
+    tmp_path: Path, database_url: str, seed: int
+) -> None:
     figures = await scenarios.crash(
-        tmp_path, database_url, incidents=60, seconds=5, kills=3, seed=SEED, pace=PACE, limits=None
+        tmp_path, database_url, incidents=50, seconds=4, kills=3, seed=seed, pace=PACE, limits=None
     )
     assert figures["events"] > 200
 
 
-async def test_the_budget_holds_across_a_kill(tmp_path: Path, database_url: str) -> None:
+async def test_the_budget_holds_across_a_kill(tmp_path: Path, database_url: str, seed: int) -> None:
     limits = {"calls": 8, "period": "2s", "poll_interval": "100ms"}
     figures = await scenarios.crash(
-        tmp_path, database_url, incidents=10, seconds=4, kills=2, seed=SEED, pace=PACE, limits=limits
+        tmp_path, database_url, incidents=10, seconds=4, kills=2, seed=seed, pace=PACE, limits=limits
     )
     assert figures["most_calls_in_a_period"] <= limits["calls"]
 
 
-async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(tmp_path: Path, database_url: str) -> None:
-    figures = await scenarios.downtime(tmp_path, database_url, days=1, rate=0.05, seed=SEED)
+async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(
+    tmp_path: Path, database_url: str, seed: int
+) -> None:
+    figures = await scenarios.downtime(tmp_path, database_url, days=1, rate=0.05, seed=seed)
     assert figures["events"] > 200
     assert figures["calls_to_catch_up"] < 50
 
 
-async def test_a_target_that_hangs_does_not_stop_the_others(tmp_path: Path, database_url: str) -> None:
-    figures = await scenarios.hanging(tmp_path, database_url, incidents=4, seconds=1, seed=SEED, pace=PACE)
+async def test_a_target_that_hangs_does_not_stop_the_others(tmp_path: Path, database_url: str, seed: int) -> None:
+    figures = await scenarios.hanging(tmp_path, database_url, incidents=4, seconds=1, seed=seed, pace=PACE)
     assert figures["p95_with_ms"] < 1000, "less than one attempt at the target that hangs"
 
 
 async def test_every_action_takes_effect_once_while_writes_go_wrong_and_the_daemon_is_killed(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, database_url: str, seed: int
 ) -> None:
-    figures = await acting.once(tmp_path, database_url, count=40, kills=2, seconds=4, seed=SEED)
+    figures = await acting.once(tmp_path, database_url, count=40, kills=2, seconds=4, seed=seed)
     assert figures["tried_again"] > 0, "writes did go wrong"
 
 
-async def test_a_flood_of_actions_uses_the_budget_up_and_lets_polls_through(tmp_path: Path, database_url: str) -> None:
+async def test_a_flood_of_actions_uses_the_budget_up_and_lets_polls_through(
+    tmp_path: Path, database_url: str, seed: int
+) -> None:
     limits = {"calls": 15, "period": "1s", "poll_interval": "500ms"}
-    figures = await acting.flood(tmp_path, database_url, count=40, limits=limits, seed=SEED, together=False)
+    figures = await acting.flood(tmp_path, database_url, count=40, limits=limits, seed=seed, together=False)
     assert figures["polls"] >= 0.5 * figures["seconds"], "half as many as there may be"

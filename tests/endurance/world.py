@@ -102,6 +102,7 @@ class World:
     period: float = 60.0
     peak_rss: int = 0
     naive: set[tuple[str, str]] = field(default_factory=set)
+    _wanted: dict[str, Happening] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start the daemon."""
@@ -161,29 +162,32 @@ class World:
 
     def wanted(self) -> dict[str, Happening]:
         """Every message that must arrive, by id."""
-        return {message_id(each): each for each in self.account.log.ledger}
+        news = self.account.log.ledger[len(self._wanted) :]
+        self._wanted.update((message_id(each), each) for each in news)
+        return self._wanted
 
     def accepted(self, target: str) -> set[str]:
         """The ids of what a target took."""
         return {each.id for each in self.receivers[target].accepted}
 
-    def instead(self) -> dict[str, set[str]]:
-        """Of delegations that were shown after assignments that carry them out: the messages that then tell of them.
+    def ambiguous(self) -> dict[str, list[set[str]]]:
+        """Of assignments that may be told by other entries: for each assignee, the messages of which one has to come.
 
-        Whoever read in between had to take those for assignments of their own; the delegation
-        says nothing more. Whoever read later sees them together, and takes the delegation alone.
+        That is so in a second of an incident that has a delegation and an entry that was shown
+        late: whoever read in between could not know what carries out what.
         """
-        found: dict[str, set[str]] = {}
-        beside: dict[tuple[str, datetime], list[Entry]] = defaultdict(list)
+        found: dict[str, list[set[str]]] = {}
+        groups: dict[tuple[str, datetime], list[Entry]] = defaultdict(list)
         for entry in self.account.log.entries:
-            beside[entry.incident.id, entry.created_at].append(entry)
+            if entry.type in {"assign_log_entry", "delegate_log_entry"}:
+                groups[entry.incident.id, entry.created_at].append(entry)
         for key, happening in self.wanted().items():
-            entries = {each.id: each for each in beside[happening.incident_id, happening.at]}
-            entry = entries[happening.entry_id]
-            if entry.type == "delegate_log_entry":
-                parts = [each for each in entries.values() if _carries_out(each, entry)]
-                if min(each.visible_at for each in parts) < entry.visible_at:
-                    found[key] = {message_id(replace(happening, entry_id=each.id)) for each in parts}
+            group = groups[happening.incident_id, happening.at] if happening.users else []
+            if any(each.type == "delegate_log_entry" for each in group) and any(map(_was_late, group)):
+                found[key] = [
+                    {message_id(replace(happening, entry_id=each.id)) for each in group if user in _users(each)}
+                    for user in happening.users
+                ]
         return found
 
     def all_arrived(self) -> bool:
@@ -196,14 +200,16 @@ class World:
         missing = self.wanted().keys() - accepted
         if not missing:
             return set()
-        instead = self.instead()
-        return {each for each in missing if each not in instead or not instead[each] <= accepted}
+        ambiguous = self.ambiguous()
+        return {
+            each for each in missing if each not in ambiguous or not all(map(accepted.intersection, ambiguous[each]))
+        }
 
     def report(self) -> Report:
         """What came of it."""
         wanted = self.wanted()
-        may_come = wanted.keys() | {each for parts in self.instead().values() for each in parts}
-        late = {each.incident.id for each in self.account.log.entries if each.visible_at > each.created_at + _SECOND}
+        may_come = wanted.keys() | {each for ways in self.ambiguous().values() for way in ways for each in way}
+        late = {each.incident.id for each in self.account.log.entries if _was_late(each)}
         order = {key: place for place, key in enumerate(wanted)}
         report = Report(entries=len(self.account.log.entries), events=len(wanted), calls=len(self.calls))
         for target, receiver in self.receivers.items():
@@ -228,10 +234,13 @@ class World:
 _SECOND = timedelta(seconds=1)
 
 
-def _carries_out(entry: Entry, delegation: Entry) -> bool:
-    """Whether an entry of the same incident and second was written because of a delegation."""
-    automatic = entry.type == "assign_log_entry" and entry.channel["type"] == "auto" and entry.seq > delegation.seq
-    return automatic and set(entry.assignees or ()) <= set(delegation.assignees or ())
+def _was_late(entry: Entry) -> bool:
+    """Whether an entry was shown later than others of its second."""
+    return entry.visible_at > entry.created_at + _SECOND
+
+
+def _users(entry: Entry) -> list[str]:
+    return [each.id for each in entry.assignees or ()]
 
 
 def _differing(got: Sequence[Request]) -> int:
