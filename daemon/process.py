@@ -27,7 +27,7 @@ def has_ended(named: str) -> bool:
     """Whether the process that gave itself this name has ended; False also if that cannot be known here."""
     match named.rsplit("-", 4):
         case [_, place, pid, began, _] if pid.isdecimal() and began and place == _place():
-            return _began(int(pid)) != began
+            return _began(int(pid)) != began and not _is_hidden(int(pid))
     return False
 
 
@@ -39,6 +39,19 @@ def _place() -> str:
     except OSError:
         return uuid.uuid4().hex[:8]
     return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:8]
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process lives of which this one may see nothing: another user's, where /proc shows only one's own."""
+    if (PROC / str(pid)).exists():
+        return False
+    try:
+        os.kill(pid, 0)  # sends nothing, only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _began(pid: int) -> str:

@@ -58,6 +58,21 @@ def test_a_process_id_that_somebody_else_has_now_is_no_sign_of_life() -> None:
     assert process.has_ended("-".join((host, place, pid, str(int(began) - 1), token)))
 
 
+def test_a_process_that_lives_and_cannot_be_seen_has_not_ended(
+    other: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    named = name_of(other)
+    shown = tmp_path / "proc"
+    shown.mkdir()
+    for what in ("sys", "self"):
+        (shown / what).symlink_to(f"/proc/{what}")
+    monkeypatch.setattr(process, "PROC", shown)
+    assert not process.has_ended(named)
+    other.kill()
+    other.wait()
+    assert process.has_ended(named)
+
+
 @pytest.mark.parametrize("named", ["", "a", "relay-1", "a-b-c-d-e", "relay-1-00000000-99999999-5-abcdef"])
 def test_of_a_name_from_elsewhere_nothing_is_known(named: str) -> None:
     assert not process.has_ended(named)
