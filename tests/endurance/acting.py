@@ -135,7 +135,8 @@ def _ask_something(around: World, desk: Desk, chance: random.Random, wanted: Cou
     effect = EFFECTS[operation]
     if effect is not None and not overtaken and operation != "CreateIncident":
         wanted[incident.id, effect] += 1
-    policies = account.directory.policies[:2]
+    # To the policy that it has, in the second of its creation: nothing would show that it took effect.
+    policies = [each for each in account.directory.policies if each is not incident.policy]
     given: dict[str, dict[str, Any]] = {
         "ReassignIncident": {"reassignUserId": account.directory.user("erin").id},
         "SnoozeIncident": {"duration": 3600},
