@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.style import StyleType
     from rich.table import Table
 
 MINUTE = 60
@@ -39,13 +40,26 @@ def table(
     Where room is short, ``cut`` may be cut short and ``wrapped`` goes on on the next line.
     """
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    class Cutting(Table):
+        """Rich takes room from columns that may wrap before it takes it from others: so these may, and no cell does."""
+
+        def add_row(
+            self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False
+        ) -> None:
+            shown = [
+                Text(cell, no_wrap=True, overflow="ellipsis") if name in cut and isinstance(cell, str) else cell
+                for name, cell in zip(columns, cells, strict=True)
+            ]
+            super().add_row(*shown, style=style, end_section=end_section)
+
+    made = Cutting(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         made.add_column(
             column,
             justify="right" if column in right else "left",
-            no_wrap=column not in wrapped,
+            no_wrap=column not in cut and column not in wrapped,
             overflow="ellipsis",
             min_width=None if column in cut else len(column),
         )
