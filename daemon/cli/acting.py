@@ -7,6 +7,7 @@ idempotency key: one that got no answer can be made again in the other way, and 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from daemon import action_queue, actions, errors, views
 from daemon.cli import given, operations, outcome, remote, storage
@@ -24,7 +25,7 @@ from daemon.cli.nearest import must_be_one
 from daemon.model import ActionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import sqlalchemy as sa
 
@@ -93,7 +94,7 @@ def connection_of(settings: Settings, name: str | None) -> str:
 
 def _request(settings: Settings, wanted: Asked) -> action_queue.Request:
     connection = connection_of(settings, wanted.connection)
-    notify = tuple(dict.fromkeys(wanted.notify or ()))
+    notify = settings.actions_notify if wanted.notify is None else tuple(dict.fromkeys(wanted.notify))
     for target in notify:
         must_be_one("target", target, settings.targets)
     return action_queue.Request(
@@ -119,38 +120,41 @@ def _through_a_daemon(settings: Settings, request: action_queue.Request, until: 
     try:
         patience = min(max(until - time.monotonic(), 0.0), LONGEST_WAIT)
         body = {"connection": request.connection, "parameters": request.parameters, "notify": request.notify}
-        answer = api.ask(
-            "POST",
-            f"/actions/{request.operation}",
-            query={"wait": f"{patience:.3f}"} if patience else None,
-            body=body,
-            headers={"Idempotency-Key": request.idempotency_key or ""},
-            patience=patience,
-        )
-        if answer is None:
-            return None
+        with _going_on("if it was queued by then, it", "list"):
+            answer = api.ask(
+                "POST",
+                f"/actions/{request.operation}",
+                query={"wait": f"{patience:.3f}"} if patience else None,
+                body=body,
+                headers={"Idempotency-Key": request.idempotency_key or ""},
+                patience=patience,
+            )
         item = _item(answer)
-        return _ended(item, lambda: _looked_up(api, item), until)
+        if item is None:
+            return None
+        with _going_on(item.id, f"show {item.id}"):
+            return _ended(item, lambda: _item(api.ask("GET", f"/actions/{item.id}")), until)
     finally:
         api.close()
 
 
-def _looked_up(api: remote.Remote, item: ActionItem) -> ActionItem:
-    answer = api.ask("GET", f"/actions/{item.id}")
-    return item if answer is None else _item(answer)
-
-
-def _item(answer: Json) -> ActionItem:
-    return TypeAdapter(views.ActionItem).validate_python(answer)
+def _item(answer: Json | None) -> ActionItem | None:
+    """The action that an answer shows; None if it shows none, for who answers may be somebody else."""
+    try:
+        return TypeAdapter(views.ActionItem).validate_python(answer)
+    except ValidationError:
+        return None
 
 
 def _into_the_database(settings: Settings, request: action_queue.Request, until: float) -> ActionItem:
     """The action, put into the queue here; a daemon that looks there carries it out."""
     with storage.opened(settings) as database:
         action_id, alone = database.write_now(_accept, database, request)
-        if alone:
-            terminal.note("queued; no daemon is running to carry it out (start it: pagerelay run)")
-        return _ended(_found(database, action_id), lambda: _found(database, action_id), until)
+        with _going_on(action_id, f"show {action_id}"):
+            item = _found(database, action_id)
+            if alone and item.state in UNFINISHED:
+                terminal.note("queued; no daemon is running to carry it out (start it: pagerelay run)")
+            return _ended(item, lambda: _found(database, action_id), until)
 
 
 def _accept(tx: sa.Connection, database: Database, request: action_queue.Request) -> tuple[str, bool]:
@@ -165,16 +169,22 @@ def _found(database: Database, action_id: str) -> ActionItem:
     return found
 
 
-def _ended(item: ActionItem, look: Callable[[], ActionItem], until: float) -> ActionItem:
+def _ended(item: ActionItem, look: Callable[[], ActionItem | None], until: float) -> ActionItem:
     """The action when it has ended, or when the time is up."""
-    try:
-        while item.state in UNFINISHED and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, LOOK_SECONDS))
-            item = look()
-    except KeyboardInterrupt:
-        terminal.note(f"{item.id} goes on without you (look: pagerelay actions show {item.id})")
-        raise
+    while item.state in UNFINISHED and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, LOOK_SECONDS))
+        item = look() or item
     return item
+
+
+@contextlib.contextmanager
+def _going_on(what: str, where: str) -> Iterator[None]:
+    """Say to whoever stops waiting that the action does not stop."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.note(f"{what} goes on without you (look: pagerelay actions {where})")
+        raise
 
 
 # --- what is said

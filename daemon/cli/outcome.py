@@ -26,8 +26,10 @@ def line(item: ActionItem) -> str:
 
 
 def short(item: ActionItem) -> str:
-    """What is to be said beside the state."""
-    return failure(item) if item.error is not None else _result(item.result or {}, item)
+    """What is to be said beside the state, the most important first."""
+    if item.error is not None:
+        return f"{item.error.code}: {terminal.plain(item.error.message)}"
+    return _result(item.result or {}, item)
 
 
 def _said(item: ActionItem) -> str:

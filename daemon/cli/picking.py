@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from daemon.model import Connection, Json
     from daemon.pagerduty import Client
 
-PATIENCE = 60.0  # a call waits for its turn in the budget, which is counted per minute
+PATIENCE = 20.0  # that a daemon has with PagerDuty
 NOUNS = {"incidents": "open incidents", "users": "users", "escalation_policies": "escalation policies"}
 LISTS: dict[str, Callable[[Client, str | None], Awaitable[Sequence[Any]]]] = {
     "incidents": picks.incidents,
@@ -58,7 +58,8 @@ def _through_a_daemon(settings: Settings, kind: str, query: str | None, connecti
         return None
     try:
         path = f"/connections/{connection.name}/{kind}"
-        return api.ask("GET", path, query={"query": query} if query else None, patience=PATIENCE)
+        answer = api.ask("GET", path, query={"query": query} if query else None, patience=PATIENCE)
+        return answer if answer is not None and "items" in answer else None
     finally:
         api.close()
 

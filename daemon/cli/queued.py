@@ -93,7 +93,7 @@ def _print_one(found: ActionItem) -> None:
         ("Tries", str(found.tries)),
         ("Next try", _clock(found.next_try_at)),
         ("Finished", _clock(found.finished_at)),
-        ("Outcome", outcome.short(found) or None),
+        ("Outcome", (outcome.failure(found) if found.error else outcome.short(found)) or None),
     ]
     for name, value in facts:
         if value is not None:

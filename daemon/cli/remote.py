@@ -68,7 +68,7 @@ class Remote:
             return None
         if found is None or "detail" not in found:
             return None
-        raise _error(answer.status_code, str(found["detail"]))
+        raise _error(self.url, answer.status_code, str(found["detail"]))
 
     def close(self) -> None:
         """Close the connection."""
@@ -92,11 +92,12 @@ def _json(answer: httpx.Response) -> Json | None:
     return found if isinstance(found, dict) else None
 
 
-def _error(status: int, detail: str) -> errors.PagerelayError:
+def _error(url: str, status: int, detail: str) -> errors.PagerelayError:
+    """The daemon's refusal. What is wrong for it and right for us, it has not read: another configuration."""
     match status:
         case HTTPStatus.UNPROCESSABLE_ENTITY:
-            return errors.UsageError(detail)
+            return errors.UsageError(f"the daemon at {url} refuses: {detail} (restart it if the configuration is new)")
         case HTTPStatus.CONFLICT:
             return errors.KeyReused(detail)
         case _:
-            return errors.PagerelayError(detail)
+            return errors.PagerelayError(f"the daemon at {url}: {detail}")

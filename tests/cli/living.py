@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.server
 import json
+import os
+import queue
 import subprocess
 import sys
 import threading
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +22,7 @@ from daemon.simulator import Account, Simulator
 from tests.cli.conftest import calling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.cli.conftest import Call
 
@@ -30,7 +34,7 @@ CONFIGURATION = """
 database: {{url: "{database}"}}
 api: {{listen: {listen}, token: {token}}}
 connections:
-  acme:
+  {name}:
     api_key: {key}
     api_url: {pagerduty}
     events_url: {pagerduty}
@@ -42,11 +46,12 @@ targets:
 
 @dataclass(frozen=True)
 class Living:
-    """``api`` calls ``pagerelay`` where the daemon's API answers, ``straight`` where the configuration has none."""
+    """``api`` calls ``pagerelay`` with nothing but the daemon's API, ``straight`` with nothing but its database."""
 
     pagerduty: str
     address: str
-    folder: Path
+    database: str
+    configured: Callable[..., Call]
     api: Call
     straight: Call
 
@@ -63,58 +68,80 @@ class Living:
 @contextlib.contextmanager
 def living(folder: Path, url: str) -> Iterator[Living]:
     """Simulator and daemon, over a database with the current schema."""
-    database = url.replace("+psycopg", "")
+    own = url.replace("+psycopg", "")
+    nothing = f"sqlite:///{folder / 'nothing.db'}"
 
-    def configured(name: str, listen: str) -> Path:
-        path = folder / name
-        text = CONFIGURATION.format(database=database, listen=listen, token=TOKEN, key=KEY, pagerduty=pagerduty)
-        path.write_text(text, encoding="utf-8")
+    def written(listen: str, **others: str) -> Path:
+        path = folder / f"{uuid.uuid4().hex}.yaml"
+        usual = {"database": own, "token": TOKEN, "name": "acme", "key": KEY, "pagerduty": pagerduty}
+        path.write_text(CONFIGURATION.format(listen=listen, **usual | others), encoding="utf-8")
         return path
 
-    with _simulator() as pagerduty, _daemon(configured("daemon.yaml", '"127.0.0.1:0"')) as address:
-        through = calling(configured("api.yaml", f'"{address.removeprefix("http://")}"'))
-        yield Living(pagerduty, address, folder, through, calling(configured("straight.yaml", "null")))
+    def configured(*of: str, **others: str) -> Call:
+        return calling(written(*of, **others))
+
+    with simulating(Account(api_key=KEY, seed=7)) as pagerduty, running(written("127.0.0.1:0"), folder) as address:
+        api = configured(address.removeprefix("http://"), database=nothing)
+        yield Living(pagerduty, address, url, configured, api, configured("null"))
 
 
 @contextlib.contextmanager
-def _simulator() -> Iterator[str]:
-    """An account in a thread of its own; gives its URL."""
-    started = threading.Event()
-    found: dict[str, Any] = {}
+def simulating(account: Account) -> Iterator[str]:
+    """An account that is served by a thread of its own; gives its URL."""
+    started: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
     async def serve() -> None:
         stop = asyncio.Event()
-        async with Simulator([Account(api_key=KEY, seed=7)]).serving() as url:
-            found.update(url=url, stop=stop, loop=asyncio.get_running_loop())
-            started.set()
+        async with Simulator([account]).serving() as url:
+            started.put((url, asyncio.get_running_loop(), stop))
             await stop.wait()
 
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
+    url, loop, stop = started.get(timeout=PATIENCE)
     try:
-        assert started.wait(PATIENCE)
-        yield found["url"]
+        yield url
     finally:
-        found["loop"].call_soon_threadsafe(found["stop"].set)
+        loop.call_soon_threadsafe(stop.set)
         thread.join(PATIENCE)
 
 
 @contextlib.contextmanager
-def _daemon(configuration: Path) -> Iterator[str]:
-    """A daemon; gives the address of its API."""
+def running(configuration: Path, folder: Path, **environment: str) -> Iterator[str]:
+    """A daemon that works in ``folder``; gives the address of its API. It has to end well."""
     command = [sys.executable, "-m", "daemon", "-c", str(configuration), "run"]
-    with (configuration.parent / "daemon.log").open("w+") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    process = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    try:
         assert process.stderr is not None
-        try:
-            line = process.stderr.readline()
-            while json.loads(line)["event"] != "daemon.started":
-                line = process.stderr.readline()
-            drain = threading.Thread(target=lambda: log.writelines(process.stderr or []))
-            drain.start()
-            yield json.loads(line)["api"]
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-            drain.join(PATIENCE)
-            process.stderr.close()
+        started = next(each for line in process.stderr if (each := json.loads(line))["event"] == "daemon.started")
+        rest = threading.Thread(target=process.stderr.read, daemon=True)  # or the pipe would fill up
+        rest.start()
+        yield started["api"]
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        rest.join(PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextlib.contextmanager
+def losing_answers(address: str) -> Iterator[tuple[str, list[int]]]:
+    """A way to the daemon on which every answer is lost; gives where it is, and the answers' statuses."""
+    taken: list[int] = []
+
+    class Lossy(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            names = ("authorization", "content-type", "idempotency-key")
+            headers = {name: self.headers[name] for name in names}
+            path = self.path.partition("?")[0]
+            taken.append(httpx.post(f"{address}{path}", content=body, headers=headers).status_code)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Lossy) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}", taken
+        server.shutdown()
+        thread.join(PATIENCE)

@@ -130,6 +130,15 @@ def test_names_that_the_configuration_does_not_have_are_wrong_use(
     assert rows(database_url) == []
 
 
+def test_the_targets_that_the_configuration_names_are_told_unless_others_are_named(
+    pagerelay: Call, configuration: Path, database_url: str
+) -> None:
+    configuration.write_text(configuration.read_text() + "actions: {notify: [chat]}\n")
+    pagerelay(*ACKNOWLEDGE, "--connection", "acme")
+    pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--notify", "ops")
+    assert [json.loads(row.notify) for row in rows(database_url)] == [["chat"], ["ops"]]
+
+
 @pytest.mark.parametrize("wait", ["-1", "3601", "soon"])
 def test_a_wait_out_of_range_is_wrong_use(pagerelay: Call, database_url: str, wait: str) -> None:
     assert pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--wait", wait).exit_code == 2
@@ -182,9 +191,9 @@ def test_the_end_of_an_earlier_action_with_the_key_is_told(pagerelay: Call, data
     database.close()
     result = pagerelay(*keyed)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[-1] == (
+    assert result.stderr == (
         "AcknowledgeIncident: failed: PagerDuty has no user PALICE [user_not_found]: "
-        "take a user that `pagerelay users` shows"
+        "take a user that `pagerelay users` shows\n"
     )
 
 

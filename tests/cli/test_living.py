@@ -8,7 +8,9 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
+from daemon import schema
 from daemon.database import Database
 from tests.cli import living as worlds
 
@@ -122,6 +124,63 @@ def test_the_pick_lists_show_what_an_action_needs(living: Living, pagerelay: Cal
 
 
 def test_no_secret_is_in_any_output(living: Living, pagerelay: Call) -> None:
-    calls = [pagerelay(*each) for each in (("users",), ("users", "--json"), ("incidents", "--json"), ("status",))]
+    calls = [pagerelay(*each) for each in (("users",), ("users", "--json"), ("incidents", "--json"))]
     for secret in (worlds.TOKEN, worlds.KEY):
         assert [each.output for each in calls if secret in each.output] == []
+
+
+def actions_in(living: Living) -> int:
+    """How many actions the database has."""
+    database = Database(living.database)
+    count = sa.select(sa.func.count()).select_from(schema.actions)
+    found = int(database.read_now(lambda tx: tx.execute(count).scalar_one()))
+    database.close()
+    return found
+
+
+def test_an_answer_that_does_not_come_makes_no_second_action(living: Living) -> None:
+    """The daemon gets the request, and its answer is lost: then the same request goes into the database."""
+    alice = user_of(living, "alice")
+    before = actions_in(living)
+    with worlds.losing_answers(living.address) as (lossy, taken):
+        result = living.configured(lossy)("action", "GetUser", f"userId={alice}", "--wait", "30")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Alice Archer" in result.stdout
+    assert taken == [202]
+    assert actions_in(living) == before + 1
+
+
+def test_a_daemon_that_refuses_the_token_is_named_and_the_database_is_used(living: Living) -> None:
+    alice = user_of(living, "alice")
+    pagerelay = living.configured(living.address.removeprefix("http://"), token="another-token")
+    result = pagerelay("action", "GetUser", f"userId={alice}", "--wait", "30")
+    assert result.exit_code == 0
+    said = f"{living.address} does not take the configured api.token (restart the daemon that runs there?)\n"
+    assert result.stderr == said
+    assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
+
+
+def test_whoever_else_answers_at_that_address_is_no_daemon(living: Living) -> None:
+    alice = user_of(living, "alice")
+    pagerelay = living.configured(living.pagerduty.removeprefix("http://"))
+    assert pagerelay("action", "GetUser", f"userId={alice}", "--wait", "30").exit_code == 0
+    assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
+
+
+def test_what_the_daemon_refuses_is_told_in_its_words(living: Living, pagerelay: Call) -> None:
+    call = ("action", "GetUser", "--idempotency-key", uuid.uuid4().hex)
+    assert pagerelay(*call, "userId=PONE").exit_code == 0
+    other = pagerelay(*call, "userId=PTWO")
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert other.stderr == "this Idempotency-Key was given before, with another request (use a new one)\n"
+
+
+def test_a_connection_that_the_daemon_has_not_read_yet_is_asked_from_here_but_not_acted_on(living: Living) -> None:
+    pagerelay = living.configured(living.address.removeprefix("http://"), name="newer")
+    assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
+    result = pagerelay("action", "GetUser", "userId=PALICE")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.fullmatch(
+        rf"the daemon at {living.address} refuses: .*connection.* \(restart it if the configuration is new\)\n",
+        result.stderr,
+    )

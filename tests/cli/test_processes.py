@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import schema
+from daemon import schema, views
 from daemon.database import Database, system_clock
 from tests import shown
 
@@ -91,6 +91,45 @@ def test_events_follow_prints_what_happens_until_interrupted(
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, error) == (130, "", "")
+
+
+def test_an_interrupted_wait_says_that_the_action_goes_on(
+    configuration: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    database = Database(f"sqlite:///{configuration.with_name('pagerelay.db')}")
+    database.write_now(lambda tx: tx.execute(schema.instances.delete()) and None)
+    call = ("action", "GetUser", "userId=PALICE", "--connection", "acme", "--wait", "60")
+    process = start("-c", str(configuration), *call)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("queued; no daemon is running")
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=PATIENCE)
+    item = database.read_now(views.actions, last=True, limit=1).items[0]
+    database.close()
+    assert item.parameters == {"userId": "PALICE"}
+    said = f"{item.id} goes on without you (look: pagerelay actions show {item.id})\n"
+    assert (process.returncode, out, error) == (130, "", said)
+
+
+def test_a_secret_is_asked_for_on_a_terminal_and_not_shown(configuration: Path) -> None:
+    parent, child = pty.openpty()
+    call = ("action", "CreateIncident", "service_key=-", "description=full", "--connection", "acme")
+    command = [sys.executable, "-m", "daemon", "-c", str(configuration), *call]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=child, stdout=child, stderr=child, start_new_session=True)
+    os.close(child)
+    seen = b""
+    while not seen.endswith(b"service_key: "):
+        seen += os.read(parent, 1024)
+    os.write(parent, b"a-key-of-mine\n")
+    while b"CreateIncident: queued" not in seen:
+        seen += os.read(parent, 1024)
+    assert process.wait(PATIENCE) == 0
+    os.close(parent)
+    assert b"a-key-of-mine" not in seen
+    database = Database(f"sqlite:///{configuration.with_name('pagerelay.db')}")
+    stored = database.read_now(lambda tx: tx.execute(schema.actions.select()).all())[-1].parameters
+    database.close()
+    assert json.loads(stored)["service_key"] == "a-key-of-mine"
 
 
 def test_on_a_terminal_there_are_colours_unless_unwanted(configuration: Path) -> None:
