@@ -135,8 +135,7 @@ def _ask_something(around: World, desk: Desk, chance: random.Random, wanted: Cou
     effect = EFFECTS[operation]
     if effect is not None and not overtaken and operation != "CreateIncident":
         wanted[incident.id, effect] += 1
-    # To the policy that it has, in the second of its creation: nothing would show that it took effect.
-    policies = [each for each in account.directory.policies if each is not incident.policy]
+    policies = account.directory.policies[:2]
     given: dict[str, dict[str, Any]] = {
         "ReassignIncident": {"reassignUserId": account.directory.user("erin").id},
         "SnoozeIncident": {"duration": 3600},
