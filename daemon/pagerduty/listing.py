@@ -54,8 +54,12 @@ class Pages:
     server_time: datetime | None = None
     calls: int = 0
 
-    def add(self, page: Page) -> None:
-        """Keep what is new on a page, in its place: behind the record before it, at the front if there is none."""
+    def add(self, page: Page) -> int:
+        """Keep what is new on a page, in its place: behind the record before it, at the front if there is none.
+
+        Answers how many were new.
+        """
+        before = len(self.records)
         place = 0
         for record in page.records:
             identity = _identity(record)
@@ -66,6 +70,7 @@ class Pages:
                 self.order.insert(place, identity)
                 self.records.insert(place, record)
                 place += 1
+        return len(self.records) - before
 
     def knows(self, record: object) -> bool:
         """Whether a record was read before."""
@@ -106,9 +111,12 @@ async def read_all(fetch: Callable[[int], Awaitable[Page]]) -> Pages:
                 raise errors.Temporary(message)
             offset = max(offset - PAGE + 1, 0)
             continue
-        pages.add(page)
+        new = pages.add(page)
         if not page.more or not page.records:
             return pages
+        if not new and len(page.records) < PAGE:  # else it would go on record by record
+            message = "the list says that there is more, and gives the same again"
+            raise errors.Temporary(message)
         offset += max(len(page.records) - 1, 1)
 
 
