@@ -74,7 +74,9 @@ CHANGES = st.lists(
 
 
 @given(st.integers(0, 900), CHANGES)
-async def test_what_is_in_a_list_the_whole_time_is_found_in_its_order_however_it_moves(count: int, changes: list[Any]) -> None:
+async def test_what_is_in_a_list_the_whole_time_is_found_in_its_order_however_it_moves(
+    count: int, changes: list[Any]
+) -> None:
     moving = Moving(numbered(count), changes)
     before = ids(moving.records)
     found = ids((await read_all(moving.fetch)).records)
