@@ -270,7 +270,8 @@ def commit_baseline(
 ) -> None:
     """Store what a connection's first poll saw; nothing of it is ever sent."""
     if lock(tx, name).baseline_at is None:
-        save(tx, name, detection.baseline(entries, incidents, read_at), (), now)
+        found = detection.baseline(entries, incidents, baseline_at=baseline_at, read_at=read_at)
+        save(tx, name, found, (), now)
         move_watermark(tx, name, baseline_at, baseline_at=baseline_at)
 
 

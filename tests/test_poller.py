@@ -103,6 +103,20 @@ async def test_what_happens_in_the_second_of_the_baseline_is_not_lost(
     assert daemon.journal() == ["P1 triggered"]
 
 
+async def test_what_happens_between_the_two_readings_of_the_baseline_is_not_lost(
+    database: Database, account: FakePagerDuty
+) -> None:
+    def just_before_the_incidents_are_listed(request: httpx.Request) -> None:
+        if request.url.path == "/incidents" and not account.entries:
+            account.happen("trigger")
+
+    account.fail = just_before_the_incidents_are_listed
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    await daemon.poll()
+    assert daemon.journal() == ["P1 triggered"]
+
+
 async def test_transitions_between_two_polls_are_all_events_in_their_order(
     database: Database, account: FakePagerDuty
 ) -> None:

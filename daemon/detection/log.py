@@ -38,13 +38,31 @@ if TYPE_CHECKING:
 EVENT_TYPES: dict[str, EventType] = {record: kind.type for kind in REGISTRY.values() for record in kind.log_entry_types}
 BACK_TO_TRIGGERED = frozenset({"unacknowledge_log_entry", "reopen_log_entry"})
 SAME_NOTE = timedelta(seconds=1)  # how far apart a resolution and the entry of its own note can be
+CREATION_APART = timedelta(seconds=1)  # how far apart an incident's time and that of its creating entry can be
 ANNOUNCED_KEPT = 50
 
 
-def baseline(entries: Sequence[LogEntry], incidents: Mapping[str, Json], read_at: datetime) -> Detection:
-    """What a connection's first poll stores: every entry as seen, every open incident as known. No events."""
-    snapshots = tuple(adopted(incident_id, incident, read_at) for incident_id, incident in incidents.items())
+def baseline(
+    entries: Sequence[LogEntry], incidents: Mapping[str, Json], *, baseline_at: datetime, read_at: datetime
+) -> Detection:
+    """What a connection's first poll stores: every entry as seen, every open incident as known. No events.
+
+    The incidents are listed after the log was read (up to ``baseline_at``). One that was created in
+    between is not known yet: its entries are still to come, and with them its events.
+    """
+    in_log = {entry.incident_id for entry in entries}
+    snapshots = tuple(
+        adopted(incident_id, incident, read_at)
+        for incident_id, incident in incidents.items()
+        if incident_id in in_log or not _is_younger(incident, baseline_at)
+    )
     return Detection((), snapshots, tuple(dict.fromkeys(entry.id for entry in entries)))
+
+
+def _is_younger(incident: Json, baseline_at: datetime) -> bool:
+    """Whether its creating entry can be from after the reading; the two times may differ by a second."""
+    created_at = resource.moment(incident, "created_at")
+    return created_at is not None and created_at >= baseline_at - CREATION_APART
 
 
 def read(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -280,12 +281,21 @@ def test_an_incident_that_names_a_time_just_after_its_entries_is_as_they_tell() 
 def test_a_baseline_tells_nothing_and_remembers_everything() -> None:
     story = Story()
     story.entry("trigger", 0)
-    found = detection.baseline(story.entries, story.incidents, START)
+    found = detection.baseline(story.entries, story.incidents, baseline_at=START, read_at=START)
     reader = Reader(snapshots={each.incident_id: each for each in found.snapshots}, seen=set(found.seen))
     assert found.events == ()
     assert reader.read(story.entries) == []
     story.entry("acknowledge", 60)
     assert reader.read(story.entries) == ["P1 acknowledged"]
+
+
+@pytest.mark.parametrize("second", [0, 1])
+def test_an_incident_created_between_the_two_readings_of_a_baseline_is_told(second: int) -> None:
+    story = Story()
+    story.entry("trigger", second)
+    found = detection.baseline([], story.incidents, baseline_at=START, read_at=START)
+    reader = Reader(snapshots={each.incident_id: each for each in found.snapshots}, seen=set(found.seen))
+    assert reader.read(story.entries) == ["P1 triggered"]
 
 
 def test_the_incident_of_an_event_is_the_newest_that_was_read_not_the_one_of_an_older_reading() -> None:
