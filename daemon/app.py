@@ -83,6 +83,9 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
     """Every part of the daemon, started; ended in the opposite order."""
     instance = process.name()
     async with contextlib.AsyncExitStack() as parts:
+        bound = api.bind(settings)
+        if bound is not None:
+            parts.callback(bound.close)
         database = await asyncio.to_thread(_open, settings)
         parts.callback(database.close)
         await database.write(_enter, database, settings, instance)
@@ -116,7 +119,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         scheduler = Scheduler(jobs, _tick(settings), lambda: systemd.notify("WATCHDOG=1"))
         scheduler.start()
         parts.push_async_callback(scheduler.stop)
-        yield await parts.enter_async_context(api.serving(database, settings, work, metrics))
+        yield await parts.enter_async_context(api.serving(database, settings, work, metrics, bound))
 
 
 def _house_keeping(database: Database, settings: Settings, instance: str) -> list[Job]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from daemon.api.waiting import Waiting
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from fastapi import FastAPI
@@ -74,11 +75,27 @@ def create(
     return application.create(database, settings, work or Work(), metrics)
 
 
+def bind(settings: Settings) -> socket.socket | None:
+    """The socket of the API, before anything else begins; None where the settings want no server.
+
+    Raises PagerelayError if the address cannot be listened on.
+    """
+    if settings.api is None:
+        return None
+    from daemon.api import server  # noqa: PLC0415 - as above
+
+    return server.bind(settings.api.host, settings.api.port)
+
+
 @contextlib.asynccontextmanager
 async def serving(
-    database: Database, settings: Settings, work: Work | None = None, metrics: CollectorRegistry | None = None
+    database: Database,
+    settings: Settings,
+    work: Work | None = None,
+    metrics: CollectorRegistry | None = None,
+    bound: socket.socket | None = None,
 ) -> AsyncIterator[str | None]:
-    """Serve the API while inside; yields its address, None where the settings want no server.
+    """Serve the API while inside, on ``bound`` if it is there already; yields its address, None without a server.
 
     Raises PagerelayError if the address cannot be listened on.
     """
@@ -89,11 +106,11 @@ async def serving(
 
     work = work or Work()
     app = create(database, settings, work, metrics=metrics)
-    async with server.listening(app, settings.api.host, settings.api.port) as address:
+    async with server.listening(app, bound or server.bind(settings.api.host, settings.api.port)) as address:
         try:
             yield address
         finally:
             work.waiting.stop()
 
 
-__all__ = ["Listening", "Settings", "Waiting", "Work", "create", "serving"]
+__all__ = ["Listening", "Settings", "Waiting", "Work", "bind", "create", "serving"]

@@ -44,6 +44,9 @@ class Answer(JSONResponse):
     media_type = MEDIA_TYPE
 
 
+NO_OBJECT = {"model_attributes_type", "model_type", "dict_type"}
+
+
 def answer(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> Answer:
     """A response that tells one problem."""
     shown = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
@@ -78,6 +81,8 @@ async def _invalid(_request: Request, error: Exception) -> Answer:
 
 def _mistake(error: Any) -> dict[str, str]:  # noqa: ANN401 - pydantic's error as a dictionary
     message = "there is no such parameter" if error["type"] == "extra_forbidden" else error["msg"]
+    if error["loc"] == ("body",) and error["type"] in NO_OBJECT:
+        message = "must be a JSON object, sent with the header Content-Type: application/json"
     return {"where": ".".join(views.legible(str(part)) for part in error["loc"]), "message": message}
 
 

@@ -35,7 +35,8 @@ from daemon.simulator.server import Simulator
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from daemon.simulator.incident import Happening
+    from daemon.simulator.directory import User
+    from daemon.simulator.incident import Happening, Incident
 
 POLL = 0.5
 LOOK = 0.05
@@ -60,12 +61,13 @@ and posts it, signed. The receiver moody answers 503 at first: what it did not t
 The acknowledgement is an action that the daemon is asked for over HTTP, and it comes back as an event.
 """
 YOUR_TURN = """
-That was one. Others follow until you press Ctrl-C. Act on one yourself, in a second terminal:
+That was one. Others follow until you press Ctrl-C, and some are re-opened by the people of this account.
+Act on #{number} yourself as {name}, in a second terminal, and watch it come back as a webhook:
 
   export PAGERELAY_CONFIG={config}
   {command} incidents
   {command} action AcknowledgeIncident incidentId={incident} userId={user} --wait 10
-  curl -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
+  curl -sS -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
       -d '{{"parameters": {{"incidentId": "{incident}", "userId": "{user}"}}}}' \\
       '{address}/v1/actions/ResolveIncident?wait=10'
 
@@ -166,8 +168,8 @@ class Demonstration:
             step()
         await self._until(self._all_told)
         if sys.stdout.isatty():
-            yours = account.trigger("Certificate expires in 3 days", service=account.directory.services[1]).id
-            self._console.print(self._your_turn(yours, alice.id), style="dim", soft_wrap=True)
+            yours = account.trigger("Certificate expires in 3 days", service=account.directory.services[1])
+            self._console.print(self._your_turn(yours, alice), style="dim", soft_wrap=True)
             lives = asyncio.create_task(Lifecycles(account, rate=RATE, pace=PACE).run())
             await stop.wait()
             lives.cancel()
@@ -188,7 +190,7 @@ class Demonstration:
             raise errors.PagerelayError(message)
         self._say("action", "yellow", Text(f"{operation} {action['state']}: {action['result']['status']}"))
 
-    def _your_turn(self, incident: str, user: str) -> str:
+    def _your_turn(self, incident: Incident, user: User) -> str:
         """How to act on an incident from a second terminal."""
         command = shlex.quote(sys.argv[0])
         if command.startswith(f"{Path.cwd()}/"):
@@ -196,8 +198,10 @@ class Demonstration:
         return YOUR_TURN.format(
             config=self._configured,
             command=command,
-            incident=incident,
-            user=user,
+            number=incident.number,
+            name=user.name,
+            incident=incident.id,
+            user=user.id,
             token=self._token,
             address=self._address,
         )

@@ -123,6 +123,8 @@ def _event_type(name: str) -> str:
         return name
     if name in BY_OPERATION:
         return BY_OPERATION[name].type.value
+    if f"incident.{name}" in REGISTRY:  # as the command line shows it
+        return f"incident.{name}"
     raise errors.UsageError(f"no event type {paging.quoted(name)} (there are: {', '.join(REGISTRY)})")
 
 
