@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -17,17 +18,18 @@ import sqlalchemy as sa
 
 from daemon import bulk, errors
 from daemon.model import Action, ActionState, Outcome
-from daemon.schema import actions, messages
+from daemon.schema import actions, instances, messages
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from daemon.model import Json
 
 QUEUED, RUNNING = ActionState.QUEUED.value, ActionState.RUNNING.value
 UNFINISHED = sa.text("(state = 'queued' OR state = 'running')")  # as the partial index has it
 ID_BYTES = 13
+LONGEST_PAUSE = timedelta(minutes=5)  # what is put off further was put off before the clock was set back
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ def claim(
 
     Answers when to look again if there is none: None if nothing waits.
     """
+    # One daemon carries out one go at a time: what it holds now was left over by a go that it could not write down.
+    mine = (actions.c.state == RUNNING) & (actions.c.claimed_by == instance)
+    left_over = actions.update().where(UNFINISHED, actions.c.connection == connection, mine)
+    tx.execute(left_over.values(state=QUEUED, claimed_by=None))
     earlier = actions.alias()
     first_of_subject = ~sa.exists().where(
         earlier.c.connection == actions.c.connection,
@@ -114,7 +120,8 @@ def claim(
         earlier.c.seq < actions.c.seq,
         earlier.c.state.in_([QUEUED, RUNNING]),
     )
-    waiting = (actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED, actions.c.next_try_at <= now)
+    due_now = (actions.c.next_try_at <= now) | (actions.c.next_try_at > now + LONGEST_PAUSE)
+    waiting = (actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED, due_now)
     ready = sa.select(actions.c.id, actions.c.operation, actions.c.together).where(*waiting, first_of_subject)
     first = tx.execute(ready.order_by(actions.c.seq).limit(1)).one_or_none()
     if first is None:
@@ -126,10 +133,10 @@ def claim(
     if first.together is not None:
         alike = (actions.c.operation == first.operation) & (actions.c.together == first.together)
         ids = [row.id for row in tx.execute(ready.where(alike).order_by(actions.c.seq).limit(most_together))]
-    mine = bulk.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have been quicker
+    free = bulk.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have been quicker
     claimed = (
         actions.update()
-        .where(mine)
+        .where(free)
         .values(
             state=RUNNING,
             claimed_by=instance,
@@ -195,9 +202,10 @@ def give_back(tx: sa.Connection, ids: Collection[str], instance: str) -> None:
         tx.execute(_mine(action_id, instance).values(state=QUEUED, claimed_by=None))
 
 
-def release(tx: sa.Connection, instances: Collection[str]) -> None:
-    """Put what dead daemons were carrying out back into the queue."""
-    held = (actions.c.state == RUNNING) & bulk.among(tx, actions.c.claimed_by, list(instances))
+def release(tx: sa.Connection, dead: Collection[str]) -> None:
+    """Put back into the queue what dead daemons were carrying out, and what one that left could not give back."""
+    left = actions.c.claimed_by.not_in(sa.select(instances.c.id))
+    held = (actions.c.state == RUNNING) & (bulk.among(tx, actions.c.claimed_by, list(dead)) | left)
     tx.execute(actions.update().where(UNFINISHED, held).values(state=QUEUED, claimed_by=None))
 
 

@@ -93,6 +93,10 @@ class Executor:
                 log.error("actions.failing", connection=self._connection, error=str(error))
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
                 continue
+            except Exception:
+                log.exception("actions.broken", connection=self._connection)
+                await asyncio.sleep(AFTER_FAILURE_SECONDS)
+                continue
             if due is not None:
                 await self._sleep(due)
 
@@ -169,6 +173,8 @@ class Executor:
             raise
         except Exception as error:
             log.exception("action.broken", operation=operation.name, actions=[each.id for each in claimed])
+            if len(claimed) > 1:
+                return {}  # it is one that breaks all of them: alone it does no harm
             broken = errors.Temporary(f"an unexpected {type(error).__name__}, which is in the log")
             return dict.fromkeys((each.id for each in claimed), broken)
 
@@ -208,7 +214,7 @@ class Executor:
                 raise
             user = {}
         email = user.get("email")
-        if not isinstance(email, str) or not email:
+        if not isinstance(email, str) or not email or not email.isprintable():
             message = f"PagerDuty has no user {user_id} with an e-mail address, or the key may not see it"
             raise errors.ActionError("user_not_found", message)
         await self._database.write(store.save_user, self._connection, email, user_id, self._clock())
@@ -226,7 +232,8 @@ class Executor:
             if came is None:
                 action_queue.put_off(tx, action.id, self._instance, now, None, alone=True)
             elif isinstance(came, errors.Temporary) and now - (action.started_at or now) < self._patience:
-                pause = max(came.delay or timedelta(0), pause_after(action.tries))
+                asked = min(came.delay or timedelta(0), action_queue.LONGEST_PAUSE)
+                pause = max(asked, pause_after(action.tries))
                 action_queue.put_off(
                     tx, action.id, self._instance, now + pause, self._masked(action, problems.waiting(came))
                 )

@@ -135,9 +135,17 @@ def lock(tx: sa.Connection, connection: str) -> datetime | None:
 
 
 def take(
-    tx: sa.Connection, connection: str, limits: Limits, priority: Priority, instance: str, now: datetime
+    tx: sa.Connection,
+    connection: str,
+    limits: Limits,
+    priority: Priority,
+    instance: str,
+    now: datetime,
+    room: int = 1,
 ) -> Granted | Wait:
     """Take a permit if one may be given now; else be counted among those that wait.
+
+    ``room``: how many calls must be possible now, this one among them: the others follow it at once.
 
     Where replicas share the connection, ``now`` must have been read after ``lock``.
     """
@@ -147,6 +155,7 @@ def take(
     # Stamps further ahead than can be are from before the clock was set back.
     tx.execute(permits.update().where(mine, permits.c.at > now + LONGEST_CALL).values(at=now))
     given = [Permit(row.at, Priority(row.priority)) for row in tx.execute(sa.select(permits).where(mine))]
+    given += [Permit(now, priority)] * (min(room, limits.calls) - 1)
     outcome = decide(given, _waiting(tx, connection, priority, instance, now), priority, limits, now, blocked_until)
     stop_waiting(tx, connection, priority, instance)
     if isinstance(outcome, Wait):
@@ -223,11 +232,11 @@ class Permits:
         self._given, self._waited = _counters(registry or CollectorRegistry())
 
     @asynccontextmanager
-    async def permit(self, priority: Priority) -> AsyncIterator[None]:
-        """Wait for a permit and hold it for the one call that is made inside."""
+    async def permit(self, priority: Priority, room: int = 1) -> AsyncIterator[None]:
+        """Wait for a permit and hold it for the one call that is made inside; ``room``: as for ``take``."""
         asked = time.monotonic()
         async with self._lines[priority]:  # first come, first served: only the first of a class asks
-            permit = await self._wait_for_turn(priority)
+            permit = await self._wait_for_turn(priority, room)
         labels = (self._connection, priority.name.lower())
         self._given.labels(*labels).inc()
         self._waited.labels(*labels).inc(time.monotonic() - asked)
@@ -243,14 +252,14 @@ class Permits:
         """PagerDuty answered 429: make no call for ``delay``, or for a minute if it did not say."""
         await self._database.write(self._block, DEFAULT_BLOCK if delay is None else min(delay, LONGEST_BLOCK))
 
-    async def _wait_for_turn(self, priority: Priority) -> int:
+    async def _wait_for_turn(self, priority: Priority, room: int) -> int:
         """Take a permit; the turn stays with the caller. It is not held while sleeping: others may be let through."""
         waited = False
         try:
             while True:
                 await self._turn.take(priority)
                 try:
-                    outcome, now = await self._database.write(self._take, priority)
+                    outcome, now = await self._database.write(self._take, priority, room)
                 except BaseException:
                     self._turn.give_up()
                     raise
@@ -264,10 +273,10 @@ class Permits:
                 await asyncio.shield(self._database.write(stop_waiting, self._connection, priority, self._instance))
             raise
 
-    def _take(self, tx: sa.Connection, priority: Priority) -> tuple[Granted | Wait, datetime]:
+    def _take(self, tx: sa.Connection, priority: Priority, room: int = 1) -> tuple[Granted | Wait, datetime]:
         lock(tx, self._connection)  # first, or the time would be old after waiting for it
         now = self._database.now(tx)
-        return take(tx, self._connection, self._limits, priority, self._instance, now), now
+        return take(tx, self._connection, self._limits, priority, self._instance, now, room), now
 
     def _finish(self, tx: sa.Connection, permit: int) -> None:
         finish(tx, permit, self._database.now(tx))

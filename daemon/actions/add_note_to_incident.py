@@ -39,8 +39,7 @@ async def run(given: Try, parameters: AddNoteToIncident) -> Done:
             found = await _added(given, parameters)
             if found is not None:
                 return Done(Outcome.DONE, objects.added_note(found, parameters.userId))
-        else:
-            await given.begin({given.action.id: None})
+        await given.begin({given.action.id: None})
         note = await with_sender(
             given,
             parameters.userId,

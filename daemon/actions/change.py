@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from daemon.pagerduty import Client
 
 FEW = 4
-OF_ALL = frozenset({1007, 1014, 1015, 1018, 2006, 2010})  # what is wrong with what all of them set, or with who does it
+OF_ALL = frozenset({1007, 1014, 1015, 2006})  # what is wrong with what all of them set, or with the key
 LOOK_AGAIN = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED, 1006, 1011, 1012})  # perhaps resolved meanwhile
-REFUSED_FOR_ALL = frozenset({401, 402, 403})
+REFUSED_FOR_ALL = frozenset({401, 402})  # not 403: it may be about one incident's team
 TRACED = ("assignments", "escalation_policy", "pending_actions")  # by which it is seen that a change was made
 NOT_FOUND = 404
 
@@ -78,8 +78,7 @@ class Change:
             before = await _look(given.client, parameters.incident)
             if ended := self.settled(parameters, before, given.action.trace, repeated=given.repeated):
                 return ended
-        if not given.repeated:
-            await given.begin({given.action.id: _trace(before)})
+        await given.begin({given.action.id: _trace(before)})  # each time: it may have been taken from us meanwhile
         return await self._write(given, parameters)
 
     def settled(

@@ -30,11 +30,9 @@ async def run(given: Try, parameters: CreateIncident) -> Done:
     there, and may have been resolved already.
     """
     key = f"pagerelay-{given.action.id}"
-    if given.repeated:
-        if await lookups.incidents_by_key(given.client, key):
-            return Done(Outcome.DONE, objects.new_incident(key))
-    else:
-        await given.begin({given.action.id: None})
+    if given.repeated and await lookups.incidents_by_key(given.client, key):
+        return Done(Outcome.DONE, objects.new_incident(key))
+    await given.begin({given.action.id: None})
     answer = await writes.trigger(given.client, parameters.service_key, parameters.description, key)
     return Done(Outcome.DONE, objects.new_incident(resource.text(answer, "incident_key") or key))
 

@@ -23,7 +23,13 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[
 class Parameters(BaseModel):
     """An operation's parameters, by the connector's names; one that is unknown is a mistake."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, str_strip_whitespace=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        populate_by_name=False,
+        str_strip_whitespace=False,
+        hide_input_in_errors=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 import structlog
+from pydantic import SecretStr
 
 import daemon
 from daemon import errors, resource
@@ -57,6 +58,21 @@ class Answer:
 
     body: Json
     server_time: datetime | None
+
+    def one(self, name: str) -> Json:
+        """The object that was asked for. Raises Temporary if it is not there: nothing is known then."""
+        found = resource.inner(self.body, name)
+        if resource.text(found, "id") is None:
+            message = f"PagerDuty answered without {name}"
+            raise errors.Temporary(message, status=OK)
+        return found
+
+    def all(self, name: str) -> list[Json]:
+        """The list that was asked for. Raises Temporary if it is not there: nothing is known then."""
+        if not isinstance(self.body.get(name), list):
+            message = f"PagerDuty answered without {name}"
+            raise errors.Temporary(message, status=OK)
+        return resource.listed(self.body, name)
 
 
 class Client:
@@ -105,6 +121,7 @@ class Client:
         query: Query | None = None,
         body: Json | None = None,
         sender: str | None = None,
+        room: int = 1,
     ) -> Answer:
         """One request to the REST API. ``sender`` is the e-mail address for ``From``, which changes need."""
         headers = {} if sender is None else {b"From": sender.encode()}
@@ -112,7 +129,7 @@ class Client:
             method, path, params=tuple(query or ()), content=_encoded(body), headers=headers
         )
         try:
-            return await self._call(self._http, request, priority)
+            return await self._call(self._http, request, priority, self._key, room)
         except errors.Temporary as error:
             if error.status == failures.TOO_MANY_REQUESTS:
                 await self._permits.block(error.delay)
@@ -122,7 +139,8 @@ class Client:
         """One request to the Events API, which has no key but the service's own, and a limit of its own."""
         request = self._events.build_request("POST", path, content=_encoded(body))
         try:
-            return (await self._call(self._events, request, priority)).body
+            # What it says may repeat the service's key, and is shortened.
+            return (await self._call(self._events, request, priority, SecretStr(body["service_key"]))).body
         except errors.Permanent as error:
             if error.status == EVENTS_RATE_LIMITED:
                 raise errors.Temporary(str(error), status=error.status, request_id=error.request_id) from None
@@ -213,9 +231,11 @@ class Client:
             await self._sleep(pause)
         raise AssertionError
 
-    async def _call(self, http: httpx.AsyncClient, request: httpx.Request, priority: Priority) -> Answer:
+    async def _call(
+        self, http: httpx.AsyncClient, request: httpx.Request, priority: Priority, secret: SecretStr, room: int = 1
+    ) -> Answer:
         """One request and its answer. Raises Temporary or Permanent."""
-        async with self._permits.permit(priority):
+        async with self._permits.permit(priority, room):
             self.calls += 1
             started = time.perf_counter()
             status, headers, body = await self._send(http, request)
@@ -229,7 +249,7 @@ class Client:
             answer = None
         if status in failures.SUCCESS and isinstance(answer, dict):
             return Answer(answer, _date(headers))
-        raise failures.failure(f"{host} answered {path}", status, headers, answer, self._key)
+        raise failures.failure(f"{host} answered {path}", status, headers, answer, secret)
 
     async def _send(self, http: httpx.AsyncClient, request: httpx.Request) -> tuple[int, Mapping[str, str], bytes]:
         host, path = request.url.netloc.decode("ascii"), request.url.path

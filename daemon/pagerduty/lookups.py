@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import resource
+from daemon import errors, resource
 from daemon.model import Priority
 from daemon.pagerduty import paths
 
@@ -27,13 +27,17 @@ async def user(client: Client, user_id: str) -> Json:
     """A user, with contact methods, notification rules and teams in full."""
     query = [("include[]", part) for part in USER_PARTS]
     answer = await client.call("GET", paths.to("users", user_id), Priority.ACTION, query=query)
-    return resource.inner(answer.body, "user")
+    return answer.one("user")
 
 
 async def incident(client: Client, incident_id: str) -> Json:
-    """An incident as it is now."""
-    answer = await client.call("GET", paths.to("incidents", incident_id), Priority.ACTION)
-    return resource.inner(answer.body, "incident")
+    """An incident as it is now, read when there is room for a second call: what is then written fits what was seen."""
+    answer = await client.call("GET", paths.to("incidents", incident_id), Priority.ACTION, room=2)
+    found = answer.one("incident")
+    if resource.status(found) is None:
+        message = f"PagerDuty answered with incident {incident_id} in no state that is known"
+        raise errors.Temporary(message)
+    return found
 
 
 async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
@@ -48,8 +52,8 @@ async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
                 return found
             query = [("statuses[]", status) for status in statuses]
             query += [("date_range", "all"), ("sort_by", order), ("limit", str(MOST)), ("offset", str(page * MOST))]
-            answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
-            for each in resource.listed(answer.body, "incidents"):
+            answer = await client.call("GET", "/incidents", Priority.ACTION, query=query, room=2)
+            for each in answer.all("incidents"):
                 identity = resource.text(each, "id")
                 if identity in wanted and identity is not None:
                     found.setdefault(identity, each)
@@ -62,13 +66,13 @@ async def incidents_by_key(client: Client, key: str) -> list[Json]:
     """The incidents with that key, of whatever age."""
     query = [("incident_key", key), ("date_range", "all"), ("limit", str(MOST))]
     answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
-    return resource.listed(answer.body, "incidents")
+    return answer.all("incidents")
 
 
 async def notes(client: Client, incident_id: str) -> tuple[list[Json], datetime | None]:
     """An incident's notes, and PagerDuty's clock."""
-    answer = await client.call("GET", paths.to("incidents", incident_id, "notes"), Priority.ACTION)
-    return resource.listed(answer.body, "notes"), answer.server_time
+    answer = await client.call("GET", paths.to("incidents", incident_id, "notes"), Priority.ACTION, room=2)
+    return answer.all("notes"), answer.server_time
 
 
 async def users(client: Client, text: str | None) -> list[Json]:
@@ -94,7 +98,7 @@ async def newest_incidents(client: Client, text: str | None) -> list[Json]:
         ("limit", str(MOST)),
     ]
     answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
-    found = resource.listed(answer.body, "incidents")
+    found = answer.all("incidents")
     wanted = (text or "").casefold()
     return [each for each in found if wanted in _words(each)]
 
@@ -102,7 +106,7 @@ async def newest_incidents(client: Client, text: str | None) -> list[Json]:
 async def _pick(client: Client, name: str, text: str | None) -> list[Json]:
     query = [("limit", str(MOST))] + ([("query", text)] if text else [])
     answer = await client.call("GET", f"/{name}", Priority.ACTION, query=query)
-    return resource.listed(answer.body, name)
+    return answer.all(name)
 
 
 def _words(incident: Json) -> str:

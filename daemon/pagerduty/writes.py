@@ -26,7 +26,7 @@ async def update_incident(client: Client, incident_id: str, change: Json, sender
     """Change an incident; answers it as it is then."""
     body = {"incident": {"type": "incident_reference"} | change}
     answer = await client.call("PUT", paths.to("incidents", incident_id), Priority.ACTION, body=body, sender=sender)
-    return resource.inner(answer.body, "incident")
+    return answer.one("incident")
 
 
 async def update_incidents(client: Client, changes: Mapping[str, Json], sender: str) -> dict[str, Json]:
@@ -50,7 +50,7 @@ async def snooze(client: Client, incident_id: str, seconds: int, sender: str) ->
     answer = await client.call(
         "POST", paths.to("incidents", incident_id, "snooze"), Priority.ACTION, body=body, sender=sender
     )
-    return resource.inner(answer.body, "incident")
+    return answer.one("incident")
 
 
 async def add_note(client: Client, incident_id: str, content: str, sender: str) -> Json:
@@ -59,7 +59,7 @@ async def add_note(client: Client, incident_id: str, content: str, sender: str) 
     answer = await client.call(
         "POST", paths.to("incidents", incident_id, "notes"), Priority.ACTION, body=body, sender=sender
     )
-    return resource.inner(answer.body, "note")
+    return answer.one("note")
 
 
 async def trigger(client: Client, service_key: str, description: str, incident_key: str) -> Json:

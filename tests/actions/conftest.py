@@ -32,17 +32,28 @@ MANY = Limits(calls=100_000)
 
 
 class Line(httpx.AsyncBaseTransport):
-    """The line to PagerDuty. ``cut`` is asked before and after each request whether it breaks there."""
+    """The line to PagerDuty. ``cut`` is asked before and after each request whether it breaks there.
+
+    ``instead`` are odd answers, a body or a status that asks for a day's pause, each given once.
+    """
 
     def __init__(self) -> None:
         self._inner = httpx.AsyncHTTPTransport()
         self.requests: list[httpx.Request] = []
+        self.instead: list[tuple[str, str, Json | int]] = []
         self.cut: Callable[[httpx.Request, str], bool] = lambda _request, _when: False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         if self.cut(request, "before"):
             raise httpx.ConnectError("cut before")
+        for answer in self.instead:
+            method, path, odd = answer
+            if (request.method, request.url.path) == (method, path):
+                self.instead.remove(answer)
+                if isinstance(odd, int):
+                    return httpx.Response(odd, headers={"retry-after": "86400"})
+                return httpx.Response(200, json=odd)
         response = await self._inner.handle_async_request(request)
         if self.cut(request, "after"):
             await response.aread()
@@ -67,6 +78,7 @@ class Office:
     line: Line = field(default_factory=Line)
     clients: list[pagerduty.Client] = field(default_factory=list)
     told: list[set[str]] = field(default_factory=list)
+    on_sleep: Callable[[], object] = lambda: None
 
     def executor(self, instance: str = "one", **more: Any) -> Executor:
         """A daemon's executor."""
@@ -78,6 +90,7 @@ class Office:
         return Executor(self.database, client, "acme", instance, clock=self.clock, **more)
 
     async def _sleep(self, seconds: float) -> None:
+        self.on_sleep()
         self.clock.advance(max(seconds, 0.001))
 
     def ask(self, operation: str, *, notify: tuple[str, ...] = (), key: str | None = None, **parameters: Any) -> str:

@@ -11,14 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon import action_queue
-from daemon.model import ActionState, Outcome, Status
+from daemon.model import ActionState, Limits, Outcome, Status
 from daemon.simulator import habits
+from tests.actions.conftest import opened
 
 if TYPE_CHECKING:
     import httpx
 
+    from daemon.database import Database
     from daemon.simulator.incident import Incident
     from tests.actions.conftest import Office
+    from tests.conftest import ManualClock
 
 FAULTS = st.sampled_from(["before", "after", None, None])
 CHANGES = {
@@ -227,3 +230,60 @@ async def test_whatever_breaks_and_whenever_every_effect_is_made_once_and_nothin
     made = office.effects[before:]
     assert Counter((each.incident_id, each.what) for each in made) == wanted
     assert not any(each.reopened for each in made)
+
+
+async def test_an_incident_that_is_resolved_while_an_acknowledgement_waits_for_a_permit_stays_resolved(
+    database: Database, clock: ManualClock
+) -> None:
+    async with opened(database, clock, Limits(calls=2)) as office:
+        incident = office.incident()
+        executor = office.executor()
+
+        def resolve() -> None:
+            if incident.is_open:
+                office.account.resolve(incident.id)
+
+        office.on_sleep = resolve
+        action_id = office.ask("AcknowledgeIncident", incidentId=incident.id, userId=office.alice)
+        await office.work(executor, action_id)
+        assert office.effects == []
+        assert incident.status is Status.RESOLVED
+
+
+@pytest.mark.parametrize("odd", [{}, {"incident": None}, {"incident": {"id": "P1"}}])
+async def test_an_answer_without_the_incident_says_nothing_and_is_asked_for_again(
+    office: Office, odd: dict[str, Any]
+) -> None:
+    incident = office.incident()
+    office.account.resolve(incident.id)
+    office.line.instead = [("GET", f"/incidents/{incident.id}", odd)]
+    done = await office.carry_out("AcknowledgeIncident", incidentId=incident.id, userId=office.alice)
+    assert (done.outcome, done.tries, office.effects) == (Outcome.OVERTAKEN, 2, [])
+
+
+async def test_what_could_not_be_written_down_is_taken_up_again_by_the_same_daemon(office: Office) -> None:
+    incident = office.incident()
+    executor = office.executor()
+    action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
+    office.database.write_now(action_queue.claim, "acme", "one", office.clock(), 1)  # a go that ended in the dark
+    assert office.action(action_id).state is ActionState.RUNNING
+    (done,) = await office.work(executor, action_id)
+    assert done.state is ActionState.SUCCEEDED
+
+
+async def test_what_a_daemon_held_that_is_known_no_more_goes_back_into_the_queue(office: Office) -> None:
+    action_id = office.ask("GetUser", userId=office.alice)
+    office.database.write_now(action_queue.claim, "acme", "gone", office.clock(), 1)
+    office.database.write_now(action_queue.release, ())
+    assert office.action(action_id).state is ActionState.QUEUED
+
+
+async def test_nobody_can_put_an_action_off_for_a_day(office: Office) -> None:
+    incident = office.incident()
+    office.line.instead = [("PUT", f"/incidents/{incident.id}", 503)]
+    executor = office.executor()
+    action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
+    await executor.run_once()
+    office.clock.advance(301)
+    (done,) = await office.work(executor, action_id, hours=0.01)
+    assert (done.state, done.tries) == (ActionState.SUCCEEDED, 2)
