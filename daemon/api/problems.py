@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from daemon import errors, views
 
@@ -69,7 +70,17 @@ async def _http(request: Request, error: Exception) -> Answer:
         detail = "there is nothing at this path (see /openapi.json)"
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"this path does not take {request.method}"
+        if allowed := _allowed(request):
+            return answer(error.status_code, detail, {"Allow": allowed})
     return answer(error.status_code, detail, error.headers)
+
+
+def _allowed(request: Request) -> str | None:
+    """The methods that the OpenAPI document has for a path. Starlette would name those of routes that are not in it."""
+    paths, path = request.app.openapi()["paths"], request.url.path
+    fitting = (each for template, each in paths.items() if compile_path(template)[0].match(path))
+    methods = paths.get(path) or next(fitting, ())
+    return ", ".join(sorted(each.upper() for each in methods)) or None
 
 
 async def _invalid(_request: Request, error: Exception) -> Answer:

@@ -125,10 +125,20 @@ async def test_what_makes_no_sense_is_told_in_a_problem_document(
     assert said in problem["detail"]
 
 
-async def test_a_wrong_method_is_a_problem_that_names_the_right_one(reader: httpx.AsyncClient) -> None:
-    answer = await reader.post("/v1/events")
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET"
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/events", "GET"),
+        ("PUT", "/actions/act_1", "GET"),
+        ("PUT", "/actions/GetUser", "POST"),
+        ("POST", "/actions", "GET"),
+    ],
+)
+async def test_a_wrong_method_is_a_problem_that_names_the_right_ones(
+    reader: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    answer = await reader.request(method, f"/v1{path}")
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
     assert answer.json()["title"] == "Method Not Allowed"
 
 
