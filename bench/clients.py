@@ -15,16 +15,16 @@ from daemon import sender
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.model import Target
+    from daemon.model import Content, Target
 
 
 class AiohttpSender(sender.Sender):
     """The sender as it would be with aiohttp: the same headers, bounds and errors, a session for each target."""
 
-    def __init__(self, target: Target, content_type: str) -> None:
-        super().__init__(target, content_type)
+    def __init__(self, target: Target, sign: sender.Sign | None = None) -> None:
+        super().__init__(target, sign)
         self._address = target.url.get_secret_value()
-        agent = {"content-type": content_type, "user-agent": f"pagerelay/{daemon.__version__}"}
+        agent = {"user-agent": f"pagerelay/{daemon.__version__}"}
         self._session = aiohttp.ClientSession(
             headers=agent,
             timeout=aiohttp.ClientTimeout(total=target.timeout.total_seconds()),
@@ -37,16 +37,13 @@ class AiohttpSender(sender.Sender):
         await super().close()
         await self._session.close()
 
-    async def send(self, message_id: str, body: bytes, timestamp: int) -> sender.Answer:
+    async def send(self, message_id: str, content: Content, timestamp: int) -> sender.Answer:
         """Make one attempt."""
         started = time.perf_counter()
-        headers = {
-            "webhook-id": message_id,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": sender.signature(self._keys, message_id, timestamp, body),
-        }
+        headers = self.headers(message_id, content, timestamp)
+        posted = self._session.post(self._address, data=content.body, headers=headers, allow_redirects=False)
         try:
-            async with self._session.post(self._address, data=body, headers=headers, allow_redirects=False) as response:
+            async with posted as response:
                 await response.content.read(sender.LARGEST_ANSWER)
                 status, again = response.status, response.headers.get("retry-after")
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from daemon import detection, queue, schema, store
-from daemon.formats import REGISTRY
+from daemon.formats import standard
 from daemon.model import DetectedBy, Event, EventType, Message, Target
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def events(count: int) -> list[Event]:
 
 def bodies(count: int) -> list[tuple[str, bytes]]:
     """The ids and the bodies of the messages that ``fill`` makes."""
-    render = REGISTRY["standard"].body
-    return [(f"msg_{each.id}", render(Message(f"msg_{each.id}", "paged", each))) for each in events(count)]
+    render = standard.body
+    return [(f"msg_{each.id}", render(Message(f"msg_{each.id}", "paged", each.type, each))) for each in events(count)]
 
 
 def fill(database: Database, names: Sequence[str], count: int) -> None:
@@ -50,8 +50,10 @@ def fill(database: Database, names: Sequence[str], count: int) -> None:
         now = database.now(tx)
         store.save(tx, "acme", detection.Detection(tuple(events(count)), ()), (), now)
         queue.ensure_targets(tx, names)
-        rows = tx.execute(sa.select(schema.events.c.seq, schema.events.c.id, schema.events.c.incident_id))
-        new = [queue.NewMessage(f"msg_{row.id}", row.seq, "paged", row.incident_id, tuple(names)) for row in rows]
+        rows = tx.execute(sa.select(schema.events))
+        new = [
+            queue.NewMessage(f"msg_{row.id}", row.seq, "paged", row.type, row.incident_id, tuple(names)) for row in rows
+        ]
         queue.enqueue(tx, new, now)
 
     database.upgrade()

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -22,8 +22,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from daemon import backoff, errors, queue
 from daemon.database import system_clock
 from daemon.formats import REGISTRY
-from daemon.model import Delivery, DeliveryState, Order, RateLimit, Target
-from daemon.sender import Sender
+from daemon.model import Content, Delivery, DeliveryState, Options, Order, RateLimit, Target
+from daemon.sender import Answer, Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.database import Clock, Database
-    from daemon.sender import Answer
+    from daemon.model import Message
+    from daemon.sender import Sign
 
 log = structlog.get_logger()
 
 LANE_RESERVE = 128
 CLAIM_SIZE = 128
-BODIES_KEPT = 2000
+CONTENTS_KEPT = 2000
 GROUP_SECONDS = 0.02
 GROUP_SIZE = 500
 LOOK_SECONDS = 5.0
@@ -47,7 +48,10 @@ FAILURES_IN_A_ROW = 3
 NOTE_SECONDS = 1.0
 LATENCIES = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 
-Item = tuple[Delivery, bytes | None]
+Rendered: TypeAlias = "Content | errors.FormatError | str"  # what to send, or why that failed, or can never be
+Item = tuple[Delivery, Rendered]
+Rendering = tuple[str, Options, str]  # what becomes of a message: by format, its options, and the message
+GONE = "the message is gone"
 
 
 @dataclass
@@ -94,7 +98,7 @@ class Deliveries:
         clock: Clock = system_clock,
         luck: Callable[[], float] = random.random,
         registry: CollectorRegistry | None = None,
-        senders: Callable[[Target, str], Sender] = Sender,
+        senders: Callable[[Target, Sign], Sender] = Sender,
     ) -> None:
         self._database = database
         self._targets = targets
@@ -103,7 +107,7 @@ class Deliveries:
         self._luck = luck
         self._senders = senders
         self._lanes: dict[str, Lane] = {}
-        self._bodies: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._contents: OrderedDict[Rendering, Rendered] = OrderedDict()
         self._results: list[queue.Result] = []
         self._given_back: dict[datetime | None, list[int]] = {}
         self._woken = asyncio.Event()
@@ -125,7 +129,7 @@ class Deliveries:
         """Deliver until ``stop`` is called."""
         failing = await self._database.read(queue.failing)
         for name, target in self._targets.items():
-            sender = self._senders(target, REGISTRY[target.format].content_type)
+            sender = self._senders(target, REGISTRY[target.format].sign)
             self._lanes[name] = Lane(target, sender, failing.get(name))
         self._recorder = asyncio.create_task(self._record_forever(), name="delivery-recorder")
         while not self._stopping:
@@ -196,13 +200,13 @@ class Deliveries:
         wanted = {lane.target.name: lane.target.order for lane in lanes}
         now, claims = await self._database.write(self._claim, wanted)
         self._ahead = now - self._clock()
-        bodies = await self._bodies_of(lanes, claims)
+        contents = await self._contents_of(lanes, claims)
         for lane in lanes:
             claim = claims[lane.target.name]
             if claim.next_due is not None:
                 lane.due = min(lane.due, asked + max((claim.next_due - now).total_seconds(), 0.0))
             for chain in claim.chains:
-                items = deque((each, bodies.get((lane.target.format, each.message_id))) for each in chain.deliveries)
+                items = deque((each, contents.get(_rendering(lane, each), GONE)) for each in chain.deliveries)
                 lane.held += len(items)
                 self._line_up(lane, items, chain.after)
             self._start_workers(lane)
@@ -226,32 +230,31 @@ class Deliveries:
         now = self._database.now(tx)
         return now, queue.claim(tx, wanted, self._instance, CLAIM_SIZE, now)
 
-    async def _bodies_of(
-        self, lanes: Sequence[Lane], claims: Mapping[str, queue.Claim]
-    ) -> dict[tuple[str, str], bytes]:
-        """The bodies of what was claimed, by format and message; each is encoded once for all targets."""
+    async def _contents_of(self, lanes: Sequence[Lane], claims: Mapping[str, queue.Claim]) -> dict[Rendering, Rendered]:
+        """What is to be sent of what was claimed; each message is rendered once for all targets that want it alike."""
         wanted = {
-            (lane.target.format, each.message_id)
+            _rendering(lane, each)
             for lane in lanes
             for chain in claims[lane.target.name].chains
             for each in chain.deliveries
         }
-        bodies = {key: self._bodies[key] for key in wanted & self._bodies.keys()}
-        missing = wanted - bodies.keys()
+        contents = {key: self._contents[key] for key in wanted & self._contents.keys()}
+        missing = wanted - contents.keys()
         if missing:
             try:
-                loaded = await self._database.read(queue.load, {message_id for _, message_id in missing})
+                loaded = await self._database.read(queue.load, {message_id for _, _, message_id in missing})
             except errors.DatabaseError:
                 ids = [each.id for claim in claims.values() for chain in claim.chains for each in chain.deliveries]
                 self._given_back.setdefault(None, []).extend(ids)
                 self._to_record.set()
                 raise
-            for name, message_id in missing & {(name, each) for name, _ in missing for each in loaded}:
-                bodies[name, message_id] = REGISTRY[name].body(loaded[message_id])
-        self._bodies.update(bodies)
-        while len(self._bodies) > BODIES_KEPT:
-            self._bodies.popitem(last=False)
-        return bodies
+            for name, options, message_id in missing:
+                if message_id in loaded:
+                    contents[name, options, message_id] = _rendered(name, options, loaded[message_id])
+        self._contents.update(contents)
+        while len(self._contents) > CONTENTS_KEPT:
+            self._contents.popitem(last=False)
+        return contents
 
     # --- sending
 
@@ -288,14 +291,21 @@ class Deliveries:
                 del lane.lines[incident]
             self._give_back(lane, items, until)
 
-    async def _attempt(self, lane: Lane, delivery: Delivery, body: bytes | None) -> datetime | None:
+    async def _attempt(
+        self, lane: Lane, delivery: Delivery, content: Content | errors.FormatError | str
+    ) -> datetime | None:
         """Make one attempt; answers when to try again if it failed."""
-        if body is None:
-            self._keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, "the message is gone", None))
+        if isinstance(content, str):
+            self._keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, content, None))
+            log.warning("delivery.dead", **_named(delivery), attempts=delivery.attempts, error=content)
             return None
-        if lane.target.rate_limit is not None:
-            await _wait_for_rate(lane.starts, lane.target.rate_limit)
-        answer = await lane.sender.send(delivery.message_id, body, int(self._clock().timestamp()))
+        if isinstance(content, errors.FormatError):
+            answer = Answer(None, str(content), None, None, 0.0)
+        else:
+            if lane.target.rate_limit is not None:
+                await _wait_for_rate(lane.starts, lane.target.rate_limit)
+            answer = await lane.sender.send(delivery.message_id, content, int(self._clock().timestamp()))
+            self._note(lane, answer, self._now())
         now = self._now()
         outcome = backoff.decide(
             answer.status,
@@ -307,7 +317,6 @@ class Deliveries:
             self._luck(),
         )
         self._latency(lane.target.name).observe(answer.seconds)
-        self._note(lane, answer, now)
         match outcome:
             case backoff.Delivered():
                 self._finish(lane, delivery, answer, DeliveryState.DELIVERED, now)
@@ -316,8 +325,7 @@ class Deliveries:
                 return at
             case backoff.Dead():
                 self._finish(lane, delivery, answer, DeliveryState.DEAD, now)
-                dead = {"delivery": delivery.id, "target": lane.target.name, "message": delivery.message_id}
-                log.warning("delivery.dead", **dead, attempts=delivery.attempts + 1, error=answer.error)
+                log.warning("delivery.dead", **_named(delivery), attempts=delivery.attempts + 1, error=answer.error)
         return None
 
     def _finish(
@@ -425,6 +433,22 @@ class Deliveries:
             queue.give_back(tx, ids, self._instance, until)
         for name, success_at, failing_since, error in notes:
             queue.note_target(tx, name, success_at=success_at, failing_since=failing_since, error=error)
+
+
+def _rendering(lane: Lane, delivery: Delivery) -> Rendering:
+    return lane.target.format, lane.target.options, delivery.message_id
+
+
+def _rendered(name: str, options: Options, message: Message) -> Rendered:
+    try:
+        content = REGISTRY[name].content(message, options)
+    except errors.FormatError as error:
+        return error
+    return content or f"the format {name} cannot tell {message.type}"
+
+
+def _named(delivery: Delivery) -> dict[str, str | int]:
+    return {"delivery": delivery.id, "target": delivery.target, "message": delivery.message_id}
 
 
 async def _wait_for_rate(starts: deque[float], limit: RateLimit) -> None:

@@ -84,6 +84,10 @@ class KeyReused(PagerelayError):
     """An idempotency key was given before, with another request."""
 
 
+class FormatError(PagerelayError):
+    """A message cannot be put into a target's format, such as by a template that fails with it."""
+
+
 class PagerDutyError(PagerelayError):
     """A call to PagerDuty did not work.
 

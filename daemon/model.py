@@ -128,6 +128,15 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What a target's format is told besides. Each format says which of these it takes."""
+
+    template: str | None = None
+    content_mode: str | None = None
+    batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A webhook receiver."""
 
@@ -135,6 +144,7 @@ class Target:
     url: SecretStr
     secrets: tuple[SecretStr, ...]
     format: str = "standard"
+    options: Options = field(default_factory=Options)
     headers: tuple[tuple[str, SecretStr], ...] = ()
     timeout: timedelta = timedelta(seconds=15)
     order: Order = Order.PER_INCIDENT
@@ -284,15 +294,42 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """An event as one trigger sends it, or the outcome of an action (then ``trigger`` is empty).
+class Batch:
+    """Several events that a trigger sends in one message, in the journal's order."""
 
-    ``id`` is the ``webhook-id``.
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What pagerelay has to say about itself, such as ``target.failing``. ``data`` is JSON."""
+
+    type: str
+    at: datetime
+    data: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event or a batch of them as one trigger sends it, the outcome of an action, or an alert.
+
+    ``id`` is the ``webhook-id``, ``type`` what receivers tell messages apart by, such as
+    ``incident.resolved`` or ``action.failed``; ``trigger`` is empty where there is none.
     """
 
     id: str
     trigger: str
-    about: Event | Action
+    type: str
+    about: Event | Batch | Action | Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a message's body is for one target: the same bytes in every attempt."""
+
+    body: bytes
+    content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,7 +272,8 @@ def fan_out(tx: sa.Connection, connection: str, names: Sequence[str], index: mat
         for trigger in index.match(event):
             if marks.get(trigger.name, seq) < seq:
                 message_id = detection.message_id(event.id, trigger.name)
-                messages.append(queue.NewMessage(message_id, seq, trigger.name, event.incident_id, trigger.to))
+                told = message_id, seq, trigger.name, event.type.value, event.incident_id, trigger.to
+                messages.append(queue.NewMessage(*told))
                 last[trigger.name] = event.occurred_at
     queue.enqueue(tx, messages, now)
     store.note_events(tx, last)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,12 +19,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from daemon import action_queue, bulk, detection
-from daemon.model import Action, Delivery, DeliveryState, DetectedBy, Event, EventType, Message, Order
+from daemon.model import Action, Alert, Delivery, DeliveryState, DetectedBy, Event, EventType, Message, Order
 from daemon.schema import attempts, deliveries, events, messages, targets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
+
+    from daemon.model import Json
 
 IN_CHUNK = 500
 BEHIND_RUNNING = timedelta(milliseconds=500)
@@ -43,6 +44,7 @@ class NewMessage:
     id: str
     event_seq: int
     trigger: str
+    type: str
     incident_id: str
     targets: tuple[str, ...]
 
@@ -87,7 +89,16 @@ def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None
     _insert_new(
         tx,
         messages,
-        [{"id": each.id, "event_seq": each.event_seq, "trigger": each.trigger, "created_at": now} for each in new],
+        [
+            {
+                "id": each.id,
+                "event_seq": each.event_seq,
+                "trigger": each.trigger,
+                "type": each.type,
+                "created_at": now,
+            }
+            for each in new
+        ],
     )
     rows = (_new_deliveries(each.id, each.incident_id, each.targets, now) for each in new)
     _insert_new(tx, deliveries, list(itertools.chain.from_iterable(rows)))
@@ -100,8 +111,18 @@ def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
     """
     message_id = detection.message_id(action.id, action.state.value)
     of_action = {"id": message_id, "event_seq": 0, "trigger": "", "created_at": now, "action_id": action.id}
-    _insert_new(tx, messages, [of_action])
+    _insert_new(tx, messages, [of_action | {"type": f"action.{action.state}"}])
     _insert_new(tx, deliveries, _new_deliveries(message_id, action.subject or action.id, action.notify, now))
+
+
+def enqueue_alert(
+    tx: sa.Connection, message_id: str, alert: Alert, subject: str, names: Iterable[str], now: datetime
+) -> None:
+    """Make the message of an alert, in line with the others about the same ``subject``."""
+    told = orjson.dumps({"at": alert.at.isoformat(), "data": alert.data}).decode()
+    row = {"id": message_id, "event_seq": 0, "trigger": "", "type": alert.type, "created_at": now, "alert": told}
+    _insert_new(tx, messages, [row])
+    _insert_new(tx, deliveries, _new_deliveries(message_id, subject, names, now))
 
 
 def _new_deliveries(message_id: str, incident_id: str, names: Iterable[str], now: datetime) -> list[dict[str, Any]]:
@@ -216,7 +237,8 @@ def _next_due(tx: sa.Connection, names: Collection[str]) -> dict[str, datetime |
 def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
     """Messages with their events; one whose event is gone is left out."""
     loaded: dict[str, Message] = {}
-    joined = sa.select(messages.c.id.label("message_id"), messages.c.trigger, events).join(
+    told = messages.c.type.label("told_as")
+    joined = sa.select(messages.c.id.label("message_id"), messages.c.trigger, told, events).join(
         events, events.c.seq == messages.c.event_seq
     )
     for row in tx.execute(joined.where(bulk.among(tx, messages.c.id, message_ids))).all():
@@ -230,18 +252,28 @@ def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
             detected_by=DetectedBy(row.detected_by),
             payload=orjson.loads(row.payload),
         )
-        loaded[row.message_id] = Message(row.message_id, row.trigger, event)
-    return loaded | _load_actions(tx, set(message_ids) - loaded.keys())
+        loaded[row.message_id] = Message(row.message_id, row.trigger, row.told_as or row.type, event)
+    return loaded | _load_others(tx, set(message_ids) - loaded.keys())
 
 
-def _load_actions(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
-    """Messages that tell of actions."""
+def _load_others(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
+    """Messages that tell of actions, and alerts."""
     if not message_ids:
         return {}
-    chosen = bulk.among(tx, messages.c.id, message_ids) & messages.c.action_id.is_not(None)
-    of_actions = {row.id: row.action_id for row in tx.execute(sa.select(messages).where(chosen))}
-    found = action_queue.load(tx, set(of_actions.values()))
-    return {each: Message(each, "", found[action]) for each, action in of_actions.items() if action in found}
+    others = tx.execute(sa.select(messages).where(bulk.among(tx, messages.c.id, message_ids))).all()
+    found = action_queue.load(tx, {row.action_id for row in others if row.action_id is not None})
+    loaded: dict[str, Message] = {}
+    for row in others:
+        if row.action_id in found:
+            action = found[row.action_id]
+            loaded[row.id] = Message(row.id, "", row.type or f"action.{action.state}", action)
+        elif row.alert is not None:
+            loaded[row.id] = Message(row.id, "", row.type, _alert(row.type, orjson.loads(row.alert)))
+    return loaded
+
+
+def _alert(kind: str, told: Json) -> Alert:
+    return Alert(kind, datetime.fromisoformat(told["at"]), told["data"])
 
 
 def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:

@@ -76,6 +76,7 @@ connections = sa.Table(
     sa.Column("next_sweep_at", Instant, nullable=False),
     sa.Column("next_reconcile_at", Instant, nullable=False),
     sa.Column("blocked_until", Instant),
+    sa.Column("alerted_at", Instant),
 )
 
 permits = sa.Table(
@@ -162,7 +163,7 @@ users = sa.Table(
 
 _OF_ACTION = sa.text("action_id IS NOT NULL")
 
-# A message tells of an event of the journal, or, with ``event_seq`` 0, of an action.
+# A message tells of an event of the journal; with ``event_seq`` 0 of an action or a batch of events, or it is an alert.
 messages = sa.Table(
     "messages",
     metadata,
@@ -171,8 +172,18 @@ messages = sa.Table(
     sa.Column("trigger", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("action_id", sa.Text),
+    sa.Column("type", sa.Text),
+    sa.Column("alert", sa.Text),
     sa.Index("messages_by_event", "event_seq"),
     sa.Index("messages_by_action", "action_id", sqlite_where=_OF_ACTION, postgresql_where=_OF_ACTION),
+)
+
+batched = sa.Table(
+    "batched",
+    metadata,
+    sa.Column("message_id", sa.Text, primary_key=True),
+    sa.Column("event_seq", sa.BigInteger, primary_key=True),
+    sa.Index("batched_by_event", "event_seq"),
 )
 
 targets = sa.Table(
@@ -183,11 +194,18 @@ targets = sa.Table(
     sa.Column("failing_since", Instant),
     sa.Column("last_success_at", Instant),
     sa.Column("last_error", sa.Text),
+    sa.Column("paused_reason", sa.Text),
+    sa.Column("probe_at", Instant),
+    sa.Column("probes", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("alerted_at", Instant),
 )
 
 _PENDING = sa.text("state = 'pending'")
-_FREE = sa.text("state = 'pending' AND claimed_by IS NULL")
+_LIVE = sa.text("state = 'pending' AND claimed_by IS NULL AND replay IS NULL")
+_REPLAYED = sa.text("state = 'pending' AND claimed_by IS NULL AND replay IS NOT NULL")
+_OF_REPLAY = sa.text("replay IS NOT NULL")
 _DEAD = sa.text("state = 'dead'")
+_DUE = ("target", "next_attempt_at", "id")
 
 deliveries = sa.Table(
     "deliveries",
@@ -204,8 +222,12 @@ deliveries = sa.Table(
     sa.Column("finished_at", Instant),
     sa.Column("last_status", sa.Integer),
     sa.Column("last_error", sa.Text),
+    sa.Column("replay", sa.BigInteger),
+    sa.Column("renewed_at", Instant),
     sa.UniqueConstraint("message_id", "target", name="deliveries_once_per_target"),
-    sa.Index("deliveries_due", "target", "next_attempt_at", "id", sqlite_where=_FREE, postgresql_where=_FREE),
+    sa.Index("deliveries_due", *_DUE, sqlite_where=_LIVE, postgresql_where=_LIVE),
+    sa.Index("deliveries_replay_due", *_DUE, sqlite_where=_REPLAYED, postgresql_where=_REPLAYED),
+    sa.Index("deliveries_by_replay", "replay", "state", sqlite_where=_OF_REPLAY, postgresql_where=_OF_REPLAY),
     sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
     sa.Index("deliveries_dead", "target", "id", sqlite_where=_DEAD, postgresql_where=_DEAD),
     sa.Index("deliveries_by_state", "state", "finished_at"),
@@ -223,6 +245,27 @@ attempts = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("answer", sa.Text),
     sa.Index("attempts_by_delivery", "delivery_id"),
+)
+
+replays = sa.Table(
+    "replays",
+    metadata,
+    sa.Column("id", Counter, primary_key=True, autoincrement=True),
+    sa.Column("trigger", sa.Text),
+    sa.Column("target", sa.Text),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("until", Instant, nullable=False),
+    sa.Column("delivery_state", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("taken", sa.BigInteger, nullable=False),
+    sa.Column("delivered", sa.BigInteger),
+    sa.Column("dead", sa.BigInteger),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("finished_at", Instant),
+    sqlite_autoincrement=True,
 )
 
 quarantine = sa.Table(

@@ -20,9 +20,13 @@ from pyreqwest.http import Url
 import daemon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from pyreqwest.response import BaseResponse
 
-    from daemon.model import Target
+    from daemon.model import Content, Target
+
+    Sign = Callable[[bytes, Sequence[str]], Mapping[str, str]]
 
 LARGEST_ANSWER = 64 * 1024
 EXCERPT = 1024
@@ -47,23 +51,25 @@ class Answer:
 class Sender:
     """Sends to one target, over connections of its own."""
 
-    def __init__(self, target: Target, content_type: str) -> None:
+    def __init__(self, target: Target, sign: Sign | None = None) -> None:
+        self._sign = sign
         url = target.url.get_secret_value()
         self._url = Url(url)
         self._seconds = target.timeout.total_seconds()
-        self._keys = tuple(_key(secret.get_secret_value()) for secret in target.secrets)
+        self._secrets = tuple(secret.get_secret_value() for secret in target.secrets)
+        self._keys = tuple(_key(secret) for secret in self._secrets)
         headers = [(name, value.get_secret_value()) for name, value in target.headers]
         hidden = [
             url,
             *_secret_parts(url),
-            *(secret.get_secret_value() for secret in target.secrets),
+            *self._secrets,
             *(value for _, value in headers),
         ]
         self._hidden = sorted((each for each in hidden if each), key=len, reverse=True)
         self._client = (
             ClientBuilder()
             .user_agent(f"pagerelay/{daemon.__version__}")
-            .default_headers({"content-type": content_type, **dict(headers)})
+            .default_headers(dict(headers))
             .timeout(target.timeout)
             .connect_timeout(target.timeout)
             .follow_redirects(enable=False)
@@ -81,18 +87,26 @@ class Sender:
         """Close the connections."""
         await self._client.close()
 
-    async def send(self, message_id: str, body: bytes, timestamp: int) -> Answer:
-        """Make one attempt. Whatever the target does, it ends in time with an Answer."""
-        started = time.perf_counter()
+    def headers(self, message_id: str, content: Content, timestamp: int) -> dict[str, str]:
+        """What an attempt's headers say of the message, and the signatures of it."""
         headers = {
+            "content-type": content.content_type,
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signature(self._keys, message_id, timestamp, body),
+            "webhook-signature": signature(self._keys, message_id, timestamp, content.body),
         }
+        headers.update(content.headers)
+        if self._sign is not None:
+            headers.update(self._sign(content.body, self._secrets))
+        return headers
+
+    async def send(self, message_id: str, content: Content, timestamp: int) -> Answer:
+        """Make one attempt. Whatever the target does, it ends in time with an Answer."""
+        started = time.perf_counter()
         request = (
             self._client.post(self._url)
-            .headers(headers)
-            .body_bytes(body)
+            .headers(self.headers(message_id, content, timestamp))
+            .body_bytes(content.body)
             .streamed_read_buffer_limit(LARGEST_ANSWER)
             .build_streamed()
         )

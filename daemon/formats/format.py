@@ -6,15 +6,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from daemon.model import Message
+    from daemon.model import Content, Event, Message, Options
+
+
+def _everything(_event: Event) -> bool:
+    return True
+
+
+def _nothing(_body: bytes, _secrets: Sequence[str]) -> Mapping[str, str]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One payload format. ``body`` depends on what is stored alone: every attempt sends the same bytes."""
+    """One payload format.
 
-    content_type: str
-    body: Callable[[Message], bytes]
+    ``content`` depends on what is stored and on the target's options alone: every attempt sends the
+    same bytes. It answers None for a message that the format cannot tell, and raises FormatError if
+    this one message cannot be put into it. ``sends`` says of an event whether a delivery is made for
+    it at all. ``sign`` gives headers besides those of Standard Webhooks, from the body and the
+    texts of the target's secrets, the newest first. ``options`` names what it takes of ``Options``.
+    """
+
+    content: Callable[[Message, Options], Content | None]
     help: str
+    sends: Callable[[Event], bool] = _everything
+    sign: Callable[[bytes, Sequence[str]], Mapping[str, str]] = _nothing
+    options: frozenset[str] = frozenset()

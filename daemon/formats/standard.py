@@ -9,45 +9,63 @@ import orjson
 
 from daemon import resource
 from daemon.formats.format import Format
-from daemon.model import Action, Event, EventType
+from daemon.model import Action, Alert, Batch, Content, Event, EventType
 from daemon.triggers import REGISTRY
 
 if TYPE_CHECKING:
-    from daemon.model import Json, Message
+    from daemon.model import Json, Message, Options
+
+
+def content(message: Message, _options: Options) -> Content | None:
+    """The message as JSON."""
+    return None if isinstance(message.about, Batch) else Content(body(message), "application/json")
 
 
 def body(message: Message) -> bytes:
-    """The message as JSON, in the order of keys that the documentation shows."""
+    """``document`` as JSON."""
+    return orjson.dumps(document(message))
+
+
+def document(message: Message) -> Json:
+    """What the message says, in the order of keys that the documentation shows. Not of a batch."""
+    at, data = _told(message)
+    return {"type": message.type, "timestamp": iso(at), "data": data}
+
+
+def _told(message: Message) -> tuple[datetime, Json]:
     match message.about:
         case Event() as event:
-            return _of_event(event, message.trigger)
+            return event.occurred_at, _of_event(event, message.trigger)
         case Action() as action:
-            return _of_action(action)
+            return action.finished_at or action.created_at, {"action": _of_action(action)}
+        case Alert() as alert:
+            return alert.at, alert.data
+        case Batch():
+            raise ValueError("a batch is no single message")
 
 
-def _of_event(event: Event, trigger: str) -> bytes:
+def _of_event(event: Event, trigger: str) -> Json:
     incident = resource.inner(event.payload, "incident")
     data: Json = {
         "event_id": event.id,
         "connection": event.connection,
         "trigger": trigger,
         "operation": REGISTRY[event.type].operation,
-        "detected_at": _iso(event.detected_at),
+        "detected_at": iso(event.detected_at),
         "detected_by": event.detected_by.value,
         "agent": event.payload.get("agent"),
-        "incident": {"id": event.incident_id} | incident | {"assignedUserId": _assigned_user(incident)},
+        "incident": {"id": event.incident_id} | incident | {"assignedUserId": assigned_user(incident)},
     }
     if event.type is EventType.ASSIGNED:
         data["assignees"] = event.payload.get("assignees") or []
     if event.type is EventType.ANNOTATED:
         data["note"] = event.payload.get("note")
-    return orjson.dumps({"type": event.type.value, "timestamp": _iso(event.occurred_at), "data": data})
+    return data
 
 
-def _of_action(action: Action) -> bytes:
+def _of_action(action: Action) -> Json:
     """How an action ended: what the API shows of it."""
-    finished_at = action.finished_at or action.created_at
-    data: Json = {
+    return {
         "id": action.id,
         "operation": action.operation,
         "connection": action.connection,
@@ -56,24 +74,23 @@ def _of_action(action: Action) -> bytes:
         "outcome": None if action.outcome is None else action.outcome.value,
         "result": action.result,
         "error": action.error,
-        "created_at": _iso(action.created_at),
-        "finished_at": _iso(finished_at),
+        "created_at": iso(action.created_at),
+        "finished_at": iso(action.finished_at or action.created_at),
     }
-    return orjson.dumps({"type": f"action.{action.state}", "timestamp": _iso(finished_at), "data": {"action": data}})
 
 
-def _assigned_user(incident: Json) -> str | None:
+def assigned_user(incident: Json) -> str | None:
     """The connector's assignedUserId: the first of those whom the incident is assigned to."""
     assignments = resource.assignments(incident)
     return resource.text(assignments[0][0], "id") if assignments else None
 
 
-def _iso(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
+    """An instant as receivers get it."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 FORMAT = Format(
-    content_type="application/json",
-    body=body,
+    content=content,
     help="JSON of pagerelay's own, signed as Standard Webhooks says",
 )

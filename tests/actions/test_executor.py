@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon import action_queue, errors, queue, schema
-from daemon.formats import REGISTRY as FORMATS
+from daemon.formats import standard
 from daemon.model import ActionState, Outcome, Status
 from daemon.simulator import habits
 
@@ -177,7 +177,7 @@ async def test_the_same_key_gives_the_same_action_and_with_another_request_an_er
 def body_of(office: Office, message_id: str) -> Json:
     """What a target gets."""
     loaded = office.database.read_now(queue.load, [message_id])
-    body: Json = orjson.loads(FORMATS["standard"].body(loaded[message_id]))
+    body: Json = orjson.loads(standard.body(loaded[message_id]))
     return body
 
 

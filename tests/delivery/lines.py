@@ -53,9 +53,12 @@ def fill(database: Database, incidents: Sequence[str], targets: Sequence[str], f
         now = database.now(tx)
         events = tuple(event(first + number, incident) for number, incident in enumerate(incidents))
         store.save(tx, "acme", detection.Detection(events, ()), (), now)
-        rows = tx.execute(sa.select(schema.events.c.seq, schema.events.c.id, schema.events.c.incident_id))
+        rows = tx.execute(sa.select(schema.events))
         queue.ensure_targets(tx, targets)
-        new = [queue.NewMessage(f"msg_{row.id}", row.seq, "paged", row.incident_id, tuple(targets)) for row in rows]
+        new = [
+            queue.NewMessage(f"msg_{row.id}", row.seq, "paged", row.type, row.incident_id, tuple(targets))
+            for row in rows
+        ]
         queue.enqueue(tx, new, now)
 
     database.write_now(write)

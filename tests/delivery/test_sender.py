@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from daemon import sender
-from daemon.model import Target
+from daemon.model import Content, Target
 from tests.receivers import SECRET, Receiver, Reply
 
 if TYPE_CHECKING:
@@ -33,12 +33,16 @@ def target(url: str, *secrets: str, **more: Any) -> Target:
     return Target("ops", SecretStr(url), tuple(SecretStr(each) for each in secrets or (SECRET,)), **more)
 
 
+def plain(body: bytes) -> Content:
+    return Content(body, "application/json")
+
+
 async def attempt(chosen: Target, body: bytes = BODY) -> sender.Answer:
     """One attempt of a sender of its own."""
-    sending = sender.Sender(chosen, "application/json")
+    sending = sender.Sender(chosen)
     try:
         async with asyncio.timeout(20):
-            return await sending.send("msg_1", body, int(time.time()))
+            return await sending.send("msg_1", plain(body), int(time.time()))
     finally:
         await sending.close()
 
@@ -302,8 +306,8 @@ async def test_an_excerpt_holds_no_url_of_the_target() -> None:
 async def test_no_error_and_no_repr_holds_a_secret() -> None:
     shown = []
     for url in ("http://127.0.0.1:1/hook", f"http://{'x' * 64}.invalid/hook"):
-        sending = sender.Sender(secretive(url), "application/json")
-        shown += [repr(await sending.send("msg_1", BODY, 1)), repr(sending)]
+        sending = sender.Sender(secretive(url))
+        shown += [repr(await sending.send("msg_1", plain(BODY), 1)), repr(sending)]
         await sending.close()
     async with speaking(b"junk") as port:
         shown.append(repr(await attempt(secretive(f"http://127.0.0.1:{port}/hook"))))
@@ -321,8 +325,8 @@ def test_a_short_path_is_not_taken_for_a_secret() -> None:
 async def test_connections_are_used_again() -> None:
     receiver = Receiver(lambda request: Reply(200 if request.id == "msg_0" else 500, {}, b"short"))
     async with receiver.serving() as url:
-        sending = sender.Sender(target(url), "application/json")
+        sending = sender.Sender(target(url))
         for number in range(5):
-            await sending.send(f"msg_{number}", BODY, 1)
+            await sending.send(f"msg_{number}", plain(BODY), 1)
         await sending.close()
     assert (len(receiver.got), receiver.connections) == (5, 1)
