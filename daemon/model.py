@@ -24,8 +24,17 @@ class EventType(enum.StrEnum):
     TRIGGERED = "incident.triggered"
     ASSIGNED = "incident.assigned"
     ACKNOWLEDGED = "incident.acknowledged"
+    UNACKNOWLEDGED = "incident.unacknowledged"
     RESOLVED = "incident.resolved"
+    REOPENED = "incident.reopened"
     ANNOTATED = "incident.annotated"
+    SNOOZED = "incident.snoozed"
+    PRIORITY_UPDATED = "incident.priority_updated"
+    URGENCY_UPDATED = "incident.urgency_updated"
+    FIELD_VALUES_UPDATED = "incident.field_values.updated"
+    CUSTOM_FIELD_VALUES_UPDATED = "incident.custom_field_values.updated"
+    ESCALATION_REPEATED = "incident.escalation_repeated"
+    ESCALATION_EXHAUSTED = "incident.escalation_exhausted"
 
 
 class Status(enum.StrEnum):
@@ -244,7 +253,8 @@ class Event:
     """Something that happened to an incident, found once.
 
     ``payload`` has the keys ``agent``, ``incident``, ``assignees`` (None unless assigned),
-    ``note`` (None unless annotated) and ``log_entry`` (the record's type and channel type).
+    ``note`` (None unless annotated), ``changes`` (None unless the log entry says what changed)
+    and ``log_entry`` (the record's type and channel type; None where reconciliation found it).
     """
 
     id: str

@@ -40,18 +40,18 @@ RECORDED = recordings.log_entries()
 INCIDENTS = recordings.incidents()
 __test__ = bool(RECORDED)
 
-# Counted by hand: triggered, assigned, acknowledged, annotated, resolved.
+# Counted by hand: triggered, assigned, acknowledged, annotated, resolved, unacknowledged.
 COUNTS = {
-    "2013-remedy": (1, 2, 1, 1, 1),
-    "2015-openapi": (1, 0, 0, 0, 0),
-    "2017-v2-webhooks": (1, 1, 1, 0, 1),
-    "2018-2022-single": (2, 1, 0, 0, 1),
-    "2021-faros": (3, 0, 0, 0, 0),
-    "2022-devlake": (3, 15, 5, 1, 1),
-    "2025-port": (4, 0, 0, 0, 0),
-    "rest-openapi": (1, 0, 0, 0, 1),
+    "2013-remedy": (1, 2, 1, 1, 1, 1),
+    "2015-openapi": (1, 0, 0, 0, 0, 0),
+    "2017-v2-webhooks": (1, 1, 1, 0, 1, 0),
+    "2018-2022-single": (2, 1, 0, 0, 1, 0),
+    "2021-faros": (3, 0, 0, 0, 0, 0),
+    "2022-devlake": (3, 15, 5, 1, 1, 0),
+    "2025-port": (4, 0, 0, 0, 0, 0),
+    "rest-openapi": (1, 0, 0, 0, 1, 0),
 }
-KINDS = ("triggered", "assigned", "acknowledged", "annotated", "resolved")
+KINDS = ("triggered", "assigned", "acknowledged", "annotated", "resolved", "unacknowledged")
 BY_TYPE = {
     "trigger": "triggered",
     "assign": "assigned",
@@ -60,6 +60,7 @@ BY_TYPE = {
     "acknowledge": "acknowledged",
     "annotate": "annotated",
     "resolve": "resolved",
+    "unacknowledge": "unacknowledged",
 }
 MISSING = object()
 VALUES: dict[str, Any] = {

@@ -37,6 +37,7 @@ class Occurrence:
     agent: Json | None = None
     assignees: Sequence[Json] | None = None
     note: Json | None = None
+    changes: Json | None = None
     log_entry: Json | None = None
 
 
@@ -61,6 +62,7 @@ def event(
             "incident": snapshot.incident,
             "assignees": None if occurrence.assignees is None else list(occurrence.assignees),
             "note": occurrence.note,
+            "changes": occurrence.changes,
             "log_entry": occurrence.log_entry,
         },
     )

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from daemon import resource
-from daemon.detection import delegation
+from daemon.detection import changes, delegation
 from daemon.detection.events import (
     Detection,
     Occurrence,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from daemon.model import Event, Json, LogEntry
 
 EVENT_TYPES: dict[str, EventType] = {record: kind.type for kind in REGISTRY.values() for record in kind.log_entry_types}
-BACK_TO_TRIGGERED = frozenset({"unacknowledge_log_entry", "reopen_log_entry"})
 SAME_NOTE = timedelta(seconds=1)  # how far apart a resolution and the entry of its own note can be
 CREATION_APART = timedelta(seconds=1)  # how far apart an incident's time and that of its creating entry can be
 ANNOUNCED_KEPT = 50
@@ -163,10 +162,11 @@ class _Reading:
         return replace(snapshot, incident=entry.incident if whole else snapshot.incident, read_at=self._read_at)
 
     def _take(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        if entry.type in BACK_TO_TRIGGERED:
-            return with_status(snapshot, Status.TRIGGERED, entry.created_at)
         kind = EVENT_TYPES.get(entry.type)
-        return self._handlers[kind](self, entry, snapshot) if kind else snapshot
+        if kind is None:
+            return snapshot
+        handler = self._handlers.get(kind)
+        return self._tell(entry, snapshot, kind) if handler is None else handler(self, entry, snapshot)
 
     def _triggered(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
         """A creating entry; any other is a repeated trigger event on an incident that exists."""
@@ -179,6 +179,14 @@ class _Reading:
     def _acknowledged(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
         snapshot = self._tell(entry, snapshot, EventType.ACKNOWLEDGED)
         return with_status(snapshot, Status.ACKNOWLEDGED, entry.created_at)
+
+    def _unacknowledged(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
+        snapshot = self._tell(entry, snapshot, EventType.UNACKNOWLEDGED)
+        return with_status(snapshot, Status.TRIGGERED, entry.created_at)
+
+    def _reopened(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
+        snapshot = self._tell(entry, snapshot, EventType.REOPENED)
+        return with_status(snapshot, Status.TRIGGERED, entry.created_at)
 
     def _resolved(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
         """A resolution, and before it the note that it may carry."""
@@ -259,6 +267,7 @@ class _Reading:
             agent=entry.agent,
             assignees=assignees,
             note=note,
+            changes=changes.told(kind, entry),
             log_entry={"id": entry.id, "type": entry.type, "channel": resource.text(_channel(entry), "type")},
         )
         self._events.append(event(self._connection, snapshot, occurrence, self._now, DetectedBy.LOG_ENTRY))
@@ -267,7 +276,9 @@ class _Reading:
         EventType.TRIGGERED: _triggered,
         EventType.ASSIGNED: _assigned,
         EventType.ACKNOWLEDGED: _acknowledged,
+        EventType.UNACKNOWLEDGED: _unacknowledged,
         EventType.RESOLVED: _resolved,
+        EventType.REOPENED: _reopened,
         EventType.ANNOTATED: _annotated,
     }
 

@@ -2,7 +2,9 @@
 
 Only differences older than ``settled`` count; younger ones are the log's business.
 The incident shows its present state alone: what came in between and left no trace in it
-cannot be found here. An incident that was re-opened changes its snapshot and sends nothing.
+cannot be found here. Of the types of events only those that a state or an assignment shows are
+found: triggered, assigned, acknowledged, resolved, and reopened where a resolution was told before.
+An acknowledgement that ended changes the snapshot and sends nothing: an escalation ends one, too.
 """
 
 from __future__ import annotations
@@ -119,6 +121,10 @@ def _status(snapshot: Snapshot, incident: Json, settled: datetime, found: list[O
     match real:
         case Status.TRIGGERED:
             when = changed_at or snapshot.read_at
+            ended = snapshot.status is Status.RESOLVED and snapshot.created
+            if ended and changed_at is not None and changed_at > snapshot.status_at:
+                agent = resource.inner(incident, "last_status_change_by") or None
+                return _changed(snapshot, EventType.REOPENED, real, changed_at, settled, agent, found)
             return with_status(snapshot, real, when) if when <= settled else snapshot
         case Status.ACKNOWLEDGED:
             newest = max(resource.listed(incident, "acknowledgements"), key=_acknowledged_at, default={})

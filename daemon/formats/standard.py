@@ -60,6 +60,8 @@ def _of_event(event: Event, trigger: str) -> Json:
         data["assignees"] = event.payload.get("assignees") or []
     if event.type is EventType.ANNOTATED:
         data["note"] = event.payload.get("note")
+    if event.payload.get("changes") is not None:
+        data["changes"] = event.payload["changes"]
     return data
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from daemon.model import EventType, Status
-from daemon.simulator import agents
+from daemon.simulator import agents, records
 from daemon.simulator.directory import Directory
 from daemon.simulator.habits import Habits
 from daemon.simulator.incident import Incident, Note
@@ -27,10 +27,7 @@ ACKNOWLEDGED_FOR = timedelta(minutes=30)
 NOTIFIED_BY = ("email_notification", "sms_notification", "phone_notification", "push_notification")
 NOISE = (
     "reach_trigger_limit",
-    "repeat_escalation_path",
-    "exhaust_escalation_path",
-    "field_value_change",
-    "custom_field_value_change",
+    "reach_ack_limit",
     "responder_request_for_escalation_policy",  # a type that no document lists
 )
 
@@ -122,7 +119,7 @@ class Account:
         incident = self._open(incident_id)
         agent, channel = agents.hand(incident, by, "timeout")
         self._back_to_triggered(incident, agent)
-        self.log.write("unacknowledge", incident, agent, channel)
+        self.log.happened(EventType.UNACKNOWLEDGED, self.log.write("unacknowledge", incident, agent, channel))
 
     def resolve(self, incident_id: str, by: User | None = None, note: str | None = None) -> None:
         """By somebody, or by its service. A note given with it is in the resolve entry alone."""
@@ -187,13 +184,15 @@ class Account:
         incident = self._open(incident_id)
         incident.snoozed_until = self.log.second() + timedelta(seconds=seconds)
         action = {"type": "unacknowledge", "at": incident.snoozed_until.isoformat()}
-        self.log.write("snooze", incident, *agents.web(by), changed_actions=[action])
+        agent, channel = agents.web(by)
+        entry = self.log.write("snooze", incident, agent, channel | {"duration": seconds}, changed_actions=[action])
+        self.log.happened(EventType.SNOOZED, entry)
 
     def reopen(self, incident_id: str, by: User, *, users: Sequence[User] = (), policy: Policy | None = None) -> None:
         """A resolved incident is open again, and assigned: to ``users``, to ``policy``, else as its policy says."""
         incident = self.incident(incident_id)
         self._change(incident, Status.TRIGGERED, agents.user(by))
-        self.log.write("reopen", incident, *agents.web(by))
+        self.log.happened(EventType.REOPENED, self.log.write("reopen", incident, *agents.web(by)))
         if users:
             self._assign(incident, "assign", *agents.web(by), users)
             return
@@ -212,20 +211,42 @@ class Account:
     def retitle(self, incident_id: str, by: User, title: str) -> None:
         """Another title."""
         incident = self.incident(incident_id)
-        incident.title = title
-        self.log.write("field_value_change", incident, *agents.web(by))
+        before, incident.title = incident.title, title
+        changed = {"application_fields": [_field("title", title, before)]}
+        self._change_fields(incident, by, "field_value_change", changed)
+
+    def change_field(self, incident_id: str, by: User, name: str, value: object) -> None:
+        """Another value for one of the account's own fields."""
+        incident = self.incident(incident_id)
+        before, incident.fields[name] = incident.fields.get(name), value
+        changed = {"customer_fields": [_field(name, value, before)]}
+        self._change_fields(incident, by, "custom_field_value_change", changed)
 
     def change_urgency(self, incident_id: str, by: User) -> None:
         """From high to low or back."""
         incident = self.incident(incident_id)
         incident.urgency = "low" if incident.urgency == "high" else "high"
-        self.log.write("urgency_change", incident, *agents.web(by))
+        self.log.happened(EventType.URGENCY_UPDATED, self.log.write("urgency_change", incident, *agents.web(by)))
 
     def change_priority(self, incident_id: str, by: User, priority: Priority | None = None) -> None:
-        """To one, or to any one."""
+        """To one, or to any other one."""
         incident = self.incident(incident_id)
-        incident.priority = priority or self.chance.choice(self.directory.priorities)
-        self.log.write("priority_change", incident, *agents.web(by))
+        before = incident.priority
+        others = [each for each in self.directory.priorities if each is not before]
+        incident.priority = priority or self.chance.choice(others)
+        agent, channel = agents.web(by)
+        channel["old_priority"] = records.priority(before) if before else None
+        channel["new_priority"] = records.priority(incident.priority)
+        entry = self.log.write("priority_change", incident, agent, channel)
+        self.log.happened(EventType.PRIORITY_UPDATED, entry)
+
+    def repeat_escalation(self, incident_id: str) -> None:
+        """Nobody acknowledged it on any level of its policy: it begins again."""
+        self._escalation(incident_id, "repeat_escalation_path", EventType.ESCALATION_REPEATED)
+
+    def exhaust_escalation(self, incident_id: str) -> None:
+        """Nobody acknowledged it on any level of its policy, however often it began again."""
+        self._escalation(incident_id, "exhaust_escalation_path", EventType.ESCALATION_EXHAUSTED)
 
     def notify(self, incident_id: str) -> None:
         """Everybody assigned is told: the noisiest entries, without an agent, with people's addresses."""
@@ -280,6 +301,16 @@ class Account:
             raise NoSuchIncidentError(incident_id)
         return incident
 
+    def _change_fields(self, incident: Incident, by: User, kind: str, changed: Json) -> None:
+        agent, channel = agents.web(by)
+        entry = self.log.write(kind, incident, agent, channel | {"changeset": changed})
+        own = kind == "custom_field_value_change"
+        self.log.happened(EventType.CUSTOM_FIELD_VALUES_UPDATED if own else EventType.FIELD_VALUES_UPDATED, entry)
+
+    def _escalation(self, incident_id: str, kind: str, event: EventType) -> None:
+        incident = self._open(incident_id)
+        self.log.happened(event, self.log.write(kind, incident, agents.service(incident), agents.channel("timeout")))
+
     def _assign_level(self, incident: Incident) -> None:
         users = incident.policy.levels[incident.level]
         incident.assigned = []
@@ -302,3 +333,8 @@ class Account:
             incident.snoozed_until = None
         if status is Status.RESOLVED:
             incident.assigned = []
+
+
+def _field(name: str, value: object, before: object) -> Json:
+    """A field that changed, as the log writes it."""
+    return {"id": f"PF{name.upper()[:5]}", "name": name, "namespace": "incidents", "value": value, "old_value": before}

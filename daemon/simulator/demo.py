@@ -51,8 +51,17 @@ VERBS = {
     "incident.triggered": "triggered:",
     "incident.assigned": "assigned to",
     "incident.acknowledged": "acknowledged",
+    "incident.unacknowledged": "is no longer acknowledged",
     "incident.resolved": "resolved",
+    "incident.reopened": "opened again",
     "incident.annotated": "note:",
+    "incident.snoozed": "snoozed",
+    "incident.priority_updated": "has another priority",
+    "incident.urgency_updated": "has another urgency",
+    "incident.field_values.updated": "has another title",
+    "incident.custom_field_values.updated": "has another value in a custom field",
+    "incident.escalation_repeated": "escalation began again",
+    "incident.escalation_exhausted": "escalation came to its end",
 }
 INTRODUCTION = f"""\
 An invented PagerDuty account, the daemon and three receivers, all in this process.
@@ -247,7 +256,7 @@ class Demonstration:
 
     def _tell(self, attempts: Sequence[Received], remark: str = "") -> None:
         body = attempts[0].body
-        line = Text(f"#{body['data']['incident']['incident_number']} {body['type']:<22}").append(" →", style="dim")
+        line = Text(f"#{body['data']['incident']['incident_number']} {body['type']:<35}").append(" →", style="dim")
         for each in attempts:
             line.append(f"  {each.target} ").append(str(each.status), style="green" if each.status == OK else "red")
         self._say("webhook", "magenta", line.append(f"  {remark}", style="dim"))

@@ -45,7 +45,7 @@ class Note:
 class Incident:
     """An incident as it is now. ``level`` counts from 0; ``agent`` last changed its status.
 
-    ``acknowledged`` names None where its service did it.
+    ``acknowledged`` names None where its service did it. ``fields`` are the account's own.
     """
 
     id: str
@@ -69,6 +69,7 @@ class Incident:
     snoozed_until: datetime | None = None
     merged_into: Incident | None = None
     notes: list[Note] = field(default_factory=list)
+    fields: dict[str, object] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:

@@ -40,6 +40,7 @@ LAST_NOTES = (
     "Rolled back to the release of yesterday.",
     "False alarm: the check was too strict.",
 )
+FIELDS = (("environment", "production"), ("affected_rooms", ["Oslo", "Lima"]), ("serial_number", 4711))
 LONGEST_SLEEP = 1.0
 
 
@@ -108,6 +109,9 @@ class Lifecycles:
         if chance.random() < 0.3:  # noqa: PLR2004 - a chance
             steps.append((20, lambda: account.escalate(incident_id)))
             steps.append((0, lambda: account.notify(incident_id)))
+        if chance.random() < 0.1:  # noqa: PLR2004 - a chance
+            steps.append((20, lambda: account.repeat_escalation(incident_id)))
+            steps.append((20, lambda: account.exhaust_escalation(incident_id)))
         steps.append((15, lambda: account.acknowledge(incident_id, by)))
         steps += [step for step in self._detours(incident_id, by, other) if chance.random() < 0.3]  # noqa: PLR2004
         note = chance.choice([None, None, chance.choice(LAST_NOTES)])
@@ -131,10 +135,13 @@ class Lifecycles:
     def _detours(self, incident_id: str, by: User, other: User) -> list[tuple[float, Step]]:
         account = self._account
         text = self._chance.choice(NOTES)
+        title, field = self._chance.choice(TITLES), self._chance.choice(FIELDS)
         return [
             (10, lambda: account.annotate(incident_id, by, text)),
             (5, lambda: account.change_urgency(incident_id, by)),
             (0, lambda: account.change_priority(incident_id, by)),
+            (0, lambda: account.change_field(incident_id, by, *field)),
+            (5, lambda: account.retitle(incident_id, by, title)),
             (5, lambda: account.noise(incident_id)),
             (10, lambda: account.snooze(incident_id, by, 3600)),
             (10, lambda: account.unacknowledge(incident_id)),

@@ -8,7 +8,6 @@ from daemon.triggers.kind import Kind
 KIND = Kind(
     type=EventType.ACKNOWLEDGED,
     operation="OnIncidentAcknowledged",
-    filters=(),
     log_entry_types=frozenset({"acknowledge_log_entry", "acknowledgement_log_entry"}),
     help="Somebody acknowledged an incident.",
 )

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of trigger: the event it is for, the connector's operation id, the filters it takes beside ``where``.
+    """One kind of trigger: the event it is for, the filters it takes beside ``where``.
 
-    ``log_entry_types`` are the records of GET /log_entries that give such an event.
+    ``log_entry_types`` are the records of GET /log_entries that give such an event, ``operation``
+    is the connector's operation id, where the connector has one.
     """
 
     type: EventType
-    operation: str
-    filters: tuple[str, ...]
     log_entry_types: frozenset[str]
     help: str
+    operation: str | None = None
+    filters: tuple[str, ...] = ()

@@ -8,7 +8,6 @@ from daemon.triggers.kind import Kind
 KIND = Kind(
     type=EventType.RESOLVED,
     operation="OnIncidentResolved",
-    filters=(),
     log_entry_types=frozenset({"resolve_log_entry"}),
     help="An incident was resolved.",
 )

@@ -8,7 +8,6 @@ from daemon.triggers.kind import Kind
 KIND = Kind(
     type=EventType.TRIGGERED,
     operation="OnNewIncidentCreated",
-    filters=(),
     log_entry_types=frozenset({"trigger_log_entry"}),
     help="An incident was opened. A repeated trigger event on an open incident is none.",
 )

@@ -160,6 +160,7 @@ def _event(row: Any) -> EventItem:  # noqa: ANN401 - a row of the events table
         incident=payload.get("incident") or {},
         assignees=payload.get("assignees"),
         note=payload.get("note"),
+        changes=payload.get("changes"),
     )
 
 

@@ -96,7 +96,7 @@ class TriggerStatus:
     name: str
     health: Health
     type: str
-    operation: str
+    operation: str | None
     connection: str
     to: tuple[str, ...]
     behind: int
@@ -138,12 +138,16 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class EventItem:
-    """An event of the journal. ``cursor`` is its place there: ``after`` it come the later ones."""
+    """An event of the journal. ``cursor`` is its place there: ``after`` it come the later ones.
+
+    ``operation`` is the connector's operation id, null where the connector knows no such event.
+    ``changes`` is what the log says about what changed, null where it says nothing.
+    """
 
     cursor: str
     id: str
     type: str
-    operation: str
+    operation: str | None
     connection: str
     incident_id: str
     occurred_at: datetime
@@ -153,6 +157,7 @@ class EventItem:
     incident: Json
     assignees: list[Json] | None
     note: Json | None
+    changes: Json | None
 
 
 @dataclass(frozen=True, slots=True)

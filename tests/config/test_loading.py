@@ -83,7 +83,7 @@ def test_everything_that_is_set_arrives(load: Load) -> None:
     assert (trigger.every, trigger.start) == (timedelta(hours=1), datetime(2026, 11, 1, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("kind", triggers.REGISTRY.values(), ids=lambda kind: kind.operation)
+@pytest.mark.parametrize("kind", triggers.BY_OPERATION.values(), ids=triggers.BY_OPERATION)
 def test_a_trigger_may_be_named_by_the_connectors_operation_id(load: Load, kind: triggers.Kind) -> None:
     settings = load(f"{MINIMAL}triggers: {{one: {{on: {kind.operation}, to: [ops]}}}}")
     assert settings.triggers["one"].on is kind.type

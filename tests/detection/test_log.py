@@ -1,4 +1,4 @@
-"""What log entries tell: the five kinds, their order, and what is none of them."""
+"""What log entries tell: each type of event, their order, and what is none of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon import detection
+from daemon import detection, triggers
 from daemon.detection.log import in_order
 from tests.conftest import START
 from tests.detection.stories import HISTORY, Reader, Story, iso
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import random
 
 
-def test_each_of_the_five_kinds_is_told_once() -> None:
+def test_each_kind_that_the_connector_knows_is_told_once() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("assign", 0, "PA")
@@ -37,6 +37,27 @@ def test_each_of_the_five_kinds_is_told_once() -> None:
     assert reader.read(story.entries) == []
 
 
+@pytest.mark.parametrize("kind", [kind for kind in triggers.REGISTRY.values() if kind.operation is None])
+def test_each_further_kind_is_told_once_and_in_its_place(kind: triggers.Kind) -> None:
+    story, reader = Story(), Reader()
+    (entry,) = kind.log_entry_types
+    story.entry("trigger", 0)
+    story.entry("acknowledge", 10)
+    story.entry(entry.removesuffix("_log_entry"), 20)
+    story.entry("resolve", 30)
+    told = ["P1 triggered", "P1 acknowledged", f"P1 {kind.type.removeprefix('incident.')}", "P1 resolved"]
+    assert reader.read(story.entries) == told
+    assert reader.read(story.entries) == []
+
+
+def test_an_entry_that_was_seen_before_its_type_was_known_stays_untold() -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    snoozed = story.entry("snooze", 10)
+    story.entry("resolve", 30)
+    assert Reader(seen={snoozed.id}).read(story.entries) == ["P1 triggered", "P1 resolved"]
+
+
 def test_transitions_of_one_second_come_in_the_reverse_of_the_lists_order() -> None:
     story = Story()
     story.entry("trigger", 5)
@@ -45,7 +66,13 @@ def test_transitions_of_one_second_come_in_the_reverse_of_the_lists_order() -> N
     story.entry("acknowledge", 5, agent="PB")
     story.entry("resolve", 5)
     reader = Reader()
-    assert reader.read(story.entries) == ["P1 triggered", "P1 acknowledged", "P1 acknowledged", "P1 resolved"]
+    assert reader.read(story.entries) == [
+        "P1 triggered",
+        "P1 acknowledged",
+        "P1 unacknowledged",
+        "P1 acknowledged",
+        "P1 resolved",
+    ]
 
 
 def test_the_creating_entry_comes_first_even_when_its_assignment_is_listed_before_it() -> None:
@@ -137,7 +164,7 @@ def test_each_delegation_is_carried_out_once_and_a_further_assignment_is_an_even
     story.entry("trigger", 0)
     for kind, channel in (("delegate", "website"), ("assign", "auto"), ("reopen", "website"), ("assign", "auto")):
         story.entry(kind, 60, *([] if kind == "reopen" else ["PA"]), channel=channel)
-    assert Reader().read(story.entries) == ["P1 triggered", "P1 assigned", "P1 assigned"]
+    assert Reader().read(story.entries) == ["P1 triggered", "P1 assigned", "P1 reopened", "P1 assigned"]
     for kind, user_id in (("delegate", "PA"), ("delegate", "PB"), ("assign", "PA"), ("assign", "PB")):
         story.entry(kind, 90, user_id, channel="auto" if kind == "assign" else "website")
     assert Reader().read(story.entries).count("P1 assigned") == 4
@@ -153,13 +180,13 @@ def test_a_delegation_that_names_nobody_gets_its_assignees_from_the_assigns_that
     assert [[each["id"] for each in event.payload["assignees"]] for event in found.events] == [["PA"]]
 
 
-def test_an_acknowledgement_that_times_out_sends_nothing_and_the_next_one_is_an_event() -> None:
+def test_an_acknowledgement_that_times_out_is_an_event_and_so_is_the_next_one() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("acknowledge", 10)
     story.entry("unacknowledge", 1810, channel="timeout")
     reader = Reader()
-    reader.read(story.entries)
+    assert reader.read(story.entries) == ["P1 triggered", "P1 acknowledged", "P1 unacknowledged"]
     assert reader.snapshots["P1"].status == "triggered"
     story.entry("acknowledge", 1900)
     assert reader.read(story.entries) == ["P1 acknowledged"]
@@ -311,7 +338,10 @@ def test_the_incident_of_an_event_is_the_newest_that_was_read_not_the_one_of_an_
     assert found.events[0].payload["incident"]["status"] == "resolved"
 
 
-KINDS = ["assign", "escalate", "acknowledge", "unacknowledge", "annotate", "resolve", "notify", "trigger"]
+KINDS = [
+    *("assign", "escalate", "acknowledge", "unacknowledge", "annotate", "resolve", "reopen", "notify", "trigger"),
+    *("snooze", "priority_change"),
+]
 
 
 @st.composite

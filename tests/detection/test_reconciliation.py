@@ -125,15 +125,42 @@ def test_an_incident_opened_before_history_is_adopted_silently() -> None:
     assert reader.reconcile(story.incidents) == ["P1 resolved"]
 
 
-def test_an_incident_that_was_opened_again_sends_nothing_and_can_be_resolved_again() -> None:
+def test_an_incident_that_was_opened_again_is_told_once_and_can_be_resolved_again() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     story.entry("resolve", 10)
     reader.read(story.entries)
     story.incidents["P1"] |= {"status": "triggered", "last_status_change_at": at(20)}
+    assert reader.reconcile(story.incidents) == ["P1 reopened"]
     assert reader.reconcile(story.incidents) == []
+    story.entry("reopen", 20)
+    assert reader.read(story.entries) == []
     story.incidents["P1"] |= resolved(30)
     assert reader.reconcile(story.incidents) == ["P1 resolved"]
+
+
+def test_a_listing_that_lags_behind_the_log_opens_nothing_again() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    story.entry("resolve", 10)
+    reader.read(story.entries)
+    for since in (0, 10):
+        story.incidents["P1"] |= {"status": "triggered", "last_status_change_at": at(since)}
+        assert reader.reconcile(story.incidents) == []
+    story.incidents["P1"] |= {"status": "triggered", "last_status_change_at": None}
+    assert reader.reconcile(story.incidents) == []
+    story.incidents["P1"] |= {"status": "triggered", "last_status_change_at": at(20)}
+    assert reader.reconcile(story.incidents, settled=START + timedelta(seconds=15)) == []
+
+
+def test_an_acknowledgement_that_ended_without_an_entry_sends_nothing() -> None:
+    story, reader = Story(), Reader()
+    story.entry("trigger", 0)
+    story.entry("acknowledge", 10)
+    reader.read(story.entries)
+    story.incidents["P1"] |= {"status": "triggered", "last_status_change_at": at(20)}
+    assert reader.reconcile(story.incidents) == []
+    assert reader.snapshots["P1"].status is Status.TRIGGERED
 
 
 def test_an_assignment_back_to_somebody_named_before_is_told() -> None:

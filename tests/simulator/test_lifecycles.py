@@ -26,7 +26,17 @@ KINDS = {
     "acknowledge_log_entry": EventType.ACKNOWLEDGED,
     "annotate_log_entry": EventType.ANNOTATED,
     "resolve_log_entry": EventType.RESOLVED,
+    "unacknowledge_log_entry": EventType.UNACKNOWLEDGED,
+    "reopen_log_entry": EventType.REOPENED,
+    "snooze_log_entry": EventType.SNOOZED,
+    "priority_change_log_entry": EventType.PRIORITY_UPDATED,
+    "urgency_change_log_entry": EventType.URGENCY_UPDATED,
+    "field_value_change_log_entry": EventType.FIELD_VALUES_UPDATED,
+    "custom_field_value_change_log_entry": EventType.CUSTOM_FIELD_VALUES_UPDATED,
+    "repeat_escalation_path_log_entry": EventType.ESCALATION_REPEATED,
+    "exhaust_escalation_path_log_entry": EventType.ESCALATION_EXHAUSTED,
 }
+STATES = {EventType.TRIGGERED, EventType.ASSIGNED, EventType.ACKNOWLEDGED, EventType.RESOLVED, EventType.REOPENED}
 Told = tuple[EventType, str, str, tuple[str, ...], str | None]
 
 
@@ -75,7 +85,7 @@ def test_an_incident_ends_as_the_ledger_says(account: Account) -> None:
     lived(account, rate=5)
     last: dict[str, EventType] = {}
     for each in account.log.ledger:
-        if each.type is not EventType.ANNOTATED:
+        if each.type in STATES:
             last[each.incident_id] = each.type
     resolved = {key for key, kind in last.items() if kind is EventType.RESOLVED}
     assert {key for key, each in account.incidents.items() if each.status is Status.RESOLVED} == resolved
@@ -88,6 +98,7 @@ def test_every_turn_that_a_life_can_take_is_taken(account: Account) -> None:
     assert seen >= {
         *("trigger", "assign", "escalate", "delegate", "acknowledge", "unacknowledge", "resolve", "reopen", "merge"),
         *("annotate", "snooze", "notify", "urgency_change", "priority_change", "reach_trigger_limit"),
+        *("field_value_change", "custom_field_value_change", "repeat_escalation_path", "exhaust_escalation_path"),
     }
     first = {each.first_entry for each in account.incidents.values()}
     assert any(entry.type == "trigger_log_entry" and entry.id not in first for entry in account.log.entries)

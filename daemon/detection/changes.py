@@ -1,0 +1,64 @@
+"""What a log entry says about what changed: values alone, never read out of a summary. Pure.
+
+What an entry does not carry is left out; one that carries nothing of it gives None.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from daemon import resource
+from daemon.model import EventType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.model import Json, LogEntry
+
+FIELD = ("id", "name", "value", "old_value")
+
+
+def told(kind: EventType, entry: LogEntry) -> Json | None:
+    """The changes that an entry tells of, under the names that receivers get."""
+    reader = _READERS.get(kind)
+    return None if reader is None else reader(entry.raw, resource.inner(entry.raw, "channel")) or None
+
+
+def _priority(_record: Json, channel: Json) -> Json:
+    """From one priority to another; null is none."""
+    found = {"from": "old_priority", "to": "new_priority"}
+    if not any(isinstance(channel.get(key), dict) for key in found.values()):
+        return {}
+    return {"priority": {word: resource.inner(channel, key) or None for word, key in found.items()}}
+
+
+def _snooze(record: Json, channel: Json) -> Json:
+    """For how many seconds, and until when."""
+    found: Json = {}
+    if isinstance(seconds := channel.get("duration"), int | float) and not isinstance(seconds, bool) and seconds > 0:
+        found["duration"] = seconds
+    for action in resource.listed(record, "changed_actions"):
+        at = resource.moment(action, "at")
+        if resource.text(action, "type") == "unacknowledge" and at is not None:
+            found["until"] = at.isoformat().replace("+00:00", "Z")
+    return {"snooze": found} if found else {}
+
+
+def _fields(_record: Json, channel: Json) -> Json:
+    """Each field's new value and the old one: of the account's own fields, and of PagerDuty's."""
+    changeset = resource.inner(channel, "changeset")
+    changed = [*resource.listed(changeset, "customer_fields"), *resource.listed(changeset, "application_fields")]
+    fields = [_named(each) for each in changed if resource.text(each, "name") or resource.text(each, "id")]
+    return {"fields": fields} if fields else {}
+
+
+def _named(field: Json) -> dict[str, Any]:
+    return {key: field[key] for key in FIELD if key in field}
+
+
+_READERS: dict[EventType, Callable[[Json, Json], Json]] = {
+    EventType.PRIORITY_UPDATED: _priority,
+    EventType.SNOOZED: _snooze,
+    EventType.FIELD_VALUES_UPDATED: _fields,
+    EventType.CUSTOM_FIELD_VALUES_UPDATED: _fields,
+}

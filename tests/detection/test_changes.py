@@ -1,0 +1,93 @@
+"""What an event says about what changed: only what its log entry carries, and never how to reach a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon import detection
+from daemon.model import LogEntry
+from daemon.pagerduty import records
+from tests.conftest import START
+from tests.detection.stories import HISTORY, Story, iso
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+P1 = {"id": "PP1", "type": "priority", "summary": "P1", "name": "P1"}
+P2 = {"id": "PP2", "type": "priority", "summary": "P2", "name": "P2"}
+OWN = {"id": "PF1", "name": "environment", "namespace": "incidents", "value": ["production"], "old_value": None}
+THEIRS = {"id": "PF2", "name": "service", "namespace": "incidents", "value": "PSVC2", "old_value": "PSVC1"}
+JUNK: tuple[Any, ...] = (None, 7, True, "text", [], [None, 7, {}], {}, {"id": {}}, {"customer_fields": "x"})
+UNTIL = {"type": "unacknowledge", "at": "2026-11-23T06:00:00-05:00"}
+
+
+def changes(kind: str, **record: Any) -> Any:
+    """What the event of such a log entry says about changes."""
+    story = Story()
+    entry = story.entry(kind, 60)
+    entry = replace(entry, raw=record)
+    found = detection.read("acme", {}, [entry], (), history=HISTORY, read_at=START, now=START)
+    return found.events[0].payload["changes"]
+
+
+@pytest.mark.parametrize(("old", "new"), [(P1, P2), (None, P1), (P1, None)])
+def test_a_priority_comes_with_the_one_before(old: Json | None, new: Json | None) -> None:
+    channel = {"type": "website", "old_priority": old, "new_priority": new}
+    assert changes("priority_change", channel=channel) == {"priority": {"from": old, "to": new}}
+
+
+def test_a_snooze_comes_with_its_seconds_and_its_end() -> None:
+    channel = {"type": "website", "duration": 3600}
+    both = {"snooze": {"duration": 3600, "until": "2026-11-23T11:00:00Z"}}
+    assert changes("snooze", channel=channel, changed_actions=[UNTIL, {"type": "escalate", "at": None}]) == both
+    assert changes("snooze", channel=channel) == {"snooze": {"duration": 3600}}
+    assert changes("snooze", changed_actions=[UNTIL]) == {"snooze": {"until": "2026-11-23T11:00:00Z"}}
+
+
+@pytest.mark.parametrize("kind", ["custom_field_value_change", "field_value_change"])
+def test_fields_come_with_their_values_and_the_ones_before(kind: str) -> None:
+    told = changes(kind, channel={"changeset": {"customer_fields": [OWN], "application_fields": [THEIRS]}})
+    assert told == {
+        "fields": [
+            {"id": "PF1", "name": "environment", "value": ["production"], "old_value": None},
+            {"id": "PF2", "name": "service", "value": "PSVC2", "old_value": "PSVC1"},
+        ]
+    }
+    assert changes(kind, channel={"changeset": {"customer_fields": [{"id": "PF1"}]}}) == {"fields": [{"id": "PF1"}]}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("kind", ["priority_change", "snooze", "custom_field_value_change", "field_value_change"])
+def test_what_an_entry_does_not_carry_is_not_made_up(kind: str, junk: Any) -> None:
+    spoilt = dict.fromkeys(("old_priority", "new_priority"), junk if not isinstance(junk, dict) else None)
+    for record in (
+        {},
+        {"channel": junk},
+        {"channel": {"changeset": junk, "duration": None if junk == 7 else junk, **spoilt}, "changed_actions": junk},
+        {"channel": {"changeset": {"customer_fields": junk if junk != {"id": {}} else [junk]}}},
+        {"summary": "Changed from P1 to P2 for 3600 seconds"},
+    ):
+        assert changes(kind, **record) is None
+
+
+@pytest.mark.parametrize("kind", ["urgency_change", "unacknowledge", "reopen", "resolve", "repeat_escalation_path"])
+def test_other_events_have_none(kind: str) -> None:
+    assert changes(kind, channel={"duration": 7, "new_priority": P1}) is None
+
+
+def test_how_to_reach_a_person_is_in_no_changes() -> None:
+    reached = {"type": "sms", "address": "+1 555 0100"}
+    record = {
+        "id": "R1",
+        "type": "priority_change_log_entry",
+        "created_at": iso(START),
+        "incident": {"id": "P1"},
+        "channel": {"type": "website", "notification": reached, "new_priority": P1 | {"notification": reached}},
+    }
+    entry = records.log_entry(record)
+    assert isinstance(entry, LogEntry)
+    found = detection.read("acme", {}, [entry], (), history=HISTORY, read_at=START, now=START)
+    assert found.events[0].payload["changes"] == {"priority": {"from": None, "to": P1}}
