@@ -93,10 +93,16 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
 
         metrics = CollectorRegistry()
         deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
+        replaying = maintenance.Replaying(database, deliveries.wake)
         executors: dict[str, Executor] = {}
         clients: dict[str, pagerduty.Client] = {}
-        work = api.Work(clients, lambda name: executors[name].wake())
-        jobs = _house_keeping(database, settings, instance)
+        work = api.Work(
+            clients,
+            lambda name: executors[name].wake(),
+            wake_targets=deliveries.wake,
+            wake_replays=replaying.wake,
+        )
+        jobs = [*_house_keeping(database, settings, instance), Job("replays", replaying.run)]
         for connection in settings.connections.values():
             permits = ratelimit.Permits(database, connection.name, connection.limits, instance, registry=metrics)
             client = pagerduty.Client(connection, permits)

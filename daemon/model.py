@@ -60,6 +60,14 @@ class DeliveryState(enum.StrEnum):
     DEAD = "dead"
 
 
+class ReplayState(enum.StrEnum):
+    """running -> finished | cancelled."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
 class ActionState(enum.StrEnum):
     """queued -> running -> succeeded | failed; back to queued when it has to be tried again."""
 

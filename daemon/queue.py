@@ -371,17 +371,17 @@ def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: date
     """Remove old deliveries with their attempts, and messages without deliveries; answers how many deliveries went."""
     gone = 0
     for state, kept in ((DeliveryState.DELIVERED, delivered), (DeliveryState.DEAD, dead)):
-        old = sa.select(deliveries.c.id, deliveries.c.message_id).where(
-            deliveries.c.state == state.value, deliveries.c.finished_at < now - kept
-        )
-        rows = tx.execute(old.order_by(deliveries.c.finished_at).limit(limit)).all()
-        for part in _chunks(rows):
-            ids = [row.id for row in part]
-            tx.execute(attempts.delete().where(attempts.c.delivery_id.in_(ids)))
-            gone += tx.execute(deliveries.delete().where(deliveries.c.id.in_(ids))).rowcount
+        ended = (deliveries.c.state == state.value) & (deliveries.c.finished_at < now - kept)
+        old = sa.select(deliveries.c.id).where(ended).order_by(deliveries.c.finished_at).limit(limit)
+        for part in _chunks(tx.execute(old).scalars().all()):
+            # Asked once more: a replay may have taken one up meanwhile.
+            going = deliveries.delete().where(deliveries.c.id.in_(part), ended)
+            rows = tx.execute(going.returning(deliveries.c.id, deliveries.c.message_id)).all()
+            tx.execute(attempts.delete().where(attempts.c.delivery_id.in_([row.id for row in rows])))
+            gone += len(rows)
             left = sa.select(deliveries.c.message_id).where(deliveries.c.message_id == messages.c.id)
-            ended = messages.c.id.in_({row.message_id for row in part})
-            tx.execute(messages.delete().where(ended, ~left.exists()))
+            told = messages.c.id.in_({row.message_id for row in rows})
+            tx.execute(messages.delete().where(told, ~left.exists()))
     return gone
 
 

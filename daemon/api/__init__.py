@@ -14,7 +14,7 @@ from daemon.api.waiting import Waiting
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from fastapi import FastAPI
     from prometheus_client import CollectorRegistry
@@ -57,13 +57,16 @@ class Work:
 
     ``clients`` ask PagerDuty for the pick-lists, by connection. ``wake`` is told the connection that
     has got an action, ``waiting`` is told by the executors when something came of one. ``patience``
-    is how long a pick-list may take.
+    is how long a pick-list may take. ``wake_targets`` is told the targets that may have something to
+    send, ``wake_replays`` that there is one, or one less.
     """
 
     clients: Mapping[str, Client] = field(default_factory=dict)
     wake: Callable[[str], None] = lambda _connection: None
     waiting: Waiting = field(default_factory=Waiting)
     patience: timedelta = timedelta(seconds=20)
+    wake_targets: Callable[[Iterable[str]], None] = lambda _names: None
+    wake_replays: Callable[[], None] = lambda: None
 
 
 def create(

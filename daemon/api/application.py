@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI
 
 import daemon
-from daemon.api import access, acting, guard, operations, picking, problems, reading
+from daemon.api import access, acting, guard, operations, picking, problems, reading, sending
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -52,6 +52,7 @@ def create(database: Database, settings: Settings, work: Work, metrics: Collecto
     for router in (
         reading.router(database, settings),
         acting.router(database, settings, work),
+        sending.router(database, settings, work),
         picking.router(database, settings, work),
     ):
         app.include_router(

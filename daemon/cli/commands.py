@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import daemon
-from daemon.cli import action_commands
+from daemon.cli import action_commands, sending_commands
 from daemon.cli.failures import Commands
 from daemon.cli.options import LATEST, PLAIN, After, Config, Json, Limit, OfIncident, OfTrigger, loaded
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     **PLAIN,
 )
-deliveries = typer.Typer(help="Look at deliveries: a message for a target each.", add_completion=False, **PLAIN)
+deliveries = typer.Typer(help="Look at what is sent to each target, and send it again.", add_completion=False, **PLAIN)
 db = typer.Typer(help="Look after the database.", add_completion=False, **PLAIN)
 
 
@@ -181,6 +181,8 @@ def deliveries_show(
     outbox.show_one(settings, delivery, json=json)
 
 
+deliveries.command("redeliver")(sending_commands.redeliver)
+app.command()(sending_commands.replay)
 app.command()(action_commands.action)
 for pick_list in (action_commands.incidents, action_commands.users, action_commands.policies):
     app.command()(pick_list)
@@ -221,4 +223,6 @@ def schema() -> None:
 
 app.add_typer(action_commands.actions, name="actions")
 app.add_typer(deliveries, name="deliveries")
+app.add_typer(sending_commands.replays, name="replays")
+app.add_typer(sending_commands.targets, name="targets")
 app.add_typer(db, name="db")

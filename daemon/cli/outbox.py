@@ -1,4 +1,4 @@
-"""The commands ``deliveries list`` and ``deliveries show``."""
+"""The commands ``deliveries``: list, show, redeliver."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from daemon import errors, views
+from daemon import errors, replays, views
 from daemon.cli import show as terminal
 from daemon.cli import storage
 from daemon.model import DeliveryState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -50,6 +50,34 @@ def show_one(settings: Settings, delivery_id: int, *, json: bool) -> None:
         terminal.document(found)
     else:
         _print_one(found)
+
+
+def redeliver(settings: Settings, delivery_ids: Iterable[int]) -> None:
+    """Let deliveries be sent again: all of them or, if one of them cannot be, none."""
+
+    def again(tx: sa.Connection) -> tuple[list[DeliveryItem], bool]:
+        now = database.now(tx)
+        return [_renewed(tx, settings, each, now) for each in delivery_ids], bool(views.living(tx, now))
+
+    with storage.opened(settings) as database:
+        items, alive = database.write_now(again)
+    if not alive:
+        terminal.note("no daemon is running to send them (start it: pagerelay run)")
+    for item in items:
+        terminal.console().print(f"delivery {item.id}: {item.state}, due now, to {item.target}", soft_wrap=True)
+
+
+def _renewed(tx: sa.Connection, settings: Settings, delivery_id: int, now: datetime) -> DeliveryItem:
+    found = views.delivery(tx, delivery_id)
+    if found is not None and found.delivery.target not in settings.targets:
+        name = terminal.plain(found.delivery.target)
+        raise errors.UsageError(f'delivery {delivery_id}: the target "{name}" is not in the configuration any more')
+    if found is None or not replays.redeliver(tx, delivery_id, now):
+        message = f"there is no delivery {delivery_id}, or its message is gone (it may have been pruned)"
+        raise errors.PagerelayError(message)
+    renewed = views.delivery(tx, delivery_id)
+    assert renewed is not None  # noqa: S101 - for the type checker: it is in the same transaction
+    return renewed.delivery
 
 
 def _print(items: list[DeliveryItem], now: datetime) -> None:

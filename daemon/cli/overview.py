@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.text import Text
 
 from daemon import views
+from daemon.cli import replaying, storage
 from daemon.cli import show as terminal
-from daemon.cli import storage
 from daemon.views import Health
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def _rendered(status: Status, *, everything: bool) -> RenderableType:
     if troubles:
         parts += [*troubles, Text("")]
     parts += [_connections(status), Text(""), _actions(status), Text(""), _targets(status), Text("")]
+    parts += [Text(f"{replaying.line(each)} (see: pagerelay replays)") for each in status.replays]
+    parts += [Text("")] if status.replays else []
     chosen = _worst_first(status.triggers)
     hidden = 0 if everything else max(len(chosen) - ENOUGH_TRIGGERS, 0)
     parts.append(_triggers(status, chosen[: len(chosen) - hidden]))
@@ -108,9 +110,8 @@ def _troubles(status: Status) -> Iterable[Text]:
         if what := _of_actions(connection.actions, status):
             yield _trouble(f"connection {connection.name}: {what}")
     for target in _worst_first(status.targets):
-        if target.health is Health.FAILING:
-            lasting = terminal.since(target.failing_since, status.now)
-            yield _trouble(f"target {target.name}: failing for {lasting}: {target.last_error}")
+        if what := _of_target(target, status):
+            yield _trouble(f"target {target.name}: {what}")
     for trigger in _worst_first(status.triggers):
         if trigger.last_error is not None:
             yield _trouble(f"trigger {trigger.name}: {trigger.last_error}")
@@ -125,6 +126,21 @@ def _of_connection(connection: ConnectionStatus, status: Status) -> str | None:
         case Health.BLOCKED:
             until = connection.blocked_until or status.now
             return f"PagerDuty asked for no calls for {terminal.span((until - status.now).total_seconds())}"
+        case _:
+            return None
+
+
+def _of_target(target: TargetStatus, status: Status) -> str | None:
+    match target.health:
+        case Health.PAUSED:
+            lasting = terminal.since(target.paused_at, status.now)
+            return f"{target.paused_reason or 'paused'}, for {lasting} (go on: pagerelay targets resume {target.name})"
+        case Health.FAILING:
+            lasting = terminal.since(target.failing_since, status.now)
+            probe = target.probe_at
+            wait = 0.0 if probe is None else (probe - status.now).total_seconds()
+            again = f" (tried again in {terminal.span(wait)})" if wait > 0 else ""
+            return f"failing for {lasting}: {target.last_error}{again}"
         case _:
             return None
 

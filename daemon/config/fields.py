@@ -46,7 +46,7 @@ class Retention(Section):
     dead: Duration = timedelta(days=30)
     """Deliveries that are dead, with their attempts."""
     actions: Duration = timedelta(days=30)
-    """Actions that ended."""
+    """Actions and replays that ended."""
 
 
 class Database(Section):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon import action_queue, queue, store
+from daemon import action_queue, queue, replays, store
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,7 +25,7 @@ PART = 500
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """How long things are kept: events, delivered deliveries, dead deliveries, actions that ended."""
+    """How long things are kept: events, delivered deliveries, dead deliveries, actions and replays that ended."""
 
     events: timedelta
     deliveries: timedelta
@@ -67,6 +67,7 @@ def prune(
     now = database.now(tx)
     removed = queue.prune(tx, delivered=periods.deliveries, dead=periods.dead, now=now, limit=PART)
     removed += action_queue.prune(tx, periods.actions, now, PART)
+    removed += replays.prune(tx, periods.actions, now, PART)
     for name in connections:
         removed += store.prune(tx, name, periods.events, now, PART)
     return removed + store.prune_journal(tx, periods.events, triggers, now, PART, queue.needed_events())

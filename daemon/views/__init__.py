@@ -10,6 +10,7 @@ from daemon.views.lists import deliveries, delivery, events
 from daemon.views.overview import connection_statuses, living, status, target_statuses, trigger_statuses
 from daemon.views.paging import LARGEST_PAGE, legible, nearest, quoted
 from daemon.views.readiness import unready
+from daemon.views.replays import replay, replays
 from daemon.views.values import (
     ActionError,
     ActionItem,
@@ -26,6 +27,9 @@ from daemon.views.values import (
     Health,
     Instance,
     Journal,
+    ReplayFilters,
+    ReplayItem,
+    Replays,
     Status,
     TargetStatus,
     TriggerStatus,
@@ -48,6 +52,9 @@ __all__ = [
     "Health",
     "Instance",
     "Journal",
+    "ReplayFilters",
+    "ReplayItem",
+    "Replays",
     "Status",
     "TargetStatus",
     "TriggerStatus",
@@ -61,6 +68,8 @@ __all__ = [
     "living",
     "nearest",
     "quoted",
+    "replay",
+    "replays",
     "status",
     "target_statuses",
     "trigger_statuses",

@@ -99,18 +99,25 @@ def delivery(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:
     return DeliveryDetail(_delivery(row), None if event is None else _event(event), attempts)
 
 
-def _messages_of(incident: str) -> sa.Select[Any]:
-    """The ids of an incident's messages: a detour by the journal, but every step of it has an index."""
-    events, messages = schema.events, schema.messages
-    joined = events.join(messages, messages.c.event_seq == events.c.seq)
-    return sa.select(messages.c.id).select_from(joined).where(events.c.incident_id == incident)
+def _messages_of(incident: str) -> sa.CompoundSelect[Any]:
+    """The ids of an incident's messages: a detour by the journal and by actions, but every step of it has an index."""
+    events, messages, batched, actions = schema.events, schema.messages, schema.batched, schema.actions
+    told = events.join(messages, messages.c.event_seq == events.c.seq)
+    gathered = events.join(batched, batched.c.event_seq == events.c.seq)
+    acted = actions.join(messages, messages.c.action_id == actions.c.id)
+    any_connection = actions.c.connection.in_(sa.select(schema.connections.c.name))
+    return sa.union_all(
+        sa.select(messages.c.id).select_from(told).where(events.c.incident_id == incident),
+        sa.select(batched.c.message_id).select_from(gathered).where(events.c.incident_id == incident),
+        sa.select(messages.c.id).select_from(acted).where(any_connection, actions.c.subject == incident),
+    )
 
 
 def _joined() -> sa.Select[Any]:
     columns = (
         schema.messages.c.trigger,
         schema.events.c.id.label("event_id"),
-        schema.events.c.type,
+        sa.func.coalesce(schema.messages.c.type, schema.events.c.type).label("type"),
         schema.events.c.connection,
     )
     source = schema.deliveries.outerjoin(schema.messages, schema.messages.c.id == schema.deliveries.c.message_id)

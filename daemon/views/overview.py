@@ -16,6 +16,7 @@ from daemon.schema import connections, deliveries, events, instances, quarantine
 from daemon.triggers import REGISTRY
 from daemon.views.actions import queues
 from daemon.views.readiness import patience
+from daemon.views.replays import open_replays
 from daemon.views.values import Budget, ConnectionStatus, Health, Instance, Journal, Status, TargetStatus, TriggerStatus
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def status(
         connections=connection_statuses(tx, configured, subscriptions.values(), now),
         triggers=trigger_statuses(tx, subscriptions),
         targets=target_statuses(tx, receivers),
+        replays=open_replays(tx),
     )
 
 
@@ -130,13 +132,16 @@ def trigger_statuses(tx: sa.Connection, configured: Mapping[str, Trigger]) -> tu
 def target_statuses(tx: sa.Connection, configured: Mapping[str, Target]) -> tuple[TargetStatus, ...]:
     """The configured targets, in the configuration's order."""
     mine = deliveries.c.target == targets.c.name
+    live = deliveries.c.state == PENDING, deliveries.c.replay.is_(None)
     # Written with + 0, PostgreSQL looks through the pending ones and not, in the order of ids, through all.
-    oldest_id = sa.select(sa.func.min(deliveries.c.id + 0)).where(mine, deliveries.c.state == PENDING)
+    oldest_id = sa.select(sa.func.min(deliveries.c.id + 0)).where(mine, *live)
     pending = sa.select(sa.func.count()).select_from(deliveries).where(mine, deliveries.c.state == PENDING)
+    replayed = pending.where(deliveries.c.replay.is_not(None))
     dead = sa.select(sa.func.count()).select_from(deliveries).where(mine, deliveries.c.state == DEAD)
     counted = sa.select(
         targets,
         pending.scalar_subquery().label("pending"),
+        replayed.scalar_subquery().label("replayed"),
         oldest_id.scalar_subquery().label("oldest"),
         dead.scalar_subquery().label("dead"),
     )
@@ -154,11 +159,15 @@ def target_statuses(tx: sa.Connection, configured: Mapping[str, Target]) -> tupl
                 url=origin(target.url.get_secret_value()),
                 format=target.format,
                 paused=_value(row, "paused_at") is not None,
+                paused_at=_value(row, "paused_at"),
+                paused_reason=_value(row, "paused_reason"),
                 pending=_value(row, "pending") or 0,
+                replayed=_value(row, "replayed") or 0,
                 oldest_pending_at=oldest.get(name),
                 dead=_value(row, "dead") or 0,
                 last_success_at=_value(row, "last_success_at"),
                 failing_since=_value(row, "failing_since"),
+                probe_at=_value(row, "probe_at"),
                 last_error=_value(row, "last_error"),
             )
         )

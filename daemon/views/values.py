@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the API reads the annotations
 
-from daemon.model import ActionState, DeliveryState, Json, Outcome  # noqa: TC001 - as above
+from daemon.model import ActionState, DeliveryState, Json, Outcome, ReplayState  # noqa: TC001 - as above
 
 
 class Health(enum.StrEnum):
@@ -107,24 +107,74 @@ class TriggerStatus:
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """One webhook receiver. Of its URL only scheme, host and port are shown: the rest may be a secret."""
+    """One webhook receiver. Of its URL only scheme, host and port are shown: the rest may be a secret.
+
+    ``pending`` counts everything that is still to be sent, ``replayed`` what of it is sent again;
+    ``oldest_pending_at`` is about the rest. One that fails is tried again at ``probe_at``.
+    """
 
     name: str
     health: Health
     url: str
     format: str
     paused: bool
+    paused_at: datetime | None
+    paused_reason: str | None
     pending: int
+    replayed: int
     oldest_pending_at: datetime | None
     dead: int
     last_success_at: datetime | None
     failing_since: datetime | None
+    probe_at: datetime | None
     last_error: str | None
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayFilters:
+    """Which deliveries a replay sends again: those made from ``since`` to ``until`` that are all of the others."""
+
+    since: datetime
+    until: datetime
+    trigger: str | None
+    target: str | None
+    state: DeliveryState | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayItem:
+    """A replay. ``total`` deliveries were to be sent again when it was made, ``taken`` of them were taken up so far.
+
+    Of these, ``pending`` are still to be sent. ``skipped`` is known at the end: what was sent again
+    meanwhile without the replay, or was pruned. ``cursor`` is its place in the list: ``after`` it
+    come the later ones.
+    """
+
+    cursor: str
+    id: int
+    filters: ReplayFilters
+    state: ReplayState
+    total: int
+    taken: int
+    pending: int
+    delivered: int
+    dead: int
+    skipped: int | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """One page of replays; ``next`` is where the next page begins, null at the end."""
+
+    items: list[ReplayItem]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """Everything at a glance, as of ``now``."""
+    """Everything at a glance, as of ``now``. ``replays`` are those that go on."""
 
     version: str
     database: str
@@ -134,6 +184,7 @@ class Status:
     connections: tuple[ConnectionStatus, ...]
     triggers: tuple[TriggerStatus, ...]
     targets: tuple[TargetStatus, ...]
+    replays: tuple[ReplayItem, ...]
 
 
 @dataclass(frozen=True, slots=True)

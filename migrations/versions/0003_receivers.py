@@ -33,6 +33,7 @@ def upgrade() -> None:
 
     op.add_column("deliveries", sa.Column("replay", sa.BigInteger))
     op.add_column("deliveries", sa.Column("renewed_at", INSTANT))
+    op.add_column("deliveries", sa.Column("state_before", sa.Text))
     op.drop_index("deliveries_due", "deliveries")
     due = ["target", "next_attempt_at", "id"]
     op.create_index("deliveries_due", "deliveries", due, sqlite_where=LIVE, postgresql_where=LIVE)
@@ -49,7 +50,7 @@ def upgrade() -> None:
         sa.Column("until", INSTANT, nullable=False),
         sa.Column("delivery_state", sa.Text),
         sa.Column("state", sa.Text, nullable=False),
-        sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("positions", sa.Text, nullable=False),
         sa.Column("last", sa.BigInteger, nullable=False),
         sa.Column("total", sa.BigInteger, nullable=False),
         sa.Column("taken", sa.BigInteger, nullable=False),

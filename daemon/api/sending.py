@@ -1,0 +1,205 @@
+"""Sending again, and holding targets: what changes when deliveries are made. What it shows is ``views``' business."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import structlog
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from daemon import errors, holding, replays, views
+from daemon.api import problems
+from daemon.model import DeliveryState
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from daemon.api import Settings, Work
+    from daemon.database import Database
+
+log = structlog.get_logger()
+
+LOCATION: dict[str, Any] = {"Location": {"schema": {"type": "string"}, "description": "Where to look for its end"}}
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"description": "It goes on from now on", "headers": LOCATION},
+    413: {"model": problems.Problem, "description": "The body is too large"},
+}
+NO_DELIVERY: dict[int | str, dict[str, Any]] = {
+    404: {"model": problems.Problem, "description": "There is no such delivery, or it or its message was pruned"},
+}
+NO_REPLAY: dict[int | str, dict[str, Any]] = {
+    404: {"model": problems.Problem, "description": "There is no such replay, or it was pruned"}
+}
+NO_TARGET: dict[int | str, dict[str, Any]] = {
+    404: {"model": problems.Problem, "description": "There is no such target in the configuration"}
+}
+
+
+class ReplayRequest(BaseModel):
+    """Which deliveries are to be sent again: those that were made in this time and are all of the others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime = Field(description="From when, with the offset")
+    until: AwareDatetime | None = Field(None, description="Up to when; without it, up to now")
+    trigger: str | None = Field(None, description="Only what this trigger sends")
+    target: str | None = Field(None, description="Only for this target")
+    state: Literal[DeliveryState.DELIVERED, DeliveryState.DEAD] | None = Field(
+        None, description="Only in this state; without it, both"
+    )
+
+
+class OfReplays(BaseModel):
+    """Which replays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: str | None = Field(None, description="A cursor: what comes after it. Take `next` of the page before")
+    limit: int = Field(100, ge=1, le=views.LARGEST_PAGE, description="The longest that the page may be")
+
+
+Name = Annotated[str, Path(description="The target's name")]
+
+
+def router(database: Database, settings: Settings, work: Work) -> APIRouter:
+    """The routes."""
+    made = APIRouter(tags=["sending"])
+    _add_deliveries(made, database, settings, work)
+    _add_replays(made, database, settings, work)
+    _add_targets(made, database, settings, work)
+    return made
+
+
+def _add_deliveries(made: APIRouter, database: Database, settings: Settings, work: Work) -> None:
+    @made.post("/deliveries/{id}/redeliver", status_code=HTTPStatus.ACCEPTED, responses=NO_DELIVERY)
+    async def redeliver(
+        number: Annotated[int, Path(alias="id", description="The delivery's id")],
+    ) -> views.DeliveryItem:
+        """Send one delivery again, or at once if it is still to be sent."""
+
+        def again(tx: sa.Connection) -> views.DeliveryDetail | None:
+            found = views.delivery(tx, number)
+            if found is None or found.delivery.target not in settings.targets:
+                return found
+            return views.delivery(tx, number) if replays.redeliver(tx, number, database.now(tx)) else None
+
+        found = await database.write(again)
+        if found is None:
+            detail = f"there is no delivery {number}, or its message is gone (it may have been pruned)"
+            raise HTTPException(HTTPStatus.NOT_FOUND, detail)
+        item = found.delivery
+        if item.target not in settings.targets:
+            raise errors.UsageError(f"the target {views.quoted(item.target)} is not in the configuration any more")
+        log.info("delivery.renewed", delivery=item.id, target=item.target)
+        work.wake_targets([item.target])
+        return item
+
+
+def _add_replays(made: APIRouter, database: Database, settings: Settings, work: Work) -> None:
+    @made.post("/replays", status_code=HTTPStatus.ACCEPTED, responses=ACCEPTED)
+    async def create(asked: ReplayRequest, response: Response) -> views.ReplayItem:
+        """Send what was delivered or is dead again, with the same ids. A daemon carries it out, part by part."""
+        _check(asked, settings)
+
+        def begin(tx: sa.Connection) -> views.ReplayItem | None:
+            now = database.now(tx)
+            wanted = replays.Wanted(asked.since, asked.until or now, asked.trigger, asked.target, asked.state)
+            return views.replay(tx, replays.create(tx, wanted, settings.targets, now))
+
+        item = await database.write(begin)
+        assert item is not None  # noqa: S101 - for the type checker: it is in the same transaction
+        log.info("replay.accepted", replay=item.id, deliveries=item.total)
+        work.wake_replays()
+        response.headers["Location"] = f"/v1/replays/{item.id}"
+        return item
+
+    @made.get("/replays")
+    async def list_replays(wanted: Annotated[OfReplays, Query()]) -> views.Replays:
+        """Replays, oldest first."""
+        return await database.read(views.replays, **wanted.model_dump())
+
+    @made.get("/replays/{id}", responses=NO_REPLAY)
+    async def one_replay(
+        number: Annotated[int, Path(alias="id", description="The replay's id")],
+    ) -> views.ReplayItem:
+        """One replay."""
+        return _found(await database.read(views.replay, number), number)
+
+    @made.post("/replays/{id}/cancel", responses=NO_REPLAY)
+    async def cancel(
+        number: Annotated[int, Path(alias="id", description="The replay's id")],
+    ) -> views.ReplayItem:
+        """Stop a replay: what is not sent becomes again what it was. One that has ended stays as it is."""
+
+        def stop(tx: sa.Connection) -> views.ReplayItem | None:
+            if views.replay(tx, number) is not None:
+                replays.cancel(tx, number, database.now(tx))
+            return views.replay(tx, number)
+
+        item = _found(await database.write(stop), number)
+        log.info("replay.cancelled", replay=item.id)
+        work.wake_replays()
+        return item
+
+
+def _add_targets(made: APIRouter, database: Database, settings: Settings, work: Work) -> None:
+    def shown(tx: sa.Connection, name: str) -> views.TargetStatus:
+        (found,) = views.target_statuses(tx, {name: settings.targets[name]})
+        return found
+
+    @made.post("/targets/{name}/pause", responses=NO_TARGET)
+    async def pause(name: Name) -> views.TargetStatus:
+        """Send nothing to a target until it is resumed: what is for it waits."""
+        _must_be_target(name, settings)
+
+        def hold(tx: sa.Connection) -> views.TargetStatus:
+            holding.pause(tx, name, database.now(tx))
+            return shown(tx, name)
+
+        return await database.write(hold)
+
+    @made.post("/targets/{name}/resume", responses=NO_TARGET)
+    async def resume(name: Name) -> views.TargetStatus:
+        """Send to a target again, at once."""
+        _must_be_target(name, settings)
+
+        def release(tx: sa.Connection) -> views.TargetStatus:
+            holding.resume(tx, name)
+            return shown(tx, name)
+
+        item = await database.write(release)
+        work.wake_targets([name])
+        return item
+
+
+def _check(asked: ReplayRequest, settings: Settings) -> None:
+    """Raise RequestValidationError with everything that is wrong with a replay."""
+    mistakes = []
+    for key, name, known in (
+        ("trigger", asked.trigger, settings.triggers),
+        ("target", asked.target, settings.targets),
+    ):
+        if name is not None and name not in known:
+            mistakes.append((key, f"is no {key}{views.nearest(name, known)}"))
+    if asked.until is not None and asked.until < asked.since:
+        mistakes.append(("until", "must not be before since"))
+    if mistakes:
+        raise RequestValidationError(
+            [{"type": "value_error", "loc": ("body", key), "msg": what} for key, what in mistakes]
+        )
+
+
+def _found(item: views.ReplayItem | None, number: int) -> views.ReplayItem:
+    if item is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no replay {number} (it may have been pruned)")
+    return item
+
+
+def _must_be_target(name: str, settings: Settings) -> None:
+    if name not in settings.targets:
+        hint = views.nearest(name, settings.targets)
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no target {views.quoted(name)}{hint}")

@@ -1,0 +1,80 @@
+"""The commands ``targets``: how they are doing, and holding them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from daemon import holding, queue, views
+from daemon.cli import show as terminal
+from daemon.cli import storage
+from daemon.cli.nearest import must_be_one
+from daemon.cli.overview import STYLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from daemon.config import Settings
+    from daemon.views import TargetStatus
+
+
+def show(settings: Settings, *, json: bool) -> None:
+    """Print every target."""
+    with storage.opened(settings) as database:
+
+        def look(tx: sa.Connection) -> tuple[tuple[TargetStatus, ...], datetime]:
+            return views.target_statuses(tx, settings.targets), database.now(tx)
+
+        found, now = database.read_now(look)
+    if json:
+        terminal.document({"items": found})
+    elif found:
+        _print(found, now)
+    else:
+        terminal.console().print("no targets")
+
+
+def pause(settings: Settings, name: str) -> None:
+    """Hold a target."""
+    found = _change(settings, name, lambda tx, now: holding.pause(tx, name, now))
+    terminal.console().print(f"{name}: {found.paused_reason} (go on: pagerelay targets resume {name})", soft_wrap=True)
+
+
+def resume(settings: Settings, name: str) -> None:
+    """Hold a target no longer."""
+    found = _change(settings, name, lambda tx, _now: holding.resume(tx, name))
+    terminal.console().print(f"{name}: resumed, {found.pending:,} pending", soft_wrap=True)
+
+
+def _change(settings: Settings, name: str, change: Callable[[sa.Connection, datetime], None]) -> TargetStatus:
+    must_be_one("target", name, settings.targets)
+    with storage.opened(settings) as database:
+
+        def write(tx: sa.Connection) -> tuple[TargetStatus, ...]:
+            queue.ensure_targets(tx, [name])
+            change(tx, database.now(tx))
+            return views.target_statuses(tx, {name: settings.targets[name]})
+
+        (found,) = database.write_now(write)
+        return found
+
+
+def _print(found: tuple[TargetStatus, ...], now: datetime) -> None:
+    columns = ("Target", "State", "Format", "Url", "Pending", "Dead", "Last success", "Why")
+    table = terminal.table(*columns, right=("Pending", "Dead"), cut=("Target", "Url", "Why"))
+    for each in found:
+        table.add_row(
+            each.name,
+            Text(each.health.value, style=STYLES[each.health]),
+            each.format,
+            each.url,
+            f"{each.pending:,}",
+            f"{each.dead:,}",
+            terminal.ago(each.last_success_at, now),
+            terminal.plain(each.paused_reason or each.last_error or terminal.HYPHEN),
+        )
+    terminal.console().print(table)

@@ -1,0 +1,146 @@
+"""Sending again over HTTP: one delivery, a replay; and targets that are held."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon import api, replays, schema, views
+from tests import shown
+from tests.api.client import client_of
+
+if TYPE_CHECKING:
+    import httpx
+
+    from daemon.config import Settings
+    from daemon.database import Database
+    from tests.conftest import ManualClock
+
+DAY = timedelta(days=1)
+
+
+def since(clock: ManualClock, **more: Any) -> dict[str, Any]:
+    """The body of a request for a replay of the last day."""
+    return {"since": (clock.now - DAY).isoformat(), **more}
+
+
+async def test_a_delivery_is_sent_again_as_often_as_it_is_asked_for(
+    app: object, database: Database, settings: Settings
+) -> None:
+    woken: list[str] = []
+    work = api.Work(wake_targets=woken.extend)
+    async with client_of(api.create(database, settings, work)) as client:
+        for _ in range(2):
+            answer = await client.post("/v1/deliveries/2/redeliver")
+            assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+            assert (answer.json()["attempts"], answer.json()["message_id"]) == (0, "msg_2_new")
+        waiting = await client.post("/v1/deliveries/3/redeliver")
+        assert (waiting.status_code, waiting.json()["attempts"]) == (202, 2), "it is on its way, and due now"
+    assert woken == ["ops"] * 3
+
+
+@pytest.mark.parametrize("number", [77, 0, 2**70])
+async def test_a_delivery_that_is_not_there_cannot_be_sent_again(client: httpx.AsyncClient, number: int) -> None:
+    answer = await client.post(f"/v1/deliveries/{number}/redeliver")
+    assert (answer.status_code, answer.json()["title"]) == (404, "Not Found")
+    assert f"there is no delivery {number}" in answer.json()["detail"]
+
+
+async def test_what_is_for_a_target_that_is_not_configured_cannot_be_sent_again(
+    client: httpx.AsyncClient, database: Database, clock: ManualClock
+) -> None:
+    old = shown.delivery(9, clock.now, target="old", state="dead", message_id="msg_1_new")
+    database.write_now(shown.insert, schema.deliveries, old)
+    answer = await client.post("/v1/deliveries/9/redeliver")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == 'the target "old" is not in the configuration any more'
+
+
+async def test_a_replay_is_made_looked_at_and_cancelled(
+    app: object, database: Database, settings: Settings, clock: ManualClock
+) -> None:
+    woken: list[str] = []
+    work = api.Work(wake_replays=lambda: woken.append("replays"))
+    async with client_of(api.create(database, settings, work)) as client:
+        answer = await client.post("/v1/replays", json=since(clock, state="dead", target="ops"))
+        made = answer.json()
+        assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/replays/{made['id']}")
+        assert (made["state"], made["total"], made["taken"], made["skipped"]) == ("running", 1, 0, None)
+        assert made["filters"] == {
+            "since": "2026-11-22T10:00:00Z",
+            "until": "2026-11-23T10:00:00Z",
+            "trigger": None,
+            "target": "ops",
+            "state": "dead",
+        }
+        database.write_now(replays.feed, clock.advance(1))
+        (going_on,) = (await client.get("/v1/status")).json()["replays"]
+        assert (going_on["id"], going_on["taken"], going_on["pending"]) == (made["id"], 1, 1)
+        _, ops = (await client.get("/v1/targets")).json()["items"]
+        assert (ops["pending"], ops["replayed"]) == (3, 1)
+        for _ in range(2):
+            answer = await client.post(f"/v1/replays/{made['id']}/cancel")
+            assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+        assert (await client.get(answer.request.url.path.removesuffix("/cancel"))).json() == answer.json()
+        assert (await client.get("/v1/replays")).json() == {"items": [answer.json()], "next": None}
+    assert woken == ["replays"] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"since": "2026-11-22T10:00:00Z", "target": "opps"}, 'body.target: is no target (did you mean "ops"?)'),
+        ({"since": "2026-11-22T10:00:00Z", "trigger": "nwe"}, 'body.trigger: is no trigger (did you mean "new"?)'),
+        ({"since": "2026-11-22T10:00:00Z", "until": "2026-11-21T10:00:00Z"}, "body.until: must not be before since"),
+        ({"since": "2026-11-22T10:00:00Z", "state": "pending"}, "body.state: "),
+        ({"since": "2026-11-22T10:00:00"}, "body.since: "),
+        ({"until": "2026-11-22T10:00:00Z"}, "body.since: Field required"),
+        ({"since": "2026-11-22T10:00:00Z", "limit": 5}, "body.limit: there is no such parameter"),
+    ],
+)
+async def test_a_replay_that_makes_no_sense_is_a_problem_and_none_is_made(
+    client: httpx.AsyncClient, body: dict[str, Any], said: str
+) -> None:
+    answer = await client.post("/v1/replays", json=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert said in answer.json()["detail"]
+    assert (await client.get("/v1/replays")).json()["items"] == []
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/replays/7"), ("POST", "/v1/replays/7/cancel")])
+async def test_a_replay_that_is_not_there_is_a_problem(client: httpx.AsyncClient, method: str, path: str) -> None:
+    answer = await client.request(method, path)
+    assert (answer.status_code, answer.json()["detail"]) == (404, "there is no replay 7 (it may have been pruned)")
+
+
+async def test_a_target_is_paused_and_resumed(app: object, database: Database, settings: Settings) -> None:
+    woken: list[str] = []
+    work = api.Work(wake_targets=woken.extend)
+    async with client_of(api.create(database, settings, work)) as client:
+        first, again = [await client.post("/v1/targets/ops/pause") for _ in range(2)]
+        paused = first.json()
+        assert (paused["health"], paused["paused"], paused["paused_reason"]) == ("paused", True, "paused by hand")
+        assert (first.status_code, again.json()) == (200, paused)
+        assert paused["pending"] == 2, "what is for it waits"
+        resumed = (await client.post("/v1/targets/ops/resume")).json()
+        assert (resumed["paused"], resumed["paused_at"], resumed["paused_reason"]) == (False, None, None)
+        assert resumed["failing_since"] is None, "it is tried at once"
+        assert woken == ["ops"]
+        missing = await client.post("/v1/targets/opps/pause")
+        assert (missing.status_code, missing.json()["detail"]) == (
+            404,
+            'there is no target "opps" (did you mean "ops"?)',
+        )
+
+
+async def test_deliveries_of_actions_are_found_by_their_incident_and_tell_their_type(
+    client: httpx.AsyncClient, database: Database, clock: ManualClock
+) -> None:
+    of_action = {"id": "msg_a", "event_seq": 0, "trigger": "", "created_at": clock.now, "action_id": "act_2"}
+    database.write_now(shown.insert, schema.messages, of_action | {"type": "action.failed"})
+    database.write_now(shown.insert, schema.deliveries, shown.delivery(9, clock.now, message_id="msg_a"))
+    items = (await client.get("/v1/deliveries?incident=P2")).json()["items"]
+    assert [(each["id"], each["type"]) for each in items] == [(2, "incident.triggered"), (9, "action.failed")]
+    assert isinstance(database.read_now(views.replays), views.Replays)

@@ -1,0 +1,179 @@
+"""The commands that send again and hold targets: straight in the database, for a daemon to notice."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from daemon import replays, schema
+from daemon.cli import replaying
+from daemon.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cli.conftest import Call
+
+
+@pytest.fixture
+def database(filled: str) -> Iterator[Database]:
+    """The database that the commands work on, something of everything in it."""
+    opened = Database(filled)
+    yield opened
+    opened.close()
+
+
+def words(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def row(database: Database, table: sa.Table, key: Any) -> Any:
+    """A row by its primary key."""
+    (column,) = table.primary_key.columns
+    return database.read_now(lambda tx: tx.execute(sa.select(table).where(column == key)).one())
+
+
+def bury_daemons(database: Database) -> None:
+    database.write_now(lambda tx: tx.execute(schema.instances.delete()) and None)
+
+
+def send(database: Database) -> None:
+    """What a daemon does: take up, deliver, take up the rest."""
+
+    def work(tx: sa.Connection) -> None:
+        now = database.now(tx)
+        replays.feed(tx, now)
+        of_replay = schema.deliveries.c.replay.is_not(None)
+        tx.execute(schema.deliveries.update().where(of_replay).values(state="delivered", finished_at=now))
+        replays.feed(tx, now)
+
+    database.write_now(work)
+
+
+def test_deliveries_are_redelivered_all_or_none(pagerelay: Call, database: Database) -> None:
+    result = pagerelay("deliveries", "redeliver", "1", "2")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "delivery 1: pending, due now, to chat\ndelivery 2: pending, due now, to ops\n"
+    assert row(database, schema.deliveries, 2).replay == replays.BY_HAND
+    missing = pagerelay("deliveries", "redeliver", "5", "77")
+    assert (missing.exit_code, missing.stdout) == (1, "")
+    assert missing.stderr == "there is no delivery 77, or its message is gone (it may have been pruned)\n"
+    assert row(database, schema.deliveries, 5).state == "delivered"
+
+
+def test_redelivering_says_when_nobody_is_there_to_do_it(pagerelay: Call, database: Database) -> None:
+    bury_daemons(database)
+    result = pagerelay("deliveries", "redeliver", "2")
+    assert result.exit_code == 0
+    assert result.stderr == "no daemon is running to send them (start it: pagerelay run)\n"
+
+
+def test_a_replay_says_how_much_it_is_and_shows_how_it_ends(
+    pagerelay: Call, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaying, "SAY_SECONDS", 0.0)
+    monkeypatch.setattr(replaying, "LOOK_SECONDS", 0.01)
+    asleep, slept = time.sleep, threading.Event()
+
+    def sleep(seconds: float) -> None:
+        if slept.is_set():
+            send(database)
+        slept.set()
+        asleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    result = pagerelay("replay", "--since", "1h")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "replay 1 sends 3 deliveries again",
+        "replay 1 running: 0 of 3 delivered, 0 dead",
+        "replay 1 finished: 3 of 3 delivered, 0 dead",
+    ]
+
+
+def test_a_replay_that_nobody_waits_for_can_be_looked_at_and_cancelled(pagerelay: Call, database: Database) -> None:
+    result = pagerelay("replay", "--since", "1h", "--state", "dead", "--no-wait", "--json")
+    made = json.loads(result.stdout)
+    assert (result.exit_code, made["total"], made["filters"]["state"]) == (0, 1, "dead")
+    database.write_now(lambda tx: replays.feed(tx, database.now(tx)))
+    assert "replay 1 running: 0 of 1 delivered, 0 dead, 1 pending (see: pagerelay replays)" in words(
+        pagerelay("status").stdout
+    )
+    assert words(pagerelay("replays", "list").stdout)[1].startswith("1 running - - ")
+    assert pagerelay("replays", "show", "1").stdout == "replay 1 running: 0 of 1 delivered, 0 dead, 1 pending\n"
+    cancelled = pagerelay("replays", "cancel", "1")
+    assert (cancelled.exit_code, cancelled.stdout) == (0, "replay 1 cancelled: 0 of 1 delivered, 0 dead\n")
+    assert row(database, schema.deliveries, 2).state == "dead"
+    assert json.loads(pagerelay("replays", "list", "--json").stdout)["items"][0]["state"] == "cancelled"
+
+
+def test_a_replay_without_a_daemon_says_so_and_waits_for_nothing(pagerelay: Call, database: Database) -> None:
+    bury_daemons(database)
+    result = pagerelay("replay", "--since", "1h", "--target", "ops")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "replay 1 sends 1 delivery again"
+    assert result.stderr == "no daemon is running to carry replay 1 out (start it: pagerelay run)\n"
+
+
+def test_who_stops_waiting_is_told_that_the_replay_goes_on(
+    pagerelay: Call, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    result = pagerelay("replay", "--since", "1h")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[0] == (
+        "replay 1 goes on without you (look: pagerelay replays show 1 --wait; stop it: pagerelay replays cancel 1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--since", "yesterday"), "--since must be a duration such as 2h, or a time with its offset"),
+        (("--since", "2026-11-01T00:00:00"), "--since must be a duration"),
+        (("--since", "1h", "--until", "2h"), "--until is before --since"),
+        (("--since", "1h", "--target", "opps"), 'no target "opps" (did you mean "ops"?)'),
+        (("--since", "1h", "--trigger", "ne"), 'no trigger "ne" (did you mean "new"?)'),
+        (("--since", "1h", "--state", "pending"), 'no state to replay "pending" (there are: delivered, dead)'),
+        ((), "Missing option '--since'"),
+    ],
+)
+def test_a_replay_that_makes_no_sense_is_wrong_use_and_none_is_made(
+    pagerelay: Call, filled: str, arguments: tuple[str, ...], said: str
+) -> None:
+    result = pagerelay("replay", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert pagerelay("replays", "list").stdout == "no replays\n"
+
+
+def test_a_replay_that_is_not_there_is_told(pagerelay: Call, filled: str) -> None:
+    for command in ("show", "cancel"):
+        result = pagerelay("replays", command, "7")
+        assert (result.exit_code, result.stderr) == (1, "there is no replay 7 (it may have been pruned)\n")
+
+
+def test_targets_are_listed_paused_and_resumed(pagerelay: Call, database: Database) -> None:
+    head, chat, ops = words(pagerelay("targets", "list").stdout)
+    assert head == "Target State Format Url Pending Dead Last success Why"
+    assert chat.startswith("chat ok standard https://chat.example.com/… 0 0 ")
+    assert ops == "ops failing standard https://ops.example.com:8443/… 2 1 - could not connect: Connection refused"
+    for _ in range(2):
+        paused = pagerelay("targets", "pause", "ops")
+        assert paused.stdout == "ops: paused by hand (go on: pagerelay targets resume ops)\n"
+    status = words(pagerelay("status").stdout)
+    assert "! target ops: paused by hand, for 0 s (go on: pagerelay targets resume ops)" in status
+    assert json.loads(pagerelay("targets", "list", "--json").stdout)["items"][1]["paused_reason"] == "paused by hand"
+    assert pagerelay("targets", "resume", "ops").stdout == "ops: resumed, 2 pending\n"
+    found = row(database, schema.targets, "ops")
+    assert (found.paused_at, found.paused_reason, found.failing_since, found.probes) == (None, None, None, 0)
+    wrong = pagerelay("targets", "pause", "opps")
+    assert (wrong.exit_code, wrong.stderr) == (2, 'no target "opps" (did you mean "ops"?)\n')
