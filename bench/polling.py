@@ -7,10 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from bench import figures
 from daemon import store
 from daemon.database import Database
-from daemon.model import EventType, Trigger
+from daemon.model import EventType, Target, Trigger
 from daemon.poller import Poller
 from tests.conftest import ManualClock
 from tests.fake_pagerduty import FakePagerDuty, connection
@@ -41,8 +43,9 @@ class Daemon:
         triggers = [Trigger(f"t{number}", EventType.TRIGGERED, "acme", ("ops",)) for number in range(count)]
         self._database.write_now(store.ensure, ["acme"], triggers, clock())
         client = self._account.client(self._database)
+        targets = {"ops": Target("ops", SecretStr("http://127.0.0.1:9/"), ())}
         self._poller = Poller(
-            self._database, client, connection(), triggers, instance="one", clock=clock, wake=_nobody_wakes
+            self._database, client, connection(), triggers, targets, instance="one", clock=clock, wake=_nobody_wakes
         )
 
     async def poll(self) -> Poll:

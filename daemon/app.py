@@ -151,6 +151,7 @@ def _of_connection(
         client,
         connection,
         settings.triggers.values(),
+        settings.targets,
         instance=instance,
         clock=system_clock,
         wake=deliveries.wake,

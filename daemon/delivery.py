@@ -129,7 +129,7 @@ class Deliveries:
         """Deliver until ``stop`` is called."""
         failing = await self._database.read(queue.failing)
         for name, target in self._targets.items():
-            sender = self._senders(target, REGISTRY[target.format].sign)
+            sender = self._senders(target, functools.partial(REGISTRY[target.format].sign, name))
             self._lanes[name] = Lane(target, sender, failing.get(name))
         self._recorder = asyncio.create_task(self._record_forever(), name="delivery-recorder")
         while not self._stopping:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
-from daemon import detection, errors, matching, queue, store
+from daemon import detection, errors, formats, matching, queue, store
 from daemon.model import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
     from daemon.database import Clock, Database
-    from daemon.model import Connection, Trigger
+    from daemon.model import Connection, Event, Target, Trigger
     from daemon.pagerduty import Client, Window
 
 log = structlog.get_logger()
@@ -34,6 +34,11 @@ MANY_CALLS = 20
 JOURNAL_PART = 500
 LEAST_OVERLAP = timedelta(seconds=30)
 LOOK_UP_AGAIN = timedelta(minutes=10)
+LARGEST_BATCH = 100
+BATCHES = "batch"  # stands for an incident where order is kept: a target's batches wait for one another
+
+
+Wanted: TypeAlias = "tuple[int, Event, Trigger]"  # an event of the journal, its number there, a trigger that sends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Fanned:
 
 
 class Poller:
-    """Polls one connection for its triggers. ``wake`` is told which targets got deliveries."""
+    """Polls one connection for its triggers, for ``targets``. ``wake`` is told which of them got deliveries."""
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Poller:
         client: Client,
         connection: Connection,
         triggers: Iterable[Trigger],
+        targets: Mapping[str, Target],
         *,
         instance: str,
         clock: Clock,
@@ -64,6 +70,7 @@ class Poller:
         self._connection = connection
         self._triggers = {trigger.name: trigger for trigger in triggers if trigger.connection == connection.name}
         self._every = {name: trigger.every for name, trigger in self._triggers.items()}
+        self._targets = targets
         self._instance = instance
         self._clock = clock
         self._wake = wake
@@ -215,7 +222,9 @@ class Poller:
         names = [trigger.name for trigger in ready]
         messages = 0
         while names:
-            fanned = await self._database.write(fan_out, self._connection.name, names, index, self._clock())
+            fanned = await self._database.write(
+                fan_out, self._connection.name, names, index, self._targets, self._clock()
+            )
             messages += fanned.messages
             if fanned.targets:
                 self._wake(fanned.targets)
@@ -260,27 +269,60 @@ class Poller:
         return user_id
 
 
-def fan_out(tx: sa.Connection, connection: str, names: Sequence[str], index: matching.Index, now: datetime) -> Fanned:
+def fan_out(
+    tx: sa.Connection,
+    connection: str,
+    names: Sequence[str],
+    index: matching.Index,
+    targets: Mapping[str, Target],
+    now: datetime,
+) -> Fanned:
     """Turn a part of the journal into messages and deliveries, and move the triggers' watermarks with them."""
     if not store.has_news(tx, connection, names):
         return Fanned(0, frozenset(), more=False)
     marks = store.watermarks(tx, names)
     part = store.journal(tx, connection, min(marks.values()), JOURNAL_PART)
-    messages: list[queue.NewMessage] = []
-    last: dict[str, datetime] = {}
-    for seq, event in part:
-        for trigger in index.match(event):
-            if marks.get(trigger.name, seq) < seq:
-                message_id = detection.message_id(event.id, trigger.name)
-                told = message_id, seq, trigger.name, event.type.value, event.incident_id, trigger.to
-                messages.append(queue.NewMessage(*told))
-                last[trigger.name] = event.occurred_at
+    wanted = [
+        (seq, event, trigger)
+        for seq, event in part
+        for trigger in index.match(event)
+        if marks.get(trigger.name, seq) < seq
+    ]
+    messages = [*_singly(wanted, targets), *_together(wanted, targets)]
     queue.enqueue(tx, messages, now)
-    store.note_events(tx, last)
+    store.note_events(tx, {trigger.name: event.occurred_at for _, event, trigger in wanted})
     if part:
         store.advance(tx, names, part[-1][0])
-    targets = frozenset(target for message in messages for target in message.targets)
-    return Fanned(len(messages), targets, more=len(part) == JOURNAL_PART)
+    woken = frozenset(target for message in messages for target in message.targets)
+    return Fanned(len(messages), woken, more=len(part) == JOURNAL_PART)
+
+
+def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[queue.NewMessage]:
+    """A message for each event, for those targets whose format sends it."""
+    for seq, event, trigger in wanted:
+        to = tuple(
+            name
+            for name in trigger.to
+            if not targets[name].options.batch and formats.REGISTRY[targets[name].format].sends(event)
+        )
+        if to:
+            message_id = detection.message_id(event.id, trigger.name)
+            yield queue.NewMessage(message_id, seq, trigger.name, event.type.value, event.incident_id, to)
+
+
+def _together(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[queue.NewMessage]:
+    """What the targets get that want a trigger's events in one message."""
+    batches: dict[str, list[Wanted]] = {}
+    for each in wanted:
+        batches.setdefault(each[2].name, []).append(each)
+    for name, events in batches.items():
+        trigger = events[0][2]
+        to = tuple(target for target in trigger.to if targets[target].options.batch)
+        for start in range(0, len(events) if to else 0, LARGEST_BATCH):
+            part = events[start : start + LARGEST_BATCH]
+            message_id = detection.batch_id(name, [event.id for _, event, _ in part])
+            seqs = tuple(seq for seq, _, _ in part)
+            yield queue.NewMessage(message_id, 0, name, trigger.on.value, BATCHES, to, seqs)
 
 
 def _whole(moment: datetime) -> datetime:

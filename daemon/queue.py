@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from daemon import action_queue, bulk, detection
-from daemon.model import Action, Alert, Delivery, DeliveryState, DetectedBy, Event, EventType, Message, Order
-from daemon.schema import attempts, deliveries, events, messages, targets
+from daemon.model import Action, Alert, Batch, Delivery, DeliveryState, DetectedBy, Event, EventType, Message, Order
+from daemon.schema import attempts, batched, deliveries, events, messages, targets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -39,7 +39,10 @@ Line = tuple[str, str]  # a target and an incident, whose deliveries wait for on
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """An event that a trigger sends to its targets. ``event_seq`` is its number in the journal."""
+    """What a trigger sends to its targets: one event, or several together.
+
+    ``event_seq`` is the event's number in the journal; a batch has 0 there, and its events' in ``batched``.
+    """
 
     id: str
     event_seq: int
@@ -47,6 +50,7 @@ class NewMessage:
     type: str
     incident_id: str
     targets: tuple[str, ...]
+    batched: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None
             for each in new
         ],
     )
+    parts = [{"message_id": each.id, "event_seq": seq} for each in new for seq in each.batched]
+    _insert_new(tx, batched, parts)
     rows = (_new_deliveries(each.id, each.incident_id, each.targets, now) for each in new)
     _insert_new(tx, deliveries, list(itertools.chain.from_iterable(rows)))
 
@@ -242,26 +248,17 @@ def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
         events, events.c.seq == messages.c.event_seq
     )
     for row in tx.execute(joined.where(bulk.among(tx, messages.c.id, message_ids))).all():
-        event = Event(
-            id=row.id,
-            type=EventType(row.type),
-            connection=row.connection,
-            incident_id=row.incident_id,
-            occurred_at=row.occurred_at,
-            detected_at=row.detected_at,
-            detected_by=DetectedBy(row.detected_by),
-            payload=orjson.loads(row.payload),
-        )
-        loaded[row.message_id] = Message(row.message_id, row.trigger, row.told_as or row.type, event)
+        loaded[row.message_id] = Message(row.message_id, row.trigger, row.told_as or row.type, _event(row))
     return loaded | _load_others(tx, set(message_ids) - loaded.keys())
 
 
 def _load_others(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
-    """Messages that tell of actions, and alerts."""
+    """Messages that tell of actions or of several events, and alerts."""
     if not message_ids:
         return {}
     others = tx.execute(sa.select(messages).where(bulk.among(tx, messages.c.id, message_ids))).all()
     found = action_queue.load(tx, {row.action_id for row in others if row.action_id is not None})
+    parts = _parts(tx, [row.id for row in others])
     loaded: dict[str, Message] = {}
     for row in others:
         if row.action_id in found:
@@ -269,7 +266,31 @@ def _load_others(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, M
             loaded[row.id] = Message(row.id, "", row.type or f"action.{action.state}", action)
         elif row.alert is not None:
             loaded[row.id] = Message(row.id, "", row.type, _alert(row.type, orjson.loads(row.alert)))
+        elif row.id in parts:
+            loaded[row.id] = Message(row.id, row.trigger, row.type, Batch(tuple(parts[row.id])))
     return loaded
+
+
+def _parts(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, list[Event]]:
+    """The events of batches, in the journal's order."""
+    query = sa.select(batched.c.message_id, events).join(events, events.c.seq == batched.c.event_seq)
+    found: defaultdict[str, list[Event]] = defaultdict(list)
+    for row in tx.execute(query.where(bulk.among(tx, batched.c.message_id, message_ids)).order_by(events.c.seq)):
+        found[row.message_id].append(_event(row))
+    return found
+
+
+def _event(row: Any) -> Event:  # noqa: ANN401 - a row with the columns of the events table
+    return Event(
+        id=row.id,
+        type=EventType(row.type),
+        connection=row.connection,
+        incident_id=row.incident_id,
+        occurred_at=row.occurred_at,
+        detected_at=row.detected_at,
+        detected_by=DetectedBy(row.detected_by),
+        payload=orjson.loads(row.payload),
+    )
 
 
 def _alert(kind: str, told: Json) -> Alert:
@@ -380,14 +401,16 @@ def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: date
             tx.execute(attempts.delete().where(attempts.c.delivery_id.in_([row.id for row in rows])))
             gone += len(rows)
             left = sa.select(deliveries.c.message_id).where(deliveries.c.message_id == messages.c.id)
-            told = messages.c.id.in_({row.message_id for row in rows})
-            tx.execute(messages.delete().where(told, ~left.exists()))
+            told = {row.message_id for row in rows}
+            tx.execute(messages.delete().where(messages.c.id.in_(told), ~left.exists()))
+            there = sa.select(messages.c.id).where(messages.c.id == batched.c.message_id)
+            tx.execute(batched.delete().where(batched.c.message_id.in_(told), ~there.exists()))
     return gone
 
 
-def needed_events() -> sa.Select[Any]:
+def needed_events() -> sa.CompoundSelect[Any]:
     """The journal numbers that messages still need."""
-    return sa.select(messages.c.event_seq)
+    return sa.union_all(sa.select(messages.c.event_seq), sa.select(batched.c.event_seq))
 
 
 def _update(tx: sa.Connection, ids: Collection[int], *conditions: sa.ColumnElement[bool], **values: Any) -> None:  # noqa: ANN401 - the columns' values

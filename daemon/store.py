@@ -415,7 +415,7 @@ def prune_journal(
     configured: Collection[str],
     now: datetime,
     limit: int,
-    unsent: sa.Select[Any],
+    unsent: sa.SelectBase,
 ) -> int:
     """Remove old events, ``limit`` at most, but none that a configured trigger has still to read.
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from daemon import schema, store
 from daemon.maintenance import Reconcile, Sweep
-from daemon.model import EventType, Limits, Trigger
+from daemon.model import EventType, Limits, Target, Trigger
 from daemon.poller import Poller
 from tests.fake_pagerduty import FakePagerDuty, connection
+from tests.receivers import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from daemon.database import Database
     from tests.conftest import ManualClock
 
+OPS = Target("ops", SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
 ALL = [Trigger(kind.value.replace(".", "-"), kind, "acme", ("ops",)) for kind in EventType]
 
 
@@ -33,7 +36,7 @@ class Daemon:
         database: Database,
         account: FakePagerDuty,
         triggers: Sequence[Trigger] = ALL,
-        *,
+        *targets: Target,
         instance: str = "one",
         limits: Limits | None = None,
         **more: Any,
@@ -44,7 +47,14 @@ class Daemon:
         database.write_now(store.ensure, ["acme"], triggers, self.clock())
         self.woken: list[Collection[str]] = []
         self.poller = Poller(
-            database, client, given, triggers, instance=instance, clock=account.clock, wake=self.woken.append
+            database,
+            client,
+            given,
+            triggers,
+            {each.name: each for each in targets or [OPS]},
+            instance=instance,
+            clock=account.clock,
+            wake=self.woken.append,
         )
         self.sweep = Sweep(database, client, given, account.clock)
         self.reconcile = Reconcile(database, client, given, account.clock)

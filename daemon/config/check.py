@@ -116,11 +116,7 @@ def targets(file: fields.File, tree: Tree) -> dict[str, model.Target]:
 
 def _target(name: str, given: fields.Target, tree: Tree) -> model.Target:
     place: Place = ("targets", name)
-    if given.format not in formats.REGISTRY:
-        _unknown(tree, (*place, "format"), "format", given.format, formats.REGISTRY)
-    for key in ("template", "content_mode", "batch"):
-        if getattr(given, key) is not None:
-            tree.mistake((*place, key), LATER)
+    _check_format(given, tree, place)
     if given.timeout > LONGEST_TIMEOUT:
         tree.mistake((*place, "timeout"), f"must be at most {written(LONGEST_TIMEOUT)}")
     for key, longer in (("max", given.retry.max), ("horizon", given.retry.horizon)):
@@ -132,6 +128,7 @@ def _target(name: str, given: fields.Target, tree: Tree) -> model.Target:
         url=given.url,
         secrets=tuple(given.secret),
         format=given.format,
+        options=model.Options(given.template, given.content_mode, given.batch or False),
         headers=tuple(given.headers.items()),
         timeout=given.timeout,
         order=model.Order(given.order),
@@ -139,6 +136,31 @@ def _target(name: str, given: fields.Target, tree: Tree) -> model.Target:
         rate_limit=None if limit is None else model.RateLimit(limit.calls, limit.period),
         retry=model.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
     )
+
+
+def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
+    """The format must be known, and the options that are set must be its own."""
+    if given.template is not None:
+        tree.mistake((*place, "template"), LATER)
+    if given.format not in formats.REGISTRY:
+        _unknown(tree, (*place, "format"), "format", given.format, formats.REGISTRY)
+        return
+    for key in ("content_mode", "batch"):
+        if getattr(given, key) is not None and key not in formats.REGISTRY[given.format].options:
+            fitting = " and ".join(name for name, each in formats.REGISTRY.items() if key in each.options)
+            tree.mistake((*place, key), f"goes only with format: {fitting} (remove it)")
+
+
+def check_notify(file: fields.File, tree: Tree, names: Known) -> None:
+    """Who is told how actions ended must be targets, with a format that can tell it."""
+    place: Place = ("actions", "notify")
+    check_targets(file.actions.notify, tree, place, names)
+    for number, name in enumerate(file.actions.notify):
+        kind = formats.REGISTRY.get(file.targets[name].format) if name in file.targets else None
+        if kind is not None and kind.events_only:
+            fitting = " or ".join(each for each, other in formats.REGISTRY.items() if not other.events_only)
+            what = f'names a target with format "{file.targets[name].format}", which cannot tell an action'
+            tree.mistake((*place, number), f"{what} (name one with {fitting})")
 
 
 def triggers_of(

@@ -150,10 +150,10 @@ class Target(Section):
     retry: Retry = Field(default_factory=Retry)
     template: str | None = None
     """Not available in this version."""
-    content_mode: str | None = None
-    """Not available in this version."""
+    content_mode: Literal["structured", "binary"] | None = None
+    """One JSON document (structured, the default), or attributes in headers. With cloudevents."""
     batch: bool | None = None
-    """Not available in this version."""
+    """One message for all events of a poll. With connector."""
 
 
 class Egress(Section):

@@ -35,8 +35,12 @@ OWN_HEADERS = frozenset(
         "transfer-encoding",
         "upgrade",
         "user-agent",
+        "x-pagerduty-signature",
+        "x-webhook-id",
+        "x-webhook-subscription",
     ]
 )
+OWN_PREFIXES = ("webhook-", "ce-")
 
 
 def wrong(what: str) -> PydanticCustomError:
@@ -198,7 +202,7 @@ def header_name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """A header that a target may set."""
     if not isinstance(value, str) or not HEADER.fullmatch(value):
         raise wrong("is not a name that an HTTP header can have (use letters, digits and hyphens)")
-    if value.lower() in OWN_HEADERS or value.lower().startswith("webhook-"):
+    if value.lower() in OWN_HEADERS or value.lower().startswith(OWN_PREFIXES):
         raise wrong("pagerelay sets this header itself (remove it)")
     return value
 

@@ -10,7 +10,7 @@ from daemon import resource
 from daemon.model import Event, EventType, Snapshot, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from daemon.model import DetectedBy, Json
@@ -71,6 +71,11 @@ def event(
 def message_id(event_id: str, trigger: str) -> str:
     """The ``webhook-id`` of an event as one trigger sends it."""
     return "msg_" + _digest(event_id, trigger)
+
+
+def batch_id(trigger: str, event_ids: Iterable[str]) -> str:
+    """The ``webhook-id`` of several events that one trigger sends together."""
+    return "msg_" + _digest(trigger, *event_ids)
 
 
 def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:

@@ -15,7 +15,7 @@ def _everything(_event: Event) -> bool:
     return True
 
 
-def _nothing(_body: bytes, _secrets: Sequence[str]) -> Mapping[str, str]:
+def _nothing(_target: str, _body: bytes, _secrets: Sequence[str]) -> Mapping[str, str]:
     return {}
 
 
@@ -25,13 +25,15 @@ class Format:
 
     ``content`` depends on what is stored and on the target's options alone: every attempt sends the
     same bytes. It answers None for a message that the format cannot tell, and raises FormatError if
-    this one message cannot be put into it. ``sends`` says of an event whether a delivery is made for
-    it at all. ``sign`` gives headers besides those of Standard Webhooks, from the body and the
-    texts of the target's secrets, the newest first. ``options`` names what it takes of ``Options``.
+    this one message cannot be put into it. ``events_only``: it has no form for actions and alerts.
+    ``sends`` says of an event whether a delivery is made for it at all. ``sign`` gives headers besides
+    those of Standard Webhooks, from the target's name, the body and the texts of the target's secrets,
+    the newest first. ``options`` names what it takes of ``Options``.
     """
 
     content: Callable[[Message, Options], Content | None]
     help: str
+    events_only: bool = False
     sends: Callable[[Event], bool] = _everything
-    sign: Callable[[bytes, Sequence[str]], Mapping[str, str]] = _nothing
+    sign: Callable[[str, bytes, Sequence[str]], Mapping[str, str]] = _nothing
     options: frozenset[str] = frozenset()

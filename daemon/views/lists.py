@@ -45,8 +45,7 @@ def events(
         query = query.where(table.c.connection == connection)
     if trigger is not None:
         paging.must_exist(tx, "trigger", schema.triggers.c.name, trigger)
-        sent = (schema.messages.c.event_seq == table.c.seq) & (schema.messages.c.trigger == trigger)
-        query = query.where(sa.exists().where(sent))
+        query = query.where(_sent_by(trigger))
     rows, following = paging.page(tx, query, table.c.seq, after, limit, last=last)
     return Events([_event(row) for row in rows], following)
 
@@ -96,7 +95,23 @@ def delivery(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:
     of_delivery = sa.select(*columns).where(table.c.delivery_id == delivery_id).order_by(table.c.id)
     attempts = [Attempt(*each) for each in tx.execute(of_delivery)]
     event = tx.execute(sa.select(schema.events).where(schema.events.c.id == row.event_id)).one_or_none()
-    return DeliveryDetail(_delivery(row), None if event is None else _event(event), attempts)
+    batch = [_event(each) for each in tx.execute(_batch(row.message_id))]
+    return DeliveryDetail(_delivery(row), None if event is None else _event(event), attempts, batch)
+
+
+def _batch(message_id: str) -> sa.Select[Any]:
+    """The events of a message that tells of several."""
+    events, batched = schema.events, schema.batched
+    query = sa.select(events).join(batched, batched.c.event_seq == events.c.seq)
+    return query.where(batched.c.message_id == message_id).order_by(events.c.seq)
+
+
+def _sent_by(trigger: str) -> sa.ColumnElement[bool]:
+    """The condition that a trigger has made a message of an event, of it alone or together with others."""
+    seq, messages, batched = schema.events.c.seq, schema.messages, schema.batched
+    alone = sa.exists().where(messages.c.event_seq == seq, messages.c.trigger == trigger)
+    in_batch = batched.c.event_seq == seq, messages.c.id == batched.c.message_id, messages.c.trigger == trigger
+    return alone | sa.exists().where(*in_batch)
 
 
 def _messages_of(incident: str) -> sa.CompoundSelect[Any]:
@@ -114,14 +129,16 @@ def _messages_of(incident: str) -> sa.CompoundSelect[Any]:
 
 
 def _joined() -> sa.Select[Any]:
+    """Deliveries with what their messages tell; a batch's connection is its trigger's."""
     columns = (
         schema.messages.c.trigger,
         schema.events.c.id.label("event_id"),
         sa.func.coalesce(schema.messages.c.type, schema.events.c.type).label("type"),
-        schema.events.c.connection,
+        sa.func.coalesce(schema.events.c.connection, schema.triggers.c.connection).label("connection"),
     )
     source = schema.deliveries.outerjoin(schema.messages, schema.messages.c.id == schema.deliveries.c.message_id)
     source = source.outerjoin(schema.events, schema.events.c.seq == schema.messages.c.event_seq)
+    source = source.outerjoin(schema.triggers, schema.triggers.c.name == schema.messages.c.trigger)
     return sa.select(schema.deliveries, *columns).select_from(source)
 
 

@@ -262,11 +262,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryDetail:
-    """A delivery with its attempts, oldest first, and its event while that is kept."""
+    """A delivery with its attempts, oldest first, and its event while that is kept.
+
+    ``batch`` has the events of a message that tells of several.
+    """
 
     delivery: DeliveryItem
     event: EventItem | None
     attempts: list[Attempt]
+    batch: list[EventItem]
 
 
 @dataclass(frozen=True, slots=True)

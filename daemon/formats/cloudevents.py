@@ -1,0 +1,61 @@
+"""The format cloudevents: CloudEvents 1.0 over HTTP, as one JSON document or with the attributes in headers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import orjson
+
+from daemon.formats import standard
+from daemon.formats.format import Format
+from daemon.model import Action, Batch, Content, Event
+
+if TYPE_CHECKING:
+    from daemon.model import Json, Message, Options
+
+BINARY = "binary"
+READABLE = "".join(map(chr, range(0x21, 0x7F))).translate({ord('"'): None, ord("%"): None})  # in a header as it is
+
+
+def content(message: Message, options: Options) -> Content | None:
+    """The event. ``data`` is that of the format standard."""
+    if isinstance(message.about, Batch):
+        return None
+    told = standard.document(message)
+    attributes = _attributes(message, told)
+    if options.content_mode == BINARY:
+        headers = tuple((f"ce-{name}", quote(value, safe=READABLE)) for name, value in attributes.items())
+        return Content(orjson.dumps(told["data"]), "application/json", headers)
+    whole = attributes | {"datacontenttype": "application/json", "data": told["data"]}
+    return Content(orjson.dumps(whole), "application/cloudevents+json")
+
+
+def _attributes(message: Message, told: Json) -> dict[str, str]:
+    source, subject = _origin(message)
+    named = {
+        "specversion": "1.0",
+        "id": message.id,
+        "source": source,
+        "type": f"pagerelay.{message.type}",
+        "time": told["timestamp"],
+    }
+    return named if subject is None else named | {"subject": subject}
+
+
+def _origin(message: Message) -> tuple[str, str | None]:
+    """Where it came from, and what it is about."""
+    match message.about:
+        case Event() as event:
+            return f"urn:pagerelay:connection:{event.connection}", event.incident_id
+        case Action() as action:
+            return f"urn:pagerelay:connection:{action.connection}", action.subject
+        case _:
+            return "urn:pagerelay:daemon", None
+
+
+FORMAT = Format(
+    content=content,
+    help="CloudEvents 1.0, structured or binary",
+    options=frozenset({"content_mode"}),
+)

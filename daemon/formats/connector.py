@@ -1,0 +1,60 @@
+"""The format connector: the bodies that the triggers of Microsoft's connector return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from daemon import resource
+from daemon.formats import standard
+from daemon.formats.format import Format
+from daemon.model import Batch, Content, Event, EventType
+
+if TYPE_CHECKING:
+    from daemon.model import Json, Message, Options
+
+
+def content(message: Message, _options: Options) -> Content | None:
+    """A list of incidents, or of notes. The connector has no trigger for actions or alerts."""
+    match message.about:
+        case Event() as event:
+            events: tuple[Event, ...] = (event,)
+        case Batch(events):
+            pass
+        case _:
+            return None
+    if message.type == EventType.ANNOTATED:
+        told: Json = {"notes": [_note(event) for event in events]}
+    else:
+        told = {"incidents": [_incident(event) for event in events]}
+    return Content(orjson.dumps(told), "application/json")
+
+
+def _note(event: Event) -> Json:
+    return {"content": resource.text(resource.inner(event.payload, "note"), "content") or ""}
+
+
+def _incident(event: Event) -> Json:
+    """The connector's Incident: its properties, and no others."""
+    incident = resource.inner(event.payload, "incident")
+    return {
+        "id": event.incident_id,
+        "summary": resource.text(incident, "summary"),
+        "html_url": resource.text(incident, "html_url"),
+        "created_at": resource.text(incident, "created_at"),
+        "status": resource.text(incident, "status"),
+        "incident_key": resource.text(incident, "incident_key"),
+        "assignedUserId": standard.assigned_user(incident),
+        "last_status_change_at": resource.text(incident, "last_status_change_at"),
+        "escalation_policy": resource.inner(incident, "escalation_policy"),
+        "urgency": resource.text(incident, "urgency"),
+    }
+
+
+FORMAT = Format(
+    content=content,
+    help="what the triggers of Microsoft's connector return",
+    events_only=True,
+    options=frozenset({"batch"}),
+)

@@ -1,0 +1,148 @@
+"""Messages that nothing happened for: to check templates with, and to try targets with. Pure.
+
+Their ids begin with ``evt_test`` and ``msg_test``, their incident's with ``PTEST``. The texts have in
+them what templates get wrong: quotes, backslashes, new lines, letters that are not ASCII.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from daemon.model import Action, ActionState, Alert, DetectedBy, Event, EventType, Message, Outcome, Status
+
+if TYPE_CHECKING:
+    from daemon.model import Json
+
+THEN = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+MARK = "0" * 22
+TITLE = 'Test of pagerelay: "disk" at 100 % <db-1> C:\\data & more – é 🔥'
+NOTE = 'A note of pagerelay\'s test,\nits second line, and a "quotation".'
+STATUSES = {
+    EventType.TRIGGERED: Status.TRIGGERED,
+    EventType.ASSIGNED: Status.TRIGGERED,
+    EventType.ACKNOWLEDGED: Status.ACKNOWLEDGED,
+    EventType.RESOLVED: Status.RESOLVED,
+    EventType.ANNOTATED: Status.ACKNOWLEDGED,
+}
+RECORDS = {
+    EventType.TRIGGERED: "trigger",
+    EventType.ASSIGNED: "escalate",
+    EventType.ACKNOWLEDGED: "acknowledge",
+    EventType.RESOLVED: "resolve",
+    EventType.ANNOTATED: "annotate",
+}
+
+
+def event(kind: EventType, *, mark: str = MARK, at: datetime = THEN, connection: str = "test") -> Message:
+    """An event of which PagerDuty told everything. ``mark``, of 22 characters, tells its id from others."""
+    at = at.replace(microsecond=0)
+    user = _reference("PTESTUSER", "user", "Test User")
+    about = Event(
+        id=f"evt_test{mark}",
+        type=kind,
+        connection=connection,
+        incident_id="PTESTINCIDENT",
+        occurred_at=at,
+        detected_at=at + timedelta(seconds=20),
+        detected_by=DetectedBy.LOG_ENTRY,
+        payload={
+            "agent": user,
+            "incident": _incident(STATUSES[kind], at, user),
+            "assignees": [user] if kind is EventType.ASSIGNED else None,
+            "note": _note(at) if kind is EventType.ANNOTATED else None,
+            "log_entry": {"id": "RTESTENTRY", "type": f"{RECORDS[kind]}_log_entry", "channel": "website"},
+        },
+    )
+    return Message(f"msg_test{mark}", "test", kind.value, about)
+
+
+def bare_event(kind: EventType) -> Message:
+    """An event of which PagerDuty told as little as it may: no agent, and of the incident a reference."""
+    full = event(kind)
+    incident: Json = _reference("PTESTINCIDENT", "incident", "[#1] Test of pagerelay") | {"priority": None}
+    said = {"agent": None, "incident": incident, "assignees": None, "note": None, "log_entry": None}
+    if kind is EventType.ANNOTATED:
+        said["note"] = _note(THEN) | {"user": None}
+    return replace(full, about=replace(of(full), payload=said, detected_by=DetectedBy.RECONCILIATION))
+
+
+def of(message: Message) -> Event:
+    """The event that a message tells."""
+    if not isinstance(message.about, Event):
+        raise TypeError(f"{message.type} is no event")
+    return message.about
+
+
+def action(state: ActionState = ActionState.SUCCEEDED, *, mark: str = MARK, at: datetime = THEN) -> Message:
+    """An action that took effect, or that failed."""
+    failed = state is ActionState.FAILED
+    about = Action(
+        id=f"act_test{mark}",
+        operation="AcknowledgeIncident",
+        connection="test",
+        parameters={"incidentId": "PTESTINCIDENT", "userId": "PTESTUSER"},
+        secret=(),
+        subject="PTESTINCIDENT",
+        notify=(),
+        state=state,
+        created_at=at,
+        outcome=None if failed else Outcome.DONE,
+        result=None if failed else {"id": "PTESTINCIDENT", "status": "acknowledged"},
+        error={"code": "not_found", "message": 'There is no "incident" of this id', "status": 404} if failed else None,
+        finished_at=at + timedelta(seconds=2),
+    )
+    return Message(f"msg_test{mark}", "", f"action.{state.value}", about)
+
+
+def alert(*, mark: str = MARK, at: datetime = THEN) -> Message:
+    """What pagerelay says about itself."""
+    data = {"target": "test", "failing_since": "2026-01-01T11:30:00Z", "error": 'answered 500: "out of order"'}
+    return Message(f"msg_test{mark}", "", "target.failing", Alert("target.failing", at, data))
+
+
+def _incident(status: Status, at: datetime, user: Json) -> Json:
+    then = at.isoformat().replace("+00:00", "Z")
+    resolved = status is Status.RESOLVED
+    acknowledged = status is Status.ACKNOWLEDGED
+    return _reference("PTESTINCIDENT", "incident", f"[#1] {TITLE}") | {
+        "type": "incident",
+        "incident_number": 1,
+        "title": TITLE,
+        "description": TITLE,
+        "status": status.value,
+        "urgency": "high",
+        "priority": _reference("PTESTPRIORITY", "priority", "P1") | {"name": "P1"},
+        "incident_key": "pagerelay-test",
+        "service": _reference("PTESTSERVICE", "service", 'Test "service"'),
+        "escalation_policy": _reference("PTESTPOLICY", "escalation_policy", "Test policy"),
+        "teams": [_reference("PTESTTEAM", "team", "Test team")],
+        "created_at": then,
+        "updated_at": then,
+        "last_status_change_at": then,
+        "last_status_change_by": user,
+        "resolved_at": then if resolved else None,
+        "assignments": [] if resolved else [{"at": then, "assignee": user}],
+        "acknowledgements": [{"at": then, "acknowledger": user}] if acknowledged else [],
+        "alert_counts": {"all": 1, "triggered": 0 if resolved else 1, "resolved": 1 if resolved else 0},
+        "incident_type": {"name": "incident_default"},
+        "conference_bridge": None,
+        "resolve_reason": None,
+    }
+
+
+def _note(at: datetime) -> Json:
+    then = at.isoformat().replace("+00:00", "Z")
+    return {"id": None, "content": NOTE, "user": {"id": "PTESTUSER"}, "created_at": then}
+
+
+def _reference(identity: str, kind: str, summary: str) -> Json:
+    plural = "escalation_policies" if kind == "escalation_policy" else f"{kind}s"
+    return {
+        "id": identity,
+        "type": f"{kind}_reference",
+        "summary": summary,
+        "self": f"https://api.pagerduty.com/{plural}/{identity}",
+        "html_url": f"https://example.pagerduty.com/{plural}/{identity}",
+    }

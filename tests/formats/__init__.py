@@ -1,0 +1,1 @@
+"""Payload formats: what each body is, and that others can read it."""

@@ -1,0 +1,39 @@
+"""Every message that there can be, and what becomes of it in a format."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from daemon import formats
+from daemon.formats import samples
+from daemon.model import ActionState, Batch, Content, EventType, Message, Options
+
+EVENTS = [samples.event(kind) for kind in EventType]
+BARE = [samples.bare_event(kind) for kind in EventType]
+OTHERS = [samples.action(), samples.action(ActionState.FAILED), samples.alert()]
+BATCH = Message("msg_test", "test", EVENTS[0].type, Batch((samples.of(EVENTS[0]),)))
+
+
+def content(name: str, message: Message, **options: Any) -> Content:
+    """The content, which there must be."""
+    made = formats.REGISTRY[name].content(message, Options(**options))
+    assert made is not None
+    return made
+
+
+def body(name: str, message: Message, **options: Any) -> Any:
+    """The body, read."""
+    return json.loads(content(name, message, **options).body)
+
+
+def changed(message: Message, **payload: Any) -> Message:
+    """The message of an event with other things in its payload."""
+    event = samples.of(message)
+    return replace(message, about=replace(event, payload=event.payload | payload))
+
+
+def with_incident(message: Message, **values: Any) -> Message:
+    """The message of an event whose incident is another."""
+    return changed(message, incident=samples.of(message).payload["incident"] | values)

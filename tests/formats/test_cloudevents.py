@@ -1,0 +1,58 @@
+"""The format cloudevents, read back by the CloudEvents project's own library."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+
+from daemon import formats
+from daemon.formats import samples, standard
+from daemon.model import Content, EventType, Options
+from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, content
+
+MODES = [None, "structured", "binary"]
+
+
+def read(made: Content) -> Any:
+    """The event as the library reads it."""
+    return from_http_event(HTTPMessage({"content-type": made.content_type, **dict(made.headers)}, made.body))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("message", [*EVENTS, *BARE, *OTHERS], ids=lambda message: message.type)
+def test_the_library_reads_every_message_back(message: Any, mode: str | None) -> None:
+    made = content("cloudevents", message, content_mode=mode)
+    found, told = read(made), standard.document(message)
+    assert (found.get_specversion(), found.get_id()) == ("1.0", message.id)
+    assert found.get_type() == f"pagerelay.{message.type}"
+    assert standard.iso(found.get_time()) == told["timestamp"]
+    assert found.get_datacontenttype() == "application/json"
+    assert found.get_data() == told["data"]
+    assert made == content("cloudevents", message, content_mode=mode)
+    assert (made.content_type == "application/json") == (mode == "binary")
+
+
+def test_an_event_says_whence_it_came_and_what_it_is_about() -> None:
+    found = [read(content("cloudevents", message)) for message in (EVENTS[0], *OTHERS)]
+    assert [(each.get_source(), each.get_subject()) for each in found] == [
+        ("urn:pagerelay:connection:test", "PTESTINCIDENT"),
+        ("urn:pagerelay:connection:test", "PTESTINCIDENT"),
+        ("urn:pagerelay:connection:test", "PTESTINCIDENT"),
+        ("urn:pagerelay:daemon", None),
+    ]
+
+
+def test_what_a_header_cannot_hold_is_escaped_and_comes_back() -> None:
+    odd = 'P 1"%é🔥\r\n~'
+    message = samples.event(EventType.TRIGGERED)
+    message = replace(message, about=replace(samples.of(message), incident_id=odd))
+    made = content("cloudevents", message, content_mode="binary")
+    assert dict(made.headers)["ce-subject"] == "P%201%22%25%C3%A9%F0%9F%94%A5%0D%0A~"
+    assert read(made).get_subject() == odd
+
+
+def test_a_batch_has_no_form() -> None:
+    assert formats.REGISTRY["cloudevents"].content(BATCH, Options()) is None

@@ -1,0 +1,51 @@
+"""What holds for every format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import formats
+from daemon.formats import samples, standard
+from daemon.model import ActionState, EventType, Options
+from tests.formats.made import BARE, EVENTS, OTHERS
+
+if TYPE_CHECKING:
+    from daemon.model import Message
+
+
+@pytest.mark.parametrize("name", formats.REGISTRY)
+@pytest.mark.parametrize("message", [*EVENTS, *BARE, *OTHERS], ids=lambda message: message.type)
+def test_every_message_has_a_content_that_stays_the_same_or_none_by_declaration(name: str, message: Message) -> None:
+    kind = formats.REGISTRY[name]
+    made = kind.content(message, Options(template='{"text": {{ type | tojson }}}'))
+    if message in OTHERS and kind.events_only:
+        assert made is None
+        return
+    assert made is not None
+    assert made == kind.content(message, Options(template='{"text": {{ type | tojson }}}'))
+    assert "json" in made.content_type
+
+
+def test_samples_show_by_their_ids_that_nothing_happened() -> None:
+    for message in (*EVENTS, *BARE, *OTHERS):
+        assert message.id.startswith("msg_test")
+    events = [samples.of(message) for message in (*EVENTS, *BARE)]
+    assert {event.id[:8] for event in events} == {"evt_test"}
+    assert {len(event.id) for event in events} == {30}
+    assert {event.incident_id[:5] for event in events} == {"PTEST"}
+    assert [message.type for message in EVENTS] == list(EventType)
+    other = samples.event(EventType.TRIGGERED, mark="1" * 22)
+    assert (other.id, samples.of(other).id) == ("msg_test" + "1" * 22, "evt_test" + "1" * 22)
+    assert {samples.action().type, samples.action(ActionState.FAILED).type} == {"action.succeeded", "action.failed"}
+    with pytest.raises(TypeError):
+        samples.of(samples.alert())
+
+
+def test_a_sample_has_every_key_that_receivers_are_promised() -> None:
+    for message in EVENTS:
+        data = standard.document(message)["data"]
+        assert data["incident"]["title"] == samples.TITLE
+        assert ("note" in data) == (message.type == "incident.annotated")
+        assert ("assignees" in data) == (message.type == "incident.assigned")

@@ -1,0 +1,191 @@
+"""The format pagerduty-v3: the shape that PagerDuty's receivers expect, and a signature that they can verify."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from daemon import formats
+from daemon.formats import samples
+from daemon.model import EventType, Options, Target
+from daemon.sender import Sender
+from tests import recordings
+from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, body, changed, content, with_incident
+from tests.receivers import SECRET
+
+V3 = formats.REGISTRY["pagerduty-v3"]
+ASSIGNED = samples.event(EventType.ASSIGNED)
+TRIGGERED = samples.event(EventType.TRIGGERED)
+REFERENCE = {"id", "type", "self", "html_url", "summary"}
+
+
+def headers(text: bytes, *secrets: str, name: str = "ops") -> dict[str, str]:
+    return dict(V3.sign(name, text, secrets))
+
+
+def is_genuine(signatures: str, secret: str, text: bytes) -> bool:
+    """PagerDuty's documented scheme, written down once more: any signature of version 1 may fit."""
+    mine = "v1=" + hmac.new(secret.encode("utf-8"), text, hashlib.sha256).hexdigest()
+    return any(hmac.compare_digest(mine, each) for each in signatures.split(","))
+
+
+def test_a_receiver_verifies_the_body_with_the_text_of_the_secret() -> None:
+    text = content("pagerduty-v3", TRIGGERED).body
+    signatures = headers(text, SECRET)["x-pagerduty-signature"]
+    assert is_genuine(signatures, SECRET, text)
+    assert not is_genuine(signatures, SECRET.removeprefix("whsec_"), text)
+    assert not is_genuine(signatures, SECRET, text + b" ")
+
+
+def test_while_a_secret_rotates_the_old_and_the_new_verify_and_no_space_stands_between() -> None:
+    text = content("pagerduty-v3", TRIGGERED).body
+    signatures = headers(text, "whsec_new", "whsec_old")["x-pagerduty-signature"]
+    assert is_genuine(signatures, "whsec_new", text)
+    assert is_genuine(signatures, "whsec_old", text)
+    assert re.fullmatch(r"v1=[0-9a-f]{64},v1=[0-9a-f]{64}", signatures)
+
+
+def test_a_request_names_its_message_and_its_subscription_and_both_stay_the_same() -> None:
+    def sent(message: str, target: str) -> dict[str, str]:
+        made = content("pagerduty-v3", replace(TRIGGERED, id=message))
+        given = Target(target, SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
+        return Sender(given, lambda text, secrets: V3.sign(target, text, secrets)).headers(message, made, 1)
+
+    once, again, other = sent("msg_1", "ops"), sent("msg_1", "ops"), sent("msg_2", "chat")
+    assert once == again
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", once["x-webhook-id"])
+    assert re.fullmatch(r"P[0-9A-F]{13}", once["x-webhook-subscription"])
+    assert once["x-webhook-id"] != other["x-webhook-id"]
+    assert once["x-webhook-subscription"] != other["x-webhook-subscription"]
+    assert once["webhook-id"] == "msg_1"
+
+
+@pytest.mark.parametrize("message", [*EVENTS, *BARE], ids=lambda message: message.type)
+def test_the_envelope_has_every_key_whatever_pagerduty_told(message: Any) -> None:
+    made = body("pagerduty-v3", message)
+    assert made.keys() == {"event"}
+    event = made["event"]
+    assert event.keys() == {"id", "event_type", "resource_type", "occurred_at", "agent", "client", "data"}
+    assert len(event["id"]) == 26
+    assert (event["resource_type"], event["client"]) == ("incident", None)
+    assert event["occurred_at"] == "2026-01-01T12:00:00.000Z"
+    assert event["data"]["type"] == ("incident_note" if message.type == "incident.annotated" else "incident")
+
+
+def test_an_incident_is_told_as_pagerdutys_webhooks_tell_it() -> None:
+    data = body("pagerduty-v3", samples.event(EventType.ACKNOWLEDGED))["event"]["data"]
+    assert (data["number"], data["title"], data["status"]) == (1, samples.TITLE, "acknowledged")
+    assert data["created_at"] == "2026-01-01T12:00:00Z"
+    for thing, kind in (("service", "service"), ("escalation_policy", "escalation_policy"), ("priority", "priority")):
+        assert data[thing].keys() == REFERENCE
+        assert data[thing]["type"] == f"{kind}_reference"
+    assert [each.keys() for each in (*data["assignees"], *data["teams"])] == [REFERENCE, REFERENCE]
+    assert (data["conference_bridge"], data["resolve_reason"]) == (None, None)
+
+
+def test_the_status_is_that_of_the_event_though_the_incident_has_moved_on() -> None:
+    moved_on = with_incident(TRIGGERED, status="resolved", assignments=[])
+    assert body("pagerduty-v3", moved_on)["event"]["data"]["status"] == "triggered"
+    data = body("pagerduty-v3", with_incident(samples.event(EventType.RESOLVED), status="triggered"))["event"]["data"]
+    assert (data["status"], data["assignees"]) == ("resolved", [])
+
+
+def test_an_assignment_names_whom_it_named_though_others_followed() -> None:
+    data = body("pagerduty-v3", changed(ASSIGNED, assignees=[{"id": "PFIRST", "type": "user_reference"}]))["event"][
+        "data"
+    ]
+    assert [each["id"] for each in data["assignees"]] == ["PFIRST"]
+
+
+def test_a_note_refers_to_its_incident_by_its_title() -> None:
+    data = body("pagerduty-v3", samples.event(EventType.ANNOTATED))["event"]["data"]
+    assert data.keys() == {"incident", "id", "content", "trimmed", "type"}
+    assert (data["id"], data["content"], data["trimmed"]) == ("RTESTENTRY", samples.NOTE, False)
+    assert data["incident"].keys() == REFERENCE
+    assert data["incident"]["summary"] == samples.TITLE
+    bare = body("pagerduty-v3", samples.bare_event(EventType.ANNOTATED))["event"]["data"]
+    assert (bare["incident"]["summary"], bare["id"]) == ("Test of pagerelay", "evt_test" + "0" * 22)
+
+
+def test_an_agent_always_has_a_summary_and_a_page() -> None:
+    mere = changed(TRIGGERED, agent={"id": "PA", "type": "service_reference"})
+    agent = body("pagerduty-v3", mere)["event"]["agent"]
+    assert agent == {
+        "id": "PA",
+        "type": "service_reference",
+        "self": None,
+        "html_url": "https://example.pagerduty.com/services/PA",
+        "summary": "PA",
+    }
+    assert body("pagerduty-v3", changed(TRIGGERED, agent={"type": "user"}))["event"]["agent"] is None
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ("assign_log_entry", "incident.reassigned"),
+        ("escalate_log_entry", "incident.escalated"),
+        ("delegate_log_entry", "incident.delegated"),
+        (None, "incident.reassigned"),
+    ],
+)
+def test_an_assignment_is_named_after_its_log_entry(record: str | None, told: str) -> None:
+    entry = None if record is None else {"id": "R1", "type": record, "channel": "website"}
+    assert body("pagerduty-v3", changed(ASSIGNED, log_entry=entry))["event"]["event_type"] == told
+
+
+@pytest.mark.parametrize(
+    ("record", "channel", "seconds", "sent"),
+    [
+        ("assign_log_entry", "auto", 0, False),
+        ("assign_log_entry", "auto", 1, False),
+        ("assign_log_entry", None, 0, False),
+        (None, None, 0, False),
+        ("assign_log_entry", "auto", 2, True),
+        ("assign_log_entry", "website", 0, True),
+        ("escalate_log_entry", "auto", 0, True),
+        ("delegate_log_entry", "auto", 0, True),
+        (None, None, 60, True),
+    ],
+)
+def test_the_assignment_at_creation_is_not_sent_and_any_other_is(
+    record: str | None, channel: str | None, seconds: int, *, sent: bool
+) -> None:
+    entry = None if record is None else {"id": "R1", "type": record, "channel": channel}
+    event = samples.of(changed(ASSIGNED, log_entry=entry))
+    assert V3.sends(replace(event, occurred_at=event.occurred_at + timedelta(seconds=seconds))) is sent
+
+
+def test_an_incident_that_does_not_say_when_it_began_is_assigned_later() -> None:
+    assert V3.sends(samples.of(samples.bare_event(EventType.ASSIGNED)))
+    assert all(V3.sends(samples.of(message)) for message in EVENTS)
+
+
+@pytest.mark.parametrize("message", [*OTHERS, BATCH], ids=lambda message: message.type)
+def test_actions_alerts_and_batches_have_no_form(message: Any) -> None:
+    assert V3.content(message, Options()) is None
+    assert V3.events_only
+
+
+def test_what_pagerduty_recorded_has_the_keys_that_are_sent() -> None:
+    """Where the recordings are; older ones have fewer keys than newer ones, and none has one that is not sent."""
+    path = recordings.FOLDER / "records" / "v3-webhooks.json"
+    recorded = json.loads(path.read_text(encoding="utf-8"))["recorded"] if path.exists() else {}
+    for kind, webhook in recorded.items():
+        known = {"incident.reassigned", "incident.escalated", "incident.delegated"}
+        message = ASSIGNED if kind in known else samples.event(EventType(kind))
+        made = body("pagerduty-v3", message)["event"]
+        assert made.keys() == webhook["event"].keys()
+        assert made["data"].keys() >= webhook["event"]["data"].keys()
+        for key, value in webhook["event"]["data"].items():
+            if isinstance(value, dict) and isinstance(made["data"][key], dict):
+                assert made["data"][key].keys() == value.keys()
+        assert made["agent"].keys() == webhook["event"]["agent"].keys()
