@@ -99,7 +99,8 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
     connections = check.connections(file, tree, names)
     targets = check.targets(file, tree)
     triggers = check.triggers_of(file, tree, names, connections)
-    check.check_notify(file, tree, names)
+    check.check_targets(file.actions.notify, tree, ("actions", "notify"), names)
+    check.check_told(file, tree, triggers, targets)
     listen = check.api(file, tree)
     return Settings(
         source=Path(tree.file),

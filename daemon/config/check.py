@@ -17,7 +17,7 @@ from daemon.config.tree import MOST_SHOWN, Place, Tree, listed, named, nearest
 from daemon.config.values import written
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from daemon.config import fields
 
@@ -151,18 +151,6 @@ def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
             tree.mistake((*place, key), f"goes only with format: {fitting} (remove it)")
 
 
-def check_notify(file: fields.File, tree: Tree, names: Known) -> None:
-    """Who is told how actions ended must be targets, with a format that can tell it."""
-    place: Place = ("actions", "notify")
-    check_targets(file.actions.notify, tree, place, names)
-    for number, name in enumerate(file.actions.notify):
-        kind = formats.REGISTRY.get(file.targets[name].format) if name in file.targets else None
-        if kind is not None and kind.events_only:
-            fitting = " or ".join(each for each, other in formats.REGISTRY.items() if not other.events_only)
-            what = f'names a target with format "{file.targets[name].format}", which cannot tell an action'
-            tree.mistake((*place, number), f"{what} (name one with {fitting})")
-
-
 def triggers_of(
     file: fields.File, tree: Tree, names: Known, usable: dict[str, model.Connection]
 ) -> dict[str, model.Trigger]:
@@ -215,6 +203,23 @@ def check_targets(given: list[str], tree: Tree, place: Place, names: Known) -> N
             _unknown(tree, (*place, number), "target", target, names.targets)
         elif target in given[:number]:
             tree.mistake((*place, number), "names a target for the second time (remove it)")
+
+
+def check_told(
+    file: fields.File, tree: Tree, made: Mapping[str, model.Trigger], targets: Mapping[str, model.Target]
+) -> None:
+    """A target's format must have a form for whatever it is to be told."""
+    told: list[tuple[Place, str, tuple[str, ...]]] = [
+        (("triggers", name, "to"), trigger.on, trigger.to) for name, trigger in made.items()
+    ]
+    told.append((("actions", "notify"), "action.succeeded", tuple(file.actions.notify)))
+    for place, what, names in told:
+        for number, name in enumerate(names):
+            used = targets[name].format if name in targets else ""
+            if used in formats.REGISTRY and not formats.REGISTRY[used].tells(what):
+                fitting = " or ".join(each for each, other in formats.REGISTRY.items() if other.tells(what))
+                mistake = f"names a target of format {used}, which has no form for {what}"
+                tree.mistake((*place, number), f"{mistake} (name one of format {fitting})")
 
 
 def _check_filters(given: fields.Trigger, kind: triggers.Kind, tree: Tree, place: Place) -> None:

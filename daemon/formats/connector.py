@@ -55,6 +55,6 @@ def _incident(event: Event) -> Json:
 FORMAT = Format(
     content=content,
     help="what the triggers of Microsoft's connector return",
-    events_only=True,
+    types=frozenset(EventType),
     options=frozenset({"batch"}),
 )

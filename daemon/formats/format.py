@@ -25,15 +25,19 @@ class Format:
 
     ``content`` depends on what is stored and on the target's options alone: every attempt sends the
     same bytes. It answers None for a message that the format cannot tell, and raises FormatError if
-    this one message cannot be put into it. ``events_only``: it has no form for actions and alerts.
-    ``sends`` says of an event whether a delivery is made for it at all. ``sign`` gives headers besides
+    this one message cannot be put into it. ``types`` are those of the messages that it has a form for;
+    None means all. ``sends`` says of an event whether a delivery is made for it at all. ``sign`` gives headers besides
     those of Standard Webhooks, from the target's name, the body and the texts of the target's secrets,
     the newest first. ``options`` names what it takes of ``Options``.
     """
 
     content: Callable[[Message, Options], Content | None]
     help: str
-    events_only: bool = False
+    types: frozenset[str] | None = None
     sends: Callable[[Event], bool] = _everything
     sign: Callable[[str, bytes, Sequence[str]], Mapping[str, str]] = _nothing
     options: frozenset[str] = frozenset()
+
+    def tells(self, kind: str) -> bool:
+        """Whether it has a form for messages of this type, such as ``incident.resolved`` or ``action.failed``."""
+        return self.types is None or kind in self.types

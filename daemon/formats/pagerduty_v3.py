@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
-from datetime import UTC, timedelta
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
 
-from daemon import resource
+from daemon import resource, triggers
 from daemon.formats.format import Format
 from daemon.model import Content, Event, EventType, Status
 
@@ -21,35 +21,36 @@ if TYPE_CHECKING:
 
     from daemon.model import Json, Message, Options
 
-ASSIGNMENTS = {"escalate_log_entry": "incident.escalated", "delegate_log_entry": "incident.delegated"}
-BY_THEN = {
+STATUSES = {  # what the incident was just then, whatever became of it since
     EventType.TRIGGERED: Status.TRIGGERED,
     EventType.ACKNOWLEDGED: Status.ACKNOWLEDGED,
+    EventType.UNACKNOWLEDGED: Status.TRIGGERED,
     EventType.RESOLVED: Status.RESOLVED,
+    EventType.REOPENED: Status.TRIGGERED,
 }
+TYPES = frozenset({*STATUSES, EventType.ASSIGNED, EventType.ANNOTATED, EventType.PRIORITY_UPDATED})
 PAGES = {"user": "users", "service": "services"}
-AT_CREATION = timedelta(seconds=1)  # how far apart an incident's time and that of its first assignment can be
 NAMESPACE = uuid.UUID("ac844365-29c0-4296-92d7-ee9f1f5fc70e")  # for ids of messages in PagerDuty's form
 
 
 def content(message: Message, _options: Options) -> Content | None:
     """The envelope. PagerDuty has none for actions, for alerts of ours, or for several events together."""
-    if not isinstance(message.about, Event):
+    if not isinstance(message.about, Event) or (name := _name(message.about)) is None:
         return None
-    body = orjson.dumps({"event": _envelope(message.about)})
+    body = orjson.dumps({"event": _envelope(message.about, name)})
     return Content(body, "application/json", (("x-webhook-id", str(uuid.uuid5(NAMESPACE, message.id))),))
 
 
 def sends(event: Event) -> bool:
-    """Whether PagerDuty would send it: not the assignment at creation, which is in triggered's assignees.
+    """Whether PagerDuty would send it: not the assignment at creation, which is in triggered's assignees."""
+    return _name(event) is not None
 
-    That is one that PagerDuty made by itself in the second in which the incident began.
-    """
-    if event.type is not EventType.ASSIGNED or _assignment(event) != "incident.reassigned":
-        return True
-    created_at = resource.moment(resource.inner(event.payload, "incident"), "created_at")
-    channel = resource.text(resource.inner(event.payload, "log_entry"), "channel")
-    return created_at is None or channel not in {None, "auto"} or event.occurred_at - created_at > AT_CREATION
+
+def _name(event: Event) -> str | None:
+    """What PagerDuty calls it, if it tells it at all."""
+    if event.type is EventType.ASSIGNED:
+        return triggers.narrower(event)
+    return event.type.value if event.type in TYPES else None
 
 
 def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
@@ -61,12 +62,12 @@ def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
     }
 
 
-def _envelope(event: Event) -> Json:
+def _envelope(event: Event, name: str) -> Json:
     incident = resource.inner(event.payload, "incident")
     is_note = event.type is EventType.ANNOTATED
     return {
         "id": event.id.removeprefix("evt_").upper(),
-        "event_type": _assignment(event) if event.type is EventType.ASSIGNED else event.type.value,
+        "event_type": name,
         "resource_type": "incident",
         "occurred_at": _milliseconds(event.occurred_at),
         "agent": _agent(resource.inner(event.payload, "agent"), incident),
@@ -75,13 +76,8 @@ def _envelope(event: Event) -> Json:
     }
 
 
-def _assignment(event: Event) -> str:
-    kind = resource.text(resource.inner(event.payload, "log_entry"), "type")
-    return ASSIGNMENTS.get(kind or "", "incident.reassigned")
-
-
 def _incident(event: Event, incident: Json) -> Json:
-    status = BY_THEN.get(event.type) or resource.status(incident)
+    status = STATUSES.get(event.type) or resource.status(incident)
     reason = incident.get("resolve_reason")
     kind = resource.inner(incident, "incident_type")
     return {
@@ -93,7 +89,7 @@ def _incident(event: Event, incident: Json) -> Json:
         "status": None if status is None else status.value,
         "incident_key": resource.text(incident, "incident_key"),
         "created_at": _seconds(resource.moment(incident, "created_at")),
-        "reopened_at": None,
+        "reopened_at": _seconds(event.occurred_at) if event.type is EventType.REOPENED else None,
         "title": _title(incident),
         "service": _reference(resource.inner(incident, "service"), "service"),
         "assignees": [] if status is Status.RESOLVED else _assignees(event, incident),
@@ -180,7 +176,7 @@ def _seconds(moment: datetime | None) -> str | None:
 FORMAT = Format(
     content=content,
     help="what PagerDuty's own V3 webhooks send, with their signature",
-    events_only=True,
+    types=TYPES,
     sends=sends,
     sign=sign,
 )

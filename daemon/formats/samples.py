@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from daemon import triggers
 from daemon.model import Action, ActionState, Alert, DetectedBy, Event, EventType, Message, Outcome, Status
 
 if TYPE_CHECKING:
@@ -20,18 +21,17 @@ MARK = "0" * 22
 TITLE = 'Test of pagerelay: "disk" at 100 % <db-1> C:\\data & more – é 🔥'
 NOTE = 'A note of pagerelay\'s test,\nits second line, and a "quotation".'
 STATUSES = {
-    EventType.TRIGGERED: Status.TRIGGERED,
-    EventType.ASSIGNED: Status.TRIGGERED,
     EventType.ACKNOWLEDGED: Status.ACKNOWLEDGED,
     EventType.RESOLVED: Status.RESOLVED,
     EventType.ANNOTATED: Status.ACKNOWLEDGED,
+    EventType.SNOOZED: Status.ACKNOWLEDGED,
 }
-RECORDS = {
-    EventType.TRIGGERED: "trigger",
-    EventType.ASSIGNED: "escalate",
-    EventType.ACKNOWLEDGED: "acknowledge",
-    EventType.RESOLVED: "resolve",
-    EventType.ANNOTATED: "annotate",
+FIELDS = {"fields": [{"id": "PTESTFIELD", "name": "region", "value": "eu", "old_value": 'the "us"'}]}
+CHANGES: dict[EventType, Json] = {
+    EventType.PRIORITY_UPDATED: {"priority": {"from": None, "to": {"id": "PTESTPRIORITY", "summary": "P1"}}},
+    EventType.SNOOZED: {"snooze": {"duration": 3600, "until": "2026-01-01T13:00:00Z"}},
+    EventType.FIELD_VALUES_UPDATED: FIELDS,
+    EventType.CUSTOM_FIELD_VALUES_UPDATED: FIELDS,
 }
 
 
@@ -39,6 +39,7 @@ def event(kind: EventType, *, mark: str = MARK, at: datetime = THEN, connection:
     """An event of which PagerDuty told everything. ``mark``, of 22 characters, tells its id from others."""
     at = at.replace(microsecond=0)
     user = _reference("PTESTUSER", "user", "Test User")
+    record = triggers.NARROWER["incident.escalated"] if kind is EventType.ASSIGNED else triggers.REGISTRY[kind]
     about = Event(
         id=f"evt_test{mark}",
         type=kind,
@@ -49,10 +50,11 @@ def event(kind: EventType, *, mark: str = MARK, at: datetime = THEN, connection:
         detected_by=DetectedBy.LOG_ENTRY,
         payload={
             "agent": user,
-            "incident": _incident(STATUSES[kind], at, user),
+            "incident": _incident(STATUSES.get(kind, Status.TRIGGERED), at, user),
             "assignees": [user] if kind is EventType.ASSIGNED else None,
             "note": _note(at) if kind is EventType.ANNOTATED else None,
-            "log_entry": {"id": "RTESTENTRY", "type": f"{RECORDS[kind]}_log_entry", "channel": "website"},
+            "changes": CHANGES.get(kind),
+            "log_entry": {"id": "RTESTENTRY", "type": min(record.log_entry_types), "channel": "website"},
         },
     )
     return Message(f"msg_test{mark}", "test", kind.value, about)
@@ -62,7 +64,7 @@ def bare_event(kind: EventType) -> Message:
     """An event of which PagerDuty told as little as it may: no agent, and of the incident a reference."""
     full = event(kind)
     incident: Json = _reference("PTESTINCIDENT", "incident", "[#1] Test of pagerelay") | {"priority": None}
-    said = {"agent": None, "incident": incident, "assignees": None, "note": None, "log_entry": None}
+    said: Json = {"agent": None, "incident": incident, "assignees": None, "note": None, "log_entry": None}
     if kind is EventType.ANNOTATED:
         said["note"] = _note(THEN) | {"user": None}
     return replace(full, about=replace(of(full), payload=said, detected_by=DetectedBy.RECONCILIATION))

@@ -58,4 +58,4 @@ def test_a_batch_is_one_list_in_the_order_of_the_journal(kind: EventType) -> Non
 @pytest.mark.parametrize("message", OTHERS, ids=lambda message: message.type)
 def test_actions_and_alerts_have_no_form(message: Any) -> None:
     assert formats.REGISTRY["connector"].content(message, Options()) is None
-    assert formats.REGISTRY["connector"].events_only
+    assert not formats.REGISTRY["connector"].tells(message.type)

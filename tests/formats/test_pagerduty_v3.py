@@ -24,6 +24,7 @@ from tests.receivers import SECRET
 V3 = formats.REGISTRY["pagerduty-v3"]
 ASSIGNED = samples.event(EventType.ASSIGNED)
 TRIGGERED = samples.event(EventType.TRIGGERED)
+KNOWN = [message for message in (*EVENTS, *BARE) if V3.tells(message.type)]
 REFERENCE = {"id", "type", "self", "html_url", "summary"}
 
 
@@ -68,7 +69,7 @@ def test_a_request_names_its_message_and_its_subscription_and_both_stay_the_same
     assert once["webhook-id"] == "msg_1"
 
 
-@pytest.mark.parametrize("message", [*EVENTS, *BARE], ids=lambda message: message.type)
+@pytest.mark.parametrize("message", KNOWN, ids=lambda message: message.type)
 def test_the_envelope_has_every_key_whatever_pagerduty_told(message: Any) -> None:
     made = body("pagerduty-v3", message)
     assert made.keys() == {"event"}
@@ -138,8 +139,9 @@ def test_an_agent_always_has_a_summary_and_a_page() -> None:
     ],
 )
 def test_an_assignment_is_named_after_its_log_entry(record: str | None, told: str) -> None:
+    later = replace(ASSIGNED, about=replace(samples.of(ASSIGNED), occurred_at=samples.THEN + timedelta(minutes=5)))
     entry = None if record is None else {"id": "R1", "type": record, "channel": "website"}
-    assert body("pagerduty-v3", changed(ASSIGNED, log_entry=entry))["event"]["event_type"] == told
+    assert body("pagerduty-v3", changed(later, log_entry=entry))["event"]["event_type"] == told
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,6 @@ def test_an_assignment_is_named_after_its_log_entry(record: str | None, told: st
     [
         ("assign_log_entry", "auto", 0, False),
         ("assign_log_entry", "auto", 1, False),
-        ("assign_log_entry", None, 0, False),
-        (None, None, 0, False),
         ("assign_log_entry", "auto", 2, True),
         ("assign_log_entry", "website", 0, True),
         ("escalate_log_entry", "auto", 0, True),
@@ -160,19 +160,35 @@ def test_the_assignment_at_creation_is_not_sent_and_any_other_is(
     record: str | None, channel: str | None, seconds: int, *, sent: bool
 ) -> None:
     entry = None if record is None else {"id": "R1", "type": record, "channel": channel}
-    event = samples.of(changed(ASSIGNED, log_entry=entry))
-    assert V3.sends(replace(event, occurred_at=event.occurred_at + timedelta(seconds=seconds))) is sent
+    message = changed(ASSIGNED, log_entry=entry)
+    event = samples.of(message)
+    event = replace(event, occurred_at=event.occurred_at + timedelta(seconds=seconds))
+    assert V3.sends(event) is sent
+    assert (V3.content(replace(message, about=event), Options()) is not None) is sent
 
 
 def test_an_incident_that_does_not_say_when_it_began_is_assigned_later() -> None:
     assert V3.sends(samples.of(samples.bare_event(EventType.ASSIGNED)))
-    assert all(V3.sends(samples.of(message)) for message in EVENTS)
+
+
+def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
+    """PagerDuty's receivers answer errors to types that they do not know."""
+    names = {body("pagerduty-v3", message)["event"]["event_type"] for message in KNOWN}
+    known = {"triggered", "acknowledged", "unacknowledged", "resolved", "reopened", "annotated", "priority_updated"}
+    assert names == {f"incident.{name}" for name in (*known, "escalated", "reassigned")}
+    for message in EVENTS:
+        assert V3.sends(samples.of(message)) == V3.tells(message.type)
+        assert (V3.content(message, Options()) is None) != V3.tells(message.type)
+
+
+def test_a_reopening_says_when() -> None:
+    data = body("pagerduty-v3", samples.event(EventType.REOPENED))["event"]["data"]
+    assert (data["reopened_at"], data["status"]) == ("2026-01-01T12:00:00Z", "triggered")
 
 
 @pytest.mark.parametrize("message", [*OTHERS, BATCH], ids=lambda message: message.type)
 def test_actions_alerts_and_batches_have_no_form(message: Any) -> None:
     assert V3.content(message, Options()) is None
-    assert V3.events_only
 
 
 def test_what_pagerduty_recorded_has_the_keys_that_are_sent() -> None:
