@@ -103,6 +103,8 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
             wake_replays=replaying.wake,
         )
         jobs = [*_house_keeping(database, settings, instance), Job("replays", replaying.run)]
+        if settings.alerts_to:
+            jobs.append(Job("alerts", _alerting(database, settings, deliveries).run))
         for connection in settings.connections.values():
             permits = ratelimit.Permits(database, connection.name, connection.limits, instance, registry=metrics)
             client = pagerduty.Client(connection, permits)
@@ -135,6 +137,11 @@ def _house_keeping(database: Database, settings: Settings, instance: str) -> lis
     heartbeat = maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__)
     retention = maintenance.Retention(database, periods, settings.connections, settings.triggers)
     return [Job("heartbeat", heartbeat.run), Job("retention", retention.run)]
+
+
+def _alerting(database: Database, settings: Settings, deliveries: Deliveries) -> maintenance.Alerting:
+    to, after = settings.alerts_to, settings.alerts_after
+    return maintenance.Alerting(database, settings.targets, settings.connections, to, after, deliveries.wake)
 
 
 def _of_connection(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from daemon.model import PAUSED_BY_HAND
 from daemon.schema import targets
 
 if TYPE_CHECKING:
@@ -14,13 +15,11 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-BY_HAND = "paused by hand"
-
 
 def pause(tx: sa.Connection, name: str, now: datetime) -> None:
     """Send nothing to a target until it is resumed. One that is paused already stays so, for its own reason."""
     running = (targets.c.name == name) & targets.c.paused_at.is_(None)
-    tx.execute(targets.update().where(running).values(paused_at=now, paused_reason=BY_HAND))
+    tx.execute(targets.update().where(running).values(paused_at=now, paused_reason=PAUSED_BY_HAND))
 
 
 def resume(tx: sa.Connection, name: str) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = dict[str, Any]
 
 MASK = "***"
+PAUSED_BY_HAND = "paused by hand"  # why a target gets nothing; other reasons are its own answers
 
 
 class EventType(enum.StrEnum):

@@ -16,6 +16,7 @@ from daemon.config.shape import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from pydantic import SecretStr
 
@@ -40,7 +41,8 @@ class Api:
 class Settings:
     """The configuration, checked and complete. ``api`` is None if there shall be no HTTP server.
 
-    ``actions_notify`` are the targets that are told the outcome of every action.
+    ``actions_notify`` are the targets that are told the outcome of every action, ``alerts_to`` those that
+    are told what fails for longer than ``alerts_after``.
     """
 
     source: Path
@@ -51,6 +53,8 @@ class Settings:
     targets: Mapping[str, model.Target]
     triggers: Mapping[str, model.Trigger]
     actions_notify: tuple[str, ...]
+    alerts_to: tuple[str, ...]
+    alerts_after: timedelta
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path:
@@ -100,6 +104,7 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
     targets = check.targets(file, tree)
     triggers = check.triggers_of(file, tree, names, connections)
     check.check_targets(file.actions.notify, tree, ("actions", "notify"), names)
+    check.check_targets(file.alerts.to, tree, ("alerts", "to"), names)
     check.check_told(file, tree, triggers, targets)
     listen = check.api(file, tree)
     return Settings(
@@ -111,6 +116,8 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
         targets=targets,
         triggers=triggers,
         actions_notify=tuple(file.actions.notify),
+        alerts_to=tuple(file.alerts.to),
+        alerts_after=file.alerts.after,
     )
 
 

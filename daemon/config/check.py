@@ -213,6 +213,7 @@ def check_told(
         (("triggers", name, "to"), trigger.on, trigger.to) for name, trigger in made.items()
     ]
     told.append((("actions", "notify"), "action.succeeded", tuple(file.actions.notify)))
+    told.append((("alerts", "to"), "target.failing", tuple(file.alerts.to)))
     for place, what, names in told:
         for number, name in enumerate(names):
             used = targets[name].format if name in targets else ""

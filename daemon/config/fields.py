@@ -172,6 +172,15 @@ class Actions(Section):
     """Targets that are told the outcome of every action."""
 
 
+class Alerts(Section):
+    """What pagerelay says about itself."""
+
+    to: list[str] = Field(default_factory=list)
+    """Targets that are told when a target or a connection fails for long, and when it works again."""
+    after: Duration = timedelta(minutes=15)
+    """How long it has to fail before."""
+
+
 class Where(Section):
     """What an incident must look like; what is left out, or empty, means any."""
 
@@ -220,6 +229,7 @@ class File(BaseSettings):
     targets: dict[Name, Target] = Field(default_factory=dict)
     egress: Egress = Field(default_factory=Egress)
     actions: Actions = Field(default_factory=Actions)
+    alerts: Alerts = Field(default_factory=Alerts)
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
 
     @classmethod

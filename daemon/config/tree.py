@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str | int, ...]
 Mark: TypeAlias = tuple[int, int]
 
-MOST_SHOWN = 8
+MOST_SHOWN = 9
 LONGEST_SHOWN = 60
 KEY = re.compile(r"[A-Za-z0-9_.<-]{1,60}")
 LIKENESS = 0.6

@@ -100,7 +100,16 @@ def action(state: ActionState = ActionState.SUCCEEDED, *, mark: str = MARK, at: 
 
 def alert(*, mark: str = MARK, at: datetime = THEN) -> Message:
     """What pagerelay says about itself."""
-    data = {"target": "test", "failing_since": "2026-01-01T11:30:00Z", "error": 'answered 500: "out of order"'}
+    data: Json = {
+        "name": "test",
+        "failing_since": "2026-01-01T11:30:00Z",
+        "last_error": 'no answer: "out of order"',
+        "paused_at": None,
+        "paused_reason": None,
+        "pending": 2,
+        "oldest_pending_at": "2026-01-01T11:30:00Z",
+        "dead": 0,
+    }
     return Message(f"msg_test{mark}", "", "target.failing", Alert("target.failing", at, data))
 
 

@@ -1,0 +1,143 @@
+"""Saying that something needs a person: targets and connections that fail for long, and that they work again.
+
+Whether it was said is in the rows of targets and connections, written with the message: once
+for each time of trouble, over restarts and replicas.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+import structlog
+
+from daemon import detection, queue, views
+from daemon.model import PAUSED_BY_HAND, Alert
+from daemon.schema import connections, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from daemon.database import Database
+    from daemon.model import Json, Target
+
+log = structlog.get_logger()
+
+EVERY = timedelta(seconds=5)
+
+
+class Due(NamedTuple):
+    """What is to be said of something: of which kind, and since when that is so, which tells one time from another."""
+
+    kind: str
+    since: datetime
+
+
+class Alerting:
+    """Tells ``to`` what has been failing for longer than ``after``. ``wake_targets`` is told who got a message."""
+
+    def __init__(
+        self,
+        database: Database,
+        watched: Mapping[str, Target],
+        accounts: Iterable[str],
+        to: Sequence[str],
+        after: timedelta,
+        wake_targets: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._database = database
+        self._watched = watched
+        self._names = {targets: frozenset(watched), connections: frozenset(accounts)}
+        self._to = to
+        self._after = after
+        self._wake_targets = wake_targets
+
+    async def run(self) -> timedelta:
+        """Look, and say what there is to say: each thing in a transaction of its own, which holds one row."""
+        for table, name in await self._database.read(self._look):
+            kind = await self._database.write(self._tell, table, name)
+            if kind is not None:
+                log.info("alert.told", alert=kind, name=name)
+                self._wake_targets(self._to)
+        return EVERY
+
+    def _look(self, tx: sa.Connection) -> list[tuple[sa.Table, str]]:
+        now = self._database.now(tx)
+        rows = [(table, row) for table in self._names for row in tx.execute(sa.select(table)).all()]
+        return [(table, row.name) for table, row in rows if self._due(table, row, now) is not None]
+
+    def _due(self, table: sa.Table, row: Any, now: datetime) -> Due | None:  # noqa: ANN401 - a row of the table
+        if row.name not in self._names[table]:
+            return None
+        return (of_target if table is targets else of_connection)(row, self._after, now)
+
+    def _tell(self, tx: sa.Connection, table: sa.Table, name: str) -> str | None:
+        """Make the message, and note that it is made; answers what it says, if anything."""
+        now = self._database.now(tx)
+        row = tx.execute(sa.select(table).where(table.c.name == name).with_for_update()).one()
+        due = self._due(table, row, now)
+        if due is None:
+            return None
+        over = due.kind.endswith(".recovered")
+        tx.execute(table.update().where(table.c.name == name).values(alerted_at=None if over else now))
+        to = [each for each in self._to if table is connections or each != name]
+        if not to:
+            return None
+        alert = Alert(due.kind, now, self._of_target(tx, row) if table is targets else _of_connection(row))
+        message_id = detection.message_id(f"{due.kind} {name}", due.since.isoformat())
+        queue.enqueue_alert(tx, message_id, alert, f"{due.kind.partition('.')[0]} {name}", to, now)
+        return due.kind
+
+    def _of_target(self, tx: sa.Connection, row: Any) -> Json:  # noqa: ANN401 - a row of the targets table
+        (status,) = views.target_statuses(tx, {row.name: self._watched[row.name]})
+        return {
+            "name": row.name,
+            "failing_since": _iso(row.failing_since),
+            "last_error": row.last_error,
+            "paused_at": _iso(row.paused_at),
+            "paused_reason": row.paused_reason,
+            "pending": status.pending,
+            "oldest_pending_at": _iso(status.oldest_pending_at),
+            "dead": status.dead,
+        }
+
+
+def of_target(row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa: ANN401 - a row of the targets table
+    """What is to be said of a target, if anything. It has recovered when it took something after an alert."""
+    told: datetime | None = row.alerted_at
+    if row.paused_at is not None:
+        fresh = told is None or told < row.paused_at
+        return Due("target.paused", row.paused_at) if fresh and row.paused_reason != PAUSED_BY_HAND else None
+    if row.failing_since is not None:
+        return _of_failing("target.failing", row, after, now)
+    if told is not None and row.last_success_at is not None and row.last_success_at > told:
+        return Due("target.recovered", told)
+    return None
+
+
+def of_connection(row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa: ANN401 - a row of the connections table
+    """What is to be said of a connection, if anything."""
+    if row.failing_since is not None:
+        return _of_failing("connection.failing", row, after, now)
+    return None if row.alerted_at is None else Due("connection.recovered", row.alerted_at)
+
+
+def _of_failing(kind: str, row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa: ANN401 - a row of either table
+    fresh = row.alerted_at is None or row.alerted_at < row.failing_since
+    return Due(kind, row.failing_since) if fresh and now - row.failing_since >= after else None
+
+
+def _of_connection(row: Any) -> Json:  # noqa: ANN401 - a row of the connections table
+    return {
+        "name": row.name,
+        "failing_since": _iso(row.failing_since),
+        "last_error": row.last_error,
+        "last_success_at": _iso(row.last_success_at),
+        "read_up_to": _iso(row.watermark),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
