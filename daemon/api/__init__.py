@@ -49,6 +49,8 @@ class Settings(Protocol):
     def targets(self) -> Mapping[str, Target]: ...  # noqa: D102
     @property
     def actions_notify(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def alerts_to(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,8 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from daemon import errors, holding, replays, views
+from daemon import errors, holding, replays, trial, views
 from daemon.api import problems
+from daemon.database import system_clock
 from daemon.model import DeliveryState
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+LONGEST_TRIAL = timedelta(seconds=60)
 LOCATION: dict[str, Any] = {"Location": {"schema": {"type": "string"}, "description": "Where to look for its end"}}
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"description": "It goes on from now on", "headers": LOCATION},
@@ -37,6 +41,14 @@ NO_REPLAY: dict[int | str, dict[str, Any]] = {
 NO_TARGET: dict[int | str, dict[str, Any]] = {
     404: {"model": problems.Problem, "description": "There is no such target in the configuration"}
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """How each sample went."""
+
+    items: list[trial.Trial]
+    next: None = None
 
 
 class ReplayRequest(BaseModel):
@@ -174,6 +186,13 @@ def _add_targets(made: APIRouter, database: Database, settings: Settings, work: 
         item = await database.write(release)
         work.wake_targets([name])
         return item
+
+    @made.post("/targets/{name}/test", responses=NO_TARGET)
+    async def test(name: Name) -> Trials:
+        """Send a signed sample of each kind of message that a target gets, at once and past the queue."""
+        _must_be_target(name, settings)
+        kinds = trial.kinds(name, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
+        return Trials(await trial.run(settings.targets[name], kinds, system_clock(), LONGEST_TRIAL))
 
 
 def _check(asked: ReplayRequest, settings: Settings) -> None:

@@ -128,3 +128,15 @@ def targets_resume(ctx: typer.Context, name: Name, *, config: Config = None) -> 
     from daemon.cli import holding
 
     holding.resume(settings, name)
+
+
+@targets.command("test")
+def targets_test(ctx: typer.Context, name: Name, *, config: Config = None, json: Json = False) -> None:
+    """Send a target a signed sample of each kind of message that it gets.
+
+    At once and past the queue, also where it is paused. Exit code 1 if it does not take one of them.
+    """
+    settings = loaded(ctx, config)
+    from daemon.cli import trying
+
+    trying.test(settings, name, json=json)

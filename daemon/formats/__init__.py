@@ -5,8 +5,16 @@ The configuration check and the documentation's table are derived from ``REGISTR
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING
+
 from daemon.formats import cloudevents, connector, pagerduty_v3, standard
 from daemon.formats.format import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from daemon.model import Target
 
 REGISTRY: dict[str, Format] = {
     "standard": standard.FORMAT,
@@ -15,4 +23,10 @@ REGISTRY: dict[str, Format] = {
     "connector": connector.FORMAT,
 }
 
-__all__ = ["REGISTRY", "Format"]
+
+def signing(target: Target) -> Callable[[bytes, Sequence[str]], Mapping[str, str]]:
+    """How a target's format signs: headers from the body and the texts of the secrets."""
+    return functools.partial(REGISTRY[target.format].sign, target.name)
+
+
+__all__ = ["REGISTRY", "Format", "signing"]

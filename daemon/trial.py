@@ -1,0 +1,96 @@
+"""Trying a target: a signed sample of each kind of message that it gets, sent past the queue. Writes nothing down."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from daemon import errors, formats, triggers
+from daemon.formats import samples
+from daemon.model import ActionState, EventType
+from daemon.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from daemon.model import Message, Target, Trigger
+
+ACTIONS = tuple(f"action.{state}" for state in (ActionState.SUCCEEDED, ActionState.FAILED))
+ALERT = "target.failing"
+MARK_BYTES = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How one sample went. ``error`` is null if the target took it, ``answer`` the beginning of what it said if not."""
+
+    type: str
+    message_id: str
+    status: int | None
+    error: str | None
+    answer: str | None
+    duration_ms: int
+
+
+def kinds(name: str, configured: Iterable[Trigger], notified: Collection[str], alerted: Collection[str]) -> list[str]:
+    """The types of the messages that a target gets; where it gets none yet, one to try it with."""
+    found = [trigger.on.value for trigger in configured if name in trigger.to]
+    found += ACTIONS if name in notified else ()
+    found += [ALERT] if name in alerted else ()
+    return list(dict.fromkeys(found)) or [EventType.TRIGGERED.value]
+
+
+async def run(target: Target, types: Sequence[str], now: datetime, longest: timedelta) -> list[Trial]:
+    """Send a sample of each type, as many at a time as the target takes, and all within ``longest``."""
+    sender, places = Sender(target, formats.signing(target)), asyncio.Semaphore(target.concurrency)
+
+    async def send(message: Message) -> Trial:
+        async with places:
+            return await _send(sender, target, message, now)
+
+    messages = [sample(each, now) for each in types]
+    tasks = [asyncio.create_task(send(each)) for each in messages]
+    seconds = longest.total_seconds()
+    try:
+        await asyncio.wait(tasks, timeout=seconds)
+        late = f"no answer within the {seconds:g} s that all samples had together"
+        return [
+            task.result() if task.done() else Trial(each.type, each.id, None, late, None, round(seconds * 1000))
+            for each, task in zip(messages, tasks, strict=True)
+        ]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await sender.close()
+
+
+async def _send(sender: Sender, target: Target, message: Message, now: datetime) -> Trial:
+    try:
+        content = formats.REGISTRY[target.format].content(message, target.options)
+    except errors.FormatError as error:
+        return Trial(message.type, message.id, None, str(error), None, 0)
+    if content is None:
+        return Trial(message.type, message.id, None, f"the format {target.format} cannot tell it", None, 0)
+    answer = await sender.send(message.id, content, int(now.timestamp()))
+    took = round(answer.seconds * 1000)
+    return Trial(message.type, message.id, answer.status, answer.error, answer.excerpt, took)
+
+
+def sample(kind: str, now: datetime) -> Message:
+    """A message of this type, for which nothing happened. Its ids are new: no receiver takes it for a repeat."""
+    mark = secrets.token_hex(MARK_BYTES)
+    if kind in ACTIONS:
+        return samples.action(ActionState(kind.removeprefix("action.")), mark=mark, at=now)
+    if kind == ALERT:
+        return samples.alert(mark=mark, at=now)
+    if kind not in triggers.NARROWER:
+        return samples.event(EventType(kind), mark=mark, at=now)
+    narrower = triggers.NARROWER[kind]
+    message = samples.event(narrower.type, mark=mark, at=now)
+    event = samples.of(message)
+    entry = event.payload["log_entry"] | {"type": min(narrower.log_entry_types)}
+    return replace(message, type=kind, about=replace(event, payload=event.payload | {"log_entry": entry}))
