@@ -1,4 +1,7 @@
-"""What follows an attempt: delivered, another try later, or dead. Pure: time and luck are arguments."""
+"""What follows an attempt: delivered, another try later, dead, or no more tries for now.
+
+Pure: time and luck are arguments.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
     from daemon.model import Retry
 
 SUCCESS = range(200, 300)
+GONE = 410
+LONGEST_PROBE = timedelta(minutes=1)
 LEAST_SHARE = 0.5
 
 
@@ -21,9 +26,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The target did not take it; try once more at ``at``."""
+    """The target did not take it; try once more at ``at``. ``asked``: it wants no other request before."""
 
     at: datetime
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +37,19 @@ class Dead:
     """The target did not take it, and the next try would come after the horizon."""
 
 
-Outcome: TypeAlias = Delivered | Again | Dead
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The target wants nothing any more, until a person says otherwise."""
+
+
+Outcome: TypeAlias = Delivered | Again | Dead | Gone
 
 
 def decide(
     status: int | None,
     retry_after: str | None,
     attempts: int,
-    created_at: datetime,
+    begun_at: datetime,
     now: datetime,
     retry: Retry,
     luck: float,
@@ -49,16 +60,24 @@ def decide(
     pause is ``first`` × ``factor``^(attempts-1), ``max`` at most, of which between a half
     and the whole is taken, so that repeats do not come all at once. A target's
     ``Retry-After`` (seconds or a date) is honoured up to ``max``. Only 2xx is success, and
-    every failure is repeated until ``horizon`` has passed since ``created_at``: what looks
-    final, such as 404, is often a receiver that is being repaired.
+    every failure is repeated until ``horizon`` has passed since ``begun_at``: what looks
+    final, such as 404, is often a receiver that is being repaired. Only 410 is taken at its word.
     """
     if status is not None and status in SUCCESS:
         return Delivered()
-    wait = max(pause(attempts, retry, luck), min(asked_pause(retry_after, now), retry.max))
-    last = created_at + retry.horizon
+    if status == GONE:
+        return Gone()
+    asked = min(asked_pause(retry_after, now), retry.max)
+    wait = max(pause(attempts, retry, luck), asked)
+    last = begun_at + retry.horizon
     if now >= last:
         return Dead()
-    return Again(min(now + wait, last))
+    return Again(min(now + wait, last), asked > timedelta(0))
+
+
+def probe_pause(probes: int, retry: Retry, luck: float) -> timedelta:
+    """How long a failing target is left alone after that many probes of it, the longest being a minute."""
+    return min(pause(probes + 1, retry, luck), LONGEST_PROBE)
 
 
 def pause(attempts: int, retry: Retry, luck: float) -> timedelta:

@@ -355,7 +355,8 @@ class Content:
 class Delivery:
     """One message for one target, claimed by this process.
 
-    ``attempts`` counts the attempts made so far, ``created_at`` starts the horizon.
+    ``attempts`` counts the attempts made so far, since ``begun_at``, where the horizon starts;
+    ``replayed`` ones are those that somebody asked for once more.
     """
 
     id: int
@@ -363,4 +364,5 @@ class Delivery:
     target: str
     incident_id: str
     attempts: int
-    created_at: datetime
+    begun_at: datetime
+    replayed: bool = False

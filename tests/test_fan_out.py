@@ -113,7 +113,7 @@ def test_reading_the_same_part_again_makes_the_same_message(database: Database) 
 
 def test_batches_of_a_target_go_one_after_the_other(database: Database) -> None:
     fan(database, happening(101), [TRIGGERED], FLOW, OPS)
-    claimed = database.write_now(queue.claim, {"flow": Order.PER_INCIDENT}, "one", 10, START)
+    claimed = database.write_now(queue.claim, {"flow": queue.Wanted(Order.PER_INCIDENT, 10)}, "one", START)
     assert [len(chain.deliveries) for chain in claimed["flow"].chains] == [2]
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from daemon import detection, queue, schema, store
 from daemon.delivery import Deliveries
-from daemon.model import DetectedBy, Event, EventType, Retry, Target
+from daemon.model import DetectedBy, Event, EventType, Order, Retry, Target
 from tests.conftest import START
 from tests.receivers import SECRET
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from daemon.database import Database
 
+WANTED = {"ops": queue.Wanted(Order.PER_INCIDENT, 10)}
 QUICK = Retry(first=timedelta(milliseconds=40), factor=1.5, max=timedelta(milliseconds=200), horizon=timedelta(hours=1))
 
 

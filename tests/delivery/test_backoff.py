@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.backoff import Again, Dead, Delivered, asked_pause, decide, pause
+from daemon.backoff import Again, Dead, Delivered, Gone, asked_pause, decide, pause, probe_pause
 from daemon.model import Retry
 from tests.conftest import START
 
@@ -16,10 +16,12 @@ RETRY = Retry()
 
 
 @pytest.mark.parametrize("status", [*range(100, 600), None])
-def test_only_2xx_is_success_and_every_failure_is_repeated(status: int | None) -> None:
+def test_only_2xx_is_success_and_every_failure_but_410_is_repeated(status: int | None) -> None:
     outcome = decide(status, None, 1, START, START, RETRY, 0.5)
     if status is not None and 200 <= status < 300:
         assert outcome == Delivered()
+    elif status == 410:
+        assert outcome == Gone()
     else:
         assert outcome == Again(START + timedelta(seconds=3.75))
 
@@ -59,4 +61,13 @@ def test_pauses_grow_up_to_the_longest_and_keep_between_half_and_whole(
 def test_a_target_may_ask_for_a_longer_pause_up_to_the_longest(header: str | None, seconds: float) -> None:
     assert min(asked_pause(header, START), RETRY.max) == timedelta(seconds=seconds)
     outcome = decide(429, header, 1, START, START, RETRY, 0.5)
-    assert outcome == Again(START + max(timedelta(seconds=seconds), timedelta(seconds=3.75)))
+    assert outcome == Again(START + max(timedelta(seconds=seconds), timedelta(seconds=3.75)), asked=seconds > 0)
+
+
+def test_a_target_that_is_gone_is_not_dead_even_behind_the_horizon() -> None:
+    assert decide(410, None, 9, START, START + RETRY.horizon * 2, RETRY, 0.5) == Gone()
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
+def test_a_failing_target_is_probed_at_least_once_a_minute(probes: int, luck: float) -> None:
+    assert timedelta(0) < probe_pause(probes, RETRY, luck) <= timedelta(minutes=1)

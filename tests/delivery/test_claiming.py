@@ -12,8 +12,7 @@ import sqlalchemy as sa
 from daemon import delivery, queue, schema
 from daemon.database import Database
 from daemon.delivery import Deliveries
-from daemon.model import Order
-from tests.delivery.lines import delivering, fill, rows, target, until
+from tests.delivery.lines import WANTED, delivering, fill, rows, target, until
 from tests.receivers import OK, Receiver, Reply
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(po
 
     def claim(tx: sa.Connection) -> tuple[queue.Claim, Any]:
         now = database.now(tx)
-        return queue.claim(tx, {"ops": Order.PER_INCIDENT}, "two", 10, now)["ops"], now
+        return queue.claim(tx, WANTED, "two", now)["ops"], now
 
     holding = asyncio.create_task(database.write(hold))
     await held.wait()
@@ -131,6 +130,6 @@ async def test_a_paused_target_is_not_looked_at_again_soon(live: Gated) -> None:
     def pause_and_claim(tx: sa.Connection) -> queue.Claim:
         now = live.now(tx)
         tx.execute(schema.targets.update().values(paused_at=now))
-        return queue.claim(tx, {"ops": Order.PER_INCIDENT}, "one", 10, now)["ops"]
+        return queue.claim(tx, WANTED, "one", now)["ops"]
 
-    assert live.write_now(pause_and_claim) == queue.Claim((), None)
+    assert live.write_now(pause_and_claim) == queue.Claim(standing=queue.Standing(paused=True))

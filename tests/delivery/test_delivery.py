@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import Webhook
 from daemon import queue
 from daemon.database import Database
 from daemon.model import Order, RateLimit, Retry
-from tests.delivery.lines import attempts, delivering, fill, rows, target, until
+from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
 from tests.receivers import OK, SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ async def test_what_is_not_2xx_is_repeated_and_redirects_are_not_followed(live: 
     elsewhere = Receiver()
     async with elsewhere.serving() as other:
         statuses = iter(
-            [Reply(404), Reply(410), Reply(429), Reply(302, {"location": other}), Reply(500, body=b"oh no"), OK]
+            [Reply(404), Reply(403), Reply(429), Reply(302, {"location": other}), Reply(500, body=b"oh no"), OK]
         )
         receiver = Receiver(lambda _request: next(statuses))
         fill(live, ["P1"], ["ops"])
         async with receiver.serving() as url, delivering(live, target("ops", url)):
             await until(live, {"delivered": 1})
     assert elsewhere.got == []
-    assert [row.status for row in attempts(live)] == [404, 410, 429, 302, 500, 200]
+    assert [row.status for row in attempts(live)] == [404, 403, 429, 302, 500, 200]
     assert attempts(live)[4].answer == "oh no"
 
 
@@ -256,7 +256,7 @@ async def test_on_stop_running_attempts_finish_and_the_rest_stays_pending(live: 
 
 async def test_what_a_dead_daemon_had_claimed_is_sent_by_another_with_the_same_id(live: Database) -> None:
     fill(live, ["P1", "P2"], ["ops"])
-    live.write_now(lambda tx: queue.claim(tx, {"ops": Order.PER_INCIDENT}, "dead", 10, live.now(tx)))
+    live.write_now(lambda tx: queue.claim(tx, WANTED, "dead", live.now(tx)))
     receiver = Receiver()
     async with receiver.serving() as url, delivering(live, target("ops", url), instance="two") as deliveries:
         fill(live, ["P3"], ["ops"], first=2)
@@ -274,5 +274,5 @@ async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live:
     async with receiver.serving() as url, delivering(live, target("ops", url), instance="slow"):
         await receiver.until(lambda each: len(each.got) == 1)
         live.write_now(queue.release, ["slow"])
-        live.write_now(lambda tx: queue.claim(tx, {"ops": Order.PER_INCIDENT}, "other", 10, live.now(tx)))
+        live.write_now(lambda tx: queue.claim(tx, WANTED, "other", live.now(tx)))
     assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", "other", 0)]

@@ -37,8 +37,8 @@ def finish(database: Database, dead: tuple[int, ...] = (), of: str | None = None
 
     def send(tx: sa.Connection) -> list[str]:
         now = database.now(tx)
-        wanted = {name: Order.PER_INCIDENT for name in TARGETS if of in {None, name}}
-        claims = queue.claim(tx, wanted, "one", 5000, now)
+        wanted = {name: queue.Wanted(Order.PER_INCIDENT, 5000, 5000) for name in TARGETS if of in {None, name}}
+        claims = queue.claim(tx, wanted, "one", now)
         got = sorted(
             (each for claim in claims.values() for chain in claim.chains for each in chain.deliveries),
             key=lambda each: each.id,
@@ -255,7 +255,7 @@ def test_what_is_being_sent_while_it_is_cancelled_ends_first(database: Database,
     feed(database, clock)
 
     def claim(tx: sa.Connection) -> list[Delivery]:
-        claims = queue.claim(tx, {"ops": Order.PER_INCIDENT}, "one", 2, clock.now)
+        claims = queue.claim(tx, {"ops": queue.Wanted(Order.PER_INCIDENT, 2, 2)}, "one", clock.now)
         return [each for chain in claims["ops"].chains for each in chain.deliveries]
 
     one, two = database.write_now(claim)

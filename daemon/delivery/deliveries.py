@@ -11,18 +11,19 @@ import asyncio
 import functools
 import random
 import time
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import deque
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from daemon import backoff, errors, queue
 from daemon.database import system_clock
+from daemon.delivery.contents import GONE, Contents
+from daemon.delivery.lane import Chain, Lane, Stock
 from daemon.formats import REGISTRY
-from daemon.model import Content, Delivery, DeliveryState, Options, Order, RateLimit, Target
+from daemon.model import Delivery, DeliveryState, RateLimit, Target
 from daemon.sender import Answer, Sender
 
 if TYPE_CHECKING:
@@ -32,58 +33,17 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.database import Clock, Database
-    from daemon.model import Message
+    from daemon.delivery.lane import Item, Rendered
     from daemon.sender import Sign
 
 log = structlog.get_logger()
 
-LANE_RESERVE = 128
-CLAIM_SIZE = 128
-CONTENTS_KEPT = 2000
 GROUP_SECONDS = 0.02
 GROUP_SIZE = 500
 LOOK_SECONDS = 5.0
 AFTER_FAILURE_SECONDS = 1.0
-FAILURES_IN_A_ROW = 3
 NOTE_SECONDS = 1.0
 LATENCIES = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
-
-Rendered: TypeAlias = "Content | errors.FormatError | str"  # what to send, or why that failed, or can never be
-Item = tuple[Delivery, Rendered]
-Rendering = tuple[str, Options, str]  # what becomes of a message: by format, its options, and the message
-GONE = "the message is gone"
-
-
-@dataclass
-class Chain:
-    """Deliveries that are sent one after the other. ``ids`` has those that were sent, too."""
-
-    items: deque[Item]
-    ids: set[int]
-
-
-@dataclass
-class Lane:
-    """One target's deliveries in this process. ``held`` counts those that are claimed."""
-
-    target: Target
-    sender: Sender
-    failing_since: datetime | None
-    chains: deque[Chain] = field(default_factory=deque)
-    lines: dict[str, Chain] = field(default_factory=dict)  # each incident's newest chain, while it lasts
-    held: int = 0
-    workers: set[asyncio.Task[None]] = field(default_factory=set)
-    due: float = 0.0  # when to claim again, by the loop's clock
-    failures: int = 0
-    error: str | None = None
-    success_at: datetime | None = None
-    noted: float = 0.0
-    changed: bool = False
-    starts: deque[float] = field(default_factory=deque)
-
-    def has_room(self) -> bool:
-        """Whether it takes more: what it holds should last until the next claim."""
-        return self.held <= LANE_RESERVE
 
 
 class Deliveries:
@@ -107,7 +67,7 @@ class Deliveries:
         self._luck = luck
         self._senders = senders
         self._lanes: dict[str, Lane] = {}
-        self._contents: OrderedDict[Rendering, Rendered] = OrderedDict()
+        self._contents = Contents(database)
         self._results: list[queue.Result] = []
         self._given_back: dict[datetime | None, list[int]] = {}
         self._woken = asyncio.Event()
@@ -127,10 +87,9 @@ class Deliveries:
 
     async def run(self) -> None:
         """Deliver until ``stop`` is called."""
-        failing = await self._database.read(queue.failing)
         for name, target in self._targets.items():
-            sender = self._senders(target, functools.partial(REGISTRY[target.format].sign, name))
-            self._lanes[name] = Lane(target, sender, failing.get(name))
+            sign = functools.partial(REGISTRY[target.format].sign, name)
+            self._lanes[name] = Lane(target, self._senders(target, sign))
         self._recorder = asyncio.create_task(self._record_forever(), name="delivery-recorder")
         while not self._stopping:
             self._woken.clear()
@@ -143,10 +102,10 @@ class Deliveries:
             await self._sleep()
 
     def wake(self, names: Iterable[str]) -> None:
-        """Say that targets have new deliveries."""
+        """Say that targets have new deliveries, or may have some again."""
         for name in names:
             if name in self._lanes:
-                self._lanes[name].due = 0.0
+                self._lanes[name].live.due = self._lanes[name].replayed.due = 0.0
         self._woken.set()
 
     async def stop(self, grace: timedelta) -> None:
@@ -155,9 +114,7 @@ class Deliveries:
         self._woken.set()
         async with self._claiming:  # what is being claimed has to be given back as well
             for lane in self._lanes.values():
-                for chain in lane.chains:
-                    self._give_back(lane, chain.items, None)
-                lane.chains.clear()
+                self._empty(lane)
         workers = [worker for lane in self._lanes.values() for worker in lane.workers]
         if workers:
             _, unfinished = await asyncio.wait(workers, timeout=grace.total_seconds())
@@ -176,13 +133,12 @@ class Deliveries:
 
     def _hungry(self) -> list[Lane]:
         now = asyncio.get_running_loop().time()
-        return [lane for lane in self._lanes.values() if lane.due <= now and lane.has_room()]
+        return [lane for lane in self._lanes.values() if lane.is_hungry(now)]
 
     async def _sleep(self) -> None:
         """Wait for work, for room, or for the next delivery that is due."""
         now = asyncio.get_running_loop().time()
-        # A full lane that is due wakes us when it has room; one that is due later may have room by then.
-        dues = (lane.due for lane in self._lanes.values() if lane.has_room() or lane.due > now)
+        dues = (due for lane in self._lanes.values() if (due := lane.due(now)) is not None)
         due = min(dues, default=now + LOOK_SECONDS)
         if due > now and not self._stopping:
             try:
@@ -196,70 +152,40 @@ class Deliveries:
             return
         asked = asyncio.get_running_loop().time()
         for lane in lanes:
-            lane.due = asked + LOOK_SECONDS
-        wanted = {lane.target.name: lane.target.order for lane in lanes}
+            lane.live.due = lane.replayed.due = asked + LOOK_SECONDS
+        wanted = {lane.target.name: lane.wanted() for lane in lanes}
         now, claims = await self._database.write(self._claim, wanted)
         self._ahead = now - self._clock()
-        contents = await self._contents_of(lanes, claims)
+        try:
+            contents = await self._contents.of([(lane.target, claims[lane.target.name]) for lane in lanes])
+        except errors.DatabaseError:
+            ids = [each.id for claim in claims.values() for chain in claim.chains for each in chain.deliveries]
+            self._given_back.setdefault(None, []).extend(ids)
+            self._to_record.set()
+            raise
         for lane in lanes:
             claim = claims[lane.target.name]
-            if claim.next_due is not None:
-                lane.due = min(lane.due, asked + max((claim.next_due - now).total_seconds(), 0.0))
+            lane.learn(claim)
+            for stock, due in ((lane.live, claim.next_due), (lane.replayed, claim.next_replayed)):
+                if due is not None:
+                    stock.due = min(stock.due, asked + max((due - now).total_seconds(), 0.0))
             for chain in claim.chains:
-                items = deque((each, contents.get(_rendering(lane, each), GONE)) for each in chain.deliveries)
-                lane.held += len(items)
-                self._line_up(lane, items, chain.after)
+                named = ((each, (lane.target.name, each.message_id)) for each in chain.deliveries)
+                items = deque((each, contents.get(name, GONE)) for each, name in named)
+                if not lane.stock(chain.deliveries[0]).take(items, chain.after, lane.target.order):
+                    self._give_back(items, self._now() + queue.BEHIND_RUNNING)
+            if lane.is_held(asked) and lane.probe is None:
+                self._empty(lane)
             self._start_workers(lane)
 
-    def _line_up(self, lane: Lane, items: deque[Item], after: frozenset[int]) -> None:
-        """Put deliveries into the lane: behind ``after`` if a chain still has all of these, else back for now."""
-        incident, ids = items[0][0].incident_id, {delivery.id for delivery, _ in items}
-        line = lane.lines.get(incident)
-        if not after:
-            chain = Chain(items, ids)
-            lane.chains.append(chain)
-            if lane.target.order is not Order.NONE:
-                lane.lines[incident] = chain
-        elif line is not None and after <= line.ids:
-            line.items.extend(items)
-            line.ids |= ids
-        else:
-            self._give_back(lane, items, self._now() + queue.BEHIND_RUNNING)
-
-    def _claim(self, tx: sa.Connection, wanted: Mapping[str, Order]) -> tuple[datetime, dict[str, queue.Claim]]:
+    def _claim(self, tx: sa.Connection, wanted: Mapping[str, queue.Wanted]) -> tuple[datetime, dict[str, queue.Claim]]:
         now = self._database.now(tx)
-        return now, queue.claim(tx, wanted, self._instance, CLAIM_SIZE, now)
-
-    async def _contents_of(self, lanes: Sequence[Lane], claims: Mapping[str, queue.Claim]) -> dict[Rendering, Rendered]:
-        """What is to be sent of what was claimed; each message is rendered once for all targets that want it alike."""
-        wanted = {
-            _rendering(lane, each)
-            for lane in lanes
-            for chain in claims[lane.target.name].chains
-            for each in chain.deliveries
-        }
-        contents = {key: self._contents[key] for key in wanted & self._contents.keys()}
-        missing = wanted - contents.keys()
-        if missing:
-            try:
-                loaded = await self._database.read(queue.load, {message_id for _, _, message_id in missing})
-            except errors.DatabaseError:
-                ids = [each.id for claim in claims.values() for chain in claim.chains for each in chain.deliveries]
-                self._given_back.setdefault(None, []).extend(ids)
-                self._to_record.set()
-                raise
-            for name, options, message_id in missing:
-                if message_id in loaded:
-                    contents[name, options, message_id] = _rendered(name, options, loaded[message_id])
-        self._contents.update(contents)
-        while len(self._contents) > CONTENTS_KEPT:
-            self._contents.popitem(last=False)
-        return contents
+        return now, queue.claim(tx, wanted, self._instance, now)
 
     # --- sending
 
     def _start_workers(self, lane: Lane) -> None:
-        for _ in range(min(lane.target.concurrency - len(lane.workers), len(lane.chains))):
+        for _ in range(lane.startable()):
             worker = asyncio.create_task(self._work(lane))
             lane.workers.add(worker)
             worker.add_done_callback(lambda ended: self._ended(lane, ended))
@@ -270,90 +196,93 @@ class Deliveries:
             log.error("delivery.broken", target=lane.target.name, exc_info=error)
 
     async def _work(self, lane: Lane) -> None:
-        while lane.chains and not self._stopping:
-            chain = lane.chains.popleft()
-            await self._send_chain(lane, chain)
-            if lane.has_room() and lane.due <= asyncio.get_running_loop().time():
+        loop = asyncio.get_running_loop()
+        while not self._stopping and (chosen := lane.next_chain()):
+            await self._send_chain(lane, *chosen)
+            if lane.is_hungry(loop.time()):
                 self._woken.set()
 
-    async def _send_chain(self, lane: Lane, chain: Chain) -> None:
+    async def _send_chain(self, lane: Lane, stock: Stock, chain: Chain) -> None:
         """Send one incident's deliveries one after the other; the first that fails holds up the rest."""
         until: datetime | None = None
-        items = chain.items
-        incident = items[0][0].incident_id
+        loop = asyncio.get_running_loop()
+        items, incident = chain.items, chain.incident_id
+        stock.running += 1
         try:
-            while items and not self._stopping and until is None:
+            while items and not self._stopping:
                 until = await self._attempt(lane, *items[0])
                 items.popleft()
-                lane.held -= 1
+                stock.held -= 1
+                if until is not None or lane.is_held(loop.time()):
+                    break
         finally:
-            if lane.lines.get(incident) is chain:
-                del lane.lines[incident]
-            self._give_back(lane, items, until)
+            stock.running -= 1
+            if stock.lines.get(incident) is chain:
+                del stock.lines[incident]
+            stock.held -= len(items)
+            self._give_back(items, until)
 
-    async def _attempt(
-        self, lane: Lane, delivery: Delivery, content: Content | errors.FormatError | str
-    ) -> datetime | None:
+    async def _attempt(self, lane: Lane, delivery: Delivery, content: Rendered) -> datetime | None:
         """Make one attempt; answers when to try again if it failed."""
         if isinstance(content, str):
             self._keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, content, None))
             log.warning("delivery.dead", **_named(delivery), attempts=delivery.attempts, error=content)
             return None
-        if isinstance(content, errors.FormatError):
-            answer = Answer(None, str(content), None, None, 0.0)
-        else:
-            if lane.target.rate_limit is not None:
-                await _wait_for_rate(lane.starts, lane.target.rate_limit)
-            answer = await lane.sender.send(delivery.message_id, content, int(self._clock().timestamp()))
-            self._note(lane, answer, self._now())
-        now = self._now()
-        outcome = backoff.decide(
-            answer.status,
-            answer.retry_after,
-            delivery.attempts + 1,
-            delivery.created_at,
-            now,
-            lane.target.retry,
-            self._luck(),
-        )
+        if isinstance(content, errors.FormatError):  # nothing that the target could do about
+            return self._conclude(delivery, Answer(None, str(content), None, None, 0.0), lane.target)[1]
+        if lane.target.rate_limit is not None:
+            await _wait_for_rate(lane.starts, lane.target.rate_limit)
+        answer = await lane.sender.send(delivery.message_id, content, int(self._clock().timestamp()))
         self._latency(lane.target.name).observe(answer.seconds)
+        outcome, again_at = self._conclude(delivery, answer, lane.target)
+        self._follow(lane, delivery, answer, outcome)
+        return again_at
+
+    def _conclude(self, delivery: Delivery, answer: Answer, target: Target) -> tuple[backoff.Outcome, datetime | None]:
+        """What follows from an attempt for the delivery; answers when it is tried again, if it is."""
+        now, tries = self._now(), delivery.attempts + 1
+        outcome = backoff.decide(
+            answer.status, answer.retry_after, tries, delivery.begun_at, now, target.retry, self._luck()
+        )
         match outcome:
             case backoff.Delivered():
-                self._finish(lane, delivery, answer, DeliveryState.DELIVERED, now)
+                self._finish(delivery, answer, DeliveryState.DELIVERED, now)
             case backoff.Again(at):
-                self._finish(lane, delivery, answer, DeliveryState.PENDING, now, at)
-                return at
+                self._finish(delivery, answer, DeliveryState.PENDING, now, at)
+                return outcome, at
+            case backoff.Gone():
+                self._finish(delivery, answer, DeliveryState.PENDING, now, now)
+                return outcome, now
             case backoff.Dead():
-                self._finish(lane, delivery, answer, DeliveryState.DEAD, now)
-                log.warning("delivery.dead", **_named(delivery), attempts=delivery.attempts + 1, error=answer.error)
-        return None
+                self._finish(delivery, answer, DeliveryState.DEAD, now)
+                log.warning("delivery.dead", **_named(delivery), attempts=tries, error=answer.error)
+        return outcome, None
+
+    def _follow(self, lane: Lane, delivery: Delivery, answer: Answer, outcome: backoff.Outcome) -> None:
+        """What follows from an attempt for the target, and all that waits for it."""
+        now = self._now()
+        match outcome:
+            case backoff.Delivered():
+                lane.note_success(now)
+            case backoff.Gone():
+                lane.note_gone(answer, now)
+            case backoff.Again(at, asked=True):
+                lane.hold = asyncio.get_running_loop().time() + (at - now).total_seconds()
+                lane.note_failure(delivery, answer, now, self._luck(), at)
+            case _:
+                lane.note_failure(delivery, answer, now, self._luck(), None)
+        if lane.changed:
+            self._to_record.set()
+        if lane.is_held(asyncio.get_running_loop().time()):
+            self._empty(lane)
 
     def _finish(
-        self,
-        lane: Lane,
-        delivery: Delivery,
-        answer: Answer,
-        state: DeliveryState,
-        now: datetime,
-        again_at: datetime | None = None,
+        self, delivery: Delivery, answer: Answer, state: DeliveryState, now: datetime, again_at: datetime | None = None
     ) -> None:
         outcome = "failed" if state is DeliveryState.PENDING else state.value
-        self._attempts(lane.target.name, outcome).inc()
+        self._attempts(delivery.target, outcome).inc()
         took = round(answer.seconds * 1000)
         self._keep(queue.Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at))
-
-    def _note(self, lane: Lane, answer: Answer, now: datetime) -> None:
-        """Follow how the target does; say it when that changes."""
-        if answer.error is None:
-            lane.failures, lane.success_at = 0, now
-            if lane.failing_since is not None:
-                log.info("target.recovered", target=lane.target.name, failing_since=lane.failing_since)
-                lane.failing_since, lane.error, lane.changed = None, None, True
-            return
-        lane.failures += 1
-        if lane.failures >= FAILURES_IN_A_ROW and lane.failing_since is None:
-            lane.failing_since, lane.error, lane.changed = now, answer.error, True
-            log.warning("target.failing", target=lane.target.name, error=answer.error)
 
     def _now(self) -> datetime:
         """The database's time, by which replicas agree when something is due."""
@@ -365,11 +294,19 @@ class Deliveries:
         self._results.append(result)
         self._to_record.set()
 
-    def _give_back(self, lane: Lane, chain: Collection[Item], until: datetime | None) -> None:
-        if chain:
-            self._given_back.setdefault(until, []).extend(delivery.id for delivery, _ in chain)
-            lane.held -= len(chain)
+    def _give_back(self, items: Collection[Item], until: datetime | None) -> None:
+        if items:
+            self._given_back.setdefault(until, []).extend(delivery.id for delivery, _ in items)
             self._to_record.set()
+
+    def _empty(self, lane: Lane) -> None:
+        """Give back everything that is not being sent."""
+        for stock, chain in lane.emptied():
+            if stock.lines.get(chain.incident_id) is chain:
+                del stock.lines[chain.incident_id]
+            stock.held -= len(chain.items)
+            lane.forget_probe(chain.ids, self._now())
+            self._give_back(chain.items, None)
 
     async def _record_forever(self) -> None:
         while not self._closing:
@@ -387,20 +324,43 @@ class Deliveries:
     async def _record(self) -> None:
         """Write down what happened since the last time; if that fails, it is kept for the next."""
         results, given_back = self._results, self._given_back
-        health = [lane for lane in self._lanes.values() if self._is_noteworthy(lane)]
-        if not results and not given_back and not health:
+        news = [lane for lane in self._lanes.values() if self._is_noteworthy(lane)]
+        if not results and not given_back and not news:
             return
         self._results, self._given_back = [], {}
-        notes = [(lane.target.name, lane.success_at, lane.failing_since, lane.error) for lane in health]
+        notes = [lane.note() for lane in news]
+        for lane in news:
+            lane.changed, lane.saving = False, True
         try:
-            await asyncio.shield(self._database.write(self._write, results, given_back, notes))
+            paused = await asyncio.shield(self._database.write(self._write, results, given_back, notes))
         except errors.DatabaseError:
             self._results = results + self._results
             for until, ids in given_back.items():
                 self._given_back.setdefault(until, []).extend(ids)
+            for lane, note in zip(news, notes, strict=True):
+                lane.changed = lane.changed or note.changed
             raise
-        for lane in health:
-            lane.changed, lane.noted = False, time.monotonic()
+        finally:
+            for lane in news:
+                lane.saving = False
+                self._woken.set()
+        self._plan_after(results, given_back, notes)
+        for name in paused & self._lanes.keys():
+            self._lanes[name].paused = True
+            self._empty(self._lanes[name])
+
+    def _plan_after(
+        self,
+        results: Sequence[queue.Result],
+        given_back: Mapping[datetime | None, Sequence[int]],
+        notes: Sequence[queue.Note],
+    ) -> None:
+        """Look for the work again that comes of what was written down."""
+        for note in notes:
+            lane = self._lanes[note.name]
+            lane.noted, lane.gone_at = time.monotonic(), None
+            if note.changed:
+                self.wake([note.name])
         for result in results:
             if result.next_attempt_at is not None:
                 self._plan(self._lanes[result.delivery.target], result.next_attempt_at)
@@ -412,9 +372,10 @@ class Deliveries:
     def _plan(self, lane: Lane, at: datetime) -> None:
         """Look for a lane's work at that time, if not earlier."""
         due = asyncio.get_running_loop().time() + (at - self._now()).total_seconds()
-        if due < lane.due:
-            lane.due = due
-            self._woken.set()
+        for stock in (lane.live, lane.replayed):
+            if due < stock.due:
+                stock.due = due
+                self._woken.set()
 
     def _is_noteworthy(self, lane: Lane) -> bool:
         fresh = lane.success_at is not None and lane.failures == 0
@@ -425,26 +386,14 @@ class Deliveries:
         tx: sa.Connection,
         results: list[queue.Result],
         given_back: dict[datetime | None, list[int]],
-        notes: list[tuple[str, datetime | None, datetime | None, str | None]],
-    ) -> None:
+        notes: list[queue.Note],
+    ) -> frozenset[str]:
         if results:
             queue.record(tx, results, self._instance)
         for until, ids in given_back.items():
             queue.give_back(tx, ids, self._instance, until)
-        for name, success_at, failing_since, error in notes:
-            queue.note_target(tx, name, success_at=success_at, failing_since=failing_since, error=error)
-
-
-def _rendering(lane: Lane, delivery: Delivery) -> Rendering:
-    return lane.target.format, lane.target.options, delivery.message_id
-
-
-def _rendered(name: str, options: Options, message: Message) -> Rendered:
-    try:
-        content = REGISTRY[name].content(message, options)
-    except errors.FormatError as error:
-        return error
-    return content or f"the format {name} cannot tell {message.type}"
+        queue.note_targets(tx, notes)
+        return queue.paused(tx)
 
 
 def _named(delivery: Delivery) -> dict[str, str | int]:

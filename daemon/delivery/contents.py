@@ -1,0 +1,58 @@
+"""What is to be sent of messages: rendered once for all targets that want them alike, and kept for a while."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from daemon import errors, queue
+from daemon.formats import REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from daemon.database import Database
+    from daemon.delivery.lane import Rendered
+    from daemon.model import Message, Options, Target
+
+KEPT = 2000
+GONE = "the message is gone"
+
+Key = tuple[str, "Options", str]  # what a rendering depends on: format, its options, and the message
+
+
+class Contents:
+    """The contents of claimed deliveries."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._kept: OrderedDict[Key, Rendered] = OrderedDict()
+
+    async def of(self, claims: Sequence[tuple[Target, queue.Claim]]) -> Mapping[tuple[str, str], Rendered]:
+        """What each target gets, by its name and the message's id; what is missing is gone. Raises DatabaseError."""
+        wanted = {
+            (target.name, each.message_id): (target.format, target.options, each.message_id)
+            for target, claim in claims
+            for chain in claim.chains
+            for each in chain.deliveries
+        }
+        keys = set(wanted.values())
+        found = {key: self._kept[key] for key in keys & self._kept.keys()}
+        missing = keys - found.keys()
+        if missing:
+            loaded = await self._database.read(queue.load, {message_id for _, _, message_id in missing})
+            for key in missing:
+                if key[2] in loaded:
+                    found[key] = _rendered(key[0], key[1], loaded[key[2]])
+        self._kept.update(found)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return {place: found[key] for place, key in wanted.items() if key in found}
+
+
+def _rendered(name: str, options: Options, message: Message) -> Rendered:
+    try:
+        content = REGISTRY[name].content(message, options)
+    except errors.FormatError as error:
+        return error
+    return content or f"the format {name} cannot tell {message.type}"

@@ -1,0 +1,210 @@
+"""One target's deliveries in this process, and how the target does. Decides what to send next; sends nothing.
+
+A target that fails several times in a row is failing: what was claimed for it goes back, and
+one delivery at a time probes it, until one is taken. Then everything is due that waits for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import structlog
+
+from daemon import backoff, errors, queue
+from daemon.model import Content, Delivery, Order, Target
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Collection, Iterator
+    from datetime import datetime
+
+    from daemon.sender import Answer, Sender
+
+log = structlog.get_logger()
+
+LIVE = 128
+REPLAYED = 32
+FAILURES_IN_A_ROW = 3
+
+Rendered: TypeAlias = "Content | errors.FormatError | str"  # what to send, or why that failed, or can never be
+Item = tuple[Delivery, Rendered]
+
+
+@dataclass
+class Chain:
+    """Deliveries that are sent one after the other. ``ids`` has those that were sent, too."""
+
+    items: deque[Item]
+    ids: set[int]
+
+    @property
+    def incident_id(self) -> str:
+        """The incident that they are about."""
+        return self.items[0][0].incident_id
+
+
+@dataclass
+class Stock:
+    """The live, or the replayed, deliveries that a lane holds: ``held`` counts those that are claimed.
+
+    ``size`` is how many are claimed at a time, and after how many there is no room. ``due`` is when
+    to claim again, by the loop's clock; ``lines`` has each incident's newest chain, while it lasts.
+    """
+
+    size: int
+    due: float = 0.0
+    held: int = 0
+    running: int = 0
+    chains: deque[Chain] = field(default_factory=deque)
+    lines: dict[str, Chain] = field(default_factory=dict)
+
+    def has_room(self) -> bool:
+        """Whether it takes more: what it holds should last until the next claim."""
+        return self.held <= self.size
+
+    def take(self, items: deque[Item], after: frozenset[int], order: Order) -> bool:
+        """Add deliveries; False: they have to wait for ``after``, which no chain here still has."""
+        incident, ids = items[0][0].incident_id, {delivery.id for delivery, _ in items}
+        line = self.lines.get(incident)
+        if not after:
+            chain = Chain(items, ids)
+            self.chains.append(chain)
+            if order is not Order.NONE:
+                self.lines[incident] = chain
+        elif line is not None and after <= line.ids:
+            line.items.extend(items)
+            line.ids |= ids
+        else:
+            return False
+        self.held += len(items)
+        return True
+
+
+@dataclass
+class Lane:
+    """One target's lane. Times of the database's clock, except ``hold``, which is the loop's."""
+
+    target: Target
+    sender: Sender
+    live: Stock = field(default_factory=lambda: Stock(LIVE))
+    replayed: Stock = field(default_factory=lambda: Stock(REPLAYED))
+    workers: set[asyncio.Task[None]] = field(default_factory=set)
+    starts: deque[float] = field(default_factory=deque)
+    hold: float = 0.0  # until then the target wants no request
+    paused: bool = False
+    gone_at: datetime | None = None  # when it said that it wants nothing any more
+    failures: int = 0
+    failing_since: datetime | None = None
+    error: str | None = None
+    probe: int | None = None
+    probes: int = 0
+    probe_at: datetime | None = None
+    success_at: datetime | None = None
+    noted: float = 0.0
+    changed: bool = False  # and not written down yet
+    saving: bool = False
+
+    def stock(self, delivery: Delivery) -> Stock:
+        """Where a delivery belongs."""
+        return self.replayed if delivery.replayed else self.live
+
+    def is_hungry(self, now: float) -> bool:
+        """Whether to claim for it. Not before what all daemons have to know of the target is written down."""
+        if self.changed or self.saving or self.hold > now or not self.live.has_room():
+            return False
+        return self.live.due <= now or (self.replayed.due <= now and self.replayed.has_room())
+
+    def due(self, now: float) -> float | None:
+        """When to look whether it is hungry; None: somebody will say so when there is room."""
+        # A full stock that is due wakes us when it has room; one that is due later may have room by then.
+        dues = [each.due for each in (self.live, self.replayed) if each.has_room() or each.due > now]
+        return None if not dues or self.changed or self.saving else max(min(dues), self.hold)
+
+    def wanted(self) -> queue.Wanted:
+        """What to claim for it."""
+        return queue.Wanted(self.target.order, LIVE, REPLAYED if self.replayed.has_room() else 0)
+
+    def startable(self) -> int:
+        """How many more chains may be sent at the same time; replayed ones get half of the places at most."""
+        replays = min(len(self.replayed.chains), max(self.target.concurrency // 2, 1) - self.replayed.running)
+        return min(self.target.concurrency - len(self.workers), len(self.live.chains) + max(replays, 0))
+
+    def next_chain(self) -> tuple[Stock, Chain] | None:
+        """What to send now: live deliveries before replayed ones."""
+        if self.live.chains:
+            return self.live, self.live.chains.popleft()
+        if self.replayed.chains and self.replayed.running < max(self.target.concurrency // 2, 1):
+            return self.replayed, self.replayed.chains.popleft()
+        return None
+
+    def emptied(self) -> Iterator[tuple[Stock, Chain]]:
+        """Everything that waits here and is not being sent, taken out."""
+        for stock in (self.live, self.replayed):
+            while stock.chains:
+                yield stock, stock.chains.popleft()
+
+    def is_held(self, now: float) -> bool:
+        """Whether nothing more is to be sent of what it has."""
+        return self.paused or self.failing_since is not None or self.hold > now
+
+    # --- how the target does
+
+    def learn(self, claim: queue.Claim) -> None:
+        """Take over what other daemons, or people, have said of the target."""
+        standing = claim.standing
+        if standing is None or self.changed or self.saving:
+            return
+        if self.paused and not standing.paused:
+            self.failures, self.gone_at = 0, None
+        self.paused = standing.paused
+        if standing.failing_since is None and self.failing_since is not None:
+            self.failures, self.probe_at = 0, None
+        self.failing_since, self.probes = standing.failing_since, standing.probes
+        if self.failing_since is None:
+            self.probe = None
+        elif claim.chains:
+            self.probe = claim.chains[0].deliveries[0].id
+
+    def note_success(self, now: datetime) -> None:
+        """The target has taken something."""
+        self.failures, self.success_at = 0, now
+        if self.failing_since is not None:
+            log.info("target.recovered", target=self.target.name, failing_since=self.failing_since)
+            self.failing_since, self.error, self.probe, self.probes, self.probe_at = None, None, None, 0, None
+            self.changed = True
+
+    def note_failure(
+        self, delivery: Delivery, answer: Answer, now: datetime, luck: float, asked: datetime | None
+    ) -> None:
+        """The target has not taken something; until ``asked`` it wants no request."""
+        self.failures += 1
+        if self.failing_since is None and self.failures < FAILURES_IN_A_ROW:
+            return
+        if self.failing_since is None:
+            self.failing_since, self.probes = now, 0
+            log.warning("target.failing", target=self.target.name, error=answer.error)
+        elif delivery.id == self.probe:
+            self.probes, self.probe = self.probes + 1, None
+        else:  # it was on its way before
+            return
+        self.error, self.changed = answer.error, True
+        self.probe_at = max(now + backoff.probe_pause(self.probes, self.target.retry, luck), asked or now)
+
+    def forget_probe(self, ids: Collection[int], now: datetime) -> None:
+        """What was claimed as a probe goes back without being sent: another may follow at once."""
+        if self.probe in ids:
+            self.probe, self.probe_at, self.changed = None, now, True
+
+    def note_gone(self, answer: Answer, now: datetime) -> None:
+        """The target wants nothing any more."""
+        if self.gone_at is None:
+            self.gone_at, self.error, self.paused, self.changed = now, answer.error, True, True
+            self.failing_since, self.probe, self.probes, self.probe_at = None, None, 0, None
+            log.warning("target.paused", target=self.target.name, reason=answer.error)
+
+    def note(self) -> queue.Note:
+        """What is to be written down of it."""
+        facts = self.failing_since, self.error, self.probe_at, self.probes, self.gone_at
+        return queue.Note(self.target.name, self.success_at, self.changed, *facts)

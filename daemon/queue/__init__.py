@@ -1,0 +1,45 @@
+"""Messages and deliveries, stored. Plain functions on an open transaction."""
+
+from __future__ import annotations
+
+from daemon.queue.claims import BEHIND_RUNNING, Chain, Claim, Wanted, claim
+from daemon.queue.messages import (
+    NewMessage,
+    enqueue,
+    enqueue_action,
+    enqueue_alert,
+    ensure_targets,
+    load,
+    needed_events,
+    prune,
+)
+from daemon.queue.results import Result, give_back, record, release
+from daemon.queue.standing import Note, Standing, hurry, note_targets, pause, paused, probe_now, resume
+
+__all__ = [
+    "BEHIND_RUNNING",
+    "Chain",
+    "Claim",
+    "NewMessage",
+    "Note",
+    "Result",
+    "Standing",
+    "Wanted",
+    "claim",
+    "enqueue",
+    "enqueue_action",
+    "enqueue_alert",
+    "ensure_targets",
+    "give_back",
+    "hurry",
+    "load",
+    "needed_events",
+    "note_targets",
+    "pause",
+    "paused",
+    "probe_now",
+    "prune",
+    "record",
+    "release",
+    "resume",
+]

@@ -1,0 +1,229 @@
+"""Which deliveries a daemon sends next.
+
+A claim is ``claimed_by``, the id of the daemon that sends. A delivery is claimed only if no
+earlier pending delivery of its target and incident is left out: that is how order is kept,
+across replicas too. Replayed deliveries are a class of their own: ordered among themselves,
+they neither hold up live ones nor wait for them. A paused target gets nothing; one that is
+failing gets one delivery at a time, to probe it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from daemon import bulk
+from daemon.model import Delivery, Order
+from daemon.queue.rows import PENDING, update
+from daemon.queue.standing import Standing
+from daemon.schema import deliveries, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+BEHIND_RUNNING = timedelta(milliseconds=500)
+BUSY = timedelta(milliseconds=100)
+PROBE_LEASE = timedelta(seconds=75)  # longer than an attempt can take
+
+Line = tuple[str, str]  # a target and an incident, whose deliveries wait for one another
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for one target: its order, and how many live and how many replayed deliveries at most."""
+
+    order: Order
+    live: int
+    replayed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Deliveries that are sent one after the other; ``after`` are those that this daemon has to send before."""
+
+    deliveries: tuple[Delivery, ...]
+    after: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one target got to send.
+
+    ``next_due`` and ``next_replayed`` are when there may be more, live or replayed: None if
+    nothing is pending. ``standing`` is None while somebody else claims for the target.
+    """
+
+    chains: tuple[Chain, ...] = ()
+    next_due: datetime | None = None
+    next_replayed: datetime | None = None
+    standing: Standing | None = field(default_factory=Standing)
+
+
+def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: datetime) -> dict[str, Claim]:
+    """Claim what is due for these targets, for each the oldest first.
+
+    Replicas claim for one target one after the other; who comes second tries again soon.
+    A delivery behind one that waits for its next try is put off until then, so that a
+    long backlog behind it is not looked at again and again. One that is only behind what
+    ``instance`` sends already is claimed as well.
+    """
+    held = _lock(tx, wanted)
+    claims = {name: Claim(next_due=now + BUSY, standing=None) for name in wanted.keys() - held.keys()}
+    claims |= {name: Claim(standing=_standing(row)) for name, row in held.items() if row.paused_at is not None}
+    running = {name: row for name, row in held.items() if row.paused_at is None}
+    probing = {name for name, row in running.items() if row.failing_since is not None}
+    waiting = {name for name in probing if running[name].probe_at is not None and now < running[name].probe_at}
+    taking = {name: wanted[name] for name in running.keys() - waiting}
+
+    chains = _take(tx, taking, instance, now, replayed=False)
+    idle = {name: each for name, each in taking.items() if each.replayed and not (name in probing and chains[name])}
+    for name, more in _take(tx, idle, instance, now, replayed=True).items():
+        chains[name] += more
+    for name in probing & taking.keys():
+        chains[name] = _probe(chains[name])
+    _update(tx, [each.id for got in chains.values() for chain in got for each in chain.deliveries], instance)
+    probed = [name for name in probing if chains.get(name)]
+    if probed:
+        leased = targets.update().where(bulk.among(tx, targets.c.name, probed))
+        tx.execute(leased.values(probe_at=now + PROBE_LEASE))
+
+    live, replays = (_next_due(tx, running, replayed=each) for each in (False, True))
+    for name, row in running.items():
+        earliest = now + PROBE_LEASE if name in probed else row.probe_at if name in waiting else None
+        due, replay_due = (_not_before(each[name], earliest) for each in (live, replays))
+        claims[name] = Claim(tuple(chains.get(name, ())), due, replay_due, _standing(row))
+    return claims
+
+
+def _standing(row: Any) -> Standing:  # noqa: ANN401 - a row of the targets table
+    return Standing(row.paused_at is not None, row.failing_since, row.probes)
+
+
+def _not_before(due: datetime | None, earliest: datetime | None) -> datetime | None:
+    return due if due is None or earliest is None else max(due, earliest)
+
+
+def _probe(chains: Sequence[Chain]) -> list[Chain]:
+    """One delivery of what could be sent: the first that waits for nothing."""
+    return next(([Chain(chain.deliveries[:1])] for chain in chains if not chain.after), [])
+
+
+def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, Any]:
+    """The targets' rows, ours until the transaction ends; somebody else holds those that are missing."""
+    columns = targets.c.name, targets.c.paused_at, targets.c.failing_since, targets.c.probe_at, targets.c.probes
+    asked = sa.select(*columns).where(bulk.among(tx, targets.c.name, names))
+    return {row.name: row for row in tx.execute(asked.with_for_update(skip_locked=True))}
+
+
+def _take(
+    tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: datetime, *, replayed: bool
+) -> dict[str, list[Chain]]:
+    """The chains that can be sent now; what has to wait behind others is put off."""
+    due = _due(tx, wanted, now, replayed=replayed)
+    lines: defaultdict[Line, list[Delivery]] = defaultdict(list)
+    for each in due:
+        lines[each.target, each.incident_id].append(each)
+    last = {key: line[-1].id for key, line in lines.items() if wanted[key[0]].order is not Order.NONE}
+    blockers = _blockers(tx, last, due, replayed=replayed)
+    chains: dict[str, list[Chain]] = {name: [] for name in wanted}
+    put_off: defaultdict[datetime, list[int]] = defaultdict(list)
+    for key, line in lines.items():
+        target = key[0]
+        if wanted[target].order is Order.NONE:
+            chains[target] += [Chain((each,)) for each in line]
+        elif key not in blockers:
+            chains[target].append(Chain(tuple(line)))
+        elif all(blocker.claimed_by == instance for blocker in blockers[key]):
+            chains[target].append(Chain(tuple(line), frozenset(blocker.id for blocker in blockers[key])))
+        else:
+            first = blockers[key][0]
+            until = first.next_attempt_at if first.claimed_by is None else now + BEHIND_RUNNING
+            ready = tuple(each for each in line if each.id < first.id)
+            if ready:
+                chains[target].append(Chain(ready))
+            put_off[until] += [each.id for each in line[len(ready) :]]
+    for until, ids in put_off.items():
+        update(tx, ids, next_attempt_at=until)
+    return chains
+
+
+def _update(tx: sa.Connection, ids: Collection[int], instance: str) -> None:
+    if ids:
+        update(tx, ids, claimed_by=instance)
+
+
+def _free(*, replayed: bool) -> tuple[sa.ColumnElement[bool], ...]:
+    """What nobody has claimed: the conditions of the partial indexes."""
+    of_class = deliveries.c.replay.is_not(None) if replayed else deliveries.c.replay.is_(None)
+    return deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None), of_class
+
+
+def _due(tx: sa.Connection, wanted: Mapping[str, Wanted], now: datetime, *, replayed: bool) -> list[Delivery]:
+    """The deliveries to claim for each target, unless something holds them up, by their ids."""
+    found: list[Delivery] = []
+    sizes = {name: each.replayed if replayed else each.live for name, each in wanted.items()}
+    for limit in {size for size in sizes.values() if size}:
+        found += _due_for(tx, [name for name, size in sizes.items() if size == limit], limit, now, replayed=replayed)
+    return sorted(found, key=lambda each: each.id)
+
+
+def _claimed(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+    """The columns that make a Delivery."""
+    columns = [table.c[name] for name in ("id", "message_id", "target", "incident_id", "attempts")]
+    begun = sa.func.coalesce(table.c.renewed_at, table.c.created_at).label("begun_at")
+    return [*columns, begun, table.c.replay.is_not(None).label("replayed")]
+
+
+def _due_for(tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool) -> list[Delivery]:
+    names_given = bulk.texts(tx, names)
+    mine = deliveries.c.target == names_given.c.value, *_free(replayed=replayed)
+    first = sa.select(*_claimed(deliveries)).where(*mine, deliveries.c.next_attempt_at <= now)
+    first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit).correlate(names_given)
+    if bulk.is_postgres(tx):
+        found = first.lateral()
+        query = sa.select(found).select_from(names_given.join(found, sa.true()))
+    else:  # which knows no LATERAL
+        ids = first.with_only_columns(deliveries.c.id).scalar_subquery()
+        chosen = deliveries.alias()
+        query = sa.select(*_claimed(chosen)).select_from(names_given.join(chosen, chosen.c.id.in_(ids)))
+    return [Delivery(*row) for row in tx.execute(query).all()]
+
+
+def _blockers(
+    tx: sa.Connection, last: Mapping[Line, int], due: Sequence[Delivery], *, replayed: bool
+) -> Mapping[Line, list[Any]]:
+    """Of each target and incident the pending deliveries before the last one due that are not due themselves."""
+    if not last:
+        return {}
+    columns = [deliveries.c.target, deliveries.c.incident_id, deliveries.c.id]
+    rows = [{"target": target, "incident_id": incident, "id": number} for (target, incident), number in last.items()]
+    line = bulk.records(tx, columns, rows)
+    earlier = (
+        deliveries.c.target == line.c.target,
+        deliveries.c.incident_id == line.c.incident_id,
+        deliveries.c.id < line.c.id,
+        deliveries.c.state == PENDING,
+        deliveries.c.replay.is_not(None) if replayed else deliveries.c.replay.is_(None),
+        ~bulk.among(tx, deliveries.c.id, [each.id for each in due]),
+    )
+    query = sa.select(*columns, deliveries.c.claimed_by, deliveries.c.next_attempt_at).where(*earlier)
+    found: defaultdict[Line, list[Any]] = defaultdict(list)
+    for row in tx.execute(query.order_by(deliveries.c.id)).all():
+        found[row.target, row.incident_id].append(row)
+    return found
+
+
+def _next_due(tx: sa.Connection, names: Collection[str], *, replayed: bool) -> dict[str, datetime | None]:
+    """When each target has something to claim."""
+    if not names:
+        return {}
+    given = bulk.texts(tx, names)
+    free = _free(replayed=replayed)
+    first = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(deliveries.c.target == given.c.value, *free)
+    query = sa.select(given.c.value, first.correlate(given).scalar_subquery().label("due"))
+    return {row.value: row.due for row in tx.execute(query)}
