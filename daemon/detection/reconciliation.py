@@ -121,11 +121,14 @@ def _status(snapshot: Snapshot, incident: Json, settled: datetime, found: list[O
     match real:
         case Status.TRIGGERED:
             when = changed_at or snapshot.read_at
-            ended = snapshot.status is Status.RESOLVED and snapshot.created
-            if ended and changed_at is not None and changed_at > snapshot.status_at:
+            if when > settled:
+                return snapshot
+            if snapshot.status is Status.RESOLVED and when <= snapshot.status_at:
+                return snapshot  # the listing lags behind the log
+            if snapshot.status is Status.RESOLVED and snapshot.created and changed_at is not None:
                 agent = resource.inner(incident, "last_status_change_by") or None
                 return _changed(snapshot, EventType.REOPENED, real, changed_at, settled, agent, found)
-            return with_status(snapshot, real, when) if when <= settled else snapshot
+            return with_status(snapshot, real, when)
         case Status.ACKNOWLEDGED:
             newest = max(resource.listed(incident, "acknowledgements"), key=_acknowledged_at, default={})
             at = resource.moment(newest, "at") or changed_at
