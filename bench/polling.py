@@ -40,7 +40,7 @@ class Daemon:
         self._clock, self._account = clock, FakePagerDuty(clock)
         self._database = Database(url, clock=clock)
         self._database.upgrade()
-        triggers = [Trigger(f"t{number}", EventType.TRIGGERED, "acme", ("ops",)) for number in range(count)]
+        triggers = [Trigger(f"t{number}", (EventType.TRIGGERED,), "acme", ("ops",)) for number in range(count)]
         self._database.write_now(store.ensure, ["acme"], triggers, clock())
         client = self._account.client(self._database)
         targets = {"ops": Target("ops", SecretStr("http://127.0.0.1:9/"), ())}

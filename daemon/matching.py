@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daemon import resource
+from daemon import resource, triggers
 from daemon.model import EventType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from daemon.model import Event, Json, Trigger, Where
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A trigger that an event is for, and the name by which it subscribed: the message's type."""
+
+    trigger: Trigger
+    type: str
+
+
 class Index:
-    """Triggers by event type, user and incident, so that an event costs a look-up and not a walk.
+    """Triggers by name of event, user and incident, so that an event costs a look-up and not a walk.
 
     ``users`` gives the PagerDuty id of each e-mail address that a trigger names (lower
     case); a trigger whose address is not in it cannot be matched: leave it out.
     """
 
-    def __init__(self, triggers: Iterable[Trigger], users: Mapping[str, str]) -> None:
-        self._index: dict[tuple[EventType, str | None, str | None], list[Trigger]] = {}
-        for trigger in triggers:
+    def __init__(self, subscribed: Iterable[Trigger], users: Mapping[str, str]) -> None:
+        self._index: dict[tuple[str, str | None, str | None], list[Trigger]] = {}
+        for trigger in subscribed:
             user = users[trigger.user.lower()] if is_email(trigger.user) and trigger.user else trigger.user
-            self._index.setdefault((trigger.on, user, trigger.incident), []).append(trigger)
+            for name in triggers.single(trigger.on):
+                self._index.setdefault((name, user, trigger.incident), []).append(trigger)
 
-    def match(self, event: Event) -> list[Trigger]:
-        """The triggers that send this event, in the order of the configuration's names."""
+    def match(self, event: Event) -> list[Match]:
+        """The triggers that send this event, each once, in the order of their names.
+
+        Who subscribed by the event's type and by a narrower name as well gets it by its type.
+        """
+        incident = resource.inner(event.payload, "incident")
+        found: dict[str, Match] = {}
+        for each in self._subscribed(event):
+            if _fits(each.trigger.where, incident) and _not_before_start(each.trigger, event):
+                found.setdefault(each.trigger.name, each)
+        return [found[name] for name in sorted(found)]
+
+    def _subscribed(self, event: Event) -> Iterator[Match]:
+        names = [name for name in (event.type.value, triggers.narrower(event)) if name]
         users: set[str | None] = {None}
         if event.type is EventType.ASSIGNED:
             users |= {resource.text(assignee, "id") for assignee in resource.listed(event.payload, "assignees")}
-        found = [
-            trigger
-            for user in users
-            for incident in (None, event.incident_id)
-            for trigger in self._index.get((event.type, user, incident), ())
-        ]
-        incident = resource.inner(event.payload, "incident")
-        kept = (trigger for trigger in found if _fits(trigger.where, incident) and _not_before_start(trigger, event))
-        return sorted(kept, key=lambda trigger: trigger.name)
+        for name, user, incident in itertools.product(names, users, (None, event.incident_id)):
+            for trigger in self._index.get((name, user, incident), ()):
+                yield Match(trigger, name)
 
 
 def is_email(user: str | None) -> bool:

@@ -183,10 +183,13 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A configured subscription. ``user`` is a PagerDuty id or an e-mail address."""
+    """A configured subscription. ``user`` is a PagerDuty id or an e-mail address.
+
+    ``on`` are the names of ``daemon.triggers`` by which it subscribes: each means events of its own.
+    """
 
     name: str
-    on: EventType
+    on: tuple[str, ...]
     connection: str
     to: tuple[str, ...]
     every: timedelta = timedelta(seconds=30)

@@ -38,7 +38,7 @@ LARGEST_BATCH = 100
 BATCHES = "batch"  # stands for an incident where order is kept: a target's batches wait for one another
 
 
-Wanted: TypeAlias = "tuple[int, Event, Trigger]"  # an event of the journal, its number there, a trigger that sends it
+Wanted: TypeAlias = "tuple[int, Event, matching.Match]"  # an event of the journal, its number there, who sends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,14 +283,14 @@ def fan_out(
     marks = store.watermarks(tx, names)
     part = store.journal(tx, connection, min(marks.values()), JOURNAL_PART)
     wanted = [
-        (seq, event, trigger)
+        (seq, event, match)
         for seq, event in part
-        for trigger in index.match(event)
-        if marks.get(trigger.name, seq) < seq
+        for match in index.match(event)
+        if marks.get(match.trigger.name, seq) < seq
     ]
     messages = [*_singly(wanted, targets), *_together(wanted, targets)]
     queue.enqueue(tx, messages, now)
-    store.note_events(tx, {trigger.name: event.occurred_at for _, event, trigger in wanted})
+    store.note_events(tx, {match.trigger.name: event.occurred_at for _, event, match in wanted})
     if part:
         store.advance(tx, names, part[-1][0])
     woken = frozenset(target for message in messages for target in message.targets)
@@ -299,30 +299,34 @@ def fan_out(
 
 def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[queue.NewMessage]:
     """A message for each event, for those targets whose format sends it."""
-    for seq, event, trigger in wanted:
+    for seq, event, match in wanted:
+        name = match.trigger.name
         to = tuple(
-            name
-            for name in trigger.to
-            if not targets[name].options.batch and formats.REGISTRY[targets[name].format].sends(event)
+            each for each in match.trigger.to if not targets[each].options.batch and _sends(targets[each], event)
         )
         if to:
-            message_id = detection.message_id(event.id, trigger.name)
-            yield queue.NewMessage(message_id, seq, trigger.name, event.type.value, event.incident_id, to)
+            message_id = detection.message_id(event.id, name)
+            yield queue.NewMessage(message_id, seq, name, match.type, event.incident_id, to)
 
 
 def _together(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[queue.NewMessage]:
-    """What the targets get that want a trigger's events in one message."""
-    batches: dict[str, list[Wanted]] = {}
+    """What the targets get that want a trigger's events in one message: one for each name of events."""
+    batches: dict[tuple[str, str], list[Wanted]] = {}
     for each in wanted:
-        batches.setdefault(each[2].name, []).append(each)
-    for name, events in batches.items():
-        trigger = events[0][2]
-        to = tuple(target for target in trigger.to if targets[target].options.batch)
+        batches.setdefault((each[2].trigger.name, each[2].type), []).append(each)
+    for (name, kind), events in batches.items():
+        _, event, match = events[0]
+        to = tuple(each for each in match.trigger.to if targets[each].options.batch and _sends(targets[each], event))
         for start in range(0, len(events) if to else 0, LARGEST_BATCH):
             part = events[start : start + LARGEST_BATCH]
             message_id = detection.batch_id(name, [event.id for _, event, _ in part])
             seqs = tuple(seq for seq, _, _ in part)
-            yield queue.NewMessage(message_id, 0, name, trigger.on.value, BATCHES, to, seqs)
+            yield queue.NewMessage(message_id, 0, name, kind, BATCHES, to, seqs)
+
+
+def _sends(target: Target, event: Event) -> bool:
+    kind = formats.REGISTRY[target.format]
+    return kind.tells(event.type) and kind.sends(event)
 
 
 def _whole(moment: datetime) -> datetime:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from daemon.model import Event
 
-TRIGGERED = Trigger("new", EventType.TRIGGERED, "acme", ("flow", "ops"))
-ASSIGNED = Trigger("assigned", EventType.ASSIGNED, "acme", ("duty", "ops"))
+TRIGGERED = Trigger("new", (EventType.TRIGGERED,), "acme", ("flow", "ops"))
+ASSIGNED = Trigger("assigned", (EventType.ASSIGNED,), "acme", ("duty", "ops"))
 
 
 def target(name: str, url: str = "http://127.0.0.1:9/", **more: Any) -> Target:
@@ -85,6 +85,24 @@ def test_one_polls_events_of_a_trigger_are_one_message_and_other_targets_get_eac
     assert told(database, batch.message_id) == ["evt_0", "evt_1", "evt_2"]
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1", "P2"]
     assert (fanned.messages, fanned.targets) == (4, frozenset({"flow", "ops"}))
+
+
+def test_of_all_events_a_target_gets_those_that_its_format_tells(database: Database) -> None:
+    everything = Trigger("all", ("incident.*",), "acme", ("duty", "ops"))
+    happened = [*happening(1, EventType.SNOOZED), *happening(1, EventType.RESOLVED, first=1)]
+    fan(database, happened, [everything], DUTY, OPS)
+    assert [row.incident_id for row in deliveries(database, "duty")] == ["P1"]
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1"]
+
+
+def test_events_of_different_names_are_in_different_messages(database: Database) -> None:
+    everything = Trigger("all", ("incident.*",), "acme", ("flow",))
+    happened = [*happening(2), *happening(1, EventType.ANNOTATED, first=2), *happening(1, first=3)]
+    fan(database, happened, [everything], FLOW)
+    rows = deliveries(database, "flow")
+    assert [told(database, row.message_id) for row in rows] == [["evt_0", "evt_1", "evt_3"], ["evt_2"]]
+    kinds = [database.read_now(queue.load, [row.message_id])[row.message_id].type for row in rows]
+    assert kinds == ["incident.triggered", "incident.annotated"]
 
 
 def test_a_message_holds_a_hundred_events_at_most_and_further_ones_follow_in_order(database: Database) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from daemon.matching import Index
 from daemon.model import DetectedBy, Event, EventType, Trigger, Where
+from daemon.triggers import NARROWER
 from tests.conftest import START
 
 
@@ -26,12 +29,17 @@ def event(kind: EventType = EventType.TRIGGERED, *users: str, **incident: Any) -
 
 def matched(found: Event, *triggers: Trigger) -> list[str]:
     """The names of the triggers that the event is for; alice@example.com is PALICE."""
-    return [trigger.name for trigger in Index(triggers, {"alice@example.com": "PALICE"}).match(found)]
+    return list(named(found, *triggers))
 
 
-def trigger(name: str, on: EventType = EventType.TRIGGERED, **more: Any) -> Trigger:
+def named(found: Event, *triggers: Trigger) -> dict[str, str]:
+    """By which name the event is for each trigger."""
+    return {each.trigger.name: each.type for each in Index(triggers, {"alice@example.com": "PALICE"}).match(found)}
+
+
+def trigger(name: str, *on: str, **more: Any) -> Trigger:
     """A trigger on the connection acme."""
-    return Trigger(name, on, "acme", ("ops",), **more)
+    return Trigger(name, on or (EventType.TRIGGERED,), "acme", ("ops",), **more)
 
 
 def test_an_event_goes_to_every_trigger_of_its_type() -> None:
@@ -47,6 +55,46 @@ def test_a_user_is_matched_by_id_or_by_e_mail_whatever_its_case_and_only_once() 
         trigger("anybody", EventType.ASSIGNED),
     )
     assert matched(event(EventType.ASSIGNED, "PALICE", "PCAROL"), *triggers) == ["anybody", "id", "mail"]
+
+
+def test_a_trigger_may_be_for_several_types_and_for_all() -> None:
+    triggers = trigger("both", "incident.resolved", "incident.triggered"), trigger("all", "incident.*")
+    assert named(event(), *triggers) == {"all": "incident.triggered", "both": "incident.triggered"}
+    assert named(event(EventType.RESOLVED), *triggers) == {"all": "incident.resolved", "both": "incident.resolved"}
+    for kind in set(EventType) - {EventType.TRIGGERED, EventType.RESOLVED}:
+        assert named(event(kind, "PALICE"), *triggers) == {"all": kind.value}
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [("assign", "incident.reassigned"), ("escalate", "incident.escalated"), ("delegate", "incident.delegated")],
+)
+def test_an_assignment_has_the_name_by_which_a_trigger_subscribed(entry: str, name: str) -> None:
+    triggers = (
+        trigger("all", "incident.*"),
+        trigger("narrow", *NARROWER),
+        trigger("wide", "incident.assigned"),
+        trigger("wide and narrow", *NARROWER, "incident.assigned"),
+        trigger("alice", *NARROWER, user="alice@example.com"),
+        trigger("bob", *NARROWER, user="PBOB"),
+        trigger("other", *(each for each in NARROWER if each != name)),
+    )
+    found = event(EventType.ASSIGNED, "PALICE")
+    found.payload["log_entry"] = {"type": f"{entry}_log_entry"}
+    assert named(found, *triggers) == {
+        "alice": name,
+        "all": "incident.assigned",
+        "narrow": name,
+        "wide": "incident.assigned",
+        "wide and narrow": "incident.assigned",
+    }
+
+
+def test_the_assignment_at_an_incidents_creation_goes_to_those_alone_who_asked_for_every_assignment() -> None:
+    triggers = trigger("narrow", *NARROWER), trigger("wide", "incident.assigned"), trigger("all", "incident.*")
+    found = event(EventType.ASSIGNED, "PALICE", created_at=START.isoformat())
+    found.payload["log_entry"] = {"type": "assign_log_entry", "channel": "auto"}
+    assert list(named(found, *triggers)) == ["all", "wide"]
 
 
 def test_an_incident_is_matched_by_id() -> None:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon import schema, store
+from daemon import schema, store, views
 from daemon.maintenance import Reconcile, Sweep
 from daemon.model import EventType, Limits, Target, Trigger
 from daemon.poller import Poller
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
 OPS = Target("ops", SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
-ALL = [Trigger(kind.value.replace(".", "-"), kind, "acme", ("ops",)) for kind in EventType]
+ALL = [Trigger(kind.value.replace(".", "-"), (kind.value,), "acme", ("ops",)) for kind in EventType]
 
 
 class Daemon:
@@ -143,7 +143,7 @@ async def test_transitions_between_two_polls_are_all_events_in_their_order(
 async def test_a_quiet_poll_costs_one_call_however_many_triggers_there_are(
     database: Database, account: FakePagerDuty, count: int
 ) -> None:
-    triggers = [Trigger(f"t{number}", EventType.TRIGGERED, "acme", ("ops",)) for number in range(count)]
+    triggers = [Trigger(f"t{number}", (EventType.TRIGGERED,), "acme", ("ops",)) for number in range(count)]
     daemon = Daemon(database, account, triggers)
     await daemon.poll(0)
     assert [await daemon.poll() for _ in range(3)] == [1, 1, 1]
@@ -389,7 +389,7 @@ async def test_a_clock_that_is_wrong_by_minutes_delays_and_loses_nothing(
 
 async def test_a_user_named_by_e_mail_is_looked_up_once(database: Database, account: FakePagerDuty) -> None:
     account.users["alice@example.com"] = "PALICE"
-    trigger = Trigger("alice", EventType.ASSIGNED, "acme", ("ops",), user="Alice@example.com")
+    trigger = Trigger("alice", (EventType.ASSIGNED,), "acme", ("ops",), user="Alice@example.com")
     daemon = Daemon(database, account, [trigger])
     await daemon.poll(0)
     account.clock.advance(1)
@@ -405,7 +405,7 @@ async def test_a_user_named_by_e_mail_is_looked_up_once(database: Database, acco
 async def test_a_trigger_whose_user_is_not_found_waits_and_loses_nothing(
     database: Database, account: FakePagerDuty
 ) -> None:
-    trigger = Trigger("alice", EventType.ASSIGNED, "acme", ("ops",), user="alice@example.com")
+    trigger = Trigger("alice", (EventType.ASSIGNED,), "acme", ("ops",), user="alice@example.com")
     daemon = Daemon(database, account, [trigger])
     await daemon.poll(0)
     account.clock.advance(1)
@@ -436,3 +436,30 @@ async def test_in_a_storm_polls_read_back_less_far_and_then_again_as_far_as_told
         await daemon.poll()
     since = account.requests[-1].url.params["since"]
     assert since == (account.clock() - timedelta(seconds=330)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def test_each_message_has_the_name_by_which_its_trigger_subscribed(
+    database: Database, account: FakePagerDuty
+) -> None:
+    names = {
+        "all": ("incident.*",),
+        "narrow": ("incident.reassigned", "incident.escalated"),
+        "wide": ("incident.assigned",),
+    }
+    daemon = Daemon(database, account, [Trigger(name, on, "acme", ("ops",)) for name, on in names.items()])
+    await daemon.poll(0)
+    account.clock.advance(1)
+    account.happen("trigger")
+    account.clock.advance(60)
+    account.happen("escalate", "P1", "PALICE")
+    account.happen("snooze")
+    await daemon.poll()
+    listed = database.read_now(views.deliveries).items
+    assert sorted((each.trigger, each.type) for each in listed) == [
+        ("all", "incident.assigned"),
+        ("all", "incident.snoozed"),
+        ("all", "incident.triggered"),
+        ("narrow", "incident.escalated"),
+        ("wide", "incident.assigned"),
+    ]
+    assert len(daemon.journal()) == 3

@@ -302,9 +302,10 @@ def use(event: Event) -> None:
     assert isinstance(event.payload["incident"], dict)
     assert all(isinstance(each["id"], str) for each in assignees or ())
     assert note is None or isinstance(note["content"], str | None)
-    for trigger in INDEX.match(event):
+    for match in INDEX.match(event):
         for kind in formats.REGISTRY.values():
-            told = Message(detection.message_id(event.id, trigger.name), trigger.name, event.type, event)
+            name = match.trigger.name
+            told = Message(detection.message_id(event.id, name), name, match.type, event)
             kind.content(told, Options())
 
 

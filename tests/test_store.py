@@ -25,7 +25,7 @@ EVERY = {"fast": INTERVAL, "slow": timedelta(minutes=5)}
 @pytest.fixture
 def prepared(database: Database) -> Database:
     """A database that knows the connection acme, with its baseline, and two triggers."""
-    triggers = [Trigger(name, EventType.TRIGGERED, "acme", ("ops",)) for name in EVERY]
+    triggers = [Trigger(name, (EventType.TRIGGERED,), "acme", ("ops",)) for name in EVERY]
     database.write_now(store.ensure, ["acme"], triggers, START)
     database.write_now(
         store.commit_baseline, "acme", [], {}, read_at=START, baseline_at=START - timedelta(hours=1), now=START
@@ -198,8 +198,8 @@ def test_a_new_trigger_starts_at_the_journals_head_or_at_its_start(prepared: Dat
     commit(prepared, story, clock)
     start = START + timedelta(seconds=5)
     new = [
-        Trigger("head", EventType.TRIGGERED, "acme", ("ops",)),
-        Trigger("earlier", EventType.TRIGGERED, "acme", ("ops",), start=start),
+        Trigger("head", (EventType.TRIGGERED,), "acme", ("ops",)),
+        Trigger("earlier", (EventType.TRIGGERED,), "acme", ("ops",), start=start),
     ]
     prepared.write_now(store.ensure, ["acme"], new, clock())
     marks = prepared.write_now(store.watermarks, ["head", "earlier"])
@@ -209,7 +209,7 @@ def test_a_new_trigger_starts_at_the_journals_head_or_at_its_start(prepared: Dat
     }
     assert behind == {"head": [], "earlier": ["P10", "P20"]}
     prepared.write_now(
-        store.ensure, ["acme"], [Trigger("head", EventType.TRIGGERED, "acme", ("ops",), start=start)], clock()
+        store.ensure, ["acme"], [Trigger("head", (EventType.TRIGGERED,), "acme", ("ops",), start=start)], clock()
     )
     assert prepared.write_now(store.watermarks, ["head"]) == {"head": marks["head"]}
 

@@ -68,10 +68,10 @@ def test_status_shows_what_is_well_and_what_fails(filled: Database, settings: Se
     assert (ops.health, ops.pending, ops.dead) == (Health.FAILING, 2, 1)
     assert ops.oldest_pending_at == clock.now - timedelta(minutes=3)
     new, done = status.triggers
-    assert (new.behind, new.to, new.operation, new.health) == (
+    assert (new.behind, new.to, new.on, new.health) == (
         2,
         ("ops", "chat"),
-        "OnNewIncidentCreated",
+        ("incident.triggered",),
         Health.BEHIND,
     )
     assert done.behind == 1

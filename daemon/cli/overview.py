@@ -213,12 +213,18 @@ def _triggers(status: Status, chosen: list[TriggerStatus]) -> Table:
         made.add_row(
             each.name,
             _state(each.health),
-            each.type,
+            _names(each.on),
             ", ".join(each.to),
             f"{each.behind:,}",
             terminal.ago(each.last_event_at, status.now),
         )
     return made
+
+
+def _names(on: tuple[str, ...]) -> str:
+    """What a trigger is for, shortened where it is for much."""
+    more = len(on) - 1
+    return f"{on[0]} and {more} more" if more else on[0]
 
 
 def _worst_first(things: Iterable[Checked]) -> list[Checked]:

@@ -28,6 +28,7 @@ HOSTS = {
 CEILING = model.Limits()
 LONGEST_TIMEOUT = timedelta(seconds=60)
 LONGEST_OVERLAP = timedelta(hours=1)
+KINDS = triggers.REGISTRY | triggers.NARROWER
 LATER = "not available in this version (remove it)"
 
 
@@ -163,16 +164,13 @@ def _trigger(
     name: str, given: fields.Trigger, tree: Tree, names: Known, usable: dict[str, model.Connection]
 ) -> model.Trigger | None:
     place: Place = ("triggers", name)
-    kind = triggers.REGISTRY.get(given.on) or triggers.BY_OPERATION.get(given.on)
-    if kind is None:
-        _unknown(tree, (*place, "on"), "event type", given.on, triggers.REGISTRY, triggers.BY_OPERATION)
+    on = _names_of_events(given.on, tree, (*place, "on"))
     connection = usable.get(_connection_of(given, tree, place, names) or "")
     if not given.to:
         tree.mistake((*place, "to"), "must name at least one target")
     check_targets(given.to, tree, (*place, "to"), names)
-    if kind is not None:
-        _check_filters(given, kind, tree, place)
-    if kind is None or connection is None:
+    _check_filters(given, on, tree, place)
+    if not on or connection is None:
         return None
     interval = connection.limits.poll_interval
     if given.every is not None and given.every < interval:
@@ -180,7 +178,7 @@ def _trigger(
         tree.mistake((*place, "every"), advice)
     return model.Trigger(
         name=name,
-        on=kind.type,
+        on=on,
         connection=connection.name,
         to=tuple(given.to),
         every=given.every or interval,
@@ -208,9 +206,12 @@ def check_targets(given: list[str], tree: Tree, place: Place, names: Known) -> N
 def check_told(
     file: fields.File, tree: Tree, made: Mapping[str, model.Trigger], targets: Mapping[str, model.Target]
 ) -> None:
-    """A target's format must have a form for whatever it is to be told."""
+    """A target's format must have a form for whatever it is to be told; of all events it is told those that it has."""
     told: list[tuple[Place, str, tuple[str, ...]]] = [
-        (("triggers", name, "to"), trigger.on, trigger.to) for name, trigger in made.items()
+        (("triggers", name, "to"), KINDS[each].type.value, trigger.to)
+        for name, trigger in made.items()
+        for each in trigger.on
+        if each != triggers.EVERY
     ]
     told.append((("actions", "notify"), "action.succeeded", tuple(file.actions.notify)))
     told.append((("alerts", "to"), "target.failing", tuple(file.alerts.to)))
@@ -223,10 +224,28 @@ def check_told(
                 tree.mistake((*place, number), f"{mistake} (name one of format {fitting})")
 
 
-def _check_filters(given: fields.Trigger, kind: triggers.Kind, tree: Tree, place: Place) -> None:
+def _names_of_events(given: list[str], tree: Tree, place: Place) -> tuple[str, ...]:
+    """By which names a trigger subscribes: each of them known, none of them twice, none of them part of another."""
+    names = [triggers.BY_OPERATION[name].type.value if name in triggers.BY_OPERATION else name for name in given]
+    for number, name in enumerate(names):
+        where = (*place, number) if (*place, number) in tree.marks else place
+        whole = triggers.NARROWER[name].type if name in triggers.NARROWER else None
+        if name != triggers.EVERY and name not in KINDS:
+            _unknown(tree, where, "event type", given[number], KINDS, [triggers.EVERY, *triggers.BY_OPERATION])
+        elif name in names[:number]:
+            tree.mistake(where, "names an event type for the second time (remove it)")
+        elif name == triggers.EVERY and len(names) > 1:
+            tree.mistake(where, "means every event type (remove it, or the others)")
+        elif whole in names:
+            tree.mistake(where, f"is part of {whole}, which is there as well (remove one of them)")
+    return tuple(name for name in names if name == triggers.EVERY or name in KINDS)
+
+
+def _check_filters(given: fields.Trigger, on: tuple[str, ...], tree: Tree, place: Place) -> None:
+    """``user`` and ``incident`` go only where every event can have them."""
     for key in ("user", "incident"):
-        if getattr(given, key) is not None and key not in kind.filters:
-            fitting = " and ".join(each.type for each in triggers.REGISTRY.values() if key in each.filters)
+        if getattr(given, key) is not None and any(key not in KINDS[name].filters for name in triggers.single(on)):
+            fitting = ", ".join(name for name, kind in KINDS.items() if key in kind.filters)
             tree.mistake((*place, key), f"goes only with on: {fitting} (remove it)")
 
 

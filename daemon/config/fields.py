@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from daemon import formats, triggers
+from daemon import formats
 from daemon.config.values import (
     NUMBER,
     WHOLE,
@@ -17,6 +17,7 @@ from daemon.config.values import (
     BaseUrl,
     DatabaseUrl,
     Duration,
+    EventNames,
     HeaderName,
     HeaderValue,
     Identifier,
@@ -197,11 +198,8 @@ class Where(Section):
 class Trigger(Section):
     """A subscription: which events go to which targets."""
 
-    on: str = Field(
-        examples=["incident.triggered"],
-        json_schema_extra={"enum": [*triggers.REGISTRY, *triggers.BY_OPERATION]},
-    )
-    """The event type, or the connector's operation id."""
+    on: EventNames = Field(examples=["incident.triggered"])
+    """The event type, or a list of them; incident.* for all. The connector's operation id means its type."""
     connection: str | None = None
     """The connection; may be left out where there is only one."""
     to: list[str] = Field(examples=[["ops"]], json_schema_extra={"minItems": 1})
@@ -209,7 +207,7 @@ class Trigger(Section):
     every: Duration | None = None
     """How often it runs; by default the connection's poll_interval."""
     user: Person | None = None
-    """Only assignments to this user: id or e-mail address. With incident.assigned."""
+    """Only assignments to this user: id or e-mail address. With incident.assigned and its narrower names."""
     incident: Identifier | None = None
     """Only notes of this incident. With incident.annotated."""
     where: Where = Field(default_factory=Where)

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from daemon import triggers
+
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 LONGEST = timedelta(days=3660)
@@ -198,6 +200,13 @@ def one_or_more(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     return value if isinstance(value, list) else [value]
 
 
+def event_names(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """One name of an event, or a list of them."""
+    if value == []:
+        raise wrong("must name at least one event type")
+    return value if isinstance(value, list) else [value]
+
+
 def header_name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """A header that a target may set."""
     if not isinstance(value, str) or not HEADER.fullmatch(value):
@@ -258,6 +267,9 @@ _URL = _text(r"^https?://[^\s#]+$")
 _DURATION = WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$|\$\{"})
 _SECRET = {"type": "string", "pattern": r"^whsec_|\$\{"}
 _SECRETS = WithJsonSchema({"anyOf": [_SECRET, {"type": "array", "items": _SECRET, "minItems": 1}]})
+_NAMES = [triggers.EVERY, *triggers.REGISTRY, *triggers.NARROWER, *triggers.BY_OPERATION]
+_EVENT_NAME = {"anyOf": [{"type": "string", "enum": _NAMES}, {"type": "string", "pattern": r"\$\{"}]}
+_EVENT_NAMES = WithJsonSchema({"anyOf": [_EVENT_NAME, {"type": "array", "items": _EVENT_NAME, "minItems": 1}]})
 
 Duration = Annotated[timedelta, BeforeValidator(duration), _DURATION]
 WHOLE = BeforeValidator(whole)
@@ -271,6 +283,7 @@ DatabaseUrl = Annotated[SecretStr, BeforeValidator(database_url), _text("^sqlite
 ApiKey = Annotated[SecretStr, BeforeValidator(api_key), _text("^[!-~]+$")]
 Token = Annotated[SecretStr | None, BeforeValidator(token), _text("^[!-~]+$", "null")]
 Secrets = Annotated[list[Annotated[SecretStr, BeforeValidator(signing_secret)]], BeforeValidator(one_or_more), _SECRETS]
+EventNames = Annotated[list[str], BeforeValidator(event_names), _EVENT_NAMES]
 HeaderName = Annotated[str, BeforeValidator(header_name), WithJsonSchema({"type": "string", "pattern": "^[!-~]+$"})]
 HeaderValue = Annotated[SecretStr, BeforeValidator(header_value), WithJsonSchema({"type": ["string", "number"]})]
 Address = Annotated[str | None, BeforeValidator(address), _text(f"^{ADDRESS}$", "null")]

@@ -120,15 +120,7 @@ def _status(snapshot: Snapshot, incident: Json, settled: datetime, found: list[O
     at: datetime | None
     match real:
         case Status.TRIGGERED:
-            when = changed_at or snapshot.read_at
-            if when > settled:
-                return snapshot
-            if snapshot.status is Status.RESOLVED and when <= snapshot.status_at:
-                return snapshot  # the listing lags behind the log
-            if snapshot.status is Status.RESOLVED and snapshot.created and changed_at is not None:
-                agent = resource.inner(incident, "last_status_change_by") or None
-                return _changed(snapshot, EventType.REOPENED, real, changed_at, settled, agent, found)
-            return with_status(snapshot, real, when)
+            return _back(snapshot, incident, changed_at, settled, found)
         case Status.ACKNOWLEDGED:
             newest = max(resource.listed(incident, "acknowledgements"), key=_acknowledged_at, default={})
             at = resource.moment(newest, "at") or changed_at
@@ -140,6 +132,19 @@ def _status(snapshot: Snapshot, incident: Json, settled: datetime, found: list[O
             return _changed(snapshot, EventType.RESOLVED, real, at, settled, agent, found)
         case _:
             assert_never(real)
+
+
+def _back(
+    snapshot: Snapshot, incident: Json, changed_at: datetime | None, settled: datetime, found: list[Occurrence]
+) -> Snapshot:
+    """Back in triggered: told if a resolution was told before, unless the listing lags behind that."""
+    when = changed_at or snapshot.read_at
+    if snapshot.status is not Status.RESOLVED or not snapshot.created:
+        return with_status(snapshot, Status.TRIGGERED, when) if when <= settled else snapshot
+    if changed_at is None or changed_at <= snapshot.status_at:
+        return snapshot
+    agent = resource.inner(incident, "last_status_change_by") or None
+    return _changed(snapshot, EventType.REOPENED, Status.TRIGGERED, changed_at, settled, agent, found)
 
 
 def _acknowledged_at(acknowledgement: Json) -> str:

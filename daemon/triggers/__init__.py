@@ -2,7 +2,7 @@
 
 CLI, configuration check and the documentation's table are derived from ``REGISTRY``, which holds
 the types of events, and ``NARROWER``, which holds further names for some events of a type: these
-are names to subscribe by, and no events of their own.
+are names to subscribe by, and no events of their own. ``EVERY`` is the name for all types.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from daemon.triggers.creation import ASSIGNMENT, is_at_creation
 from daemon.triggers.kind import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from daemon.model import Event
 
 REGISTRY: dict[str, Kind] = {
@@ -61,6 +63,8 @@ NARROWER: dict[str, Kind] = {
 
 BY_OPERATION: dict[str, Kind] = {kind.operation: kind for kind in REGISTRY.values() if kind.operation}
 
+EVERY = "incident.*"
+
 _BY_LOG_ENTRY = {entry: name for name, kind in NARROWER.items() for entry in kind.log_entry_types}
 
 
@@ -77,4 +81,13 @@ def narrower(event: Event) -> str | None:
     return _BY_LOG_ENTRY.get(entry or ASSIGNMENT)
 
 
-__all__ = ["BY_OPERATION", "NARROWER", "REGISTRY", "Kind", "narrower"]
+def single(names: Iterable[str]) -> Iterator[str]:
+    """The names that these stand for: each type of event instead of ``EVERY``."""
+    for name in names:
+        if name == EVERY:
+            yield from REGISTRY
+        else:
+            yield name
+
+
+__all__ = ["BY_OPERATION", "EVERY", "NARROWER", "REGISTRY", "Kind", "narrower", "single"]

@@ -13,7 +13,6 @@ import daemon
 from daemon import ratelimit
 from daemon.model import DeliveryState
 from daemon.schema import connections, deliveries, events, instances, quarantine, snapshots, targets, triggers
-from daemon.triggers import REGISTRY
 from daemon.views.actions import queues
 from daemon.views.readiness import patience
 from daemon.views.replays import open_replays
@@ -116,8 +115,7 @@ def trigger_statuses(tx: sa.Connection, configured: Mapping[str, Trigger]) -> tu
             TriggerStatus(
                 name=name,
                 health=_trigger_health(row, count),
-                type=trigger.on.value,
-                operation=REGISTRY[trigger.on].operation,
+                on=trigger.on,
                 connection=trigger.connection,
                 to=trigger.to,
                 behind=count,

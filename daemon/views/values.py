@@ -95,8 +95,7 @@ class TriggerStatus:
 
     name: str
     health: Health
-    type: str
-    operation: str | None
+    on: tuple[str, ...]
     connection: str
     to: tuple[str, ...]
     behind: int

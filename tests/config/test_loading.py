@@ -35,7 +35,7 @@ def test_defaults_are_those_of_the_design(load: Load) -> None:
     assert (target.timeout, target.order, target.concurrency) == (timedelta(seconds=15), model.Order.PER_INCIDENT, 8)
     assert target.retry == model.Retry(timedelta(seconds=5), 3, timedelta(hours=8), timedelta(hours=76))
     assert settings.triggers["new"] == model.Trigger(
-        name="new", on=model.EventType.TRIGGERED, connection="acme", to=("ops",), every=timedelta(seconds=30)
+        name="new", on=("incident.triggered",), connection="acme", to=("ops",), every=timedelta(seconds=30)
     )
     assert settings.actions_notify == ()
 
@@ -86,7 +86,27 @@ def test_everything_that_is_set_arrives(load: Load) -> None:
 @pytest.mark.parametrize("kind", triggers.BY_OPERATION.values(), ids=triggers.BY_OPERATION)
 def test_a_trigger_may_be_named_by_the_connectors_operation_id(load: Load, kind: triggers.Kind) -> None:
     settings = load(f"{MINIMAL}triggers: {{one: {{on: {kind.operation}, to: [ops]}}}}")
-    assert settings.triggers["one"].on is kind.type
+    assert settings.triggers["one"].on == (kind.type.value,)
+
+
+@pytest.mark.parametrize(
+    ("written", "on"),
+    [
+        ("incident.resolved", ("incident.resolved",)),
+        ("incident.*", ("incident.*",)),
+        ("[OnIncidentAssigned, incident.snoozed]", ("incident.assigned", "incident.snoozed")),
+        ("[incident.escalated, incident.delegated]", ("incident.escalated", "incident.delegated")),
+    ],
+)
+def test_a_trigger_may_be_for_one_event_type_for_several_or_for_all(load: Load, written: str, on: tuple[str]) -> None:
+    assert load(f"{MINIMAL}triggers: {{one: {{on: {written}, to: [ops]}}}}").triggers["one"].on == on
+
+
+def test_a_filter_goes_with_a_list_of_which_every_type_takes_it(load: Load) -> None:
+    settings = load(
+        f"{MINIMAL}triggers: {{one: {{on: [incident.escalated, incident.reassigned], user: PA, to: [ops]}}}}"
+    )
+    assert settings.triggers["one"].user == "PA"
 
 
 def test_a_trigger_runs_as_often_as_its_connection_allows_unless_it_says_otherwise(load: Load) -> None:
