@@ -7,6 +7,7 @@ PagerelayError
 │   └── DatabaseInUse        another daemon holds the SQLite file
 ├── ActionError              an action cannot take effect, and repeating it would not help
 ├── KeyReused                an idempotency key came with another request
+├── NoWay                    a host has no address that may be connected to
 ├── PagerDutyError           a call to PagerDuty did not work
 │   ├── Temporary            repeating may help, after ``delay``
 │   └── Permanent            repeating never helps
@@ -82,6 +83,10 @@ class ActionError(PagerelayError):
 
 class KeyReused(PagerelayError):
     """An idempotency key was given before, with another request."""
+
+
+class NoWay(PagerelayError):
+    """A host has no address that may be connected to, or none that can be found."""
 
 
 class FormatError(PagerelayError):

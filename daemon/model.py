@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
     from pydantic import SecretStr
 
 Json: TypeAlias = dict[str, Any]
@@ -122,6 +124,7 @@ class Connection:
     overlap: timedelta = timedelta(minutes=5)
     sweep_every: timedelta = timedelta(minutes=15)
     reconcile_every: timedelta = timedelta(minutes=10)
+    proxy: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,16 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Egress:
+    """Which addresses targets may have: private ones at all, or only those in ``allow``."""
+
+    private: bool = True
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
-    """A webhook receiver."""
+    """A webhook receiver. ``egress`` are the rules of the whole configuration."""
 
     name: str
     url: SecretStr
@@ -169,6 +180,8 @@ class Target:
     concurrency: int = 8
     rate_limit: RateLimit | None = None
     retry: Retry = field(default_factory=Retry)
+    proxy: SecretStr | None = None
+    egress: Egress = field(default_factory=Egress)
 
 
 @dataclass(frozen=True, slots=True)

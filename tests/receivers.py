@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from standardwebhooks.webhooks import Webhook
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 SECRET = "whsec_cGFnZXJlbGF5LXRlc3Qtc2VjcmV0LTAxMjM0NQ=="
@@ -63,8 +64,10 @@ class Receiver:
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        """Serve on a free port; gives the URL."""
+    async def serving(
+        self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[str]:
+        """Serve on a free port, or on that one; gives the URL."""
         tasks: set[asyncio.Task[None]] = set()
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,9 +84,9 @@ class Receiver:
                 tasks.discard(task)
                 writer.close()
 
-        server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=1000)
+        server = await asyncio.start_server(connected, host, port, backlog=1000, ssl=tls)
         try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+            yield f"http{'s' if tls else ''}://{host}:{server.sockets[0].getsockname()[1]}/hook"
         finally:
             server.close()
             for task in list(tasks):

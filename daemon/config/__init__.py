@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from daemon import errors, model
+from daemon import errors, masking, model
 from daemon.config import check, fields, overrides, problems, source
 from daemon.config.shape import schema
 
@@ -128,10 +128,11 @@ def secrets(settings: Settings) -> list[str]:
     found += [password, unquote(password)]
     if settings.api is not None and settings.api.token is not None:
         found.append(settings.api.token.get_secret_value())
-    found += [each.api_key.get_secret_value() for each in settings.connections.values()]
+    for each in settings.connections.values():
+        found.append(each.api_key.get_secret_value())
+        if each.proxy is not None:
+            found += masking.of_proxy(each.proxy.get_secret_value())
     for target in settings.targets.values():
-        found += [secret.get_secret_value() for secret in target.secrets]
-        found += [value.get_secret_value() for _, value in target.headers]
-        found.append(urlsplit(target.url.get_secret_value()).query)
+        found += [urlsplit(target.url.get_secret_value()).query, *masking.of_target(target)]
     shown = {found[0]} if settings.database.url.get_secret_value().startswith("sqlite") else set()
-    return sorted({each for each in found if len(each) >= SHORTEST_SECRET} - shown, key=len, reverse=True)
+    return masking.longest_first(set(found) - shown, SHORTEST_SECRET)

@@ -12,12 +12,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from daemon import formats, model, triggers
+from daemon import addresses, egress, formats, model, triggers
 from daemon.config.tree import MOST_SHOWN, Place, Tree, listed, named, nearest
 from daemon.config.values import written
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from pydantic import SecretStr
 
     from daemon.config import fields
 
@@ -77,7 +79,9 @@ def _connection(name: str, given: fields.Connection, tree: Tree) -> model.Connec
         overlap=given.overlap,
         sweep_every=given.sweep_every,
         reconcile_every=given.reconcile_every,
+        proxy=given.proxy,
     )
+    _check_proxy(given.proxy, tree, place)
     if given.overlap > LONGEST_OVERLAP:
         tree.mistake((*place, "overlap"), "must be at most 1h (the sweep reads further back)")
     for key, url in (("api_url", made.api_url), ("events_url", made.events_url)):
@@ -108,14 +112,15 @@ def _check_ceilings(limits: model.Limits, place: Place, tree: Tree) -> None:
 
 def targets(file: fields.File, tree: Tree) -> dict[str, model.Target]:
     """The targets, and which addresses they may have."""
-    if file.egress.private == "deny":
-        tree.mistake(("egress", "private"), "deny is not available in this version (write allow, and use a firewall)")
-    if file.egress.allow:
-        tree.mistake(("egress", "allow"), LATER)
-    return {name: _target(name, given, tree) for name, given in file.targets.items()}
+    networks = [ipaddress.ip_network(each) for each in file.egress.allow]
+    for number, network in enumerate(networks):
+        if (kind := addresses.never(network)) is not None:
+            tree.mistake(("egress", "allow", number), f"cannot be allowed, for it is {kind} (remove it)")
+    rules = model.Egress(file.egress.private == "allow", tuple(networks))
+    return {name: _target(name, given, rules, tree) for name, given in file.targets.items()}
 
 
-def _target(name: str, given: fields.Target, tree: Tree) -> model.Target:
+def _target(name: str, given: fields.Target, rules: model.Egress, tree: Tree) -> model.Target:
     place: Place = ("targets", name)
     _check_format(given, tree, place)
     if given.timeout > LONGEST_TIMEOUT:
@@ -123,6 +128,9 @@ def _target(name: str, given: fields.Target, tree: Tree) -> model.Target:
     for key, longer in (("max", given.retry.max), ("horizon", given.retry.horizon)):
         if longer < given.retry.first:
             tree.mistake((*place, "retry", key), f"must not be shorter than first ({written(given.retry.first)})")
+    if (reason := egress.refusal(given.url.get_secret_value(), rules)) is not None:
+        tree.mistake((*place, "url"), reason)
+    _check_proxy(given.proxy, tree, place)
     limit = given.rate_limit
     return model.Target(
         name=name,
@@ -136,6 +144,8 @@ def _target(name: str, given: fields.Target, tree: Tree) -> model.Target:
         concurrency=given.concurrency,
         rate_limit=None if limit is None else model.RateLimit(limit.calls, limit.period),
         retry=model.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
+        proxy=given.proxy,
+        egress=rules,
     )
 
 
@@ -150,6 +160,11 @@ def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
         if getattr(given, key) is not None and key not in formats.REGISTRY[given.format].options:
             fitting = " and ".join(name for name, each in formats.REGISTRY.items() if key in each.options)
             tree.mistake((*place, key), f"goes only with format: {fitting} (remove it)")
+
+
+def _check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
+    if proxy is not None and (reason := egress.refusal(proxy.get_secret_value())) is not None:
+        tree.mistake((*place, "proxy"), reason)
 
 
 def triggers_of(

@@ -25,6 +25,7 @@ from daemon.config.values import (
     Name,
     Network,
     Person,
+    ProxyUrl,
     Secrets,
     Token,
     Url,
@@ -105,6 +106,8 @@ class Connection(Section):
     """How often the last two hours are read again, for late log entries."""
     reconcile_every: Duration = timedelta(minutes=10)
     """How often snapshots are compared with the open incidents."""
+    proxy: ProxyUrl | None = None
+    """The HTTP proxy through which PagerDuty is reached."""
 
 
 class RateLimit(Section):
@@ -149,6 +152,8 @@ class Target(Section):
     rate_limit: RateLimit | None = None
     """The most attempts in a period; none: as many as there are."""
     retry: Retry = Field(default_factory=Retry)
+    proxy: ProxyUrl | None = None
+    """The HTTP proxy through which the target is reached."""
     template: str | None = None
     """Not available in this version."""
     content_mode: Literal["structured", "binary"] | None = None
@@ -161,9 +166,9 @@ class Egress(Section):
     """Which addresses targets may have."""
 
     private: Literal["allow", "deny"] = "allow"
-    """Private and loopback addresses. deny is not available in this version."""
+    """Whether targets may have private and loopback addresses."""
     allow: list[Network] = Field(default_factory=list)
-    """Not available in this version."""
+    """With private: deny, the networks that targets may be in nevertheless."""
 
 
 class Actions(Section):

@@ -137,6 +137,17 @@ def base_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     return checked.rstrip("/")
 
 
+def proxy_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """A proxy, perhaps with user and password."""
+    advice = "must be http://host:port, or http://user:password@host:port (in the password, write / as %2F, @ as %40)"
+    if not isinstance(value, str) or not re.fullmatch(r"http://[\x21-\x7e]+", value):
+        raise wrong(advice)
+    parts = _split(value, advice)
+    if not parts.hostname or not parts.port or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise wrong(advice)
+    return value.rstrip("/")
+
+
 def database_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """SQLite or PostgreSQL."""
     text = value if isinstance(value, str) else ""
@@ -279,6 +290,7 @@ Identifier = Annotated[str, BeforeValidator(identifier), _text("^[A-Za-z0-9_-]+$
 Person = Annotated[str, BeforeValidator(person), _text("^[A-Za-z0-9_-]+$|@")]
 Url = Annotated[SecretStr, BeforeValidator(http_url), _URL]
 BaseUrl = Annotated[str, BeforeValidator(base_url), _URL]
+ProxyUrl = Annotated[SecretStr, BeforeValidator(proxy_url), _text(r"^http://[^\s/#?]+:[0-9]+/?$")]
 DatabaseUrl = Annotated[SecretStr, BeforeValidator(database_url), _text("^sqlite:///.|^postgres(ql)?://.")]
 ApiKey = Annotated[SecretStr, BeforeValidator(api_key), _text("^[!-~]+$")]
 Token = Annotated[SecretStr | None, BeforeValidator(token), _text("^[!-~]+$", "null")]

@@ -99,13 +99,14 @@ class Client:
         self.calls = 0
         self._http = _http(
             connection.api_url,
+            connection.proxy,
             transport,
             {
                 "Accept": "application/vnd.pagerduty+json;version=2",
                 "Authorization": f"Token token={connection.api_key.get_secret_value()}",
             },
         )
-        self._events = _http(connection.events_url, transport, {"Accept": "application/json"})
+        self._events = _http(connection.events_url, connection.proxy, transport, {"Accept": "application/json"})
 
     async def close(self) -> None:
         """Close the connections."""
@@ -269,13 +270,16 @@ class Client:
             raise errors.Temporary(message) from None
 
 
-def _http(url: str, transport: httpx.AsyncBaseTransport | None, headers: dict[str, str]) -> httpx.AsyncClient:
+def _http(
+    url: str, proxy: SecretStr | None, transport: httpx.AsyncBaseTransport | None, headers: dict[str, str]
+) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=url,
         headers=headers | {"Content-Type": "application/json", "User-Agent": f"pagerelay/{daemon.__version__}"},
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         follow_redirects=False,
         trust_env=False,
+        proxy=None if proxy is None else proxy.get_secret_value(),
         verify=_tls(),
         transport=transport,
     )

@@ -27,6 +27,7 @@ CANARIES = (
     "whsec_Y2FuYXJ5LW9mLXRoZS1zZWNvbmQtc2VjcmV0LQ==",
     "canary-header",
     "canary-query",
+    "canary-proxy",
 )
 GOOD = """
 database:
@@ -38,6 +39,7 @@ connections:
   acme:
     api_key: canary-key
     region: eu
+    proxy: http://user:canary-proxy@proxy.example.com:3128
   beta: {api_key: canary-key, region: us}
 targets:
   ops:
@@ -48,6 +50,7 @@ targets:
     headers:
       X-Key: canary-header
       X-Team: ops
+    proxy: http://user:canary-proxy@proxy.example.com:3128
   chat: {url: "https://chat.example.com/?k=canary-query",
     secret: whsec_Y2FuYXJ5LW9mLXRoZS1maXJzdC1zZWNyZXQ=, headers: {X-Key: canary-header}}
 triggers:

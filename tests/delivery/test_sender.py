@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from daemon import sender
+from daemon import masking, sender
 from daemon.model import Content, Target
 from tests.receivers import SECRET, Receiver, Reply
 
@@ -239,9 +239,7 @@ async def test_a_host_that_does_not_exist_says_so() -> None:
     nowhere = f"http://{'x' * 64}.invalid/hook?{QUERY}"  # too long a label: nobody has to be asked
     answer = await attempt(target(nowhere))
     assert answer.status is None
-    assert answer.error is not None
-    assert answer.error.startswith("could not connect: failed to lookup address information: ")
-    assert "canary" not in answer.error
+    assert answer.error == f"{'x' * 64}.invalid cannot be resolved: Name or service not known"
 
 
 async def test_a_connection_that_breaks_says_so() -> None:
@@ -318,8 +316,9 @@ async def test_no_error_and_no_repr_holds_a_secret() -> None:
 
 
 def test_a_short_path_is_not_taken_for_a_secret() -> None:
-    assert sender._secret_parts("https://ops.example.com/in?a=b") == []
-    assert sender._secret_parts(f"https://ops.example.com{PATH}?{QUERY}") == [PATH, QUERY]
+    short, long = "https://ops.example.com/in?a=b", f"https://ops.example.com{PATH}?{QUERY}"
+    assert list(masking.of_url(short)) == [short]
+    assert list(masking.of_url(long)) == [long, PATH, QUERY]
 
 
 async def test_connections_are_used_again() -> None:

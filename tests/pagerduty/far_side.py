@@ -74,7 +74,7 @@ class FarSide:
     ) -> pagerduty.Client:
         """A client that gets these answers, unless ``transport`` is another one."""
         self.answers = list(answers)
-        connection = Connection("acme", SecretStr(KEY), url, "https://events.invalid")
+        connection = Connection("acme", SecretStr(KEY), url, "https://events.invalid", proxy=more.pop("proxy", None))
         more.setdefault("transport", httpx.MockTransport(self.answer))
         permits = more.pop("permits", None) or self.permits()
         return pagerduty.Client(connection, permits, sleep=self.pause, **more)

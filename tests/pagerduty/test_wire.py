@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from daemon import errors
@@ -82,6 +83,28 @@ async def test_a_small_body_that_grows_when_it_is_unpacked_is_given_up(far: FarS
         with pytest.raises(errors.Temporary, match="with more than 33554432 bytes"):
             await client.open_incidents(POLL)
         await client.close()
+
+
+async def test_a_proxy_of_the_configuration_is_used_and_its_credentials_are_nowhere(
+    far: FarSide, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "*")
+    proxy = Receiver(lambda _request: Reply(200, {}, b'{"incidents": []}'))
+    async with proxy.serving() as url:
+        through = SecretStr(url.replace("http://", "http://canary-user:canary%2Fword@").removesuffix("/hook"))
+        client = far.client(url="http://127.0.0.1:9", transport=None, proxy=through)
+        await client.open_incidents(POLL)
+        shown = repr(client) + repr(vars(client)) + "".join(each.getMessage() for each in caplog.records)
+        await client.close()
+    (request,) = proxy.got
+    assert request.path.startswith("http://127.0.0.1:9/incidents?")
+    assert request.headers["proxy-authorization"] == "Basic Y2FuYXJ5LXVzZXI6Y2FuYXJ5L3dvcmQ="
+    assert "send_request_headers" in shown
+    for secret in ("canary%2Fword", "canary/word", "Y2FuYXJ5LXVzZXI6Y2FuYXJ5L3dvcmQ="):
+        assert secret not in shown
 
 
 async def test_a_packed_answer_is_read(far: FarSide) -> None:

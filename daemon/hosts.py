@@ -1,0 +1,159 @@
+"""Where a host is: the addresses that its name has by now, as far as they are permitted.
+
+A name is asked for in a thread of its own, by whoever needs it first: a slow answer holds up neither
+the loop nor another target, and no end of an attempt or of the daemon waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeAlias
+
+from daemon import addresses, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.model import Egress
+
+    Lookup: TypeAlias = Callable[[str, int], tuple[str, ...]]
+
+FRESH = 30.0  # seconds for which an answer is not asked for again
+KEPT = 300.0  # seconds for which it still serves though asking does not work
+PATIENCE = 1.0  # seconds to wait for a new answer where an old one still serves
+PAUSE = 5.0  # seconds between two questions, whatever fails
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+def look_up(name: str, port: int) -> tuple[str, ...]:
+    """The addresses of a name, in the system's order. Raises OSError if there are none."""
+    found = socket.getaddrinfo(name.encode("ascii"), port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for family, _, _, _, address in found if family in FAMILIES))
+
+
+class Host:
+    """A name or an address, as the HTTP client reads it, and the rules for it."""
+
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        rules: Egress,
+        lookup: Lookup = look_up,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.port = port
+        self._rules = rules
+        self._lookup = lookup
+        self._clock = clock
+        self._permitted: tuple[str, ...] = ()
+        self._problem: str | None = None
+        self._refused: str | None = None
+        self._asking: asyncio.Future[tuple[str, ...]] | None = None
+        self._asked_at = self._found_at = self._due = float("-inf")
+        self.is_address = _is_address(name)
+        if self.is_address:
+            self._due = float("inf")
+            self._judge((name.strip("[]"),))
+
+    def is_known(self) -> bool:
+        """Whether ``permitted`` answers at once."""
+        return self._clock() < self._due
+
+    async def permitted(self, seconds: float) -> tuple[str, ...]:
+        """The addresses that may be connected to, one at least. Raises NoWay if there are none within ``seconds``."""
+        if not self.is_known():
+            await self._ask(seconds)
+        if self._problem is not None:
+            raise errors.NoWay(self._problem)
+        return self._permitted
+
+    async def check(self, seconds: float) -> None:
+        """Raise NoWay if any of its addresses is refused. A name that nobody here knows is not: a proxy may know it."""
+        if not self.is_known():
+            with contextlib.suppress(errors.NoWay):
+                await self._ask(min(seconds, PATIENCE))
+        if self._refused is not None:
+            raise errors.NoWay(self._refused)
+
+    def doubt(self) -> None:
+        """A connection failed, so that the name may have moved: ask again soon."""
+        if not self.is_address:
+            self._due = min(self._due, self._asked_at + PAUSE)
+
+    async def _ask(self, seconds: float) -> None:
+        if self._asking is None:
+            self._asked_at = self._clock()
+            self._asking = _in_thread(self._lookup, self.name, self.port)
+            self._asking.add_done_callback(self._told)
+        serves = bool(self._permitted) and self._clock() - self._found_at < KEPT
+        asking = self._asking
+        await asyncio.wait((asking,), timeout=min(seconds, PATIENCE) if serves else seconds)
+        if asking.done():
+            return
+        if not serves:
+            message = f"{self.name} was not resolved in time"
+            raise errors.NoWay(message)
+        self._due = self._clock() + FRESH
+
+    def _told(self, asked: asyncio.Future[tuple[str, ...]]) -> None:
+        now = self._clock()
+        self._asking = None
+        if (error := asked.exception()) is None:
+            self._found_at, self._due = now, now + FRESH
+            self._judge(asked.result())
+        elif self._permitted and now - self._found_at < KEPT:
+            self._due = now + FRESH
+        else:
+            self._permitted, self._refused, self._due = (), None, now + PAUSE
+            self._problem = f"{self.name} cannot be resolved: {getattr(error, 'strerror', None) or 'it is no name'}"
+
+    def _judge(self, found: tuple[str, ...]) -> None:
+        reasons = {each: addresses.refusal(each, self._rules) for each in found}
+        self._permitted = tuple(each for each, reason in reasons.items() if reason is None)
+        refused = [f"{each}, {reason}" for each, reason in reasons.items() if reason is not None]
+        where = "the host is" if self.is_address else f"{self.name} resolves to"
+        self._refused = f"refused: {where} {refused[0]}" if refused else None
+        self._problem = None if self._permitted else self._refused or f"{self.name} has no address"
+
+
+def refusal(name: str, rules: Egress) -> str | None:
+    """Why a host may not be connected to that is an address; a name is none."""
+    return addresses.refusal(name.strip("[]"), rules) if _is_address(name) else None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _in_thread(function: Lookup, name: str, port: int) -> asyncio.Future[tuple[str, ...]]:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[tuple[str, ...]] = loop.create_future()
+
+    def settle(found: tuple[str, ...] | Exception) -> None:
+        if isinstance(found, Exception):
+            future.set_exception(found)
+        else:
+            future.set_result(found)
+
+    def work() -> None:
+        found: tuple[str, ...] | Exception
+        try:
+            found = function(name, port)
+        except (OSError, ValueError) as error:
+            found = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, found)
+
+    threading.Thread(target=work, name=f"resolving {name}", daemon=True).start()
+    return future

@@ -1,0 +1,52 @@
+"""What of a configuration must never be shown, and texts without it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from daemon.model import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from daemon.model import Target
+
+SHORTEST = 8  # of a path or a query: shorter ones are too common in texts, and no secret
+
+
+def of_target(target: Target) -> Iterator[str]:
+    """What a target's requests carry that is secret, but for its URL."""
+    yield from (secret.get_secret_value() for secret in target.secrets)
+    yield from (value.get_secret_value() for _, value in target.headers)
+    if target.proxy is not None:
+        yield from of_proxy(target.proxy.get_secret_value())
+
+
+def of_proxy(url: str) -> Iterator[str]:
+    """The password of a proxy's URL, as it is written, as it is meant, and as it is sent."""
+    parts = urlsplit(url)
+    if parts.password is not None:
+        name, password = unquote(parts.username or ""), unquote(parts.password)
+        yield from (url, f"{parts.username}:{parts.password}", parts.password, password)
+        yield b64encode(f"{name}:{password}".encode()).decode()
+
+
+def of_url(url: str) -> Iterator[str]:
+    """Path and query, which many answers repeat by themselves and which are long where they are a secret."""
+    parts = urlsplit(url)
+    yield url
+    yield from (each for each in (parts.path, parts.query) if len(each) >= SHORTEST)
+
+
+def masked(text: str, hidden: Iterable[str]) -> str:
+    """The text without what is hidden, which begins with the longest."""
+    for each in hidden:
+        text = text.replace(each, MASK)
+    return text
+
+
+def longest_first(hidden: Iterable[str], shortest: int = 1) -> list[str]:
+    """What is to be hidden, in the order in which nothing remains of it."""
+    return sorted({each for each in hidden if len(each) >= shortest}, key=len, reverse=True)
