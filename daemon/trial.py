@@ -35,12 +35,20 @@ class Trial:
     duration_ms: int
 
 
-def kinds(name: str, configured: Iterable[Trigger], notified: Collection[str], alerted: Collection[str]) -> list[str]:
+def kinds(
+    target: Target, configured: Iterable[Trigger], notified: Collection[str], alerted: Collection[str]
+) -> list[str]:
     """The types of the messages that a target gets; where it gets none yet, one to try it with."""
-    found = [trigger.on.value for trigger in configured if name in trigger.to]
-    found += ACTIONS if name in notified else ()
-    found += [ALERT] if name in alerted else ()
+    mine = (trigger for trigger in configured if target.name in trigger.to)
+    found = [each for trigger in mine for each in triggers.single(trigger.on) if _is_told(target, each)]
+    found += ACTIONS if target.name in notified else ()
+    found += [ALERT] if target.name in alerted else ()
     return list(dict.fromkeys(found)) or [EventType.TRIGGERED.value]
+
+
+def _is_told(target: Target, name: str) -> bool:
+    kind = triggers.NARROWER.get(name) or triggers.REGISTRY[name]
+    return formats.REGISTRY[target.format].tells(kind.type)
 
 
 async def run(target: Target, types: Sequence[str], now: datetime, longest: timedelta) -> list[Trial]:

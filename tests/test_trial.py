@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon import api, config, schema, trial
+from daemon import api, config, schema, trial, triggers
+from daemon.model import Trigger
 from tests import shown
 from tests.api.client import client_of
 from tests.cli.conftest import invoke
@@ -54,7 +55,21 @@ def test_a_target_is_tried_with_each_kind_of_message_that_it_gets(
     tmp_path: Path, name: str, expected: list[str]
 ) -> None:
     made = settings(tmp_path, "http://127.0.0.1:1/")
-    assert trial.kinds(name, made.triggers.values(), made.actions_notify, made.alerts_to) == expected
+    assert trial.kinds(made.targets[name], made.triggers.values(), made.actions_notify, made.alerts_to) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "on", "expected"),
+    [
+        ("standard", ("incident.*",), list(triggers.REGISTRY)),
+        ("standard", ("incident.escalated", "incident.snoozed"), ["incident.escalated", "incident.snoozed"]),
+        ("pagerduty-v3", ("incident.snoozed", "incident.delegated"), ["incident.delegated"]),
+    ],
+)
+def test_a_target_is_tried_with_whatever_its_triggers_name_and_its_format_tells(
+    form: str, on: tuple[str, ...], expected: list[str]
+) -> None:
+    assert trial.kinds(target("ops", "", format=form), [Trigger("one", on, "acme", ("ops",))], (), ()) == expected
 
 
 async def test_samples_are_signed_say_that_they_are_and_are_new_each_time() -> None:

@@ -191,8 +191,9 @@ def _add_targets(made: APIRouter, database: Database, settings: Settings, work: 
     async def test(name: Name) -> Trials:
         """Send a signed sample of each kind of message that a target gets, at once and past the queue."""
         _must_be_target(name, settings)
-        kinds = trial.kinds(name, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
-        return Trials(await trial.run(settings.targets[name], kinds, system_clock(), LONGEST_TRIAL))
+        target = settings.targets[name]
+        kinds = trial.kinds(target, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
+        return Trials(await trial.run(target, kinds, system_clock(), LONGEST_TRIAL))
 
 
 def _check(asked: ReplayRequest, settings: Settings) -> None:

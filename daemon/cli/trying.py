@@ -24,8 +24,9 @@ LONGEST = timedelta(minutes=5)
 def test(settings: Settings, name: str, *, json: bool) -> None:
     """Send the samples, and print how each of them went."""
     must_be_one("target", name, settings.targets)
-    kinds = trial.kinds(name, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
-    trials = asyncio.run(trial.run(settings.targets[name], kinds, system_clock(), LONGEST))
+    target = settings.targets[name]
+    kinds = trial.kinds(target, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
+    trials = asyncio.run(trial.run(target, kinds, system_clock(), LONGEST))
     if json:
         terminal.document({"items": trials})
     else:
