@@ -13,10 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from daemon import errors, holding, replays, trial, views
+from daemon import errors, queue, replays, trial, views
 from daemon.api import problems
 from daemon.database import system_clock
-from daemon.model import DeliveryState
+from daemon.model import PAUSED_BY_HAND, DeliveryState
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -169,7 +169,7 @@ def _add_targets(made: APIRouter, database: Database, settings: Settings, work: 
         _must_be_target(name, settings)
 
         def hold(tx: sa.Connection) -> views.TargetStatus:
-            holding.pause(tx, name, database.now(tx))
+            queue.pause(tx, name, PAUSED_BY_HAND, database.now(tx))
             return shown(tx, name)
 
         return await database.write(hold)
@@ -180,7 +180,7 @@ def _add_targets(made: APIRouter, database: Database, settings: Settings, work: 
         _must_be_target(name, settings)
 
         def release(tx: sa.Connection) -> views.TargetStatus:
-            holding.resume(tx, name)
+            queue.resume(tx, name)
             return shown(tx, name)
 
         item = await database.write(release)

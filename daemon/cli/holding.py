@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from daemon import holding, queue, views
+from daemon import queue, views
 from daemon.cli import show as terminal
 from daemon.cli import storage
 from daemon.cli.nearest import must_be_one
 from daemon.cli.overview import STYLES
+from daemon.model import PAUSED_BY_HAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +41,13 @@ def show(settings: Settings, *, json: bool) -> None:
 
 def pause(settings: Settings, name: str) -> None:
     """Hold a target."""
-    found = _change(settings, name, lambda tx, now: holding.pause(tx, name, now))
+    found = _change(settings, name, lambda tx, now: queue.pause(tx, name, PAUSED_BY_HAND, now))
     terminal.console().print(f"{name}: {found.paused_reason} (go on: pagerelay targets resume {name})", soft_wrap=True)
 
 
 def resume(settings: Settings, name: str) -> None:
     """Hold a target no longer."""
-    found = _change(settings, name, lambda tx, _now: holding.resume(tx, name))
+    found = _change(settings, name, lambda tx, _now: queue.resume(tx, name))
     terminal.console().print(f"{name}: resumed, {found.pending:,} pending", soft_wrap=True)
 
 

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-_WELL = {"failing_since": None, "probe_at": None, "probes": 0}
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How a target is doing, as far as all daemons know. ``probes`` counts those that failed."""
@@ -41,19 +38,17 @@ class Note:
     paused_at: datetime | None = None
 
 
-def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> bool:
-    """Send a target nothing any more; False: it was paused before."""
+def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
+    """Send nothing to a target until it is resumed. One that is paused already stays so, for its own reason."""
     running = targets.c.name == name, targets.c.paused_at.is_(None)
-    return tx.execute(targets.update().where(*running).values(paused_at=now, paused_reason=reason)).rowcount == 1
+    tx.execute(targets.update().where(*running).values(paused_at=now, paused_reason=reason))
 
 
-def resume(tx: sa.Connection, name: str) -> bool:
-    """Try a target again, at once and with everything that waits for it; False: it was not paused."""
-    values = {"paused_at": None, "paused_reason": None} | _WELL
-    paused = targets.c.name == name, targets.c.paused_at.is_not(None)
-    resumed = tx.execute(targets.update().where(*paused).values(values)).rowcount == 1
+def resume(tx: sa.Connection, name: str) -> None:
+    """Send to a target again, at once and all that waits for it, as if it had never failed."""
+    fresh = {"paused_at": None, "paused_reason": None, "failing_since": None, "probe_at": None, "probes": 0}
+    tx.execute(targets.update().where(targets.c.name == name).values(fresh))
     hurry(tx, name)
-    return resumed
 
 
 def hurry(tx: sa.Connection, name: str) -> None:
