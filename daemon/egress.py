@@ -17,7 +17,6 @@ from pyreqwest.proxy import ProxyBuilder
 
 import daemon
 from daemon import hosts
-from daemon.model import Egress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,18 +25,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from pyreqwest.client import Client
 
+    from daemon.model import Egress
+
 MOST_TRIED = 3  # addresses that share the time of one attempt
-EVERYWHERE = Egress()
-
-
-def refusal(url: str, rules: Egress = EVERYWHERE) -> str | None:
-    """Why nothing can connect to a URL, as far as that is known without asking for a name."""
-    try:
-        host = Url(url).host_str or ""
-    except ValueError:
-        return "cannot be understood: its host is no name and no address"
-    reason = hosts.refusal(host, rules)
-    return None if reason is None else f"its host is {reason}"
 
 
 @dataclass
@@ -86,7 +76,7 @@ class Route:
     ) -> None:
         target = _host(url, rules, lookup, clock)
         self._proxy = None if proxy is None else Url(proxy.get_secret_value())
-        self._host = target if self._proxy is None else _host(self._proxy, EVERYWHERE, lookup, clock)
+        self._host = target if self._proxy is None else _host(self._proxy, hosts.EVERYWHERE, lookup, clock)
         self._behind_proxy = None if proxy is None else target
         self._furnish = furnish
         self._timeout = timeout

@@ -14,12 +14,13 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeAlias
 
+from pyreqwest.http import Url
+
 from daemon import addresses, errors
+from daemon.model import Egress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from daemon.model import Egress
 
     Lookup: TypeAlias = Callable[[str, int], tuple[str, ...]]
 
@@ -27,6 +28,7 @@ FRESH = 30.0  # seconds for which an answer is not asked for again
 KEPT = 300.0  # seconds for which it still serves though asking does not work
 PATIENCE = 1.0  # seconds to wait for a new answer where an old one still serves
 PAUSE = 5.0  # seconds between two questions, whatever fails
+EVERYWHERE = Egress()
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -123,9 +125,14 @@ class Host:
         self._problem = None if self._permitted else self._refused or f"{self.name} has no address"
 
 
-def refusal(name: str, rules: Egress) -> str | None:
-    """Why a host may not be connected to that is an address; a name is none."""
-    return addresses.refusal(name.strip("[]"), rules) if _is_address(name) else None
+def refusal(url: str, rules: Egress = EVERYWHERE) -> str | None:
+    """Why nothing can connect to a URL, as far as that is known without asking for a name."""
+    try:
+        name = Url(url).host_str or ""
+    except ValueError:
+        return "cannot be understood: its host is no name and no address"
+    reason = addresses.refusal(name.strip("[]"), rules) if _is_address(name) else None
+    return None if reason is None else f"its host is {reason}"
 
 
 def _is_address(name: str) -> bool:

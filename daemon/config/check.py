@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from daemon import addresses, egress, formats, model, triggers
+from daemon import addresses, formats, hosts, model, triggers
 from daemon.config.tree import MOST_SHOWN, Place, Tree, listed, named, nearest
 from daemon.config.values import written
 
@@ -128,7 +128,7 @@ def _target(name: str, given: fields.Target, rules: model.Egress, tree: Tree) ->
     for key, longer in (("max", given.retry.max), ("horizon", given.retry.horizon)):
         if longer < given.retry.first:
             tree.mistake((*place, "retry", key), f"must not be shorter than first ({written(given.retry.first)})")
-    if (reason := egress.refusal(given.url.get_secret_value(), rules)) is not None:
+    if (reason := hosts.refusal(given.url.get_secret_value(), rules)) is not None:
         tree.mistake((*place, "url"), reason)
     _check_proxy(given.proxy, tree, place)
     limit = given.rate_limit
@@ -163,7 +163,7 @@ def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
 
 
 def _check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
-    if proxy is not None and (reason := egress.refusal(proxy.get_secret_value())) is not None:
+    if proxy is not None and (reason := hosts.refusal(proxy.get_secret_value())) is not None:
         tree.mistake((*place, "proxy"), reason)
 
 

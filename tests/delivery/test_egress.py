@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 from pyreqwest.http import Url
 
-from daemon import egress, hosts, sender
+from daemon import hosts, sender
 from daemon.model import Content, Egress, Target
 from tests.receivers import SECRET, Receiver, Reply
 
@@ -345,9 +345,9 @@ async def test_a_name_that_moves_to_a_forbidden_address_is_not_followed(monkeypa
 
 def test_what_is_known_without_asking_is_a_mistake_of_the_configuration() -> None:
     for host in SPELLINGS:
-        assert egress.refusal(f"http://{host}/in", DENY) is not None, host
+        assert hosts.refusal(f"http://{host}/in", DENY) is not None, host
     for url in ("https://hooks.example/in", "http://8.8.8.8/", "http://[2606:4700::1]/"):
-        assert egress.refusal(url, DENY) is None
-    assert egress.refusal("http://10.0.0.1/", Egress()) is None
-    assert egress.refusal("http://256.0.0.1/") == "cannot be understood: its host is no name and no address"
-    assert egress.refusal("http://[fe80::1%25eth0]/") == "cannot be understood: its host is no name and no address"
+        assert hosts.refusal(url, DENY) is None
+    assert hosts.refusal("http://10.0.0.1/", Egress()) is None
+    assert hosts.refusal("http://256.0.0.1/") == "cannot be understood: its host is no name and no address"
+    assert hosts.refusal("http://[fe80::1%25eth0]/") == "cannot be understood: its host is no name and no address"
