@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import itertools
 import random
 import time
@@ -16,14 +15,11 @@ import orjson
 
 from daemon.simulator import history
 from tests.endurance import world
-from tests.receivers import OK, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from tests.endurance.world import World
-    from tests.receivers import Request
 
 Figures = dict[str, Any]
 STRICT = {"calls": 30, "period": "60s", "poll_interval": "2500ms"}
@@ -130,36 +126,6 @@ async def downtime(
         }
 
 
-async def hanging(folder: Path, url: str, *, incidents: int, seconds: float, seed: int, pace: float = PACE) -> Figures:
-    """19 healthy targets beside one that hangs for ever: their 95th percentile, with and without it."""
-    found: dict[str, float] = {}
-    for name, last in (("without", OK), ("with", Reply(how="hang"))):
-        place = folder / name
-        place.mkdir()
-        async with world.world(place, url, seed=seed + len(found), targets=20) as around:
-            around.receivers["target-19"].behave = functools.partial(_always, last)
-            around.start()
-            await around.baseline()
-            await world.live(around.account, incidents, seconds, seed, pace)
-            healthy = [f"target-{number}" for number in range(19)]
-            wanted = around.wanted().keys()
-            await around.until(functools.partial(_all_took, around, healthy, wanted), 120)
-            delays = sorted(
-                each.at - _detected(each.body) for target in healthy for each in around.receivers[target].accepted
-            )
-            found[name] = delays[int(len(delays) * 0.95)]
-            if name == "with":
-                assert not around.receivers["target-19"].accepted
-                around.kill()  # what hangs would be waited for
-            else:
-                assert around.stop() == 0
-    return {
-        "p95_without_ms": round(found["without"] * 1000),
-        "p95_with_ms": round(found["with"] * 1000),
-        "ratio": round(found["with"] / found["without"], 2),
-    }
-
-
 async def idle(folder: Path, url: str, *, seconds: float, seed: int) -> Figures:
     """A quiet account at the connector's own pace: memory and CPU."""
     limits = {"calls": 30, "period": "60s", "poll_interval": "30s"}
@@ -204,18 +170,6 @@ async def naive_poller(around: World, *, every: float) -> None:
             await asyncio.sleep(every)
 
 
-def _always(reply: Reply, _request: Request) -> Reply:
-    return reply
-
-
-def _all_took(around: World, targets: Iterable[str], wanted: Collection[str]) -> bool:
-    return all(set(wanted) <= around.accepted(each) for each in targets)
-
-
 def _occurred(body: bytes) -> str:
     at: str = orjson.loads(body)["timestamp"]
     return at
-
-
-def _detected(body: bytes) -> float:
-    return datetime.fromisoformat(orjson.loads(body)["data"]["detected_at"]).timestamp()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.endurance import acting, scenarios
+from tests.endurance import acting, scenarios, trouble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,9 +56,24 @@ async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(
     assert figures["calls_to_catch_up"] < 50
 
 
-async def test_a_target_that_hangs_does_not_stop_the_others(tmp_path: Path, database_url: str, seed: int) -> None:
-    figures = await scenarios.hanging(tmp_path, database_url, incidents=4, seconds=1, seed=seed, pace=PACE)
-    assert figures["p95_with_ms"] < 1000, "less than one attempt at the target that hangs"
+async def test_ten_targets_in_every_kind_of_trouble_do_not_hold_up_the_others(
+    tmp_path: Path, database_url: str, seed: int
+) -> None:
+    figures = await trouble.beside(
+        tmp_path, database_url, incidents=4, seconds=1, rounds=1, seed=seed, pace=PACE, mib=8
+    )
+    assert figures["p95_with_ms"][0] < 1000, "less than one attempt at a target that hangs"
+    assert max(figures["attempts_at_bad_ones"]) < 60
+
+
+async def test_a_target_that_was_down_gets_everything_in_order_and_nobody_else_waits(
+    tmp_path: Path, database_url: str, seed: int
+) -> None:
+    figures = await trouble.outage(
+        tmp_path, database_url, hours=0, rate=0, limit=50, live=12, seconds=1, seed=seed, pace=PACE
+    )
+    assert figures["backlog"] > 50
+    assert figures["most_in_a_second"] < 100, "the rate limit, and what a busy machine shifts"
 
 
 async def test_every_action_takes_effect_once_while_writes_go_wrong_and_the_daemon_is_killed(

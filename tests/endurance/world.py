@@ -292,8 +292,9 @@ async def world(
     behave: Callable[[Request], Reply] | None = None,
     connection: dict[str, Any] | None = None,
     triggers: dict[str, dict[str, Any]] | None = None,
+    options: dict[str, dict[str, Any]] | None = None,
 ) -> AsyncIterator[World]:
-    """A daemon's surroundings; the daemon itself is started by whoever asks."""
+    """A daemon's surroundings; the daemon itself is started by whoever asks. ``options`` are targets' keys, by name."""
     account = Account(seed=seed)
     simulator = Simulator([account], limit=10**9, seed=seed)
     receivers = {f"target-{number}": Receiver(behave or (lambda _request: OK)) for number in range(targets)}
@@ -308,7 +309,8 @@ async def world(
                 "acme": {"api_key": account.api_key, "api_url": url, "events_url": url, "limits": limits or QUICK}
             },
             "targets": {
-                name: {"url": where, "secret": SECRET, "timeout": "1s", "retry": retry} for name, where in urls.items()
+                name: {"url": where, "secret": SECRET, "timeout": "1s", "retry": retry} | (options or {}).get(name, {})
+                for name, where in urls.items()
             },
             "triggers": {
                 name: each | {"to": list(receivers)}
