@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon import errors, formats, triggers
 from daemon.formats import samples
-from daemon.model import ActionState, EventType
+from daemon.model import EventType
 from daemon.sender import Sender
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from daemon.model import Message, Target, Trigger
 
-ACTIONS = tuple(f"action.{state}" for state in (ActionState.SUCCEEDED, ActionState.FAILED))
 ALERT = "target.failing"
 MARK_BYTES = 11
 
@@ -41,7 +40,7 @@ def kinds(
     """The types of the messages that a target gets; where it gets none yet, one to try it with."""
     mine = (trigger for trigger in configured if target.name in trigger.to)
     found = [each for trigger in mine for each in triggers.single(trigger.on) if _is_told(target, each)]
-    found += ACTIONS if target.name in notified else ()
+    found += samples.ACTIONS if target.name in notified else ()
     found += [ALERT] if target.name in alerted else ()
     return list(dict.fromkeys(found)) or [EventType.TRIGGERED.value]
 
@@ -78,7 +77,7 @@ async def run(target: Target, types: Sequence[str], now: datetime, longest: time
 
 async def _send(sender: Sender, target: Target, message: Message, now: datetime) -> Trial:
     try:
-        content = formats.REGISTRY[target.format].content(message, target.options)
+        content = await asyncio.to_thread(formats.REGISTRY[target.format].content, message, target.options)
     except errors.FormatError as error:
         return Trial(message.type, message.id, None, str(error), None, 0)
     if content is None:
@@ -90,15 +89,4 @@ async def _send(sender: Sender, target: Target, message: Message, now: datetime)
 
 def sample(kind: str, now: datetime) -> Message:
     """A message of this type, for which nothing happened. Its ids are new: no receiver takes it for a repeat."""
-    mark = secrets.token_hex(MARK_BYTES)
-    if kind in ACTIONS:
-        return samples.action(ActionState(kind.removeprefix("action.")), mark=mark, at=now)
-    if kind == ALERT:
-        return samples.alert(mark=mark, at=now)
-    if kind not in triggers.NARROWER:
-        return samples.event(EventType(kind), mark=mark, at=now)
-    narrower = triggers.NARROWER[kind]
-    message = samples.event(narrower.type, mark=mark, at=now)
-    event = samples.of(message)
-    entry = event.payload["log_entry"] | {"type": min(narrower.log_entry_types)}
-    return replace(message, type=kind, about=replace(event, payload=event.payload | {"log_entry": entry}))
+    return samples.message(kind, mark=secrets.token_hex(MARK_BYTES), at=now)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from daemon import errors, masking, model
-from daemon.config import check, fields, overrides, problems, source
+from daemon.config import check, fields, overrides, problems, source, told
 from daemon.config.shape import schema
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
     triggers = check.triggers_of(file, tree, names, connections)
     check.check_targets(file.actions.notify, tree, ("actions", "notify"), names)
     check.check_targets(file.alerts.to, tree, ("alerts", "to"), names)
-    check.check_told(file, tree, triggers, targets)
+    told.check(tree, triggers, file.actions.notify, file.alerts.to, targets)
     listen = check.api(file, tree)
     return Settings(
         source=Path(tree.file),

@@ -17,7 +17,7 @@ from daemon.config.tree import MOST_SHOWN, Place, Tree, listed, named, nearest
 from daemon.config.values import written
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from pydantic import SecretStr
 
@@ -31,7 +31,6 @@ CEILING = model.Limits()
 LONGEST_TIMEOUT = timedelta(seconds=60)
 LONGEST_OVERLAP = timedelta(hours=1)
 KINDS = triggers.REGISTRY | triggers.NARROWER
-LATER = "not available in this version (remove it)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +150,15 @@ def _target(name: str, given: fields.Target, rules: model.Egress, tree: Tree) ->
 
 def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
     """The format must be known, and the options that are set must be its own."""
-    if given.template is not None:
-        tree.mistake((*place, "template"), LATER)
     if given.format not in formats.REGISTRY:
         _unknown(tree, (*place, "format"), "format", given.format, formats.REGISTRY)
         return
-    for key in ("content_mode", "batch"):
+    for key in ("template", "content_mode", "batch"):
         if getattr(given, key) is not None and key not in formats.REGISTRY[given.format].options:
             fitting = " and ".join(name for name, each in formats.REGISTRY.items() if key in each.options)
             tree.mistake((*place, key), f"goes only with format: {fitting} (remove it)")
+    if given.format == "template" and given.template is None and (*place, "template") not in tree.blamed:
+        tree.mistake(place, "must have a template (for example template: ${file:/etc/pagerelay/chat.j2})")
 
 
 def _check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
@@ -216,27 +215,6 @@ def check_targets(given: list[str], tree: Tree, place: Place, names: Known) -> N
             _unknown(tree, (*place, number), "target", target, names.targets)
         elif target in given[:number]:
             tree.mistake((*place, number), "names a target for the second time (remove it)")
-
-
-def check_told(
-    file: fields.File, tree: Tree, made: Mapping[str, model.Trigger], targets: Mapping[str, model.Target]
-) -> None:
-    """A target's format must have a form for whatever it is to be told; of all events it is told those that it has."""
-    told: list[tuple[Place, str, tuple[str, ...]]] = [
-        (("triggers", name, "to"), KINDS[each].type.value, trigger.to)
-        for name, trigger in made.items()
-        for each in trigger.on
-        if each != triggers.EVERY
-    ]
-    told.append((("actions", "notify"), "action.succeeded", tuple(file.actions.notify)))
-    told.append((("alerts", "to"), "target.failing", tuple(file.alerts.to)))
-    for place, what, names in told:
-        for number, name in enumerate(names):
-            used = targets[name].format if name in targets else ""
-            if used in formats.REGISTRY and not formats.REGISTRY[used].tells(what):
-                fitting = " or ".join(each for each, other in formats.REGISTRY.items() if other.tells(what))
-                mistake = f"names a target of format {used}, which has no form for {what}"
-                tree.mistake((*place, number), f"{mistake} (name one of format {fitting})")
 
 
 def _names_of_events(given: list[str], tree: Tree, place: Place) -> tuple[str, ...]:

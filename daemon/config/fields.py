@@ -155,7 +155,7 @@ class Target(Section):
     proxy: ProxyUrl | None = None
     """The HTTP proxy through which the target is reached."""
     template: str | None = None
-    """Not available in this version."""
+    """The text of a Jinja template that gives JSON. With template."""
     content_mode: Literal["structured", "binary"] | None = None
     """One JSON document (structured, the default), or attributes in headers. With cloudevents."""
     batch: bool | None = None

@@ -1,4 +1,7 @@
-"""What is to be sent of messages: rendered once for all targets that want them alike, and kept for a while."""
+"""What is to be sent of messages: rendered once for all targets that want them alike, and kept for a while.
+
+What takes its time is left for the target's own turn, and kept as it is.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from daemon.database import Database
-    from daemon.delivery.lane import Rendered
+    from daemon.delivery.lane import Prepared, Rendered
     from daemon.model import Message, Options, Target
 
 KEPT = 2000
@@ -26,9 +29,9 @@ class Contents:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._kept: OrderedDict[Key, Rendered] = OrderedDict()
+        self._kept: OrderedDict[Key, Prepared] = OrderedDict()
 
-    async def of(self, claims: Sequence[tuple[Target, queue.Claim]]) -> Mapping[tuple[str, str], Rendered]:
+    async def of(self, claims: Sequence[tuple[Target, queue.Claim]]) -> Mapping[tuple[str, str], Prepared]:
         """What each target gets, by its name and the message's id; what is missing is gone. Raises DatabaseError."""
         wanted = {
             (target.name, each.message_id): (target.format, target.options, each.message_id)
@@ -43,14 +46,16 @@ class Contents:
             loaded = await self._database.read(queue.load, {message_id for _, _, message_id in missing})
             for key in missing:
                 if key[2] in loaded:
-                    found[key] = _rendered(key[0], key[1], loaded[key[2]])
+                    message = loaded[key[2]]
+                    found[key] = message if REGISTRY[key[0]].slow else rendered(key[0], key[1], message)
         self._kept.update(found)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return {place: found[key] for place, key in wanted.items() if key in found}
 
 
-def _rendered(name: str, options: Options, message: Message) -> Rendered:
+def rendered(name: str, options: Options, message: Message) -> Rendered:
+    """A message in a format, or why that failed, or can never be."""
     try:
         content = REGISTRY[name].content(message, options)
     except errors.FormatError as error:

@@ -20,10 +20,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from daemon import backoff, errors, queue
 from daemon.database import system_clock
-from daemon.delivery.contents import GONE, Contents
+from daemon.delivery.contents import GONE, Contents, rendered
 from daemon.delivery.lane import Chain, Lane, Stock
 from daemon.formats import REGISTRY
-from daemon.model import Delivery, DeliveryState, RateLimit, Target
+from daemon.model import Delivery, DeliveryState, Message, RateLimit, Target
 from daemon.sender import Answer, Sender
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.database import Clock, Database
-    from daemon.delivery.lane import Item, Rendered
+    from daemon.delivery.lane import Item, Prepared
     from daemon.sender import Sign
 
 log = structlog.get_logger()
@@ -222,8 +222,11 @@ class Deliveries:
             stock.held -= len(items)
             self._give_back(items, until)
 
-    async def _attempt(self, lane: Lane, delivery: Delivery, content: Rendered) -> datetime | None:
+    async def _attempt(self, lane: Lane, delivery: Delivery, content: Prepared) -> datetime | None:
         """Make one attempt; answers when to try again if it failed."""
+        if isinstance(content, Message):
+            async with lane.rendering:
+                content = await asyncio.to_thread(rendered, lane.target.format, lane.target.options, content)
         if isinstance(content, str):
             self._keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, content, None))
             log.warning("delivery.dead", **_named(delivery), attempts=delivery.attempts, error=content)

@@ -6,6 +6,7 @@ one delivery at a time probes it, until one is taken. Then everything is due tha
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,10 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import structlog
 
 from daemon import backoff, errors, queue
-from daemon.model import Content, Delivery, Order, Target
+from daemon.model import Content, Delivery, Message, Order, Target
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Collection, Iterator
     from datetime import datetime
 
@@ -29,7 +29,8 @@ REPLAYED = 32
 FAILURES_IN_A_ROW = 3
 
 Rendered: TypeAlias = "Content | errors.FormatError | str"  # what to send, or why that failed, or can never be
-Item = tuple[Delivery, Rendered]
+Prepared: TypeAlias = "Rendered | Message"  # a message that takes its time to render is rendered when its turn comes
+Item = tuple[Delivery, Prepared]
 
 
 @dataclass
@@ -92,6 +93,7 @@ class Lane:
     replayed: Stock = field(default_factory=lambda: Stock(REPLAYED))
     workers: set[asyncio.Task[None]] = field(default_factory=set)
     starts: deque[float] = field(default_factory=deque)
+    rendering: asyncio.Lock = field(default_factory=asyncio.Lock)  # so that a target keeps one thread busy at most
     hold: float = 0.0  # until then the target wants no request
     paused: bool = False
     gone_at: datetime | None = None  # when it said that it wants nothing any more

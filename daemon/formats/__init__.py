@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from daemon.formats import cloudevents, connector, pagerduty_v3, standard
+from daemon.formats import cloudevents, connector, pagerduty_v3, standard, template
 from daemon.formats.format import Format
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ REGISTRY: dict[str, Format] = {
     "pagerduty-v3": pagerduty_v3.FORMAT,
     "cloudevents": cloudevents.FORMAT,
     "connector": connector.FORMAT,
+    "template": template.FORMAT,
 }
 
 

@@ -26,9 +26,10 @@ class Format:
     ``content`` depends on what is stored and on the target's options alone: every attempt sends the
     same bytes. It answers None for a message that the format cannot tell, and raises FormatError if
     this one message cannot be put into it. ``types`` are those of the messages that it has a form for;
-    None means all. ``sends`` says of an event whether a delivery is made for it at all. ``sign`` gives headers besides
-    those of Standard Webhooks, from the target's name, the body and the texts of the target's secrets,
-    the newest first. ``options`` names what it takes of ``Options``.
+    None means all. ``sends`` says of an event whether a delivery is made for it at all. ``sign`` gives
+    headers besides those of Standard Webhooks, from the target's name, the body and the texts of the
+    target's secrets, the newest first. ``slow``: ``content`` may take its time, and is asked in a thread.
+    ``options`` names what it takes of ``Options``.
     """
 
     content: Callable[[Message, Options], Content | None]
@@ -36,6 +37,7 @@ class Format:
     types: frozenset[str] | None = None
     sends: Callable[[Event], bool] = _everything
     sign: Callable[[str, bytes, Sequence[str]], Mapping[str, str]] = _nothing
+    slow: bool = False
     options: frozenset[str] = frozenset()
 
     def tells(self, kind: str) -> bool:

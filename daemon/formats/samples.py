@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 THEN = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 MARK = "0" * 22
+ACTIONS = tuple(f"action.{state}" for state in (ActionState.SUCCEEDED, ActionState.FAILED))
 TITLE = 'Test of pagerelay: "disk" at 100 % <db-1> C:\\data & more – é 🔥'
 NOTE = 'A note of pagerelay\'s test,\nits second line, and a "quotation".'
 STATUSES = {
@@ -33,13 +34,46 @@ CHANGES: dict[EventType, Json] = {
     EventType.FIELD_VALUES_UPDATED: FIELDS,
     EventType.CUSTOM_FIELD_VALUES_UPDATED: FIELDS,
 }
+_TARGET: Json = {
+    "name": "test",
+    "failing_since": "2026-01-01T11:30:00Z",
+    "last_error": 'answered 500: "out of order"',
+    "paused_at": None,
+    "paused_reason": None,
+    "pending": 3,
+    "oldest_pending_at": "2026-01-01T11:29:00Z",
+    "dead": 0,
+}
+_WELL: Json = {"failing_since": None, "last_error": None}
+_CONNECTION: Json = {
+    "name": "test",
+    "failing_since": "2026-01-01T11:30:00Z",
+    "last_error": "PagerDuty answered 503",
+    "last_success_at": "2026-01-01T11:29:30Z",
+    "read_up_to": "2026-01-01T11:29:30Z",
+}
+ALERTS: dict[str, Json] = {
+    "target.failing": _TARGET,
+    "target.paused": _TARGET | {"paused_at": "2026-01-01T11:45:00Z", "paused_reason": "answered 410"},
+    "target.recovered": _TARGET | _WELL,
+    "connection.failing": _CONNECTION,
+    "connection.recovered": _CONNECTION | _WELL,
+}
 
 
-def event(kind: EventType, *, mark: str = MARK, at: datetime = THEN, connection: str = "test") -> Message:
+def message(name: str, *, mark: str = MARK, at: datetime = THEN) -> Message:
+    """A message of this type, or told under this name: an event, the end of an action, or an alert."""
+    if name in ACTIONS:
+        return action(ActionState(name.removeprefix("action.")), mark=mark, at=at)
+    return alert(name, mark=mark, at=at) if name in ALERTS else event(name, mark=mark, at=at)
+
+
+def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str = "test") -> Message:
     """An event of which PagerDuty told everything. ``mark``, of 22 characters, tells its id from others."""
-    at = at.replace(microsecond=0)
+    record = triggers.NARROWER.get(name) or triggers.REGISTRY[name]
+    kind, at = record.type, at.replace(microsecond=0)
+    entry = "escalate_log_entry" if name == EventType.ASSIGNED else min(record.log_entry_types)
     user = _reference("PTESTUSER", "user", "Test User")
-    record = triggers.NARROWER["incident.escalated"] if kind is EventType.ASSIGNED else triggers.REGISTRY[kind]
     about = Event(
         id=f"evt_test{mark}",
         type=kind,
@@ -54,18 +88,18 @@ def event(kind: EventType, *, mark: str = MARK, at: datetime = THEN, connection:
             "assignees": [user] if kind is EventType.ASSIGNED else None,
             "note": _note(at) if kind is EventType.ANNOTATED else None,
             "changes": CHANGES.get(kind),
-            "log_entry": {"id": "RTESTENTRY", "type": min(record.log_entry_types), "channel": "website"},
+            "log_entry": {"id": "RTESTENTRY", "type": entry, "channel": "website"},
         },
     )
-    return Message(f"msg_test{mark}", "test", kind.value, about)
+    return Message(f"msg_test{mark}", "test", name, about)
 
 
-def bare_event(kind: EventType) -> Message:
+def bare_event(name: str) -> Message:
     """An event of which PagerDuty told as little as it may: no agent, and of the incident a reference."""
-    full = event(kind)
+    full = event(name)
     incident: Json = _reference("PTESTINCIDENT", "incident", "[#1] Test of pagerelay") | {"priority": None}
     said: Json = {"agent": None, "incident": incident, "assignees": None, "note": None, "log_entry": None}
-    if kind is EventType.ANNOTATED:
+    if of(full).type is EventType.ANNOTATED:
         said["note"] = _note(THEN) | {"user": None}
     return replace(full, about=replace(of(full), payload=said, detected_by=DetectedBy.RECONCILIATION))
 
@@ -98,19 +132,9 @@ def action(state: ActionState = ActionState.SUCCEEDED, *, mark: str = MARK, at: 
     return Message(f"msg_test{mark}", "", f"action.{state.value}", about)
 
 
-def alert(*, mark: str = MARK, at: datetime = THEN) -> Message:
-    """What pagerelay says about itself."""
-    data: Json = {
-        "name": "test",
-        "failing_since": "2026-01-01T11:30:00Z",
-        "last_error": 'no answer: "out of order"',
-        "paused_at": None,
-        "paused_reason": None,
-        "pending": 2,
-        "oldest_pending_at": "2026-01-01T11:30:00Z",
-        "dead": 0,
-    }
-    return Message(f"msg_test{mark}", "", "target.failing", Alert("target.failing", at, data))
+def alert(kind: str = "target.failing", *, mark: str = MARK, at: datetime = THEN) -> Message:
+    """What pagerelay says about itself: one of ``ALERTS``."""
+    return Message(f"msg_test{mark}", "", kind, Alert(kind, at, ALERTS[kind]))
 
 
 def _incident(status: Status, at: datetime, user: Json) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from standardwebhooks.webhooks import Webhook
 
 from daemon import queue
 from daemon.database import Database
-from daemon.model import Order, RateLimit, Retry
+from daemon.formats import template
+from daemon.model import Options, Order, RateLimit, Retry
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
 from tests.receivers import OK, SECRET, Receiver, Reply, Request
 
@@ -276,3 +278,36 @@ async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live:
         live.write_now(queue.release, ["slow"])
         live.write_now(lambda tx: queue.claim(tx, WANTED, "other", live.now(tx)))
     assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", "other", 0)]
+
+
+async def test_a_template_that_computes_its_time_away_holds_up_no_other_target(live: Database) -> None:
+    """It is rendered when its turn comes, in a thread: neither the claim nor the loop waits for it."""
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    receivers = Receiver(), Receiver()
+    fill(live, [f"P{number}" for number in range(12)], ["bad", "chat", "plain"])
+    before = os.times()
+    async with receivers[0].serving() as here, receivers[1].serving() as there:
+        chat = target("chat", here, format="template", options=Options(template='{"note": {{ data.note.content }}}'))
+        bad = target("bad", there, format="template", options=Options(template=endless), concurrency=1)
+        async with delivering(live, bad, chat, target("plain", there)):
+            for receiver in receivers:
+                await receiver.until(lambda receiver: len(receiver.accepted) == 12)
+            wasted = os.times().children_user - before.children_user
+    assert sorted(request.json["note"] for request in receivers[0].accepted) == list(range(12))
+    assert {row.target for row in rows(live) if row.state == "delivered"} <= {"chat", "plain"}
+    assert wasted < 12 * template.SECONDS / 2
+
+
+async def test_a_message_that_a_template_fails_with_is_tried_again_and_says_why(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, ["P1"], ["chat"])
+    async with receiver.serving() as url:
+        chat = target("chat", url, format="template", options=Options(template="{{ 1 // 0 }}"))
+        async with delivering(live, chat):
+            async with asyncio.timeout(20):
+                while len(attempts(live)) < 2:
+                    await asyncio.sleep(0.02)
+    (row,) = rows(live)
+    assert (row.state, row.last_status) == ("pending", None)
+    assert row.last_error == "line 1: integer division or modulo by zero"
+    assert receiver.got == []

@@ -12,7 +12,7 @@ from daemon.model import ActionState, Batch, Content, EventType, Message, Option
 
 EVENTS = [samples.event(kind) for kind in EventType]
 BARE = [samples.bare_event(kind) for kind in EventType]
-OTHERS = [samples.action(), samples.action(ActionState.FAILED), samples.alert()]
+OTHERS = [samples.action(), samples.action(ActionState.FAILED), *map(samples.alert, samples.ALERTS)]
 BATCH = Message("msg_test", "test", EVENTS[0].type, Batch((samples.of(EVENTS[0]),)))
 
 

@@ -41,7 +41,7 @@ def test_an_event_says_whence_it_came_and_what_it_is_about() -> None:
         ("urn:pagerelay:connection:test", "PTESTINCIDENT"),
         ("urn:pagerelay:connection:test", "PTESTINCIDENT"),
         ("urn:pagerelay:connection:test", "PTESTINCIDENT"),
-        ("urn:pagerelay:daemon", None),
+        *[("urn:pagerelay:daemon", None)] * len(samples.ALERTS),
     ]
 
 
