@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.database import Database
 from tests.conftest import Postgres
-from tests.endurance import acting, scenarios, trouble
+from tests.endurance import acting, replaying, scenarios, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,9 @@ RUNS: dict[str, Callable[[Path, str, int], Any]] = {
     "flood": lambda folder, url, seed: acting.flood(folder, url, count=500, limits=CONNECTOR, seed=seed, together=True),
     "singly": lambda folder, url, seed: acting.flood(
         folder, url, count=100, limits=CONNECTOR, seed=seed, together=False
+    ),
+    "replay": lambda folder, url, seed: replaying.replay(
+        folder, url, count=10_000, kills=5, incidents=20, seconds=10, seed=seed
     ),
     "idle": lambda folder, url, seed: scenarios.idle(folder, url, seconds=600, seed=seed),
 }

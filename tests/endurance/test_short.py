@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.endurance import acting, scenarios, trouble
+from tests.endurance import acting, replaying, scenarios, trouble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,3 +89,12 @@ async def test_a_flood_of_actions_uses_the_budget_up_and_lets_polls_through(
     limits = {"calls": 15, "period": "1s", "poll_interval": "500ms"}
     figures = await acting.flood(tmp_path, database_url, count=40, limits=limits, seed=seed, together=False)
     assert figures["polls"] >= 0.5 * figures["seconds"], "half as many as there may be"
+
+
+async def test_a_replay_forgets_nothing_when_the_daemon_is_killed_and_what_is_new_does_not_wait_for_it(
+    tmp_path: Path, database_url: str, seed: int
+) -> None:
+    figures = await replaying.replay(
+        tmp_path, database_url, count=1500, kills=1, incidents=2, seconds=0.5, seed=seed, pace=PACE
+    )
+    assert figures["new"] > 0

@@ -78,7 +78,7 @@ async def beside(
             wanted = around.wanted().keys()
             await around.until(functools.partial(_all_took, around, healthy, wanted), 180)
             delays = sorted(
-                each.at - _detected(each) for target in healthy for each in around.receivers[target].accepted
+                each.at - detected(each) for target in healthy for each in around.receivers[target].accepted
             )
             found[name].append(delays[int(len(delays) * 0.95)])
             if name == "with":
@@ -163,7 +163,7 @@ async def _delays(around: World, healthy: Receiver, incidents: int, seconds: flo
     before = len(healthy.accepted)
     await world.live(around.account, incidents, seconds, seed, pace)
     await around.until(lambda: not around.missing("target-1"), 120)
-    delays = sorted(each.at - _detected(each) for each in healthy.accepted[before:])
+    delays = sorted(each.at - detected(each) for each in healthy.accepted[before:])
     return round(delays[int(len(delays) * 0.95)] * 1000)
 
 
@@ -198,5 +198,6 @@ def _all_took(around: World, targets: Sequence[str], wanted: Collection[str]) ->
     return all(set(wanted) <= around.accepted(each) for each in targets)
 
 
-def _detected(request: Request) -> float:
+def detected(request: Request) -> float:
+    """When the event of a message was found."""
     return datetime.fromisoformat(orjson.loads(request.body)["data"]["detected_at"]).timestamp()
