@@ -51,7 +51,7 @@ def resume(settings: Settings, name: str) -> None:
     terminal.console().print(f"{name}: resumed, {found.pending:,} pending", soft_wrap=True)
 
 
-def _change(settings: Settings, name: str, change: Callable[[sa.Connection, datetime], None]) -> TargetStatus:
+def _change(settings: Settings, name: str, change: Callable[[sa.Connection, datetime], object]) -> TargetStatus:
     must_be_one("target", name, settings.targets)
     with storage.opened(settings) as database:
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from daemon import backoff, errors, queue
+from daemon import backoff, errors, formats, queue
 from daemon.database import system_clock
 from daemon.delivery.contents import GONE, Contents, rendered
 from daemon.delivery.lane import Chain, Lane, Stock
-from daemon.formats import REGISTRY
 from daemon.model import Delivery, DeliveryState, Message, RateLimit, Target
 from daemon.sender import Answer, Sender
 
@@ -88,8 +87,7 @@ class Deliveries:
     async def run(self) -> None:
         """Deliver until ``stop`` is called."""
         for name, target in self._targets.items():
-            sign = functools.partial(REGISTRY[target.format].sign, name)
-            self._lanes[name] = Lane(target, self._senders(target, sign))
+            self._lanes[name] = Lane(target, self._senders(target, formats.signing(target)))
         self._recorder = asyncio.create_task(self._record_forever(), name="delivery-recorder")
         while not self._stopping:
             self._woken.clear()
@@ -349,7 +347,7 @@ class Deliveries:
                 self._woken.set()
         self._plan_after(results, given_back, notes)
         for name in paused & self._lanes.keys():
-            self._lanes[name].paused = True
+            self._lanes[name].note_paused()
             self._empty(self._lanes[name])
 
     def _plan_after(

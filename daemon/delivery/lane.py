@@ -158,9 +158,11 @@ class Lane:
         standing = claim.standing
         if standing is None or self.changed or self.saving:
             return
-        if self.paused and not standing.paused:
-            self.failures, self.gone_at = 0, None
-        self.paused = standing.paused
+        if standing.paused:
+            self.note_paused()
+        elif self.paused:
+            log.info("target.resumed", target=self.target.name)
+            self.paused, self.failures, self.gone_at = False, 0, None
         if standing.failing_since is None and self.failing_since is not None:
             self.failures, self.probe_at = 0, None
         self.failing_since, self.probes = standing.failing_since, standing.probes
@@ -198,6 +200,12 @@ class Lane:
         """What was claimed as a probe goes back without being sent: another may follow at once."""
         if self.probe in ids:
             self.probe, self.probe_at, self.changed = None, now, True
+
+    def note_paused(self) -> None:
+        """Somebody has paused the target."""
+        if not self.paused:
+            log.info("target.paused", target=self.target.name)
+        self.paused = True
 
     def note_gone(self, answer: Answer, now: datetime) -> None:
         """The target wants nothing any more."""

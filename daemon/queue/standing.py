@@ -69,8 +69,8 @@ def probe_now(tx: sa.Connection, now: datetime) -> None:
 
 
 def note_targets(tx: sa.Connection, notes: Sequence[Note]) -> None:
-    """Note how targets do."""
-    for note in notes:
+    """Note how targets do; in an order, or two who write could wait for one another."""
+    for note in sorted(notes, key=lambda each: each.name):
         values: dict[str, Any] = {}
         if note.success_at is not None:
             values["last_success_at"] = note.success_at
