@@ -38,9 +38,9 @@ async def replay(
     async with world.world(folder, url, seed=seed) as around:
         database = Database(around.database_url)
         database.write_now(_fill, database, count)
+        made = database.write_now(_create, database)
         around.start()
         await around.baseline()
-        made = database.write_now(_create, database)
         began = time.monotonic()
         living = asyncio.create_task(world.live(around.account, incidents, seconds, seed, pace))
         for kill in range(kills):

@@ -95,6 +95,6 @@ async def test_a_replay_forgets_nothing_when_the_daemon_is_killed_and_what_is_ne
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     figures = await replaying.replay(
-        tmp_path, database_url, count=1500, kills=1, incidents=2, seconds=0.5, seed=seed, pace=PACE
+        tmp_path, database_url, count=2000, kills=1, incidents=1, seconds=0.2, seed=seed, pace=PACE
     )
     assert figures["new"] > 0
