@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from starlette.exceptions import HTTPException
 
-from daemon import action_queue, actions, errors, views
+from daemon import action_queue, actions, errors, formats, views
 from daemon.api import problems
 from daemon.api.reading import Page
 from daemon.api.waiting import ENDED
@@ -166,11 +166,13 @@ class _Desk:
             mistakes.append((("connection",), f"is missing (there are several: {', '.join(known)})"))
         elif name not in known:
             mistakes.append((("connection",), f"is no connection{views.nearest(name, known)}"))
-        mistakes += [
-            (("notify", str(place)), f"is no target{views.nearest(target, targets)}")
-            for place, target in enumerate(asked.notify or ())
-            if target not in targets
-        ]
+        for place, target in enumerate(asked.notify or ()):
+            if target not in targets:
+                mistakes.append((("notify", str(place)), f"is no target{views.nearest(target, targets)}"))
+            elif not formats.tells_actions(targets[target]):
+                mistakes.append(
+                    (("notify", str(place)), f"has format {targets[target].format}, which tells no actions")
+                )
         try:
             checked = actions.check(operation, asked.parameters)
         except errors.ParameterError as error:

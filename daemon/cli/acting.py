@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from daemon import action_queue, actions, errors, views
+from daemon import action_queue, actions, errors, formats, views
 from daemon.cli import given, operations, outcome, remote, storage
 from daemon.cli import show as terminal
 from daemon.cli.failures import FAILED
@@ -97,6 +97,9 @@ def _request(settings: Settings, wanted: Asked) -> action_queue.Request:
     notify = settings.actions_notify if wanted.notify is None else tuple(dict.fromkeys(wanted.notify))
     for target in notify:
         must_be_one("target", target, settings.targets)
+        if not formats.tells_actions(settings.targets[target]):
+            used = settings.targets[target].format
+            raise errors.UsageError(f"the target {target} has format {used}, which tells no actions (name another one)")
     return action_queue.Request(
         wanted.checked.operation,
         connection,

@@ -43,6 +43,7 @@ connections:
 targets:
   ops: {{url: "http://127.0.0.1:1/", secret: {secret}}}
   chat: {{url: "http://127.0.0.1:1/", secret: {secret}}}
+  v3: {{url: "http://127.0.0.1:1/", secret: {secret}, format: pagerduty-v3}}
 actions: {{notify: [ops]}}
 """
 

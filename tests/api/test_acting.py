@@ -91,6 +91,11 @@ REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
         ],
     ),
     ("GetUser", {"parameters": {"userId": "P1"}, "notify": ["nobody"]}, [("body.notify.0", "is no target")]),
+    (
+        "GetUser",
+        {"parameters": {"userId": "P1"}, "notify": ["ops", "v3"]},
+        [("body.notify.1", "has format pagerduty-v3, which tells no actions")],
+    ),
     ("GetUser", {"parameters": {"userId": "P1"}, "key": "x"}, [("body.key", "there is no such parameter")]),
     ("GetUser", {"parameters": {"userId": "P1"}, "connection": 5}, [("body.connection", "should be a valid string")]),
     ("GetUser", {"parameters": []}, [("body.parameters", "should be a valid dictionary")]),

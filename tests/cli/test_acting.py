@@ -130,6 +130,15 @@ def test_names_that_the_configuration_does_not_have_are_wrong_use(
     assert rows(database_url) == []
 
 
+def test_a_target_whose_format_tells_no_actions_is_wrong_use(
+    pagerelay: Call, configuration: Path, database_url: str
+) -> None:
+    configuration.write_text(configuration.read_text().replace("  chat: {", "  chat: {format: connector, "))
+    said = "the target chat has format connector, which tells no actions (name another one)"
+    assert lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--notify", "chat")) == [said]
+    assert rows(database_url) == []
+
+
 def test_the_targets_that_the_configuration_names_are_told_unless_others_are_named(
     pagerelay: Call, configuration: Path, database_url: str
 ) -> None:

@@ -80,6 +80,7 @@ def test_what_is_missing_is_empty_when_it_matters_and_a_mistake_when_it_is_check
         ('"\\ud800"', "gives text that is no Unicode"),
         ("{{ [range] | tojson }}", "line 1: a function is nothing that JSON has"),
         ("{{ ('x' * 300000) | tojson }}", "gives more than 256 KiB"),
+        ("{{ 'x' * 10 ** 10 }}", "line 1: needs more memory than it may have"),
         ("{% include 'other' %}", "line 1: no loader for this environment specified"),
         ("{{ [1, 2] | random }}", "line 1: No filter named 'random'."),
         ("{{ nothing." + "x" * 500 + ".y | upper }}", "line 1: 'nothing' is undefined"),
