@@ -106,7 +106,7 @@ def _print_one(found: DeliveryDetail) -> None:
         ("Target", item.target),
         ("Message", item.message_id),
         ("Trigger", item.trigger or terminal.HYPHEN),
-        ("Event", f"{item.event_id} ({item.type})" if item.event_id else terminal.HYPHEN),
+        *([] if found.batch else [("Event", f"{item.event_id} ({item.type})" if item.event_id else terminal.HYPHEN)]),
         *[("Event", f"{event.id} ({event.type} of {terminal.plain(event.incident_id)})") for event in found.batch],
         ("Incident", terminal.plain(item.incident_id)),
         ("Created", terminal.clock(item.created_at)),
