@@ -177,6 +177,21 @@ def test_a_part_that_is_not_committed_is_taken_up_the_next_time_and_once(
     assert look(database, made).delivered == 7
 
 
+def test_a_clock_that_is_set_back_takes_nothing_up_twice_and_leaves_nothing_out(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MOST_WAITING", 2)
+    journal(database, 5)
+    create(database, clock)
+    sent: list[str] = []
+    for _ in range(6):
+        feed(database, clock)
+        sent += finish(database)
+        clock.advance(-3600)
+        database.write_now(queue.hurry, "ops")
+    assert sent == [f"msg_evt_{number}" for number in range(5)]
+
+
 def test_what_is_pending_is_left_alone_and_what_was_sent_meanwhile_is_skipped(
     database: Database, clock: ManualClock
 ) -> None:
