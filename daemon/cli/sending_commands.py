@@ -34,7 +34,7 @@ def replay(
     config: Config = None,
     json: Json = False,
     since: Annotated[
-        str, typer.Option(metavar="TIME", help="What was made since then: 2h ago, or 2026-11-01T00:00:00Z.")
+        str, typer.Option(metavar="TIME", help="What was made since then: 2h (before now), or 2026-11-01T00:00:00Z.")
     ],
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to then; without it, up to now.")] = None,
     trigger: OfTrigger = None,
