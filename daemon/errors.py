@@ -5,6 +5,7 @@ PagerelayError
 ├── DatabaseError            the database cannot be used
 │   ├── SchemaTooNew         it was written by a newer version
 │   └── DatabaseInUse        another daemon holds the SQLite file
+├── ConditionError           a trigger's condition is none, or cannot be evaluated for a message
 ├── ActionError              an action cannot take effect, and repeating it would not help
 ├── KeyReused                an idempotency key came with another request
 ├── NoWay                    a host has no address that may be connected to
@@ -52,6 +53,10 @@ class ParameterError(UsageError):
     def __init__(self, operation: str, problems: list[tuple[str, str]]) -> None:
         super().__init__(f"{operation}: " + "; ".join(f"{name} {what}" for name, what in problems))
         self.problems = problems
+
+
+class ConditionError(PagerelayError):
+    """A trigger's condition is none, or cannot be evaluated for a message."""
 
 
 class DatabaseError(PagerelayError):

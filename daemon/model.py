@@ -199,6 +199,7 @@ class Trigger:
     """A configured subscription. ``user`` is a PagerDuty id or an e-mail address.
 
     ``on`` are the names of ``daemon.triggers`` by which it subscribes: each means events of its own.
+    ``condition`` is an expression that a message must fulfil, on top of all the rest.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Trigger:
     user: str | None = None
     incident: str | None = None
     where: Where = field(default_factory=Where)
+    condition: str | None = None
     start: datetime | None = None
 
 

@@ -7,22 +7,22 @@ takes in what a window of the log tells, one turns journal into messages and del
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon import detection, errors, formats, matching, queue, store
+from daemon import errors, matching, store
+from daemon.fan_out import FanOut
 from daemon.model import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import sqlalchemy as sa
 
     from daemon.database import Clock, Database
-    from daemon.model import Connection, Event, Target, Trigger
+    from daemon.model import Connection, Target, Trigger
     from daemon.pagerduty import Client, Window
 
 log = structlog.get_logger()
@@ -31,23 +31,8 @@ SECOND = timedelta(seconds=1)
 FIRST_STEP = timedelta(hours=1)
 FEW_CALLS = 4
 MANY_CALLS = 20
-JOURNAL_PART = 500
 LEAST_OVERLAP = timedelta(seconds=30)
 LOOK_UP_AGAIN = timedelta(minutes=10)
-LARGEST_BATCH = 100
-BATCHES = "batch"  # stands for an incident where order is kept: a target's batches wait for one another
-
-
-Wanted: TypeAlias = "tuple[int, Event, matching.Match]"  # an event of the journal, its number there, who sends it
-
-
-@dataclass(frozen=True, slots=True)
-class Fanned:
-    """What one reading of the journal gave: messages made, targets that have work, whether more is left."""
-
-    messages: int
-    targets: frozenset[str]
-    more: bool
 
 
 class Poller:
@@ -70,13 +55,14 @@ class Poller:
         self._connection = connection
         self._triggers = {trigger.name: trigger for trigger in triggers if trigger.connection == connection.name}
         self._every = {name: trigger.every for name, trigger in self._triggers.items()}
-        self._targets = targets
+        self._fan = FanOut(connection.name, self._triggers.values(), targets)
         self._instance = instance
         self._clock = clock
         self._wake = wake
         self._ahead = timedelta(0)  # how far PagerDuty's clock is ahead of ours
         self._overlap = connection.overlap  # shrinks while re-reading it would cost too many calls
         self._looked_up: dict[str, datetime] = {}
+        self._complaints: dict[str, str | None] = {}
 
     async def run(self) -> timedelta:
         """Poll, if that is allowed now; answers how long to wait before asking again."""
@@ -222,15 +208,24 @@ class Poller:
         names = [trigger.name for trigger in ready]
         messages = 0
         while names:
-            fanned = await self._database.write(
-                fan_out, self._connection.name, names, index, self._targets, self._clock()
-            )
+            fanned = await self._database.write(self._fan.part, names, index, self._clock())
             messages += fanned.messages
             if fanned.targets:
                 self._wake(fanned.targets)
+            self._tell_complaints(fanned.complaints)
             if not fanned.more:
                 break
         return messages
+
+    def _tell_complaints(self, complaints: Mapping[str, str | None]) -> None:
+        """Log what is wrong with a condition when that changes."""
+        for name, error in complaints.items():
+            before = self._complaints.get(name)
+            self._complaints[name] = error
+            if error and error != before:
+                log.warning("condition.failed", trigger=name, error=error)
+            elif before and not error:
+                log.info("condition.back", trigger=name)
 
     async def _users(self, due: Sequence[str]) -> dict[str, str]:
         """The ids of the e-mail addresses that triggers name; one not known yet is looked up once."""
@@ -267,66 +262,6 @@ class Poller:
         for name in triggers:
             await self._database.write(store.note_trigger_error, name, error)
         return user_id
-
-
-def fan_out(
-    tx: sa.Connection,
-    connection: str,
-    names: Sequence[str],
-    index: matching.Index,
-    targets: Mapping[str, Target],
-    now: datetime,
-) -> Fanned:
-    """Turn a part of the journal into messages and deliveries, and move the triggers' watermarks with them."""
-    if not store.has_news(tx, connection, names):
-        return Fanned(0, frozenset(), more=False)
-    marks = store.watermarks(tx, names)
-    part = store.journal(tx, connection, min(marks.values()), JOURNAL_PART)
-    wanted = [
-        (seq, event, match)
-        for seq, event in part
-        for match in index.match(event)
-        if marks.get(match.trigger.name, seq) < seq
-    ]
-    messages = [*_singly(wanted, targets), *_together(wanted, targets)]
-    queue.enqueue(tx, messages, now)
-    store.note_events(tx, {match.trigger.name: event.occurred_at for _, event, match in wanted})
-    if part:
-        store.advance(tx, names, part[-1][0])
-    woken = frozenset(target for message in messages for target in message.targets)
-    return Fanned(len(messages), woken, more=len(part) == JOURNAL_PART)
-
-
-def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[queue.NewMessage]:
-    """A message for each event, for those targets whose format sends it."""
-    for seq, event, match in wanted:
-        name = match.trigger.name
-        to = tuple(
-            each for each in match.trigger.to if not targets[each].options.batch and _sends(targets[each], event)
-        )
-        if to:
-            message_id = detection.message_id(event.id, name)
-            yield queue.NewMessage(message_id, seq, name, match.type, event.incident_id, to)
-
-
-def _together(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[queue.NewMessage]:
-    """What the targets get that want a trigger's events in one message: one for each name of events."""
-    batches: dict[tuple[str, str], list[Wanted]] = {}
-    for each in wanted:
-        batches.setdefault((each[2].trigger.name, each[2].type), []).append(each)
-    for (name, kind), events in batches.items():
-        _, event, match = events[0]
-        to = tuple(each for each in match.trigger.to if targets[each].options.batch and _sends(targets[each], event))
-        for start in range(0, len(events) if to else 0, LARGEST_BATCH):
-            part = events[start : start + LARGEST_BATCH]
-            message_id = detection.batch_id(name, [event.id for _, event, _ in part])
-            seqs = tuple(seq for seq, _, _ in part)
-            yield queue.NewMessage(message_id, 0, name, kind, BATCHES, to, seqs)
-
-
-def _sends(target: Target, event: Event) -> bool:
-    kind = formats.REGISTRY[target.format]
-    return kind.tells(event.type) and kind.sends(event)
 
 
 def _whole(moment: datetime) -> datetime:

@@ -92,11 +92,12 @@ def leave(tx: sa.Connection, instance: str) -> None:
 # --- connections and triggers
 
 
-def ensure(tx: sa.Connection, names: Iterable[str], configured: Iterable[Trigger], now: datetime) -> None:
+def ensure(tx: sa.Connection, names: Iterable[str], configured: Collection[Trigger], now: datetime) -> None:
     """Make rows for connections and triggers that have none yet.
 
     A new trigger starts at the journal's head, or at the first event not before its ``start``.
     A row whose trigger is no longer configured stays: should the trigger come back, it resumes.
+    What a trigger complained of is forgotten: it may be put right, and is said again if not.
     """
     for name in names:
         row = {"name": name, "next_poll_at": now, "next_sweep_at": now, "next_reconcile_at": now}
@@ -110,6 +111,7 @@ def ensure(tx: sa.Connection, names: Iterable[str], configured: Iterable[Trigger
         elif known[trigger.name] != trigger.connection:
             values = {"connection": trigger.connection, "watermark": _first_watermark(tx, trigger)}
             tx.execute(triggers.update().where(triggers.c.name == trigger.name).values(values))
+    note_conditions(tx, {trigger.name: None for trigger in configured})
 
 
 def _first_watermark(tx: sa.Connection, trigger: Trigger) -> int:
@@ -352,6 +354,16 @@ def note_trigger_error(tx: sa.Connection, name: str, error: str | None) -> None:
     """Say in a trigger's row why it cannot run, or that it can."""
     differs = triggers.c.last_error.is_distinct_from(error)
     tx.execute(triggers.update().where(triggers.c.name == name, differs).values(last_error=error))
+
+
+def note_conditions(tx: sa.Connection, complaints: Mapping[str, str | None]) -> None:
+    """Say in the triggers' rows what was wrong with their conditions, or that nothing was."""
+    for part in _chunks([name for name, error in complaints.items() if error is None]):
+        failed = triggers.c.name.in_(part) & triggers.c.last_error.is_not(None)
+        tx.execute(triggers.update().where(failed).values(last_error=None))
+    for name, error in complaints.items():
+        if error is not None:
+            note_trigger_error(tx, name, error)
 
 
 # --- users

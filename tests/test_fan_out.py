@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from daemon import detection, matching, queue, schema, store, views
 from daemon.database import Database
+from daemon.fan_out import LARGEST_BATCH, Fanned, FanOut
 from daemon.formats import samples
 from daemon.model import Batch, DeliveryState, EventType, Options, Order, Target, Trigger
-from daemon.poller import LARGEST_BATCH, Fanned, fan_out
 from tests.conftest import START
 from tests.delivery.lines import delivering, until
 from tests.receivers import SECRET, Receiver
@@ -51,7 +51,8 @@ def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger]
         store.ensure(tx, ["acme"], triggers, now)
         queue.ensure_targets(tx, [each.name for each in targets])
         store.save(tx, "acme", detection.Detection(tuple(events), ()), (), now)
-        return fan_out(tx, "acme", names, matching.Index(triggers, {}), {each.name: each for each in targets}, now)
+        fan_out = FanOut("acme", triggers, {each.name: each for each in targets})
+        return fan_out.part(tx, names, matching.Index(triggers, {}), now)
 
     return database.write_now(write)
 
@@ -195,3 +196,64 @@ async def test_a_receiver_gets_the_list(database_url: str) -> None:
         await until(database, {"delivered": 1})
     database.close()
     assert [incident["id"] for incident in receiver.got[0].json["incidents"]] == ["P0", "P1", "P2"]
+
+
+def with_incident(event: Event, **more: Any) -> Event:
+    """The event with some of its incident's fields changed."""
+    return replace(event, payload=event.payload | {"incident": event.payload["incident"] | more})
+
+
+def complaint(database: Database, name: str) -> str | None:
+    """What a trigger's row says is wrong."""
+    chosen = sa.select(schema.triggers.c.last_error).where(schema.triggers.c.name == name)
+    found: str | None = database.read_now(lambda tx: tx.execute(chosen).scalar_one())
+    return found
+
+
+def test_a_trigger_sends_only_what_its_condition_means(database: Database) -> None:
+    picky = replace(TRIGGERED, condition="data.incident.urgency == 'low' && data.trigger == 'new'")
+    high, low = *happening(1), with_incident(*happening(1, first=1), urgency="low")
+    fanned = fan(database, [high, low], [picky, replace(TRIGGERED, name="all", to=("ops",))], FLOW, OPS)
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1", "P1"]
+    assert told(database, deliveries(database, "flow")[0].message_id) == ["evt_1"]
+    assert fanned.complaints == {"new": None}
+    assert complaint(database, "new") is None
+    seen = sa.select(schema.triggers.c.watermark)
+    assert set(database.read_now(lambda tx: tx.execute(seen).scalars().all())) == {2}, "read, though not sent"
+
+
+def test_a_condition_sees_the_name_by_which_its_trigger_subscribed(database: Database) -> None:
+    narrow = Trigger("narrow", ("incident.escalated",), "acme", ("ops",), condition="type == 'incident.escalated'")
+    wide = Trigger("wide", ("incident.*",), "acme", ("ops",), condition="type == 'incident.escalated'")
+    fan(database, happening(1, EventType.ASSIGNED), [narrow, wide], OPS)
+    assert len(deliveries(database, "ops")) == 1
+
+
+def test_a_condition_that_fails_lets_the_message_pass_and_says_so_until_it_works_again(database: Database) -> None:
+    picky = replace(TRIGGERED, to=("ops",), condition="length(data.incident.title) > `1000`")
+    bad, good = with_incident(*happening(1), title=None), happening(1, first=1)
+    fanned = fan(database, [bad, *good], [picky], OPS)
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0"]
+    why = "the condition fails for incident.triggered, which is sent nevertheless: length() does not take null"
+    assert fanned.complaints == {"new": why}
+    assert complaint(database, "new") == why
+    assert fan(database, happening(1, first=2), [picky], OPS).complaints == {"new": None}
+    assert complaint(database, "new") is None
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0"]
+
+
+def test_many_conditions_are_asked_in_several_transactions_and_nothing_is_left_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.fan_out.MOST_ASKED", 6)
+    picky = [replace(TRIGGERED, name=name, to=("ops",), condition="data.incident") for name in ("a", "b", "c")]
+    fanned = fan(database, happening(5), picky, OPS)
+    assert (fanned.messages, fanned.more) == (6, True)
+    assert (fan(database, [], picky, OPS).messages, fan(database, [], picky, OPS).messages) == (6, 3)
+
+
+def test_a_start_forgets_what_a_trigger_complained_of(database: Database) -> None:
+    fan(database, [], [TRIGGERED], FLOW, OPS)
+    database.write_now(store.note_trigger_error, "new", "no such user")
+    database.write_now(store.ensure, ["acme"], [TRIGGERED], START)
+    assert complaint(database, "new") is None

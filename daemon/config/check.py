@@ -184,6 +184,7 @@ def _trigger(
         tree.mistake((*place, "to"), "must name at least one target")
     check_targets(given.to, tree, (*place, "to"), names)
     _check_filters(given, on, tree, place)
+    _check_condition(given.condition, on, tree, (*place, "if"))
     if not on or connection is None:
         return None
     interval = connection.limits.poll_interval
@@ -204,6 +205,7 @@ def _trigger(
             frozenset(given.where.urgencies),
             frozenset(given.where.escalation_policies),
         ),
+        condition=given.condition,
         start=given.start,
     )
 
@@ -240,6 +242,16 @@ def _check_filters(given: fields.Trigger, on: tuple[str, ...], tree: Tree, place
         if getattr(given, key) is not None and any(key not in KINDS[name].filters for name in triggers.single(on)):
             fitting = ", ".join(name for name, kind in KINDS.items() if key in kind.filters)
             tree.mistake((*place, key), f"goes only with on: {fitting} (remove it)")
+
+
+def _check_condition(given: str | None, on: tuple[str, ...], tree: Tree, place: Place) -> None:
+    if given is None:
+        return
+    from daemon.config import conditions  # noqa: PLC0415 - few files have one
+
+    mistake = conditions.mistake(given, on)
+    if mistake is not None:
+        tree.mistake(place, mistake)
 
 
 def _connection_of(given: fields.Trigger, tree: Tree, place: Place, names: Known) -> str | None:

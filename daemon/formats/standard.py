@@ -32,6 +32,11 @@ def document(message: Message) -> Json:
     return {"type": message.type, "timestamp": iso(at), "data": data}
 
 
+def readdressed(shown: Json, kind: str, trigger: str) -> Json:
+    """The document of the same event as another trigger sends it."""
+    return {**shown, "type": kind, "data": {**shown["data"], "trigger": trigger}}
+
+
 def _told(message: Message) -> tuple[datetime, Json]:
     match message.about:
         case Event() as event:

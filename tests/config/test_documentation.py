@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 from daemon import triggers
+from daemon.config import conditions
 from tests.config import keys
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -61,3 +64,9 @@ def test_every_narrower_name_is_documented() -> None:
     rows = re.findall(r"^\| `(incident\.[a-z_.]+)` \| (?!`On)(?! ?\|)[^|]+ \|$", TEXT, re.MULTILINE)
     assert rows == list(triggers.NARROWER)
     assert f"`{triggers.EVERY}`" in TEXT
+
+
+def test_the_conditions_that_are_shown_fail_for_no_event_type() -> None:
+    shown = [yaml.safe_load(line)["if"] for line in re.findall(r"^if: .+$", TEXT, re.MULTILINE)]
+    assert len(shown) >= 5
+    assert {each: conditions.mistake(each, [triggers.EVERY]) for each in shown} == dict.fromkeys(shown)

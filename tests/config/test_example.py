@@ -37,7 +37,7 @@ def completed(tmp_path: Path) -> Path:
 def test_the_example_loads_with_the_environment_that_it_names() -> None:
     settings = config.load(EXAMPLE, ENVIRONMENT)
     assert (list(settings.connections), list(settings.targets)) == (["acme"], ["ops"])
-    assert list(settings.triggers) == ["new-incidents", "paged-alice", "war-room", "handovers", "everything"]
+    assert list(settings.triggers) == ["new-incidents", "paged-alice", "war-room", "handovers", "most-important"]
     assert set(re.findall(r"\$\{([A-Z][A-Z_]+)\}", TEXT.replace("${NAME}", ""))) == set(ENVIRONMENT)
 
 

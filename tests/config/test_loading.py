@@ -109,6 +109,11 @@ def test_a_filter_goes_with_a_list_of_which_every_type_takes_it(load: Load) -> N
     assert settings.triggers["one"].user == "PA"
 
 
+def test_a_trigger_may_have_a_condition(load: Load) -> None:
+    settings = load(f"{MINIMAL}triggers: {{one: {{on: incident.*, to: [ops], if: data.incident.urgency == 'high'}}}}")
+    assert settings.triggers["one"].condition == "data.incident.urgency == 'high'"
+
+
 def test_a_trigger_runs_as_often_as_its_connection_allows_unless_it_says_otherwise(load: Load) -> None:
     settings = load(MINIMAL.replace("a-key}", "a-key, limits: {poll_interval: 2m}}") + NEW)
     assert settings.triggers["new"].every == timedelta(minutes=2)

@@ -1,0 +1,151 @@
+"""A trigger's ``if``: a JMESPath expression over a message as the format standard shows it. Pure.
+
+It is compiled once, and bounded: in length, in depth, and in the steps that one message may cost.
+"""
+
+from __future__ import annotations
+
+import warnings
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import jmespath
+from jmespath import exceptions
+from jmespath.functions import Functions
+from jmespath.visitor import TreeInterpreter
+
+from daemon import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.model import Json
+
+LONGEST = 1000
+DEEPEST = 40
+MOST_STEPS = 5000
+FUNCTIONS: dict[str, Any] = Functions.FUNCTION_TABLE
+MISPLACED = "character {} does not belong there (texts go in 'quotes', numbers in `backticks`)"
+ALL_AT_ROOT = {  # kinds of nodes whose children are all evaluated on the same value
+    "and_expression",
+    "comparator",
+    "function_expression",
+    "key_val_pair",
+    "multi_select_dict",
+    "multi_select_list",
+    "not_expression",
+    "or_expression",
+}
+
+
+class Condition:
+    """An expression that can be asked about messages. Raises ConditionError if it is none."""
+
+    def __init__(self, expression: str) -> None:
+        self._tree = _parsed(expression)
+        self._interpreter = _Interpreter()
+
+    def holds(self, document: Json) -> bool:
+        """Whether a message is meant: null, false, and empty texts, lists and objects mean no, all else means yes.
+
+        Raises ConditionError if the expression cannot be evaluated for this message.
+        """
+        try:
+            value = self._interpreter.run(self._tree, document)
+        except exceptions.JMESPathTypeError as error:
+            message = f"{error.function_name}() does not take {_article(error.actual_type)}"
+            raise errors.ConditionError(message) from None
+        except TypeError:
+            raise errors.ConditionError("things of different types cannot be compared by <, <=, > or >=") from None
+        except (ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
+            raise errors.ConditionError("it cannot be evaluated") from None
+        return not (value is None or value is False or value in ("", [], {}))
+
+    def named(self) -> set[tuple[str, ...]]:
+        """The keys of the message that the expression names: ``("type",)``, ``("data", "incident")``."""
+        return set(_named(self._tree))
+
+
+class _Interpreter(TreeInterpreter):
+    """Counts its steps, and what it puts into new lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = 0
+
+    def run(self, tree: Any, document: Json) -> Any:  # noqa: ANN401 - any JSON
+        self._left = MOST_STEPS
+        return self.visit(tree, document)
+
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's own
+        self._spend(1)
+        return super().visit(node, *args, **kwargs)
+
+    def visit_flatten(self, node: Any, value: Any) -> Any:  # noqa: ANN401 - the library's own
+        found = super().visit_flatten(node, value)
+        self._spend(len(found or ()))
+        return found
+
+    def _spend(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise errors.ConditionError(f"it takes more than {MOST_STEPS} steps")
+
+
+def _parsed(expression: str) -> Any:  # noqa: ANN401 - the library's tree
+    if len(expression) > LONGEST:
+        raise errors.ConditionError(f"it is longer than {LONGEST} characters")
+    try:
+        with warnings.catch_warnings(action="error", category=PendingDeprecationWarning):
+            tree = jmespath.compile(expression).parsed
+        _check(tree, DEEPEST)
+    except (exceptions.EmptyExpressionError, exceptions.IncompleteExpressionError):
+        raise errors.ConditionError("it ends too early") from None
+    except exceptions.LexerError as error:
+        raise errors.ConditionError(MISPLACED.format(error.lexer_position + 1)) from None
+    except exceptions.ParseError as error:
+        raise errors.ConditionError(MISPLACED.format(error.lex_position + 1)) from None
+    except RecursionError:
+        raise errors.ConditionError(f"it is nested more than {DEEPEST} levels deep") from None
+    except (PendingDeprecationWarning, ValueError):
+        raise errors.ConditionError("what is in `backticks` must be JSON (texts go in 'quotes')") from None
+    return tree
+
+
+def _check(node: Any, levels: int) -> None:  # noqa: ANN401 - the library's tree
+    """Depth, and the functions: the library itself finds out about these only when it calls them."""
+    if not levels:
+        raise RecursionError
+    if node["type"] == "function_expression":
+        name, given = node["value"], len(node["children"])
+        if name not in FUNCTIONS:
+            near = get_close_matches(name, FUNCTIONS, n=1)
+            meant = f"did you mean {near[0]}()?" if near else "see jmespath.org"
+            raise errors.ConditionError(f"it calls a function that JMESPath has not ({meant})")
+        wanted = FUNCTIONS[name]["signature"]
+        more = bool(wanted and wanted[-1].get("variadic"))
+        if given < len(wanted) or (given > len(wanted) and not more):
+            raise errors.ConditionError(
+                f"{name}() takes {len(wanted)} arguments{' or more' if more else ''}, not {given}"
+            )
+    if node["type"] == "subexpression" and node["children"][0]["type"] == "not_expression":
+        raise errors.ConditionError("it applies ! to the first name alone (put what is meant in parentheses: !(a.b))")
+    for child in node["children"]:
+        if isinstance(child, dict):
+            _check(child, levels - 1)
+
+
+def _named(node: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - the library's tree
+    children = node["children"]
+    if node["type"] == "field":
+        yield (node["value"],)
+    elif node["type"] == "subexpression" and children[0]["type"] == children[1]["type"] == "field":
+        yield (children[0]["value"], children[1]["value"])
+    elif node["type"] != "expref":
+        for child in children if node["type"] in ALL_AT_ROOT else children[:1]:
+            if isinstance(child, dict):
+                yield from _named(child)
+
+
+def _article(kind: str) -> str:
+    return kind if kind == "null" else f"an {kind}" if kind[0] in "ao" else f"a {kind}"

@@ -1,0 +1,53 @@
+"""Whether a trigger's ``if`` makes sense: it is tried on a sample of each event that the trigger is for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from daemon import condition, errors, triggers
+from daemon.config.tree import hint
+from daemon.formats import samples, standard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from daemon.model import Json
+
+IN_DATA = ("assignees", "note", "changes")  # what only some events have
+
+
+def mistake(expression: str, on: Iterable[str]) -> str | None:
+    """What is wrong with it, and the remedy; None if nothing is."""
+    try:
+        asked = condition.Condition(expression)
+    except errors.ConditionError as error:
+        return f"must be a JMESPath expression: {error}"
+    documents = [_sample(name) for name in triggers.single(on)]
+    for document in documents[:1]:
+        if unknown := _unknown(asked, document):
+            return unknown
+    for document in documents:
+        try:
+            asked.holds(document)
+        except errors.ConditionError as error:
+            return f"fails for {document['type']}: {error} (ask first whether it is there: a && length(a))"
+    return None
+
+
+def _sample(name: str) -> Json:
+    kind = triggers.NARROWER.get(name) or triggers.REGISTRY[name]
+    return standard.document(replace(samples.event(kind.type), type=name))
+
+
+def _unknown(asked: condition.Condition, document: Json) -> str | None:
+    """What to say about a key that no message has: of the first two levels, for the rest is PagerDuty's."""
+    data = {*document["data"], *IN_DATA}
+    for path in sorted(asked.named()):
+        if path[0] not in document:
+            if path[0] in data:
+                return f"names {path[0]}, which lies in data (write data.{path[0]})"
+            return f"names a key that messages do not have{hint(path[0], document)}"
+        if path[0] == "data" and len(path) > 1 and path[1] not in data:
+            return f"names a key that data does not have{hint(path[1], data)}"
+    return None
