@@ -92,7 +92,7 @@ class FanOut:
         try:
             return condition.holds(shown.to(match))
         except errors.ConditionError as error:
-            complaints[name] = f"the condition fails for {match.type}, which is sent nevertheless: {error}"
+            complaints[name] = f"the condition fails for some messages, which are sent nevertheless: {error}"
             return True
 
 

@@ -234,7 +234,7 @@ def test_a_condition_that_fails_lets_the_message_pass_and_says_so_until_it_works
     bad, good = with_incident(*happening(1), title=None), happening(1, first=1)
     fanned = fan(database, [bad, *good], [picky], OPS)
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0"]
-    why = "the condition fails for incident.triggered, which is sent nevertheless: length() does not take null"
+    why = "the condition fails for some messages, which are sent nevertheless: length() does not take null"
     assert fanned.complaints == {"new": why}
     assert complaint(database, "new") == why
     assert fan(database, happening(1, first=2), [picky], OPS).complaints == {"new": None}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import sqlalchemy as sa
+import structlog
 from pydantic import SecretStr
 
 from daemon import schema, store, views
@@ -463,3 +464,19 @@ async def test_each_message_has_the_name_by_which_its_trigger_subscribed(
         ("wide", "incident.assigned"),
     ]
     assert len(daemon.journal()) == 3
+
+
+async def test_a_condition_that_fails_is_logged_once_and_again_when_it_works(
+    database: Database, account: FakePagerDuty
+) -> None:
+    picky = Trigger("picky", ("incident.*",), "acme", ("ops",), condition="length(data.note.content) > `3`")
+    daemon = Daemon(database, account, [picky])
+    await daemon.poll(0)
+    account.clock.advance(1)
+    with structlog.testing.capture_logs() as logged:
+        for kind, note in (("trigger", ""), ("resolve", ""), ("annotate", "looking into it"), ("annotate", "x")):
+            account.happen(kind, note=note)
+            await daemon.poll()
+    told = [each["event"] for each in logged if each["event"].startswith("condition")]
+    assert told == ["condition.failed", "condition.back"]
+    assert daemon.sent() == 3

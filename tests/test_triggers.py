@@ -9,6 +9,7 @@ import pytest
 
 from daemon import triggers
 from daemon.model import DetectedBy, Event, EventType
+from daemon.simulator import demo
 from tests.conftest import START
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def test_every_type_of_event_has_its_line_in_the_registry_and_no_other() -> None
     assert {name: kind.type.value for name, kind in triggers.REGISTRY.items()} == {each: each for each in EventType}
     entries = [entry for kind in triggers.REGISTRY.values() for entry in kind.log_entry_types]
     assert len(entries) == len(set(entries))
+
+
+def test_the_demonstration_has_words_for_every_type() -> None:
+    assert demo.VERBS.keys() == triggers.REGISTRY.keys()
 
 
 def test_the_narrower_names_share_out_the_log_entries_of_their_type() -> None:
