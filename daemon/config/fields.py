@@ -18,6 +18,7 @@ from daemon.config.values import (
     DatabaseUrl,
     Duration,
     EventNames,
+    Expression,
     HeaderName,
     HeaderValue,
     Identifier,
@@ -216,7 +217,7 @@ class Trigger(Section):
     incident: Identifier | None = None
     """Only notes of this incident. With incident.annotated."""
     where: Where = Field(default_factory=Where)
-    condition: str | None = Field(None, alias="if", examples=["data.incident.priority.summary == 'P1'"])
+    condition: Expression | None = Field(None, alias="if", examples=["data.incident.priority.summary == 'P1'"])
     """A JMESPath expression over the message in the format standard; it is sent only if this is true."""
     start: Instant | None = None
     """A new trigger begins with events since then, as far as the journal goes back."""

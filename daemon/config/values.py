@@ -278,9 +278,19 @@ _URL = _text(r"^https?://[^\s#]+$")
 _DURATION = WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$|\$\{"})
 _SECRET = {"type": "string", "pattern": r"^whsec_|\$\{"}
 _SECRETS = WithJsonSchema({"anyOf": [_SECRET, {"type": "array", "items": _SECRET, "minItems": 1}]})
-_NAMES = [triggers.EVERY, *triggers.REGISTRY, *triggers.NARROWER, *triggers.BY_OPERATION]
-_EVENT_NAME = {"anyOf": [{"type": "string", "enum": _NAMES}, {"type": "string", "pattern": r"\$\{"}]}
-_EVENT_NAMES = WithJsonSchema({"anyOf": [_EVENT_NAME, {"type": "array", "items": _EVENT_NAME, "minItems": 1}]})
+_REFERENCE = {"type": "string", "pattern": r"\$\{"}
+_ONE_OF_THEM = [*triggers.REGISTRY, *triggers.NARROWER, *triggers.BY_OPERATION]
+_EVENT_NAME = {"anyOf": [{"type": "string", "enum": _ONE_OF_THEM}, _REFERENCE]}
+_EVENT_NAMES = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "enum": [triggers.EVERY, *_ONE_OF_THEM]},
+            _REFERENCE,
+            {"type": "array", "items": _EVENT_NAME, "minItems": 1, "uniqueItems": True},
+            {"const": [triggers.EVERY]},
+        ]
+    }
+)
 
 Duration = Annotated[timedelta, BeforeValidator(duration), _DURATION]
 WHOLE = BeforeValidator(whole)
@@ -296,6 +306,7 @@ ApiKey = Annotated[SecretStr, BeforeValidator(api_key), _text("^[!-~]+$")]
 Token = Annotated[SecretStr | None, BeforeValidator(token), _text("^[!-~]+$", "null")]
 Secrets = Annotated[list[Annotated[SecretStr, BeforeValidator(signing_secret)]], BeforeValidator(one_or_more), _SECRETS]
 EventNames = Annotated[list[str], BeforeValidator(event_names), _EVENT_NAMES]
+Expression = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
 HeaderName = Annotated[str, BeforeValidator(header_name), WithJsonSchema({"type": "string", "pattern": "^[!-~]+$"})]
 HeaderValue = Annotated[SecretStr, BeforeValidator(header_value), WithJsonSchema({"type": ["string", "number"]})]
 Address = Annotated[str | None, BeforeValidator(address), _text(f"^{ADDRESS}$", "null")]
