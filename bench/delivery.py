@@ -18,7 +18,7 @@ import aiohttp
 import uvloop
 
 from bench import figures, load, receiver
-from daemon import sender
+from daemon import signing
 from daemon.database import Database
 from daemon.delivery import Deliveries
 from daemon.formats import standard
@@ -217,8 +217,9 @@ def _render_and_sign(count: int) -> tuple[float, float]:
     started = time.thread_time()
     bodies = [standard.body(each) for each in messages]
     rendered = time.thread_time()
+    key = signing.key(load.SECRET)
     for message, body in zip(messages, bodies, strict=True):
-        sender.signature((KEY,), message.id, 1_795_428_000, body)
+        signing.signature((key,), message.id, 1_795_428_000, body)
     return rendered - started, (time.thread_time() - rendered) / count
 
 

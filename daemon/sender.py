@@ -5,8 +5,6 @@ No error and no excerpt of an answer holds a secret of the target.
 
 from __future__ import annotations
 
-import base64
-import hmac
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyreqwest import exceptions
 from pyreqwest.http import Url
 
-from daemon import egress, errors, hosts, masking
+from daemon import egress, errors, hosts, masking, signing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 LARGEST_ANSWER = 64 * 1024
 EXCERPT = 1024
 SUCCESS = range(200, 300)
-SECRET_PREFIX = "whsec_"  # noqa: S105 - says that what follows is a secret
 CONNECTING = "client error (Connect)"  # how the library says that there was no connection yet
 
 
@@ -53,8 +50,9 @@ class Sender:
         url = target.url.get_secret_value()
         self._url = Url(url)
         self._seconds = target.timeout.total_seconds()
-        self._secrets = tuple(secret.get_secret_value() for secret in target.secrets)
-        self._keys = tuple(_key(secret) for secret in self._secrets)
+        secrets = [secret.get_secret_value() for secret in target.secrets]
+        self._keys = [signing.key(secret) for secret in secrets]
+        self._shared = signing.shared(secrets)
         headers = {name: value.get_secret_value() for name, value in target.headers}
         self._hidden = masking.longest_first([*masking.of_url(url), *masking.of_target(target)])
 
@@ -73,11 +71,11 @@ class Sender:
             "content-type": content.content_type,
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signature(self._keys, message_id, timestamp, content.body),
+            "webhook-signature": signing.signature(self._keys, message_id, timestamp, content.body),
         }
         headers.update(content.headers)
         if self._sign is not None:
-            headers.update(self._sign(content.body, self._secrets))
+            headers.update(self._sign(content.body, self._shared))
         return headers
 
     async def send(self, message_id: str, content: Content, timestamp: int) -> Answer:
@@ -150,13 +148,6 @@ class Sender:
         return masking.masked(text, self._hidden)
 
 
-def signature(keys: tuple[bytes, ...], message_id: str, timestamp: int, body: bytes) -> str:
-    """The header ``webhook-signature`` of Standard Webhooks: one signature for each key, the newest first."""
-    content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
-    signed = (base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys)
-    return " ".join(f"v1,{each}" for each in signed)
-
-
 def _causes(error: exceptions.PyreqwestError) -> list[str]:
     """What came of what, the innermost last."""
     told = error.details["causes"] if isinstance(error, exceptions.DetailedPyreqwestError) else None
@@ -168,8 +159,3 @@ def _text_header(response: BaseResponse, name: str) -> str | None:
         return response.get_header(name)
     except ValueError:  # bytes that are no text
         return None
-
-
-def _key(secret: str) -> bytes:
-    """The key of a secret as Standard Webhooks writes it: base64 behind ``whsec_``."""
-    return base64.b64decode(secret.removeprefix(SECRET_PREFIX))

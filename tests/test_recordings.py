@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from daemon import detection, formats, matching, schema, sender, store
+from daemon import detection, formats, matching, schema, signing, store
 from daemon.formats import standard
 from daemon.model import Event, LogEntry, Message, Options, Rejected, Trigger, Where
 from daemon.pagerduty import records
@@ -430,14 +430,14 @@ def test_every_event_is_a_body_that_the_verifier_of_standard_webhooks_accepts(na
     entries = {entry.id: entry for entry in parsed}
     receiver = Webhook(SECRET)
     now = int(time.time())
-    key = sender._key(SECRET)
+    key = signing.key(SECRET)
     for event in events:
         message = Message(detection.message_id(event.id, "all"), "all", event.type, event)
         body = standard.body(message)
         headers = {
             "webhook-id": message.id,
             "webhook-timestamp": str(now),
-            "webhook-signature": sender.signature((key,), message.id, now, body),
+            "webhook-signature": signing.signature((key,), message.id, now, body),
         }
         received = receiver.verify(body, headers)
         entry = entries[source(event)]

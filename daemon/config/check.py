@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from daemon import addresses, formats, hosts, model, triggers
+from daemon import addresses, formats, hosts, model, signing, triggers
 from daemon.config.tree import MOST_SHOWN, Place, Tree, listed, named, nearest
 from daemon.config.values import written
 
@@ -153,6 +153,8 @@ def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
     if given.format not in formats.REGISTRY:
         _unknown(tree, (*place, "format"), "format", given.format, formats.REGISTRY)
         return
+    if formats.REGISTRY[given.format].signs and not signing.shared([each.get_secret_value() for each in given.secret]):
+        tree.mistake((*place, "secret"), f"needs a whsec_ secret, for format: {given.format} signs with it (add one)")
     for key in ("template", "content_mode", "batch"):
         if getattr(given, key) is not None and key not in formats.REGISTRY[given.format].options:
             fitting = " and ".join(name for name, each in formats.REGISTRY.items() if key in each.options)

@@ -6,8 +6,6 @@ shows the value.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import re
 from datetime import UTC, datetime, timedelta
@@ -17,12 +15,11 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from daemon import triggers
+from daemon import signing, triggers
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 LONGEST = timedelta(days=3660)
-SECRET_BYTES = range(24, 65)
 LAST_PORT = 65535
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 OWN_HEADERS = frozenset(
@@ -192,15 +189,9 @@ def token(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 def signing_secret(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """A secret as Standard Webhooks writes it."""
-    advice = "must be whsec_ and the base64 of 24 to 64 random bytes (make one: echo whsec_$(openssl rand -base64 32))"
-    if not isinstance(value, str) or not value.startswith("whsec_"):
-        raise wrong(advice)
-    try:
-        key = base64.b64decode(value.removeprefix("whsec_"), validate=True)
-    except (binascii.Error, ValueError):
-        raise wrong(advice) from None
-    if len(key) not in SECRET_BYTES:
-        raise wrong(advice)
+    reason = signing.problem(value) if isinstance(value, str) else signing.ADVICE
+    if reason is not None:
+        raise wrong(reason)
     return value
 
 
@@ -276,7 +267,10 @@ def _text(pattern: str, *types: str) -> WithJsonSchema:
 
 _URL = _text(r"^https?://[^\s#]+$")
 _DURATION = WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$|\$\{"})
-_SECRET = {"type": "string", "pattern": r"^whsec_|\$\{"}
+_SECRET = {
+    "type": "string",
+    "pattern": r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$|^whsk_([A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)$|\$\{",
+}
 _SECRETS = WithJsonSchema({"anyOf": [_SECRET, {"type": "array", "items": _SECRET, "minItems": 1}]})
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 _ONE_OF_THEM = [*triggers.REGISTRY, *triggers.NARROWER, *triggers.BY_OPERATION]

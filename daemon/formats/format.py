@@ -28,7 +28,7 @@ class Format:
     this one message cannot be put into it. ``types`` are those of the messages that it has a form for;
     None means all. ``sends`` says of an event whether a delivery is made for it at all. ``sign`` gives
     headers besides those of Standard Webhooks, from the target's name, the body and the texts of the
-    target's secrets, the newest first. ``slow``: ``content`` may take its time, and is asked in a thread.
+    target's shared secrets, the newest first. ``slow``: ``content`` may take its time, and is asked in a thread.
     ``options`` names what it takes of ``Options``.
     """
 
@@ -39,6 +39,11 @@ class Format:
     sign: Callable[[str, bytes, Sequence[str]], Mapping[str, str]] = _nothing
     slow: bool = False
     options: frozenset[str] = frozenset()
+
+    @property
+    def signs(self) -> bool:
+        """Whether it has signatures of its own, for which the receiver has to know a secret."""
+        return self.sign is not _nothing
 
     def tells(self, kind: str) -> bool:
         """Whether it has a form for messages of this type, such as ``incident.resolved`` or ``action.failed``."""

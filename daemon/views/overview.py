@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 import daemon
-from daemon import ratelimit
+from daemon import ratelimit, signing
 from daemon.model import DeliveryState
 from daemon.schema import connections, deliveries, events, instances, quarantine, snapshots, targets, triggers
 from daemon.views.actions import queues
@@ -156,6 +156,7 @@ def target_statuses(tx: sa.Connection, configured: Mapping[str, Target]) -> tupl
                 health=_target_health(row),
                 url=origin(target.url.get_secret_value()),
                 format=target.format,
+                public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
                 paused=_value(row, "paused_at") is not None,
                 paused_at=_value(row, "paused_at"),
                 paused_reason=_value(row, "paused_reason"),

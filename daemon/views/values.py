@@ -110,12 +110,14 @@ class TargetStatus:
 
     ``pending`` counts everything that is still to be sent, ``replayed`` what of it is sent again;
     ``oldest_pending_at`` is about the rest. One that fails is tried again at ``probe_at``.
+    ``public_keys`` are what receivers check Ed25519 signatures with.
     """
 
     name: str
     health: Health
     url: str
     format: str
+    public_keys: tuple[str, ...]
     paused: bool
     paused_at: datetime | None
     paused_reason: str | None

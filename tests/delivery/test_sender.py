@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import time
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +18,7 @@ from daemon.model import Content, Target
 from tests.receivers import SECRET, Receiver, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 NEW = "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0LW5ldy1zZWNyZXQ="
 BODY = '{"type":"incident.triggered","data":{"title":"Größe geprüft ✓"}}'.encode()
@@ -106,12 +106,24 @@ async def test_several_secrets_sign_in_their_order() -> None:
     both, first, second = receiver.got
     for secret in (SECRET, NEW):
         Webhook(secret).verify(both.body, both.headers)
-    timestamp = int(both.headers["webhook-timestamp"])
-    keys = tuple(Webhook(secret)._whsecret for secret in (SECRET, NEW))
-    assert both.headers["webhook-signature"] == sender.signature(keys, "msg_1", timestamp, BODY)
     assert [len(each.headers["webhook-signature"].split(" ")) for each in (both, first, second)] == [2, 1, 1]
-    in_turn = [sender.signature((key,), "msg_1", timestamp, BODY) for key in keys]
+    at = datetime.fromtimestamp(int(both.headers["webhook-timestamp"]), UTC)
+    in_turn = [Webhook(secret).sign("msg_1", at, BODY.decode()) for secret in (SECRET, NEW)]
     assert both.headers["webhook-signature"].split(" ") == in_turn
+
+
+async def test_key_pairs_sign_beside_shared_secrets_and_are_told_to_no_format() -> None:
+    pair = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
+    told: list[tuple[str, ...]] = []
+
+    def sign(_body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+        told.append(tuple(secrets))
+        return {}
+
+    sending = sender.Sender(target("http://127.0.0.1:1/", pair, SECRET), sign)
+    headers = sending.headers("msg_1", plain(BODY), 1)
+    assert [each.partition(",")[0] for each in headers["webhook-signature"].split(" ")] == ["v1a", "v1"]
+    assert told == [(SECRET,)]
 
 
 async def test_path_query_and_headers_are_sent_as_they_are_configured() -> None:
