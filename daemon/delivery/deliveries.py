@@ -134,7 +134,8 @@ class Deliveries:
         return [lane for lane in self._lanes.values() if lane.is_hungry(now)]
 
     async def _sleep(self) -> None:
-        """Wait for work, for room, or for the next delivery that is due."""
+        """Wait for work, for room, or for the next delivery that is due; let others go first in any case."""
+        await asyncio.sleep(0)
         now = asyncio.get_running_loop().time()
         dues = (due for lane in self._lanes.values() if (due := lane.due(now)) is not None)
         due = min(dues, default=now + LOOK_SECONDS)
@@ -228,8 +229,10 @@ class Deliveries:
         if isinstance(content, str):
             self._keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, content, None))
             log.warning("delivery.dead", **_named(delivery), attempts=delivery.attempts, error=content)
+            lane.forget_probe({delivery.id}, self._now())
             return None
         if isinstance(content, errors.FormatError):  # nothing that the target could do about
+            lane.forget_probe({delivery.id}, self._now())
             return self._conclude(delivery, Answer(None, str(content), None, None, 0.0), lane.target)[1]
         if lane.target.rate_limit is not None:
             await _wait_for_rate(lane.starts, lane.target.rate_limit)

@@ -120,9 +120,13 @@ class Lane:
 
     def due(self, now: float) -> float | None:
         """When to look whether it is hungry; None: somebody will say so when there is room."""
-        # A full stock that is due wakes us when it has room; one that is due later may have room by then.
-        dues = [each.due for each in (self.live, self.replayed) if each.has_room() or each.due > now]
-        return None if not dues or self.changed or self.saving else max(min(dues), self.hold)
+        if self.changed or self.saving:
+            return None
+        # What is due and has no room wakes us when it has some; what is due later may have room by then.
+        roomy = self.live.has_room(), self.live.has_room() and self.replayed.has_room()
+        stocks = zip((self.live, self.replayed), roomy, strict=True)
+        dues = [stock.due for stock, has_room in stocks if has_room or stock.due > now]
+        return max(min(dues), self.hold) if dues else None
 
     def wanted(self) -> queue.Wanted:
         """What to claim for it."""
@@ -197,7 +201,7 @@ class Lane:
         self.probe_at = max(now + backoff.probe_pause(self.probes, self.target.retry, luck), asked or now)
 
     def forget_probe(self, ids: Collection[int], now: datetime) -> None:
-        """What was claimed as a probe goes back without being sent: another may follow at once."""
+        """What was claimed as a probe was not sent: another may follow at once."""
         if self.probe in ids:
             self.probe, self.probe_at, self.changed = None, now, True
 
