@@ -177,6 +177,12 @@ def test_every_format_is_documented() -> None:
     assert [name for name in formats.REGISTRY if f"\n### {name}\n" not in TEXT] == []
 
 
+def test_what_is_in_the_data_of_an_event_is_documented_and_nothing_else() -> None:
+    table = TEXT.partition("\n| in `data` | |\n")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[1:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert named == list(dict.fromkeys(key for message in EVENTS for key in standard.document(message)["data"]))
+
+
 def sent(name: str = "standard") -> tuple[dict[str, str], bytes]:
     """The headers and the body of a request as it is sent now."""
     made = content(name, samples.event(EventType.TRIGGERED))
