@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -135,6 +137,18 @@ def test_every_test_that_the_documents_name_exists(texts: dict[str, str]) -> Non
     assert named - existing == set()
 
 
+def test_the_architectures_table_of_layers_is_the_one_that_is_enforced(
+    texts: dict[str, str], project: dict[str, Any]
+) -> None:
+    table = re.findall(r"^\| [a-z-]+ \| (`.+`) \| .+ \|$", texts["ARCHITECTURE.md"], re.MULTILINE)
+    told = [name for modules in table for name in re.findall(r"`(\w+)`", modules)]
+    (contract,) = project["tool"]["importlinter"]["contracts"]
+    level = {name: number for number, line in enumerate(contract["layers"]) for name in re.findall(r"\w+", line)}
+    assert {*told, "simulator", "__main__"} == level.keys()
+    layers = [{level[name] for name in re.findall(r"`(\w+)`", modules)} for modules in table]
+    assert all(max(upper) < min(lower) for upper, lower in itertools.pairwise(layers))
+
+
 def test_every_link_of_the_documents_leads_to_a_file(texts: dict[str, str]) -> None:
     links = [
         (path, link)
@@ -143,6 +157,25 @@ def test_every_link_of_the_documents_leads_to_a_file(texts: dict[str, str]) -> N
         for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
     ]
     assert [each for each in links if not (ROOT / each[0]).parent.joinpath(each[1]).exists()] == []
+
+
+def anchors(text: str) -> set[str]:
+    """The names of a document's headings, as GitHub makes them."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_into_a_document_leads_to_a_heading(texts: dict[str, str]) -> None:
+    links = [
+        (path, str(Path(os.path.normpath(Path(path).parent / to))) if to else path, anchor)
+        for path, text in texts.items()
+        if path.endswith(".md")
+        for to, anchor in re.findall(r"\]\(((?![a-z]+:)[^)#\s]*)#([^)]+)\)", text)
+    ]
+    assert links
+    assert [(path, to, anchor) for path, to, anchor in links if anchor not in anchors(texts[to])] == []
 
 
 def test_the_unit_restarts_what_crashed_or_hangs_but_not_a_wrong_configuration() -> None:
