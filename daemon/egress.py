@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pyreqwest import exceptions
 from pyreqwest.client import ClientBuilder
 from pyreqwest.http import Url
 from pyreqwest.proxy import ProxyBuilder
 
 import daemon
-from daemon import hosts
+from daemon import certificates, errors, hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import timedelta
+    from collections.abc import Callable, Mapping
 
-    from pydantic import SecretStr
     from pyreqwest.client import Client
+    from pyreqwest.response import BaseResponse
 
-    from daemon.model import Egress
+    from daemon.model import Egress, Target
 
+LARGEST_ANSWER = 64 * 1024
 MOST_TRIED = 3  # addresses that share the time of one attempt
+CONNECTING = "client error (Connect)"  # how the library says that there was no connection yet
 
 
 @dataclass
@@ -57,34 +60,92 @@ class Line:
             await self.client.close()
 
 
-class Route:
-    """The way to the host of ``url``, straight or through a proxy.
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: the status, Retry-After, and the beginning of the body."""
 
-    ``timeout`` is the time of a whole attempt; ``furnish`` gives clients what they need besides.
-    """
+    status: int
+    retry_after: str | None
+    body: bytes
+
+
+class Route:
+    """The way to a URL of a target: its own, or that of its tokens. ``headers`` go with every request."""
 
     def __init__(
         self,
-        url: Url,
-        rules: Egress,
-        timeout: timedelta,
-        furnish: Callable[[ClientBuilder], ClientBuilder] = lambda builder: builder,
-        proxy: SecretStr | None = None,
+        url: str,
+        target: Target,
+        headers: Mapping[str, str] | None = None,
         *,
         lookup: hosts.Lookup = hosts.look_up,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        target = _host(url, rules, lookup, clock)
-        self._proxy = None if proxy is None else Url(proxy.get_secret_value())
-        self._host = target if self._proxy is None else _host(self._proxy, hosts.EVERYWHERE, lookup, clock)
-        self._behind_proxy = None if proxy is None else target
-        self._furnish = furnish
-        self._timeout = timeout
+        self._url = Url(url)
+        self._target = target
+        self._headers = dict(headers or {})
+        self._seconds = target.timeout.total_seconds()
+        self._proxy = None if target.proxy is None else Url(target.proxy.get_secret_value())
+        there = _host(self._url, target.egress, lookup, clock)
+        self._host = there if self._proxy is None else _host(self._proxy, hosts.EVERYWHERE, lookup, clock)
+        self._behind_proxy = None if self._proxy is None else there
         self._line: Line | None = None
         self._is_in_doubt = False
         self._failed: set[str] = set()
 
-    def ready(self) -> Line | None:
+    async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
+        """One request, at each permitted address in turn until there is a connection. Raises NoAnswer.
+
+        The error may hold what is secret.
+        """
+        ends = time.perf_counter() + seconds
+        failures: dict[str, str] = {}  # by the addresses that could not be connected to
+        while True:
+            left = max(ends - time.perf_counter(), 0.0)
+            line = self._ready() or await self._find(left)
+            if line.address in failures:
+                await line.release()
+                raise errors.NoAnswer(failures.popitem()[1])
+            try:
+                return await self._post(line, headers, body, left)
+            except exceptions.PyreqwestError as error:
+                failure = self._explain(error)
+                if CONNECTING not in _causes(error):
+                    raise errors.NoAnswer(failure) from None
+                self._give_up(line)
+                failures[line.address] = failure
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._line is not None:
+            await self._line.client.close()
+
+    async def _post(self, line: Line, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
+        request = (
+            line.client.post(self._url)
+            .headers(headers)
+            .body_bytes(body)
+            .timeout(timedelta(seconds=seconds))
+            .streamed_read_buffer_limit(LARGEST_ANSWER)
+            .build_streamed()
+        )
+        try:
+            async with request as response:
+                answer = await response.body_reader.read(LARGEST_ANSWER)
+                return Reply(response.status, _text_header(response, "retry-after"), bytes(answer or b""))
+        finally:
+            await line.release()
+
+    def _explain(self, error: exceptions.PyreqwestError) -> str:
+        """The innermost cause, in the system's words; the outer ones name the URL."""
+        causes = _causes(error)
+        if CONNECTING in causes:
+            return f"could not connect: {causes[-1]}"
+        if isinstance(error, exceptions.RequestTimeoutError):
+            return f"no answer within {self._seconds:g} s"
+        return f"the connection broke: {causes[-1]}" if causes else "the connection broke"
+
+    def _ready(self) -> Line | None:
         """The line, taken for a request, if nothing has to be found out for it."""
         if self._line is None or self._is_in_doubt or not self._host.is_known():
             return None
@@ -92,8 +153,8 @@ class Route:
             return None
         return self._line.taken()
 
-    async def line(self, seconds: float) -> Line:
-        """The line, taken for a request. Raises NoWay if there is none, or if none is found within ``seconds``."""
+    async def _find(self, seconds: float) -> Line:
+        """The line, taken for a request. Raises NoAnswer if there is none, or if none is found within ``seconds``."""
         if self._behind_proxy is not None:
             await self._behind_proxy.check(seconds)
         found = await self._host.permitted(seconds)
@@ -104,22 +165,17 @@ class Route:
             self._failed.clear()
         return await self._go_to(next(each for each in found if each not in self._failed), len(found))
 
-    def failed(self, line: Line) -> None:
+    def _give_up(self, line: Line) -> None:
         """No connection could be made: the next line goes to another address, if there is one."""
         self._failed.add(line.address)
         self._is_in_doubt = True
         self._host.doubt()
 
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._line is not None:
-            await self._line.client.close()
-
     async def _go_to(self, address: str, choice: int) -> Line:
         old = self._line
         if old is not None and old.address == address:
             return old.taken()
-        builder = self._builder().connect_timeout(self._timeout / min(choice, MOST_TRIED))
+        builder = self._builder().connect_timeout(self._target.timeout / min(choice, MOST_TRIED))
         if not self._host.is_address:
             builder = builder.resolve(self._host.name, address, self._host.port)
         self._line = line = Line(builder.build(), address).taken()
@@ -138,11 +194,26 @@ class Route:
             .deflate(enable=False)
             .zstd(enable=False)
             .http1_only()
+            .default_headers(self._headers)
+            .pool_max_idle_per_host(self._target.concurrency)
         )
-        if self._proxy is not None:
-            builder = builder.proxy(ProxyBuilder.all(self._proxy))
-        return self._furnish(builder)
+        if self._target.tls is not None:
+            builder = certificates.applied(self._target.tls, builder)
+        return builder if self._proxy is None else builder.proxy(ProxyBuilder.all(self._proxy))
 
 
 def _host(url: Url, rules: Egress, lookup: hosts.Lookup, clock: Callable[[], float]) -> hosts.Host:
     return hosts.Host(url.host_str or "", url.port_or_known_default or 0, rules, lookup, clock)
+
+
+def _causes(error: exceptions.PyreqwestError) -> list[str]:
+    """What came of what, the innermost last."""
+    told = error.details["causes"] if isinstance(error, exceptions.DetailedPyreqwestError) else None
+    return [cause["message"] for cause in told or ()]
+
+
+def _text_header(response: BaseResponse, name: str) -> str | None:
+    try:
+        return response.get_header(name)
+    except ValueError:  # bytes that are no text
+        return None

@@ -8,7 +8,7 @@ PagerelayError
 ├── ConditionError           a trigger's condition is none, or cannot be evaluated for a message
 ├── ActionError              an action cannot take effect, and repeating it would not help
 ├── KeyReused                an idempotency key came with another request
-├── NoWay                    a host has no address that may be connected to
+├── NoAnswer                 a request to a target got no answer
 ├── PagerDutyError           a call to PagerDuty did not work
 │   ├── Temporary            repeating may help, after ``delay``
 │   └── Permanent            repeating never helps
@@ -90,8 +90,8 @@ class KeyReused(PagerelayError):
     """An idempotency key was given before, with another request."""
 
 
-class NoWay(PagerelayError):
-    """A host has no address that may be connected to, or none that can be found."""
+class NoAnswer(PagerelayError):
+    """A request to a target got no answer: it was not permitted, not connected, or not answered in time."""
 
 
 class FormatError(PagerelayError):

@@ -69,20 +69,20 @@ class Host:
         return self._clock() < self._due
 
     async def permitted(self, seconds: float) -> tuple[str, ...]:
-        """The addresses that may be connected to, one at least. Raises NoWay if there are none within ``seconds``."""
+        """The addresses that may be connected to, at least one. Raises NoAnswer if ``seconds`` do not find any."""
         if not self.is_known():
             await self._ask(seconds)
         if self._problem is not None:
-            raise errors.NoWay(self._problem)
+            raise errors.NoAnswer(self._problem)
         return self._permitted
 
     async def check(self, seconds: float) -> None:
-        """Raise NoWay if any of its addresses is refused. A name that nobody here knows is not: a proxy may know it."""
+        """Raise NoAnswer if any of its addresses is refused. A name that is unknown here is left to the proxy."""
         if not self.is_known():
-            with contextlib.suppress(errors.NoWay):
+            with contextlib.suppress(errors.NoAnswer):
                 await self._ask(min(seconds, PATIENCE))
         if self._refused is not None:
-            raise errors.NoWay(self._refused)
+            raise errors.NoAnswer(self._refused)
 
     def doubt(self) -> None:
         """A connection failed, so that the name may have moved: ask again soon."""
@@ -101,7 +101,7 @@ class Host:
             return
         if not serves:
             message = f"{self.name} was not resolved in time"
-            raise errors.NoWay(message)
+            raise errors.NoAnswer(message)
         self._due = self._clock() + FRESH
 
     def _told(self, asked: asyncio.Future[tuple[str, ...]]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote_plus, unquote, urlsplit
 
-from daemon.model import MASK
+from daemon.model import MASK, Basic, Bearer, OAuth2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,8 +20,24 @@ def of_target(target: Target) -> Iterator[str]:
     """What a target's requests carry that is secret, but for its URL."""
     yield from (secret.get_secret_value() for secret in target.secrets)
     yield from (value.get_secret_value() for _, value in target.headers)
+    yield from _of_auth(target.auth)
+    if target.tls is not None and target.tls.identity is not None:
+        yield target.tls.identity.get_secret_value()
     if target.proxy is not None:
         yield from of_proxy(target.proxy.get_secret_value())
+
+
+def _of_auth(auth: Basic | Bearer | OAuth2 | None) -> Iterator[str]:
+    match auth:
+        case Basic(username, password):
+            yield password.get_secret_value()
+            yield _sent(f"{username}:{password.get_secret_value()}")
+        case Bearer(token):
+            yield token.get_secret_value()
+        case OAuth2():
+            name, secret = auth.client_id, auth.client_secret.get_secret_value()
+            yield from (secret, quote_plus(secret), _sent(f"{quote_plus(name)}:{quote_plus(secret)}"))
+            yield from of_url(auth.token_url.get_secret_value())
 
 
 def of_proxy(url: str) -> Iterator[str]:
@@ -30,7 +46,12 @@ def of_proxy(url: str) -> Iterator[str]:
     if parts.password is not None:
         name, password = unquote(parts.username or ""), unquote(parts.password)
         yield from (url, f"{parts.username}:{parts.password}", parts.password, password)
-        yield b64encode(f"{name}:{password}".encode()).decode()
+        yield _sent(f"{name}:{password}")
+
+
+def _sent(pair: str) -> str:
+    """As it is in a header."""
+    return b64encode(pair.encode()).decode()
 
 
 def of_url(url: str) -> Iterator[str]:

@@ -166,6 +166,41 @@ class Egress:
 
 
 @dataclass(frozen=True, slots=True)
+class Basic:
+    """A user and a password, sent with every request."""
+
+    username: str
+    password: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token, sent with every request."""
+
+    token: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """Tokens that are fetched with client credentials, which go into a header or ``in_body``."""
+
+    token_url: SecretStr
+    client_id: str
+    client_secret: SecretStr
+    scope: str | None = None
+    audience: str | None = None
+    in_body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Authorities that are trusted besides the system's, and a certificate with its key to show; all in PEM."""
+
+    ca: str | None = None
+    identity: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A webhook receiver. ``egress`` are the rules of the whole configuration."""
 
@@ -180,6 +215,8 @@ class Target:
     concurrency: int = 8
     rate_limit: RateLimit | None = None
     retry: Retry = field(default_factory=Retry)
+    auth: Basic | Bearer | OAuth2 | None = None
+    tls: Tls | None = None
     proxy: SecretStr | None = None
     egress: Egress = field(default_factory=Egress)
 

@@ -7,28 +7,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pyreqwest import exceptions
-from pyreqwest.http import Url
-
-from daemon import egress, errors, hosts, masking, signing
+from daemon import credentials, egress, errors, hosts, masking, signing
+from daemon.model import OAuth2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from pyreqwest.client import ClientBuilder
-    from pyreqwest.response import BaseResponse
 
     from daemon.model import Content, Target
 
     Sign = Callable[[bytes, Sequence[str]], Mapping[str, str]]
 
-LARGEST_ANSWER = 64 * 1024
 EXCERPT = 1024
 SUCCESS = range(200, 300)
-CONNECTING = "client error (Connect)"  # how the library says that there was no connection yet
+UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +40,21 @@ class Sender:
 
     def __init__(self, target: Target, sign: Sign | None = None, *, lookup: hosts.Lookup = hosts.look_up) -> None:
         self._sign = sign
-        url = target.url.get_secret_value()
-        self._url = Url(url)
         self._seconds = target.timeout.total_seconds()
         secrets = [secret.get_secret_value() for secret in target.secrets]
         self._keys = [signing.key(secret) for secret in secrets]
         self._shared = signing.shared(secrets)
-        headers = {name: value.get_secret_value() for name, value in target.headers}
+        url = target.url.get_secret_value()
         self._hidden = masking.longest_first([*masking.of_url(url), *masking.of_target(target)])
-
-        def furnished(builder: ClientBuilder) -> ClientBuilder:
-            return builder.default_headers(headers).pool_max_idle_per_host(target.concurrency)
-
-        self._route = egress.Route(self._url, target.egress, target.timeout, furnished, target.proxy, lookup=lookup)
+        headers = {name: value.get_secret_value() for name, value in target.headers}
+        self._route = egress.Route(url, target, headers | credentials.header(target.auth), lookup=lookup)
+        self._tokens = credentials.Tokens(target, target.auth, lookup) if isinstance(target.auth, OAuth2) else None
 
     async def close(self) -> None:
         """Close the connections."""
         await self._route.close()
+        if self._tokens is not None:
+            await self._tokens.close()
 
     def headers(self, message_id: str, content: Content, timestamp: int) -> dict[str, str]:
         """What an attempt's headers say of the message, and the signatures of it."""
@@ -82,80 +73,39 @@ class Sender:
         """Make one attempt. Whatever the target does, it ends in time with an Answer."""
         started = time.perf_counter()
         headers = self.headers(message_id, content, timestamp)
-        failures: dict[str, str] = {}  # by the addresses that could not be connected to
-        while True:
-            left = max(self._seconds - (time.perf_counter() - started), 0.0)
-            try:
-                line = self._route.ready() or await self._route.line(left)
-            except errors.NoWay as error:
-                return self._failed(self._mask(str(error)), started)
-            if line.address in failures:
-                await line.release()
-                return self._failed(failures.popitem()[1], started)
-            try:
-                status, retry_after, body = await self._post(line, headers, content.body, left)
-            except exceptions.PyreqwestError as error:
-                failure = self._explain(error)
-                if CONNECTING not in _causes(error):
-                    return self._failed(failure, started)
-                self._route.failed(line)
-                failures[line.address] = failure
-            else:
-                return self._answer(status, retry_after, body, time.perf_counter() - started)
-
-    async def _post(
-        self, line: egress.Line, headers: Mapping[str, str], body: bytes, seconds: float
-    ) -> tuple[int, str | None, bytes]:
-        """One request on a line: status, Retry-After, and the beginning of the answer."""
-        request = (
-            line.client.post(self._url)
-            .headers(headers)
-            .body_bytes(body)
-            .timeout(timedelta(seconds=seconds))
-            .streamed_read_buffer_limit(LARGEST_ANSWER)
-            .build_streamed()
-        )
         try:
-            async with request as response:
-                answer = await response.body_reader.read(LARGEST_ANSWER)
-                return response.status, _text_header(response, "retry-after"), bytes(answer or b"")
-        finally:
-            await line.release()
+            if self._tokens is None:
+                reply = await self._route.post(headers, content.body, self._seconds)
+            else:
+                reply = await self._post_with_token(self._tokens, headers, content.body, started + self._seconds)
+        except errors.NoAnswer as error:
+            return Answer(None, self._mask(str(error)), None, None, time.perf_counter() - started)
+        took = time.perf_counter() - started
+        if reply.status in SUCCESS:
+            return Answer(reply.status, None, None, None, took)
+        return Answer(reply.status, f"answered {reply.status}", reply.retry_after, self._excerpt(reply.body), took)
 
-    def _answer(self, status: int, retry_after: str | None, body: bytes, seconds: float) -> Answer:
-        if status in SUCCESS:
-            return Answer(status, None, None, None, seconds)
-        return Answer(status, f"answered {status}", retry_after, self._excerpt(body), seconds)
-
-    def _failed(self, error: str, started: float) -> Answer:
-        return Answer(None, error, None, None, time.perf_counter() - started)
-
-    def _explain(self, error: exceptions.PyreqwestError) -> str:
-        """The innermost cause, in the system's words; the outer ones name the URL."""
-        causes = _causes(error)
-        if CONNECTING in causes:
-            return self._mask(f"could not connect: {causes[-1]}")
-        if isinstance(error, exceptions.RequestTimeoutError):
-            return f"no answer within {self._seconds:g} s"
-        what = "the connection broke"
-        return self._mask(f"{what}: {causes[-1]}" if causes else what)
+    async def _post_with_token(
+        self, tokens: credentials.Tokens, headers: dict[str, str], body: bytes, ends: float
+    ) -> egress.Reply:
+        """One request with a token, and one more with a new token if the one that was kept is not taken any more."""
+        kept = tokens.kept()
+        if kept is not None:
+            reply = await self._route.post(headers | _bearer(kept), body, ends - time.perf_counter())
+            if reply.status != UNAUTHORIZED:
+                return reply
+            tokens.drop(kept)
+        token = await tokens.fetched(ends - time.perf_counter())
+        return await self._route.post(headers | _bearer(token), body, ends - time.perf_counter())
 
     def _excerpt(self, answer: bytes) -> str | None:
         """The beginning of an answer; masked before it is cut, or half a secret could be left."""
         return self._mask(answer.decode("utf-8", "replace").replace("\x00", "\ufffd"))[:EXCERPT] or None
 
     def _mask(self, text: str) -> str:
-        return masking.masked(text, self._hidden)
+        tokens = () if self._tokens is None else self._tokens.known
+        return masking.masked(text, [*tokens, *self._hidden])
 
 
-def _causes(error: exceptions.PyreqwestError) -> list[str]:
-    """What came of what, the innermost last."""
-    told = error.details["causes"] if isinstance(error, exceptions.DetailedPyreqwestError) else None
-    return [cause["message"] for cause in told or ()]
-
-
-def _text_header(response: BaseResponse, name: str) -> str | None:
-    try:
-        return response.get_header(name)
-    except ValueError:  # bytes that are no text
-        return None
+def _bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}

@@ -82,7 +82,10 @@ class Receiver:
                 pass
             finally:
                 tasks.discard(task)
-                writer.close()
+                if tls is None:
+                    writer.close()
+                else:  # which would wait for the other side to say good-bye as well
+                    writer.transport.abort()
 
         server = await asyncio.start_server(connected, host, port, backlog=1000, ssl=tls)
         try:

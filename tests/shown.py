@@ -34,6 +34,9 @@ CANARIES = (
     "canary-header",
     "canary-password",
     "canary-service",
+    "canary-proxy",
+    "canary-login",
+    "canary-client",
 )
 MINUTE = timedelta(minutes=1)
 HOSTILE = "Disk \x1b[31mfull\x1b[0m on\ndb1 [bold]"
@@ -42,11 +45,13 @@ CONFIGURATION = """
 database: {{url: "{url}"}}
 api: {{listen: "127.0.0.1:0", token: canary-token-of-the-api}}
 connections:
-  acme: {{api_key: canary-key-1, api_url: "http://127.0.0.1:1"}}
+  acme: {{api_key: canary-key-1, api_url: "http://127.0.0.1:1", proxy: "http://u:canary-proxy@127.0.0.1:1"}}
   beta: {{api_key: canary-key-2, api_url: "http://127.0.0.1:1"}}
 targets:
-  chat: {{url: "https://chat.example.com/canary-path?k=canary-query", secret: {secret}}}
-  ops: {{url: "https://ops.example.com:8443/in", secret: {secret}, headers: {{X-Key: canary-header}}}}
+  chat: {{url: "https://chat.example.com/canary-path?k=canary-query", secret: {secret},
+    proxy: "http://u:canary-proxy@127.0.0.1:1", auth: {{basic: {{username: pagerelay, password: canary-login}}}}}}
+  ops: {{url: "https://ops.example.com:8443/in", secret: {secret}, headers: {{X-Key: canary-header}},
+    auth: {{oauth2: {{token_url: "https://login.example.com/", client_id: u, client_secret: canary-client}}}}}}
 triggers:
   new: {{on: incident.triggered, connection: acme, to: [ops, chat]}}
   done: {{on: incident.resolved, connection: beta, to: [chat]}}

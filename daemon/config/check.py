@@ -12,14 +12,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from daemon import addresses, formats, hosts, model, signing, triggers
+from daemon import formats, model, signing, triggers
+from daemon.config import identity
 from daemon.config.tree import MOST_SHOWN, Place, Tree, listed, named, nearest
 from daemon.config.values import written
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from pydantic import SecretStr
 
     from daemon.config import fields
 
@@ -80,7 +79,7 @@ def _connection(name: str, given: fields.Connection, tree: Tree) -> model.Connec
         reconcile_every=given.reconcile_every,
         proxy=given.proxy,
     )
-    _check_proxy(given.proxy, tree, place)
+    identity.check_proxy(given.proxy, tree, place)
     if given.overlap > LONGEST_OVERLAP:
         tree.mistake((*place, "overlap"), "must be at most 1h (the sweep reads further back)")
     for key, url in (("api_url", made.api_url), ("events_url", made.events_url)):
@@ -111,11 +110,7 @@ def _check_ceilings(limits: model.Limits, place: Place, tree: Tree) -> None:
 
 def targets(file: fields.File, tree: Tree) -> dict[str, model.Target]:
     """The targets, and which addresses they may have."""
-    networks = [ipaddress.ip_network(each) for each in file.egress.allow]
-    for number, network in enumerate(networks):
-        if (kind := addresses.never(network)) is not None:
-            tree.mistake(("egress", "allow", number), f"cannot be allowed, for it is {kind} (remove it)")
-    rules = model.Egress(file.egress.private == "allow", tuple(networks))
+    rules = identity.egress(file, tree)
     return {name: _target(name, given, rules, tree) for name, given in file.targets.items()}
 
 
@@ -127,9 +122,8 @@ def _target(name: str, given: fields.Target, rules: model.Egress, tree: Tree) ->
     for key, longer in (("max", given.retry.max), ("horizon", given.retry.horizon)):
         if longer < given.retry.first:
             tree.mistake((*place, "retry", key), f"must not be shorter than first ({written(given.retry.first)})")
-    if (reason := hosts.refusal(given.url.get_secret_value(), rules)) is not None:
-        tree.mistake((*place, "url"), reason)
-    _check_proxy(given.proxy, tree, place)
+    identity.check_url(given.url, rules, tree, (*place, "url"))
+    identity.check_proxy(given.proxy, tree, place)
     limit = given.rate_limit
     return model.Target(
         name=name,
@@ -143,6 +137,8 @@ def _target(name: str, given: fields.Target, rules: model.Egress, tree: Tree) ->
         concurrency=given.concurrency,
         rate_limit=None if limit is None else model.RateLimit(limit.calls, limit.period),
         retry=model.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
+        auth=identity.auth(given, rules, tree, place),
+        tls=identity.tls(given, tree, place),
         proxy=given.proxy,
         egress=rules,
     )
@@ -161,11 +157,6 @@ def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
             tree.mistake((*place, key), f"goes only with format: {fitting} (remove it)")
     if given.format == "template" and given.template is None and (*place, "template") not in tree.blamed:
         tree.mistake(place, "must have a template (for example template: ${file:/etc/pagerelay/chat.j2})")
-
-
-def _check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
-    if proxy is not None and (reason := hosts.refusal(proxy.get_secret_value())) is not None:
-        tree.mistake((*place, "proxy"), reason)
 
 
 def triggers_of(

@@ -15,6 +15,8 @@ from daemon.config.values import (
     Address,
     ApiKey,
     BaseUrl,
+    BearerToken,
+    Credential,
     DatabaseUrl,
     Duration,
     EventNames,
@@ -25,11 +27,14 @@ from daemon.config.values import (
     Instant,
     Name,
     Network,
+    Password,
+    Path,
     Person,
     ProxyUrl,
     Secrets,
     Token,
     Url,
+    User,
 )
 
 
@@ -133,6 +138,54 @@ class Retry(Section):
     """After this time a delivery is dead."""
 
 
+class Basic(Section):
+    """A user and a password."""
+
+    username: User = Field(examples=["pagerelay"])
+    """The user."""
+    password: Password = Field(examples=["${OPS_PASSWORD}"])
+    """The password."""
+
+
+class OAuth2(Section):
+    """Tokens, fetched with client credentials and kept while they last."""
+
+    token_url: Url = Field(examples=["https://login.example.com/oauth2/token"])
+    """Where tokens are fetched."""
+    client_id: Credential = Field(examples=["pagerelay"])
+    """Who pagerelay is there."""
+    client_secret: Password = Field(examples=["${OPS_CLIENT_SECRET}"])
+    """Its secret there."""
+    scope: Credential | None = None
+    """What the tokens shall be good for."""
+    audience: Credential | None = None
+    """Whom the tokens shall be for."""
+    client_auth: Literal["basic", "body"] = "basic"
+    """Whether client_id and client_secret go into a header or into the request's body."""
+
+
+class Auth(Section):
+    """Who pagerelay is to the target: exactly one of these."""
+
+    basic: Basic | None = None
+    """User and password."""
+    bearer: BearerToken | None = None
+    """A token that stays the same."""
+    oauth2: OAuth2 | None = None
+    """Tokens that are fetched."""
+
+
+class Tls(Section):
+    """Certificates of the target, and pagerelay's own, as files in PEM."""
+
+    ca: Path | None = None
+    """Authorities that are trusted besides the system's."""
+    certificate: Path | None = None
+    """The certificate that pagerelay shows, those that it was signed with behind it."""
+    key: Path | None = None
+    """The key of the certificate."""
+
+
 class Target(Section):
     """A webhook receiver."""
 
@@ -155,6 +208,10 @@ class Target(Section):
     retry: Retry = Field(default_factory=Retry)
     proxy: ProxyUrl | None = None
     """The HTTP proxy through which the target is reached."""
+    auth: Auth | None = None
+    """How pagerelay shows the target who it is; none: by its signatures alone."""
+    tls: Tls | None = None
+    """Certificates, where the system's authorities are not enough."""
     template: str | None = None
     """The text of a Jinja template that gives JSON. With template."""
     content_mode: Literal["structured", "binary"] | None = None

@@ -145,6 +145,34 @@ def proxy_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     return value.rstrip("/")
 
 
+def path(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """A file, wherever the daemon is started."""
+    if not isinstance(value, str) or not re.fullmatch(r"/[^\x00-\x1f]+", value):
+        raise wrong("must be a file's absolute path, such as /etc/pagerelay/ca.pem")
+    return value
+
+
+def credential(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """A user, password or the like, of whatever letters."""
+    if not isinstance(value, str) or not re.fullmatch(r"[^\x00-\x1f\x7f]+", value):
+        raise wrong("must be one line of text, not empty (put it in quotes if it looks like a number)")
+    return value
+
+
+def user(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """A user of basic authentication."""
+    if ":" in str(credential(value)):
+        raise wrong("must be a user without a colon (HTTP cannot tell it from the password)")
+    return value
+
+
+def bearer(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """A bearer token of a target."""
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise wrong("must be a token: not empty, no spaces (only the token, without Bearer)")
+    return value
+
+
 def database_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """SQLite or PostgreSQL."""
     text = value if isinstance(value, str) else ""
@@ -295,6 +323,11 @@ Person = Annotated[str, BeforeValidator(person), _text("^[A-Za-z0-9_-]+$|@")]
 Url = Annotated[SecretStr, BeforeValidator(http_url), _URL]
 BaseUrl = Annotated[str, BeforeValidator(base_url), _URL]
 ProxyUrl = Annotated[SecretStr, BeforeValidator(proxy_url), _text(r"^http://[^\s/#?]+:[0-9]+/?$")]
+Path = Annotated[str, BeforeValidator(path), _text("^/")]
+Credential = Annotated[str, BeforeValidator(credential), _text("^.+$")]
+User = Annotated[str, BeforeValidator(user), _text("^[^:]+$")]
+Password = Annotated[SecretStr, BeforeValidator(credential), _text("^.+$")]
+BearerToken = Annotated[SecretStr, BeforeValidator(bearer), _text("^[!-~]+$")]
 DatabaseUrl = Annotated[SecretStr, BeforeValidator(database_url), _text("^sqlite:///.|^postgres(ql)?://.")]
 ApiKey = Annotated[SecretStr, BeforeValidator(api_key), _text("^[!-~]+$")]
 Token = Annotated[SecretStr | None, BeforeValidator(token), _text("^[!-~]+$", "null")]

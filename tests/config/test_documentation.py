@@ -20,7 +20,7 @@ def documented() -> dict[str, str]:
     for section in re.split(r"^## ", TEXT, flags=re.MULTILINE):
         heading = re.match(r"`([a-z_.<>]+)`\n", section)
         if heading is not None:
-            for key, default, meaning in re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| (.*)\|$", section, re.MULTILINE):
+            for key, default, meaning in re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| (.*)\|$", section, re.MULTILINE):
                 if not key.startswith("incident."):
                     found[f"{heading[1]}.{key}"] = default
                     assert meaning or default == "needed", key

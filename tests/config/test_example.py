@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from daemon import config
+from tests.certificates import Authority
 from tests.config import keys
 
 EXAMPLE = Path(__file__).parent.parent.parent / "config.example.yaml"
@@ -23,14 +24,17 @@ ENVIRONMENT = {
 
 def with_every_key(text: str) -> str:
     """The example with the keys set that it only shows."""
-    return re.sub(r"^( *)#([a-z_]+:)", r"\1\2", text, flags=re.MULTILINE)
+    return re.sub(r"^( *)#([a-z0-9_]+:)", r"\1\2", text, flags=re.MULTILINE)
 
 
 @pytest.fixture
 def completed(tmp_path: Path) -> Path:
     """The example with every key set, as a file."""
+    authority = Authority()
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    authority.issue("pagerelay", client=True).written(tmp_path, "pagerelay")
     path = tmp_path / "config.yaml"
-    path.write_text(with_every_key(TEXT), encoding="utf-8")
+    path.write_text(with_every_key(TEXT).replace("/etc/pagerelay/", f"{tmp_path}/"), encoding="utf-8")
     return path
 
 
@@ -64,9 +68,9 @@ def test_an_editor_finds_the_schema_by_the_first_line_and_the_example_fits_it(co
         jsonschema.Draft202012Validator(config.schema()).validate(keys.unreplaced(path))
 
 
-def test_what_the_example_sets_without_a_word_is_the_default() -> None:
+def test_what_the_example_sets_without_a_word_is_the_default(completed: Path) -> None:
     """Lines that say nothing about a default hold it, as the example's head promises."""
-    example = keys.unreplaced(EXAMPLE)
+    example = keys.unreplaced(completed)
     names = {section: next(iter(example[section])) for section in ("connections", "targets", "triggers")}
     defaults = {key: part["default"] for key, part in keys.every_key().items() if part.get("default") is not None}
     assert len(defaults) > 20

@@ -28,6 +28,10 @@ CANARIES = (
     "canary-header",
     "canary-query",
     "canary-proxy",
+    "whsk_Y2FuYXJ5LW9mLXRoZS1rZXktcGFpci1zZWNyZXQtMTI=",
+    "canary-login",
+    "canary-bearer",
+    "canary-client-secret",
 )
 GOOD = """
 database:
@@ -51,6 +55,15 @@ targets:
       X-Key: canary-header
       X-Team: ops
     proxy: http://user:canary-proxy@proxy.example.com:3128
+    auth:
+      oauth2:
+        token_url: https://login.example.com/?k=canary-query
+        client_id: pagerelay
+        client_secret: canary-client-secret
+  gate: {url: "https://gate.example.com/in", secret: whsk_Y2FuYXJ5LW9mLXRoZS1rZXktcGFpci1zZWNyZXQtMTI=,
+    auth: {basic: {username: pagerelay, password: canary-login}}}
+  bus: {url: "https://bus.example.com/in", secret: whsk_Y2FuYXJ5LW9mLXRoZS1rZXktcGFpci1zZWNyZXQtMTI=,
+    auth: {bearer: canary-bearer}}
   chat: {url: "https://chat.example.com/?k=canary-query",
     secret: whsec_Y2FuYXJ5LW9mLXRoZS1maXJzdC1zZWNyZXQ=, headers: {X-Key: canary-header}}
 triggers:
@@ -63,6 +76,9 @@ BESIDE = {  # a mistake beside each secret
     "region: us": "region: mars",
     "secret:\n": "secrt: 1\n    secret:\n",
     "X-Team": "X Team",
+    "client_id": "client",
+    "username: pagerelay": "user: pagerelay",
+    "auth: {bearer": "auth: {barer: x, bearer",
     "chat: {": "chat: {timeout: soon, ",
     "to: [ops]": "to: [opss]",
 }
@@ -78,6 +94,11 @@ INSIDE = {  # a mistake in each secret
     "ZXQ=,": "ZXQ,",
     '?k=canary-query",': '? k=canary-query",',
     "headers: {X-Key: canary-header}": "headers: [canary-header]",
+    "canary-proxy@proxy.example.com:3128\n  beta": "canary-proxy@proxy.example.com\n  beta",
+    "client_secret: canary-client-secret": 'client_secret: "canary-client-secret\\n"',
+    "password: canary-login": 'password: "canary-login\\x01"',
+    "bearer: canary-bearer": "bearer: Bearer canary-bearer",
+    "login.example.com/?k=canary-query": "login.example.com/?k=canary-query#part",
 }
 BREAKING = {  # where a secret becomes something else than a value
     "token: canary-token": "canary-token",
@@ -93,6 +114,7 @@ BREAKING = {  # where a secret becomes something else than a value
     "  token:": "  token: !canary-token",
     "region: eu": "region: canary-key",
     "listen: 127.0.0.1:8421": "listen: canary-token",
+    "auth: {bearer: canary-bearer}": "auth: canary-bearer",
 }
 VARIABLES = {
     "PAGERELAY_DATABASE__URL": "postgresql://u:canary-password/x@db/pagerelay",
@@ -101,6 +123,8 @@ VARIABLES = {
     "PAGERELAY_TARGETS__OPS__SECRET": "canary-token",
     "PAGERELAY_TARGETS__OPS__HEADERS__X_KEY": "canary-header\n",
     "PAGERELAY_LOG__LEVEL": "canary-token",
+    "PAGERELAY_TARGETS__GATE__AUTH__BASIC__PASSWORD": "canary-token\n",
+    "PAGERELAY_TARGETS__OPS__PROXY": "http://user:canary-token@proxy",
     "PAGERELAY_TARGETS__NONE": "canary-token",
     "PAGERELAY_TARGETS__OPS": "canary-token",
 }
@@ -117,7 +141,7 @@ def replaced(text: str, changes: dict[str, str]) -> str:
     return text
 
 
-@pytest.mark.parametrize(("changes", "count"), [(BESIDE, 8), (INSIDE, 11)], ids=["beside", "inside"])
+@pytest.mark.parametrize(("changes", "count"), [(BESIDE, 13), (INSIDE, 16)], ids=["beside", "inside"])
 def test_check_shows_no_secret_that_has_a_mistake(tmp_path: Path, changes: dict[str, str], count: int) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(replaced(GOOD, changes))

@@ -39,7 +39,7 @@ UNKNOWN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 async def refused(host: hosts.Host) -> str:
-    with pytest.raises(errors.NoWay) as caught:
+    with pytest.raises(errors.NoAnswer) as caught:
         await host.permitted(20)
     return str(caught.value)
 
@@ -126,7 +126,7 @@ async def test_a_slow_answer_ends_with_the_attempt_and_serves_the_next_one() -> 
     names = Names("192.88.1.1")
     names.go_on.clear()
     host = names.host()
-    with pytest.raises(errors.NoWay, match=r"hooks\.example was not resolved in time"):
+    with pytest.raises(errors.NoAnswer, match=r"hooks\.example was not resolved in time"):
         await host.permitted(0.01)
     waiting = asyncio.create_task(host.permitted(20))
     await asyncio.sleep(0)
@@ -163,7 +163,7 @@ async def test_the_end_of_an_attempt_does_not_end_the_question() -> None:
 
 async def test_behind_a_proxy_every_address_counts_and_an_unknown_name_is_the_proxys_business() -> None:
     names = Names("192.88.1.1", "10.0.0.5")
-    with pytest.raises(errors.NoWay, match=r"resolves to 10\.0\.0\.5, a private address"):
+    with pytest.raises(errors.NoAnswer, match=r"resolves to 10\.0\.0\.5, a private address"):
         await names.host().check(20)
     names.answer = ("192.88.1.1",)
     await names.host().check(20)

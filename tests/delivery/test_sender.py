@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
+import zlib
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from daemon import masking, sender
+from daemon import egress, masking, sender
 from daemon.model import Content, Target
 from tests.receivers import SECRET, Receiver, Reply
 
@@ -212,7 +214,7 @@ async def test_no_more_than_64_kib_of_an_answer_are_read() -> None:
 
 async def test_a_packed_answer_is_not_unpacked() -> None:
     bomb = gzip.compress(b"a" * 50_000_000)
-    assert len(bomb) < sender.LARGEST_ANSWER
+    assert len(bomb) < egress.LARGEST_ANSWER
     for encoding in ("gzip", "deflate", "br", "zstd"):
         answer = await answered(Reply(500, {"content-encoding": encoding}, bomb))
         assert answer.status == 500
@@ -220,6 +222,27 @@ async def test_a_packed_answer_is_not_unpacked() -> None:
         assert "aaaa" not in answer.excerpt
         assert len(answer.excerpt) <= sender.EXCERPT
     assert (await answered(Reply(200, {"content-encoding": "gzip"}, b"junk"))).status == 200
+
+
+async def test_an_answer_that_would_unpack_to_256_mib_takes_no_memory() -> None:
+    packer = zlib.compressobj(wbits=31)
+    head = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
+    mebibyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    bomb = head + mebibyte * 256
+    assert len(zlib.decompressobj(wbits=31).decompress(head + mebibyte * 2)) == 2 << 20
+    before = _peak(anew=True)
+    for code in (200, 500):
+        answer = await answered(Reply(code, {"content-encoding": "gzip"}, bomb))
+        assert answer.status == code
+    assert _peak() - before < 32 * 1024
+
+
+def _peak(*, anew: bool = False) -> int:
+    """The most memory that this process had, in KiB; ``anew``: from now on."""
+    if anew:
+        Path("/proc/self/clear_refs").write_text("5")
+    (line,) = (each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM:"))
+    return int(line.split()[1])
 
 
 async def test_an_answers_excerpt_is_text_whatever_its_bytes() -> None:
