@@ -47,12 +47,6 @@ class Line:
         self.busy += 1
         return self
 
-    async def release(self) -> None:
-        """A request has ended."""
-        self.busy -= 1
-        if self.is_old and not self.busy:
-            await self.client.close()
-
     async def leave(self) -> None:
         """Take no more requests."""
         self.is_old = True
@@ -92,6 +86,8 @@ class Route:
         self._line: Line | None = None
         self._is_in_doubt = False
         self._failed: set[str] = set()
+        if self._proxy is None and self._host.is_address and self._host.is_permitted:
+            self._line = self._line_to(self._host.name.strip("[]"), 1)  # before the first request wants it
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
         """One request, at each permitted address in turn until there is a connection. Raises NoAnswer.
@@ -100,41 +96,44 @@ class Route:
         """
         ends = time.perf_counter() + seconds
         failures: dict[str, str] = {}  # by the addresses that could not be connected to
+        line = self._ready()
+        limit = None if line is not None and seconds == self._seconds else seconds
         while True:
-            left = max(ends - time.perf_counter(), 0.0)
-            line = self._ready() or await self._find(left)
+            if line is None:
+                limit = max(ends - time.perf_counter(), 0.0)
+                line = await self._find(limit)
             if line.address in failures:
-                await line.release()
+                line.busy -= 1
                 raise errors.NoAnswer(failures.popitem()[1])
             try:
-                return await self._post(line, headers, body, left)
+                return await self._post(line, headers, body, limit)
             except exceptions.PyreqwestError as error:
                 failure = self._explain(error)
                 if CONNECTING not in _causes(error):
                     raise errors.NoAnswer(failure) from None
                 self._give_up(line)
                 failures[line.address] = failure
+                line = None
 
     async def close(self) -> None:
         """Close all connections."""
         if self._line is not None:
             await self._line.client.close()
 
-    async def _post(self, line: Line, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
+    async def _post(self, line: Line, headers: Mapping[str, str], body: bytes, seconds: float | None) -> Reply:
         request = (
-            line.client.post(self._url)
-            .headers(headers)
-            .body_bytes(body)
-            .timeout(timedelta(seconds=seconds))
-            .streamed_read_buffer_limit(LARGEST_ANSWER)
-            .build_streamed()
+            line.client.post(self._url).headers(headers).body_bytes(body).streamed_read_buffer_limit(LARGEST_ANSWER)
         )
+        if seconds is not None:  # less than what the client would take
+            request = request.timeout(timedelta(seconds=max(seconds, 0.0)))
         try:
-            async with request as response:
+            async with request.build_streamed() as response:
                 answer = await response.body_reader.read(LARGEST_ANSWER)
                 return Reply(response.status, _text_header(response, "retry-after"), bytes(answer or b""))
         finally:
-            await line.release()
+            line.busy -= 1
+            if line.is_old and not line.busy:
+                await line.client.close()
 
     def _explain(self, error: exceptions.PyreqwestError) -> str:
         """The innermost cause, in the system's words; the outer ones name the URL."""
@@ -147,9 +146,9 @@ class Route:
 
     def _ready(self) -> Line | None:
         """The line, taken for a request, if nothing has to be found out for it."""
-        if self._line is None or self._is_in_doubt or not self._host.is_known():
+        if self._line is None or self._is_in_doubt or not self._host.is_unchanged():
             return None
-        if self._behind_proxy is not None and not self._behind_proxy.is_known():
+        if self._behind_proxy is not None and not self._behind_proxy.is_unchanged():
             return None
         return self._line.taken()
 
@@ -175,13 +174,16 @@ class Route:
         old = self._line
         if old is not None and old.address == address:
             return old.taken()
-        builder = self._builder().connect_timeout(self._target.timeout / min(choice, MOST_TRIED))
-        if not self._host.is_address:
-            builder = builder.resolve(self._host.name, address, self._host.port)
-        self._line = line = Line(builder.build(), address).taken()
+        self._line = line = self._line_to(address, choice).taken()
         if old is not None:
             await old.leave()
         return line
+
+    def _line_to(self, address: str, choice: int) -> Line:
+        builder = self._builder().connect_timeout(self._target.timeout / min(choice, MOST_TRIED))
+        if not self._host.is_address:
+            builder = builder.resolve(self._host.name, address, self._host.port)
+        return Line(builder.build(), address)
 
     def _builder(self) -> ClientBuilder:
         builder = (
@@ -195,6 +197,7 @@ class Route:
             .zstd(enable=False)
             .http1_only()
             .default_headers(self._headers)
+            .timeout(self._target.timeout)
             .pool_max_idle_per_host(self._target.concurrency)
         )
         if self._target.tls is not None:

@@ -57,6 +57,7 @@ class Host:
         self._permitted: tuple[str, ...] = ()
         self._problem: str | None = None
         self._refused: str | None = None
+        self._is_news = False
         self._asking: asyncio.Future[tuple[str, ...]] | None = None
         self._asked_at = self._found_at = self._due = float("-inf")
         self.is_address = _is_address(name)
@@ -64,23 +65,30 @@ class Host:
             self._due = float("inf")
             self._judge((name.strip("[]"),))
 
-    def is_known(self) -> bool:
-        """Whether ``permitted`` answers at once."""
-        return self._clock() < self._due
+    def is_unchanged(self) -> bool:
+        """Whether ``permitted`` and ``check`` would say at once what they said the last time."""
+        return not self._is_news and self._clock() < self._due
+
+    @property
+    def is_permitted(self) -> bool:
+        """Whether an address was found that may be connected to."""
+        return bool(self._permitted)
 
     async def permitted(self, seconds: float) -> tuple[str, ...]:
         """The addresses that may be connected to, at least one. Raises NoAnswer if ``seconds`` do not find any."""
-        if not self.is_known():
+        if self._clock() >= self._due:
             await self._ask(seconds)
+        self._is_news = False
         if self._problem is not None:
             raise errors.NoAnswer(self._problem)
         return self._permitted
 
     async def check(self, seconds: float) -> None:
         """Raise NoAnswer if any of its addresses is refused. A name that is unknown here is left to the proxy."""
-        if not self.is_known():
+        if self._clock() >= self._due:
             with contextlib.suppress(errors.NoAnswer):
                 await self._ask(min(seconds, PATIENCE))
+        self._is_news = False
         if self._refused is not None:
             raise errors.NoAnswer(self._refused)
 
@@ -107,6 +115,7 @@ class Host:
     def _told(self, asked: asyncio.Future[tuple[str, ...]]) -> None:
         now = self._clock()
         self._asking = None
+        self._is_news = True  # whoever asked may not wait for it any more
         if (error := asked.exception()) is None:
             self._found_at, self._due = now, now + FRESH
             self._judge(asked.result())

@@ -28,6 +28,7 @@ CANARIES = (
     "canary-header",
     "canary-query",
     "canary-proxy",
+    "canary-gateway",
     "whsk_Y2FuYXJ5LW9mLXRoZS1rZXktcGFpci1zZWNyZXQtMTI=",
     "canary-login",
     "canary-bearer",
@@ -43,7 +44,7 @@ connections:
   acme:
     api_key: canary-key
     region: eu
-    proxy: http://user:canary-proxy@proxy.example.com:3128
+    proxy: http://user:canary-gateway@proxy.example.com:3128
   beta: {api_key: canary-key, region: us}
 targets:
   ops:
@@ -94,7 +95,7 @@ INSIDE = {  # a mistake in each secret
     "ZXQ=,": "ZXQ,",
     '?k=canary-query",': '? k=canary-query",',
     "headers: {X-Key: canary-header}": "headers: [canary-header]",
-    "canary-proxy@proxy.example.com:3128\n  beta": "canary-proxy@proxy.example.com\n  beta",
+    "canary-gateway@proxy.example.com:3128\n  beta": "canary-gateway@proxy.example.com\n  beta",
     "client_secret: canary-client-secret": 'client_secret: "canary-client-secret\\n"',
     "password: canary-login": 'password: "canary-login\\x01"',
     "bearer: canary-bearer": "bearer: Bearer canary-bearer",

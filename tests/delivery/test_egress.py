@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import ip_network
@@ -234,6 +235,29 @@ async def test_a_proxy_gets_its_credentials_and_the_target_does_not_resolve_here
     assert (answer.status, asked) == (200, ["hooks.invalid"])
     assert (request.path, request.headers["host"]) == ("http://hooks.invalid/in?a=b", "hooks.invalid")
     assert request.headers["proxy-authorization"] == "Basic dXNlcjpwL3Nz"
+
+
+async def test_what_is_told_too_late_about_a_target_behind_a_proxy_counts_from_the_next_attempt_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hosts, "PATIENCE", 0.01)
+    told = threading.Event()
+
+    def slow(_name: str, _port: int) -> tuple[str, ...]:
+        assert told.wait(20)
+        return ("10.0.0.5",)
+
+    proxy = Receiver()
+    async with proxy.serving() as url:
+        chosen = target("http://hooks.invalid/in", proxy=SecretStr(url.removesuffix("/hook")))
+        sending = sender.Sender(chosen, lookup=slow)
+        assert (await sending.send("msg_1", CONTENT, 1)).status == 200
+        told.set()
+        async with asyncio.timeout(20):
+            while (answer := await sending.send("msg_1", CONTENT, 1)).status == 200:
+                await asyncio.sleep(0.005)
+        await sending.close()
+    assert str(answer.error).startswith("refused: hooks.invalid resolves to 10.0.0.5, a private address")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -142,11 +142,13 @@ async def test_while_asking_is_slow_the_last_answer_serves(monkeypatch: pytest.M
     names.answer, names.now = ("192.88.1.2",), names.now + 31
     names.go_on.clear()
     assert await host.permitted(20) == ("192.88.1.1",)
-    assert host.is_known()
+    assert host.is_unchanged()
     names.go_on.set()
     async with asyncio.timeout(20):
-        while await host.permitted(20) != ("192.88.1.2",):
+        while host.is_unchanged():  # until the answer is here
             await asyncio.sleep(0.005)
+    assert await host.permitted(20) == ("192.88.1.2",)
+    assert host.is_unchanged()
 
 
 async def test_the_end_of_an_attempt_does_not_end_the_question() -> None:
@@ -171,12 +173,28 @@ async def test_behind_a_proxy_every_address_counts_and_an_unknown_name_is_the_pr
     await names.host().check(20)
 
 
+async def test_a_name_that_turns_out_to_be_refused_after_all_is_refused_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hosts, "PATIENCE", 0.01)
+    names = Names("10.0.0.5")
+    names.go_on.clear()
+    host = names.host()
+    await host.check(20)  # nobody here knows it, so far
+    names.go_on.set()
+    async with asyncio.timeout(20):
+        while host.is_unchanged() or names.asked == 0 or host._asking is not None:
+            await asyncio.sleep(0.005)
+    with pytest.raises(errors.NoAnswer, match=r"resolves to 10\.0\.0\.5"):
+        await host.check(20)
+
+
 async def test_an_address_is_asked_for_by_nobody() -> None:
     names = Names("192.88.1.1")
     host = hosts.Host("[::ffff:808:808]", 443, Egress(private=False), names)
-    assert (host.is_known(), await host.permitted(0)) == (True, ("::ffff:808:808",))
+    assert (host.is_unchanged(), await host.permitted(0)) == (True, ("::ffff:808:808",))
     host.doubt()
-    assert host.is_known()
+    assert host.is_unchanged()
     assert "refused: the host is ::1, a loopback address" in await refused(
         hosts.Host("[::1]", 443, Egress(private=False), names)
     )
