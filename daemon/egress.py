@@ -7,6 +7,7 @@ proxies of the environment are not used, answers are not decompressed.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,7 +88,8 @@ class Route:
         self._is_in_doubt = False
         self._failed: set[str] = set()
         if self._proxy is None and self._host.is_address and self._host.is_permitted:
-            self._line = self._line_to(self._host.name.strip("[]"), 1)  # before the first request wants it
+            with contextlib.suppress(errors.NoAnswer):  # the first request says so
+                self._line = self._line_to(self._host.name.strip("[]"), 1)
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
         """One request, at each permitted address in turn until there is a connection. Raises NoAnswer.
@@ -100,8 +102,8 @@ class Route:
         limit = None if line is not None and seconds == self._seconds else seconds
         while True:
             if line is None:
+                line = await self._find(max(ends - time.perf_counter(), 0.0))
                 limit = max(ends - time.perf_counter(), 0.0)
-                line = await self._find(limit)
             if line.address in failures:
                 line.busy -= 1
                 raise errors.NoAnswer(failures.popitem()[1])
@@ -183,7 +185,11 @@ class Route:
         builder = self._builder().connect_timeout(self._target.timeout / min(choice, MOST_TRIED))
         if not self._host.is_address:
             builder = builder.resolve(self._host.name, address, self._host.port)
-        return Line(builder.build(), address)
+        try:
+            return Line(builder.build(), address)
+        except exceptions.BuilderError as error:  # such as on a machine without any certificates
+            message = f"no client can be made: {_causes(error)[-1]}"
+            raise errors.NoAnswer(message) from None
 
     def _builder(self) -> ClientBuilder:
         builder = (

@@ -324,6 +324,22 @@ async def test_an_address_that_swallows_everything_leaves_time_for_the_next_one(
     assert 0.3 < answer.seconds < 0.9
 
 
+async def test_what_finding_an_address_takes_is_taken_from_the_attempts_time() -> None:
+    nothing = threading.Event()
+
+    def slow(_name: str, _port: int) -> tuple[str, ...]:
+        nothing.wait(0.4)
+        return ("127.0.0.1",)
+
+    async with Receiver(lambda _request: Reply(how="hang")).serving() as url:
+        chosen = target(f"http://hooks.example:{port_of(url)}/", Egress(), timeout=timedelta(seconds=0.5))
+        sending = sender.Sender(chosen, lookup=slow)
+        answer = await sending.send("msg_1", CONTENT, 1)
+        await sending.close()
+    assert answer.error == "no answer within 0.5 s"
+    assert answer.seconds < 0.8
+
+
 async def test_a_name_that_moves_is_followed_and_what_is_on_its_way_is_let_finish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

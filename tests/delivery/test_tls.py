@@ -69,6 +69,15 @@ async def test_what_nobody_trusted_has_signed_is_refused(
     assert len(receiver.got) == 1
 
 
+async def test_a_machine_without_any_authority_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
+    for url in ("https://127.0.0.1:1/in", "https://hooks.example/in"):
+        answer = await attempt(url, None)
+        assert str(answer.error).startswith("no client can be made: ")
+        assert "No CA certificates" in str(answer.error)
+
+
 async def test_a_certificate_for_another_name_is_refused(authority: Authority, tmp_path: Path) -> None:
     receiver = Receiver()
     async with receiver.serving(tls=authority.server(tmp_path, "hooks.example")) as url:
