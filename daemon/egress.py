@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from daemon.model import Egress, Target
 
 LARGEST_ANSWER = 64 * 1024
+SUCCESS = range(200, 300)
 MOST_TRIED = 3  # addresses that share the time of one attempt
 CONNECTING = "client error (Connect)"  # how the library says that there was no connection yet
 
@@ -57,7 +58,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: the status, Retry-After, and the beginning of the body."""
+    """What came back: the status, Retry-After unless it was a success, and the beginning of the body."""
 
     status: int
     retry_after: str | None
@@ -131,7 +132,8 @@ class Route:
         try:
             async with request.build_streamed() as response:
                 answer = await response.body_reader.read(LARGEST_ANSWER)
-                return Reply(response.status, _text_header(response, "retry-after"), bytes(answer or b""))
+                again = None if response.status in SUCCESS else _text_header(response, "retry-after")
+                return Reply(response.status, again, bytes(answer or b""))
         finally:
             line.busy -= 1
             if line.is_old and not line.busy:

@@ -233,18 +233,22 @@ class Deliveries:
             return None
         if isinstance(content, errors.FormatError):  # nothing that the target could do about
             lane.forget_probe({delivery.id}, self._now())
-            return self._conclude(delivery, Answer(None, str(content), None, None, 0.0), lane.target)[1]
+            failed = Answer(None, str(content), None, None, 0.0)
+            return self._conclude(delivery, failed, lane.target, self._now())[1]
         if lane.target.rate_limit is not None:
             await _wait_for_rate(lane.starts, lane.target.rate_limit)
         answer = await lane.sender.send(delivery.message_id, content, int(self._clock().timestamp()))
         self._latency(lane.target.name).observe(answer.seconds)
-        outcome, again_at = self._conclude(delivery, answer, lane.target)
-        self._follow(lane, delivery, answer, outcome)
+        now = self._now()
+        outcome, again_at = self._conclude(delivery, answer, lane.target, now)
+        self._follow(lane, delivery, answer, outcome, now)
         return again_at
 
-    def _conclude(self, delivery: Delivery, answer: Answer, target: Target) -> tuple[backoff.Outcome, datetime | None]:
+    def _conclude(
+        self, delivery: Delivery, answer: Answer, target: Target, now: datetime
+    ) -> tuple[backoff.Outcome, datetime | None]:
         """What follows from an attempt for the delivery; answers when it is tried again, if it is."""
-        now, tries = self._now(), delivery.attempts + 1
+        tries = delivery.attempts + 1
         outcome = backoff.decide(
             answer.status, answer.retry_after, tries, delivery.begun_at, now, target.retry, self._luck()
         )
@@ -262,12 +266,13 @@ class Deliveries:
                 log.warning("delivery.dead", **_named(delivery), attempts=tries, error=answer.error)
         return outcome, None
 
-    def _follow(self, lane: Lane, delivery: Delivery, answer: Answer, outcome: backoff.Outcome) -> None:
+    def _follow(self, lane: Lane, delivery: Delivery, answer: Answer, outcome: backoff.Outcome, now: datetime) -> None:
         """What follows from an attempt for the target, and all that waits for it."""
-        now = self._now()
         match outcome:
             case backoff.Delivered():
                 lane.note_success(now)
+                if not lane.changed:
+                    return
             case backoff.Gone():
                 lane.note_gone(answer, now)
             case backoff.Again(at, asked=True):

@@ -81,9 +81,15 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
     taking = {name: wanted[name] for name in running.keys() - waiting}
 
     chains = _take(tx, taking, instance, now, replayed=False)
-    idle = {name: each for name, each in taking.items() if each.replayed and not (name in probing and chains[name])}
-    for name, more in _take(tx, idle, instance, now, replayed=True).items():
-        chains[name] += more
+    replays = _next_due(tx, running, replayed=True)
+    idle = {
+        name: each
+        for name, each in taking.items()
+        if each.replayed and _is_due(replays[name], now) and not (name in probing and chains[name])
+    }
+    if idle:
+        for name, more in _take(tx, idle, instance, now, replayed=True).items():
+            chains[name] += more
     for name in probing & taking.keys():
         chains[name] = _probe(chains[name])
     _update(tx, [each.id for got in chains.values() for chain in got for each in chain.deliveries], instance)
@@ -92,7 +98,9 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
         leased = targets.update().where(bulk.among(tx, targets.c.name, probed))
         tx.execute(leased.values(probe_at=now + PROBE_LEASE))
 
-    live, replays = (_next_due(tx, running, replayed=each) for each in (False, True))
+    live = _next_due(tx, running, replayed=False)
+    if idle:
+        replays = _next_due(tx, running, replayed=True)
     for name, row in running.items():
         earliest = now + PROBE_LEASE if name in probed else row.probe_at if name in waiting else None
         due, replay_due = (_not_before(each[name], earliest) for each in (live, replays))
@@ -102,6 +110,10 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
 
 def _standing(row: Any) -> Standing:  # noqa: ANN401 - a row of the targets table
     return Standing(row.paused_at is not None, row.failing_since, row.probes)
+
+
+def _is_due(due: datetime | None, now: datetime) -> bool:
+    return due is not None and due <= now
 
 
 def _not_before(due: datetime | None, earliest: datetime | None) -> datetime | None:
