@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SUCCESS = range(200, 300)
 GONE = 410
+REFUSALS = (400, 409, 413, 415, 422)  # say something of the message, and nothing of the target
 LONGEST_PROBE = timedelta(minutes=1)
 LEAST_SHARE = 0.5
 

@@ -186,7 +186,12 @@ class Lane:
     def note_failure(
         self, delivery: Delivery, answer: Answer, now: datetime, luck: float, asked: datetime | None
     ) -> None:
-        """The target has not taken something; until ``asked`` it wants no request."""
+        """The target has not taken something; until ``asked`` it wants no request.
+
+        What is refused for its own sake does not make a target failing, or a few of those would hold up all others.
+        """
+        if self.failing_since is None and answer.status in backoff.REFUSALS:
+            return
         self.failures += 1
         if self.failing_since is None and self.failures < FAILURES_IN_A_ROW:
             return

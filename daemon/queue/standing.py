@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from daemon import backoff
 from daemon.queue.rows import PENDING
 from daemon.schema import deliveries, targets
 
@@ -52,8 +53,9 @@ def resume(tx: sa.Connection, name: str) -> None:
 
 
 def hurry(tx: sa.Connection, name: str) -> None:
-    """Make what waits for a target due, the oldest first."""
-    waiting = deliveries.c.target == name, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None)
+    """Make what waits for a target due, the oldest first; what it refused for its own sake waits its time."""
+    refused = sa.func.coalesce(deliveries.c.last_status, 0).in_(backoff.REFUSALS)
+    waiting = deliveries.c.target == name, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None), ~refused
     begun = sa.func.coalesce(deliveries.c.renewed_at, deliveries.c.created_at)
     tx.execute(deliveries.update().where(*waiting, deliveries.c.next_attempt_at > begun).values(next_attempt_at=begun))
 

@@ -89,6 +89,19 @@ async def test_a_failing_target_is_probed_with_one_delivery_at_a_time_and_gets_t
     assert len({request.id for request in gate.receiver.accepted}) == len(gate.receiver.accepted) == 200
 
 
+async def test_a_target_that_refuses_some_messages_gets_the_others_soon(live: Database) -> None:
+    receiver = Receiver(lambda request: Reply(400) if int(request.id.removeprefix("msg_evt_")) < 20 else OK)
+    fill(live, [f"P{number}" for number in range(20)], ["ops"])
+    chosen = {"concurrency": 3, "retry": Retry(first=timedelta(milliseconds=500))}
+    async with receiver.serving() as url, delivering(live, target("ops", url, **chosen)) as deliveries:
+        await receiver.until(lambda each: len(each.got) >= 20)
+        fill(live, [f"Q{number}" for number in range(30)], ["ops"], first=20)
+        deliveries.wake(["ops"])
+        await receiver.until(lambda each: len(each.accepted) == 30)
+        await until(live, {"delivered": 30, "pending": 20})
+    assert standing(live).failing_since is None
+
+
 async def test_what_waits_for_its_next_try_is_sent_as_soon_as_the_target_is_back(live: Database) -> None:
     gate = Gate()
     late = Retry(first=timedelta(seconds=30), factor=2, max=timedelta(hours=8))
