@@ -144,11 +144,20 @@ def _agent(agent: Json, incident: Json) -> Json | None:
     if made is None:
         return None
     kind = made["type"].removesuffix("_reference")
-    account = urlsplit(resource.text(incident, "html_url") or "")
-    if made["html_url"] is None and account.hostname and kind in PAGES:
-        made["html_url"] = f"{account.scheme}://{account.netloc}/{PAGES[kind]}/{made['id']}"
+    account = _account(incident)
+    if made["html_url"] is None and account and kind in PAGES:
+        made["html_url"] = f"{account}/{PAGES[kind]}/{made['id']}"
     made["summary"] = made["summary"] or made["id"]
     return made
+
+
+def _account(incident: Json) -> str | None:
+    """Where the incident's account is on the web."""
+    try:
+        place = urlsplit(resource.text(incident, "html_url") or "")
+    except ValueError:  # it is no URL
+        return None
+    return f"{place.scheme}://{place.netloc}" if place.hostname else None
 
 
 def _reference(thing: Json, kind: str) -> Json | None:

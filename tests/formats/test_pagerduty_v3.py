@@ -181,6 +181,11 @@ def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
         assert (V3.content(message, Options()) is None) != V3.tells(message.type)
 
 
+def test_an_address_that_is_none_is_no_obstacle() -> None:
+    event = with_incident(TRIGGERED, html_url="https://[not-an-address")
+    assert body("pagerduty-v3", event)["event"]["data"]["html_url"] == "https://[not-an-address"
+
+
 def test_a_reopening_says_when() -> None:
     data = body("pagerduty-v3", samples.event(EventType.REOPENED))["event"]["data"]
     assert (data["reopened_at"], data["status"]) == ("2026-01-01T12:00:00Z", "triggered")
