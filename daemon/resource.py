@@ -54,6 +54,12 @@ def status(incident: object) -> Status | None:
     return Status(value) if value in set(Status) else None
 
 
+def assigned_user(incident: object) -> str | None:
+    """The connector's assignedUserId: the first of those whom the incident is assigned to."""
+    found = assignments(incident)
+    return text(found[0][0], "id") if found else None
+
+
 def assignments(incident: object) -> list[tuple[Json, datetime | None]]:
     """Who an incident is assigned to (references with an id), and since when."""
     found = [(inner(each, "assignee"), moment(each, "at")) for each in listed(incident, "assignments")]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from daemon import detection, errors
-from daemon.model import Announced, DetectedBy, Event, EventType, Snapshot, Status
+from daemon.model import Announced, Event, EventType, Snapshot, Status
+from daemon.rows import chunks, event_of, insert_new, insertion
 from daemon.schema import connections, events, instances, quarantine, seen_entries, snapshots, triggers, users
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from daemon.model import Json, LogEntry, Rejected, Trigger
 
 INSTANCE_TTL = timedelta(seconds=60)
-IN_CHUNK = 500
 HISTORY = timedelta(days=7)
 KNOWN_FOR = HISTORY + timedelta(days=1)
 SEEN_FOR = timedelta(days=3)
@@ -101,13 +100,13 @@ def ensure(tx: sa.Connection, names: Iterable[str], configured: Collection[Trigg
     """
     for name in names:
         row = {"name": name, "next_poll_at": now, "next_sweep_at": now, "next_reconcile_at": now}
-        tx.execute(_insert_new(tx, connections, [row]))
+        insert_new(tx, connections, [row])
     rows = tx.execute(sa.select(triggers.c.name, triggers.c.connection))
     known = {row.name: row.connection for row in rows}
     for trigger in configured:
         if trigger.name not in known:
             row = {"name": trigger.name, "connection": trigger.connection, "next_poll_at": now}
-            tx.execute(_insert_new(tx, triggers, [row | {"watermark": _first_watermark(tx, trigger)}]))
+            insert_new(tx, triggers, [row | {"watermark": _first_watermark(tx, trigger)}])
         elif known[trigger.name] != trigger.connection:
             values = {"connection": trigger.connection, "watermark": _first_watermark(tx, trigger)}
             tx.execute(triggers.update().where(triggers.c.name == trigger.name).values(values))
@@ -165,7 +164,7 @@ def begin_poll(
         return min(due_at.values())
     for interval_of_group in {every[trigger] for trigger in due}:
         group = [trigger for trigger in due if every[trigger] == interval_of_group]
-        for part in _chunks(group):
+        for part in chunks(group):
             moved = {"next_poll_at": now + interval_of_group, "last_run_at": now}
             tx.execute(triggers.update().where(triggers.c.name.in_(part)).values(moved))
     claimed = {"polled_by": instance, "next_poll_at": now + interval, "last_poll_at": now}
@@ -201,11 +200,11 @@ def known(
 ) -> tuple[set[str], dict[str, Snapshot]]:
     """Which of the entries were read before, and the snapshots of the incidents."""
     seen: set[str] = set()
-    for part in _chunks(entry_ids):
+    for part in chunks(entry_ids):
         chosen = seen_entries.c.connection == name, seen_entries.c.entry_id.in_(part)
         seen.update(tx.execute(sa.select(seen_entries.c.entry_id).where(*chosen)).scalars())
     found: dict[str, Snapshot] = {}
-    for part in _chunks(incident_ids):
+    for part in chunks(incident_ids):
         of_part = sa.select(snapshots).where(snapshots.c.connection == name, snapshots.c.incident_id.in_(part))
         found.update((row.incident_id, _snapshot(row)) for row in tx.execute(of_part))
     return seen, found
@@ -223,14 +222,14 @@ def save(tx: sa.Connection, name: str, detection: Detection, rejected: Sequence[
 
     An event that the journal has already is dropped by its id.
     """
-    _insert_all(tx, seen_entries, [{"connection": name, "entry_id": each, "seen_at": now} for each in detection.seen])
-    for part in _chunks([_snapshot_row(name, each) for each in detection.snapshots]):
-        statement = _dialect(tx).insert(snapshots)
+    insert_new(tx, seen_entries, [{"connection": name, "entry_id": each, "seen_at": now} for each in detection.seen])
+    for part in chunks([_snapshot_row(name, each) for each in detection.snapshots]):
+        statement = insertion(tx, snapshots)
         changed = {key: statement.excluded[key] for key in part[0] if key not in {"connection", "incident_id"}}
         tx.execute(statement.on_conflict_do_update(index_elements=["connection", "incident_id"], set_=changed), part)
     before = _head(tx)
-    _insert_all(tx, events, [_event_row(each) for each in detection.events])
-    _insert_all(tx, quarantine, [_quarantine_row(name, each, now) for each in rejected])
+    insert_new(tx, events, [_event_row(each) for each in detection.events])
+    insert_new(tx, quarantine, [_quarantine_row(name, each, now) for each in rejected])
     return int(
         tx.execute(sa.select(sa.func.count()).where(events.c.seq > before, events.c.connection == name)).scalar_one()
     )
@@ -311,7 +310,7 @@ def has_news(tx: sa.Connection, name: str, readers: Collection[str]) -> bool:
     head = tx.execute(sa.select(sa.func.max(events.c.seq)).where(events.c.connection == name)).scalar()
     if head is None:
         return False
-    for part in _chunks(readers):
+    for part in chunks(readers):
         lowest = sa.select(sa.func.min(triggers.c.watermark)).where(triggers.c.name.in_(part))
         if (tx.execute(lowest).scalar() or 0) < head:
             return True
@@ -321,7 +320,7 @@ def has_news(tx: sa.Connection, name: str, readers: Collection[str]) -> bool:
 def watermarks(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
     """How far triggers have read the journal; the rows are held until the transaction ends."""
     found: dict[str, int] = {}
-    for part in _chunks(sorted(names)):
+    for part in chunks(sorted(names)):
         chosen = sa.select(triggers.c.name, triggers.c.watermark).where(triggers.c.name.in_(part))
         rows = tx.execute(chosen.order_by(triggers.c.name).with_for_update())
         found.update({row.name: row.watermark for row in rows})
@@ -332,12 +331,12 @@ def journal(tx: sa.Connection, name: str, after: int, limit: int) -> list[tuple[
     """A connection's events behind ``after``, in the journal's order."""
     chosen = sa.select(events).where(events.c.connection == name, events.c.seq > after)
     rows = tx.execute(chosen.order_by(events.c.seq).limit(limit))
-    return [(row.seq, _event(row)) for row in rows]
+    return [(row.seq, event_of(row)) for row in rows]
 
 
 def advance(tx: sa.Connection, names: Collection[str], watermark: int) -> None:
     """Note that triggers have read the journal up to ``watermark``."""
-    for part in _chunks(names):
+    for part in chunks(names):
         behind = triggers.c.name.in_(part) & (triggers.c.watermark < watermark)
         tx.execute(triggers.update().where(behind).values(watermark=watermark))
 
@@ -358,7 +357,7 @@ def note_trigger_error(tx: sa.Connection, name: str, error: str | None) -> None:
 
 def note_conditions(tx: sa.Connection, complaints: Mapping[str, str | None]) -> None:
     """Say in the triggers' rows what was wrong with their conditions, or that nothing was."""
-    for part in _chunks([name for name, error in complaints.items() if error is None]):
+    for part in chunks([name for name, error in complaints.items() if error is None]):
         failed = triggers.c.name.in_(part) & triggers.c.last_error.is_not(None)
         tx.execute(triggers.update().where(failed).values(last_error=None))
     for name, error in complaints.items():
@@ -387,7 +386,7 @@ def save_user(tx: sa.Connection, name: str, email: str, user_id: str, now: datet
     tx.execute(users.delete().where(users.c.connection == name, users.c.user_id == user_id))
     tx.execute(users.delete().where(users.c.connection == name, users.c.email == email.lower()))
     row = {"connection": name, "email": email.lower(), "user_id": user_id, "looked_up_at": now}
-    _insert_all(tx, users, [row])
+    insert_new(tx, users, [row])
 
 
 # --- retention
@@ -450,26 +449,6 @@ def _head(tx: sa.Connection) -> int:
     return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0))).scalar_one())
 
 
-def _chunks(items: Collection[Any]) -> list[list[Any]]:
-    whole = list(items)
-    return [whole[start : start + IN_CHUNK] for start in range(0, len(whole), IN_CHUNK)]
-
-
-def _dialect(tx: sa.Connection) -> Any:  # noqa: ANN401 - two modules of one shape
-    return postgresql if tx.dialect.name == "postgresql" else sqlite
-
-
-def _insert_new(tx: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> sa.Insert:
-    statement: sa.Insert = _dialect(tx).insert(table).values(rows).on_conflict_do_nothing()
-    return statement
-
-
-def _insert_all(tx: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """Insert many rows; those that are there already stay as they are."""
-    for part in _chunks(rows):
-        tx.execute(_dialect(tx).insert(table).on_conflict_do_nothing(), part)
-
-
 def _text(value: object) -> str:
     return orjson.dumps(value).decode()
 
@@ -520,19 +499,6 @@ def _event_row(event: Event) -> dict[str, Any]:
         "detected_by": event.detected_by.value,
         "payload": _text(event.payload),
     }
-
-
-def _event(row: Any) -> Event:  # noqa: ANN401 - a row of the events table
-    return Event(
-        id=row.id,
-        type=EventType(row.type),
-        connection=row.connection,
-        incident_id=row.incident_id,
-        occurred_at=row.occurred_at,
-        detected_at=row.detected_at,
-        detected_by=DetectedBy(row.detected_by),
-        payload=orjson.loads(row.payload),
-    )
 
 
 def _quarantine_row(name: str, rejected: Rejected, now: datetime) -> dict[str, Any]:

@@ -46,8 +46,7 @@ def kinds(
 
 
 def _is_told(target: Target, name: str) -> bool:
-    kind = triggers.NARROWER.get(name) or triggers.REGISTRY[name]
-    return formats.REGISTRY[target.format].tells(kind.type)
+    return formats.REGISTRY[target.format].tells(triggers.KINDS[name].type)
 
 
 async def run(target: Target, types: Sequence[str], now: datetime, longest: timedelta) -> list[Trial]:

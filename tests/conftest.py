@@ -167,3 +167,11 @@ def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
     opened = Database(database_url, clock=clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def live(database_url: str) -> Iterator[Database]:
+    """A database on the real clock."""
+    opened = Database(database_url)
+    yield opened
+    opened.close()

@@ -25,9 +25,8 @@ USER_LISTS = ("contact_methods", "notification_rules", "teams", "coordinated_inc
 
 def incident(found: Json) -> Json:
     """Incident."""
-    assignments = resource.assignments(found)
     return {name: found.get(name) for name in INCIDENT_FIELDS} | {
-        "assignedUserId": resource.text(assignments[0][0], "id") if assignments else None,
+        "assignedUserId": resource.assigned_user(found),
         "escalation_policy": resource.inner(found, "escalation_policy"),
     }
 

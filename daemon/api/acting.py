@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from daemon import action_queue, actions, errors, formats, views
 from daemon.api import problems
-from daemon.api.reading import Page
+from daemon.api.reading import AboutIncidents
 from daemon.api.waiting import ENDED
 from daemon.model import ActionState  # noqa: TC001 - read while running
 
@@ -57,7 +57,7 @@ class Asked(BaseModel):
     )
 
 
-class OfActions(Page):
+class OfActions(AboutIncidents):
     """Which actions."""
 
     state: ActionState | None = Field(None, description="Only in this state")

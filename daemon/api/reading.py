@@ -57,10 +57,15 @@ class Page(BaseModel):
 
     after: str | None = Field(None, description="A cursor: what comes after it. Take `next` of the page before")
     limit: int = Field(100, ge=1, le=views.LARGEST_PAGE, description="The longest that the page may be")
+
+
+class AboutIncidents(Page):
+    """What a list of what concerns incidents can be asked for."""
+
     incident: str | None = Field(None, description="Only of this incident")
 
 
-class OfEvents(Page):
+class OfEvents(AboutIncidents):
     """Which events."""
 
     trigger: str | None = Field(None, description="Only what this trigger sends")
@@ -68,7 +73,7 @@ class OfEvents(Page):
     connection: str | None = Field(None, description="Only of this connection")
 
 
-class OfDeliveries(Page):
+class OfDeliveries(AboutIncidents):
     """Which deliveries."""
 
     trigger: str | None = Field(None, description="Only what this trigger sends")

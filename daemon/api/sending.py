@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from daemon import errors, queue, replays, trial, views
 from daemon.api import problems
+from daemon.api.reading import Page  # noqa: TC001 - read while running
 from daemon.database import system_clock
 from daemon.model import PAUSED_BY_HAND, DeliveryState
 
@@ -63,15 +64,6 @@ class ReplayRequest(BaseModel):
     state: Literal[DeliveryState.DELIVERED, DeliveryState.DEAD] | None = Field(
         None, description="Only in this state; without it, both"
     )
-
-
-class OfReplays(BaseModel):
-    """Which replays."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    after: str | None = Field(None, description="A cursor: what comes after it. Take `next` of the page before")
-    limit: int = Field(100, ge=1, le=views.LARGEST_PAGE, description="The longest that the page may be")
 
 
 Name = Annotated[str, Path(description="The target's name")]
@@ -130,7 +122,7 @@ def _add_replays(made: APIRouter, database: Database, settings: Settings, work: 
         return item
 
     @made.get("/replays")
-    async def list_replays(wanted: Annotated[OfReplays, Query()]) -> views.Replays:
+    async def list_replays(wanted: Annotated[Page, Query()]) -> views.Replays:
         """Replays, oldest first."""
         return await database.read(views.replays, **wanted.model_dump())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -18,20 +18,14 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.config import Settings
-    from daemon.views import Deliveries, DeliveryDetail, DeliveryItem
+    from daemon.views import DeliveryDetail, DeliveryItem
 
 STYLES = {DeliveryState.PENDING: "yellow", DeliveryState.DELIVERED: "green", DeliveryState.DEAD: "bold red"}
 
 
 def show(settings: Settings, filters: Mapping[str, str | None], *, limit: int, after: str | None, json: bool) -> None:
     """Print the latest deliveries, or those after a cursor."""
-    given: dict[str, Any] = dict(filters)
-    with storage.opened(settings) as database:
-
-        def look(tx: sa.Connection) -> tuple[Deliveries, datetime]:
-            return views.deliveries(tx, **given, limit=limit, after=after, last=after is None), database.now(tx)
-
-        page, now = database.read_now(look)
+    page, now = storage.latest(settings, views.deliveries, limit=limit, after=after, **filters)
     if json:
         terminal.document(page)
     elif page.items:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    import sqlalchemy as sa
-
     from daemon.config import Settings
-    from daemon.views import ActionItem, Actions
+    from daemon.views import ActionItem
 
 WIDE = 100  # less has no room for all columns
 STYLES = {
@@ -32,15 +30,9 @@ SHORT = {Outcome.DONE: "done", Outcome.ALREADY_DONE: "already", Outcome.OVERTAKE
 
 def show(settings: Settings, filters: Mapping[str, str | None], *, limit: int, after: str | None, json: bool) -> None:
     """Print the latest actions, or those after a cursor."""
-    given: dict[str, Any] = dict(filters)
-    if given["operation"] is not None:
-        operations.find(given["operation"])
-    with storage.opened(settings) as database:
-
-        def look(tx: sa.Connection) -> tuple[Actions, datetime]:
-            return views.actions(tx, **given, limit=limit, after=after, last=after is None), database.now(tx)
-
-        page, now = database.read_now(look)
+    if filters["operation"] is not None:
+        operations.find(filters["operation"])
+    page, now = storage.latest(settings, views.actions, limit=limit, after=after, **filters)
     if json:
         terminal.document(page)
     elif page.items:

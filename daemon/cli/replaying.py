@@ -67,12 +67,7 @@ def replay(
 
 def show(settings: Settings, *, limit: int, after: str | None, json: bool) -> None:
     """Print the latest replays, or those after a cursor."""
-    with storage.opened(settings) as database:
-
-        def look(tx: sa.Connection) -> tuple[views.Replays, datetime]:
-            return views.replays(tx, limit=limit, after=after, last=after is None), database.now(tx)
-
-        page, now = database.read_now(look)
+    page, now = storage.latest(settings, views.replays, limit=limit, after=after)
     if json:
         terminal.document(page)
     elif page.items:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 
@@ -12,9 +12,12 @@ from daemon import errors, maintenance, schema
 from daemon.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from daemon.config import Settings
+
+P = TypeVar("P")
 
 
 @contextlib.contextmanager
@@ -29,6 +32,18 @@ def opened(settings: Settings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def latest(
+    settings: Settings, view: Callable[..., P], *, limit: int, after: str | None, **filters: str | None
+) -> tuple[P, datetime]:
+    """A list's newest page, or the one after a cursor, and the database's time."""
+    with opened(settings) as database:
+
+        def look(tx: sa.Connection) -> tuple[P, datetime]:
+            return view(tx, **filters, limit=limit, after=after, last=after is None), database.now(tx)
+
+        return database.read_now(look)
 
 
 def upgrade(settings: Settings) -> None:

@@ -29,7 +29,6 @@ HOSTS = {
 CEILING = model.Limits()
 LONGEST_TIMEOUT = timedelta(seconds=60)
 LONGEST_OVERLAP = timedelta(hours=1)
-KINDS = triggers.REGISTRY | triggers.NARROWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,22 +217,24 @@ def _names_of_events(given: list[str], tree: Tree, place: Place) -> tuple[str, .
     for number, name in enumerate(names):
         where = (*place, number) if (*place, number) in tree.marks else place
         whole = triggers.NARROWER[name].type if name in triggers.NARROWER else None
-        if name != triggers.EVERY and name not in KINDS:
-            _unknown(tree, where, "event type", given[number], KINDS, [triggers.EVERY, *triggers.BY_OPERATION])
+        if name != triggers.EVERY and name not in triggers.KINDS:
+            _unknown(tree, where, "event type", given[number], triggers.KINDS, [triggers.EVERY, *triggers.BY_OPERATION])
         elif name in names[:number]:
             tree.mistake(where, "names an event type for the second time (remove it)")
         elif name == triggers.EVERY and len(names) > 1:
             tree.mistake(where, "means every event type (remove it, or the others)")
         elif whole in names:
             tree.mistake(where, f"is part of {whole}, which is there as well (remove one of them)")
-    return tuple(name for name in names if name == triggers.EVERY or name in KINDS)
+    return tuple(name for name in names if name == triggers.EVERY or name in triggers.KINDS)
 
 
 def _check_filters(given: fields.Trigger, on: tuple[str, ...], tree: Tree, place: Place) -> None:
     """``user`` and ``incident`` go only where every event can have them."""
     for key in ("user", "incident"):
-        if getattr(given, key) is not None and any(key not in KINDS[name].filters for name in triggers.single(on)):
-            fitting = ", ".join(name for name, kind in KINDS.items() if key in kind.filters)
+        if getattr(given, key) is not None and any(
+            key not in triggers.KINDS[name].filters for name in triggers.single(on)
+        ):
+            fitting = ", ".join(name for name, kind in triggers.KINDS.items() if key in kind.filters)
             tree.mistake((*place, key), f"goes only with on: {fitting} (remove it)")
 
 

@@ -36,8 +36,7 @@ def mistake(expression: str, on: Iterable[str]) -> str | None:
 
 
 def _sample(name: str) -> Json:
-    kind = triggers.NARROWER.get(name) or triggers.REGISTRY[name]
-    return standard.document(replace(samples.event(kind.type), type=name))
+    return standard.document(replace(samples.event(triggers.KINDS[name].type), type=name))
 
 
 def _unknown(asked: condition.Condition, document: Json) -> str | None:

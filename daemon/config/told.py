@@ -49,7 +49,7 @@ def _told(
 def _check_form(tree: Tree, place: Place, used: str, types: Iterable[str]) -> None:
     """The format must have a form for each of these; of all events, a target is told those that it has one for."""
     for name in types:
-        kind = triggers.NARROWER[name].type if name in triggers.NARROWER else name
+        kind = triggers.KINDS[name].type if name in triggers.KINDS else name
         if name != triggers.EVERY and not formats.REGISTRY[used].tells(kind):
             fitting = " or ".join(each for each, other in formats.REGISTRY.items() if other.tells(kind))
             mistake = f"names a target of format {used}, which has no form for {kind}"

@@ -205,7 +205,7 @@ class Deliveries:
         """Send one incident's deliveries one after the other; the first that fails holds up the rest."""
         until: datetime | None = None
         loop = asyncio.get_running_loop()
-        items, incident = chain.items, chain.incident_id
+        items = chain.items
         stock.running += 1
         try:
             while items and not self._stopping:
@@ -216,9 +216,7 @@ class Deliveries:
                     break
         finally:
             stock.running -= 1
-            if stock.lines.get(incident) is chain:
-                del stock.lines[incident]
-            stock.held -= len(items)
+            stock.drop(chain)
             self._give_back(items, until)
 
     async def _attempt(self, lane: Lane, delivery: Delivery, content: Prepared) -> datetime | None:
@@ -311,9 +309,7 @@ class Deliveries:
     def _empty(self, lane: Lane) -> None:
         """Give back everything that is not being sent."""
         for stock, chain in lane.emptied():
-            if stock.lines.get(chain.incident_id) is chain:
-                del stock.lines[chain.incident_id]
-            stock.held -= len(chain.items)
+            stock.drop(chain)
             lane.forget_probe(chain.ids, self._now())
             self._give_back(chain.items, None)
 

@@ -37,13 +37,9 @@ Item = tuple[Delivery, Prepared]
 class Chain:
     """Deliveries that are sent one after the other. ``ids`` has those that were sent, too."""
 
+    incident_id: str
     items: deque[Item]
     ids: set[int]
-
-    @property
-    def incident_id(self) -> str:
-        """The incident that they are about."""
-        return self.items[0][0].incident_id
 
 
 @dataclass
@@ -70,7 +66,7 @@ class Stock:
         incident, ids = items[0][0].incident_id, {delivery.id for delivery, _ in items}
         line = self.lines.get(incident)
         if not after:
-            chain = Chain(items, ids)
+            chain = Chain(incident, items, ids)
             self.chains.append(chain)
             if order is not Order.NONE:
                 self.lines[incident] = chain
@@ -81,6 +77,12 @@ class Stock:
             return False
         self.held += len(items)
         return True
+
+    def drop(self, chain: Chain) -> None:
+        """Have nothing to do any more with a chain, and with what is left in it."""
+        if self.lines.get(chain.incident_id) is chain:
+            del self.lines[chain.incident_id]
+        self.held -= len(chain.items)
 
 
 @dataclass

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import orjson
 
 from daemon import resource
-from daemon.formats import standard
 from daemon.formats.format import Format
 from daemon.model import Batch, Content, Event, EventType
 
@@ -45,7 +44,7 @@ def _incident(event: Event) -> Json:
         "created_at": resource.text(incident, "created_at"),
         "status": resource.text(incident, "status"),
         "incident_key": resource.text(incident, "incident_key"),
-        "assignedUserId": standard.assigned_user(incident),
+        "assignedUserId": resource.assigned_user(incident),
         "last_status_change_at": resource.text(incident, "last_status_change_at"),
         "escalation_policy": resource.inner(incident, "escalation_policy"),
         "urgency": resource.text(incident, "urgency"),

@@ -70,7 +70,7 @@ def message(name: str, *, mark: str = MARK, at: datetime = THEN) -> Message:
 
 def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str = "test") -> Message:
     """An event of which PagerDuty told everything. ``mark``, of 22 characters, tells its id from others."""
-    record = triggers.NARROWER.get(name) or triggers.REGISTRY[name]
+    record = triggers.KINDS[name]
     kind, at = record.type, at.replace(microsecond=0)
     entry = "escalate_log_entry" if name == EventType.ASSIGNED else min(record.log_entry_types)
     user = _reference("PTESTUSER", "user", "Test User")

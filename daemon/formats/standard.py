@@ -59,7 +59,7 @@ def _of_event(event: Event, trigger: str) -> Json:
         "detected_at": iso(event.detected_at),
         "detected_by": event.detected_by.value,
         "agent": event.payload.get("agent"),
-        "incident": {"id": event.incident_id} | incident | {"assignedUserId": assigned_user(incident)},
+        "incident": {"id": event.incident_id} | incident | {"assignedUserId": resource.assigned_user(incident)},
     }
     if event.type is EventType.ASSIGNED:
         data["assignees"] = event.payload.get("assignees") or []
@@ -84,12 +84,6 @@ def _of_action(action: Action) -> Json:
         "created_at": iso(action.created_at),
         "finished_at": iso(action.finished_at or action.created_at),
     }
-
-
-def assigned_user(incident: Json) -> str | None:
-    """The connector's assignedUserId: the first of those whom the incident is assigned to."""
-    assignments = resource.assignments(incident)
-    return resource.text(assignments[0][0], "id") if assignments else None
 
 
 def iso(moment: datetime) -> str:

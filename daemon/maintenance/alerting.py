@@ -6,13 +6,14 @@ for each time of trouble, over restarts and replicas.
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 import structlog
 
 from daemon import detection, queue, views
+from daemon.formats import standard
 from daemon.model import PAUSED_BY_HAND, Alert
 from daemon.schema import connections, targets
 
@@ -140,4 +141,4 @@ def _of_connection(row: Any) -> Json:  # noqa: ANN401 - a row of the connections
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else standard.iso(moment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.queue.claims import BEHIND_RUNNING, Chain, Claim, Wanted, claim
+from daemon.queue.claims import BEHIND_RUNNING, Claim, Wanted, claim
 from daemon.queue.messages import (
     NewMessage,
     enqueue,
@@ -18,7 +18,6 @@ from daemon.queue.standing import Note, Standing, hurry, note_targets, pause, pa
 
 __all__ = [
     "BEHIND_RUNNING",
-    "Chain",
     "Claim",
     "NewMessage",
     "Note",

@@ -171,8 +171,11 @@ def _update(tx: sa.Connection, ids: Collection[int], instance: str) -> None:
 
 def _free(*, replayed: bool) -> tuple[sa.ColumnElement[bool], ...]:
     """What nobody has claimed: the conditions of the partial indexes."""
-    of_class = deliveries.c.replay.is_not(None) if replayed else deliveries.c.replay.is_(None)
-    return deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None), of_class
+    return deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None), _of_class(replayed=replayed)
+
+
+def _of_class(*, replayed: bool) -> sa.ColumnElement[bool]:
+    return deliveries.c.replay.is_not(None) if replayed else deliveries.c.replay.is_(None)
 
 
 def _due(tx: sa.Connection, wanted: Mapping[str, Wanted], now: datetime, *, replayed: bool) -> list[Delivery]:
@@ -220,7 +223,7 @@ def _blockers(
         deliveries.c.incident_id == line.c.incident_id,
         deliveries.c.id < line.c.id,
         deliveries.c.state == PENDING,
-        deliveries.c.replay.is_not(None) if replayed else deliveries.c.replay.is_(None),
+        _of_class(replayed=replayed),
         ~bulk.among(tx, deliveries.c.id, [each.id for each in due]),
     )
     query = sa.select(*columns, deliveries.c.claimed_by, deliveries.c.next_attempt_at).where(*earlier)

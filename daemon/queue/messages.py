@@ -12,8 +12,9 @@ import orjson
 import sqlalchemy as sa
 
 from daemon import action_queue, bulk, detection
-from daemon.model import Action, Alert, Batch, DeliveryState, DetectedBy, Event, EventType, Message
-from daemon.queue.rows import PENDING, chunks, insert_new
+from daemon.model import Action, Alert, Batch, DeliveryState, Event, Message
+from daemon.queue.rows import PENDING
+from daemon.rows import chunks, event_of, insert_new
 from daemon.schema import attempts, batched, deliveries, events, messages, targets
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
         events, events.c.seq == messages.c.event_seq
     )
     for row in tx.execute(joined.where(bulk.among(tx, messages.c.id, message_ids))).all():
-        loaded[row.message_id] = Message(row.message_id, row.trigger, row.told_as or row.type, _event(row))
+        loaded[row.message_id] = Message(row.message_id, row.trigger, row.told_as or row.type, event_of(row))
     return loaded | _load_others(tx, set(message_ids) - loaded.keys())
 
 
@@ -137,21 +138,8 @@ def _parts(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, list[Ev
     query = sa.select(batched.c.message_id, events).join(events, events.c.seq == batched.c.event_seq)
     found: defaultdict[str, list[Event]] = defaultdict(list)
     for row in tx.execute(query.where(bulk.among(tx, batched.c.message_id, message_ids)).order_by(events.c.seq)):
-        found[row.message_id].append(_event(row))
+        found[row.message_id].append(event_of(row))
     return found
-
-
-def _event(row: Any) -> Event:  # noqa: ANN401 - a row with the columns of the events table
-    return Event(
-        id=row.id,
-        type=EventType(row.type),
-        connection=row.connection,
-        incident_id=row.incident_id,
-        occurred_at=row.occurred_at,
-        detected_at=row.detected_at,
-        detected_by=DetectedBy(row.detected_by),
-        payload=orjson.loads(row.payload),
-    )
 
 
 def _alert(kind: str, told: Json) -> Alert:

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from daemon import bulk
 from daemon.model import Delivery, DeliveryState
-from daemon.queue.rows import PENDING, chunks, update
+from daemon.queue.rows import PENDING, update
+from daemon.rows import chunks
 from daemon.schema import attempts, deliveries
 
 if TYPE_CHECKING:

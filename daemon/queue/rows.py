@@ -1,10 +1,8 @@
-"""Rows of messages and deliveries, written in parts that every database takes."""
+"""Deliveries, changed by their ids."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy.dialects import postgresql, sqlite
 
 from daemon import bulk
 from daemon.model import DeliveryState
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-IN_CHUNK = 500
 PENDING = DeliveryState.PENDING.value
 
 
@@ -23,16 +20,3 @@ def update(tx: sa.Connection, ids: Collection[int], *conditions: sa.ColumnElemen
     """Change the deliveries of these ids that meet the conditions."""
     chosen = bulk.among(tx, deliveries.c.id, ids)
     tx.execute(deliveries.update().where(chosen, *conditions).values(values))
-
-
-def chunks(items: Collection[Any]) -> list[list[Any]]:
-    """The items in parts."""
-    whole = list(items)
-    return [whole[start : start + IN_CHUNK] for start in range(0, len(whole), IN_CHUNK)]
-
-
-def insert_new(tx: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """Insert rows; those that exist already stay as they are."""
-    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
-    for part in chunks(rows):
-        tx.execute(dialect.insert(table).on_conflict_do_nothing(), part)

@@ -61,6 +61,8 @@ NARROWER: dict[str, Kind] = {
     "incident.delegated": delegated.KIND,
 }
 
+KINDS = REGISTRY | NARROWER  # by every single name that a trigger may have in ``on``
+
 BY_OPERATION: dict[str, Kind] = {kind.operation: kind for kind in REGISTRY.values() if kind.operation}
 
 EVERY = "incident.*"
@@ -90,4 +92,4 @@ def single(names: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-__all__ = ["BY_OPERATION", "EVERY", "NARROWER", "REGISTRY", "Kind", "narrower", "single"]
+__all__ = ["BY_OPERATION", "EVERY", "KINDS", "NARROWER", "REGISTRY", "Kind", "narrower", "single"]

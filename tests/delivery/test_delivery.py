@@ -14,22 +14,13 @@ from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
 from daemon import queue
-from daemon.database import Database
 from daemon.formats import template
 from daemon.model import Options, Order, RateLimit, Retry
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
 from tests.receivers import OK, SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def live(database_url: str) -> Iterator[Database]:
-    """A database on the real clock."""
-    opened = Database(database_url)
-    yield opened
-    opened.close()
+    from daemon.database import Database
 
 
 def numbers(receiver: Receiver) -> list[int]:

@@ -6,27 +6,17 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import sqlalchemy as sa
 
 from daemon import queue, schema
-from daemon.database import Database
 from daemon.model import Retry
 from tests.delivery.lines import QUICK, attempts, delivering, fill, rows, target, until
 from tests.receivers import OK, Receiver, Reply, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from daemon.database import Database
 
 SLOW = Retry(first=timedelta(milliseconds=100), factor=1.0, max=timedelta(milliseconds=100))
-
-
-@pytest.fixture
-def live(database_url: str) -> Iterator[Database]:
-    """A database on the real clock."""
-    opened = Database(database_url)
-    yield opened
-    opened.close()
 
 
 def standing(database: Database, name: str = "ops") -> Any:

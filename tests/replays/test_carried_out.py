@@ -7,7 +7,6 @@ import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import sqlalchemy as sa
 
 from daemon import maintenance, queue, replays, schema, views
@@ -17,22 +16,16 @@ from tests.delivery.lines import delivering, fill, rows, target, until
 from tests.receivers import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from datetime import datetime
+
+    import pytest
 
     from daemon.delivery import Deliveries
     from daemon.views import ReplayItem
     from tests.conftest import Postgres
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def live(database_url: str) -> Iterator[Database]:
-    """A database on the real clock."""
-    opened = Database(database_url)
-    yield opened
-    opened.close()
 
 
 def end(tx: sa.Connection, at: datetime | None = None) -> None:
