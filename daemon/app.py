@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
+import sys
+import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 import daemon
-from daemon import action_queue, api, maintenance, pagerduty, process, queue, ratelimit, store, systemd
+from daemon import action_queue, api, errors, maintenance, pagerduty, process, queue, ratelimit, store, systemd
 from daemon.database import Database, system_clock
 from daemon.delivery import Deliveries
 from daemon.executor import Executor
@@ -37,6 +40,7 @@ log = structlog.get_logger()
 LONGEST_TICK = timedelta(seconds=1)
 TICKS_PER_INTERVAL = 4
 GRACE = timedelta(seconds=8)
+LONGEST_END = timedelta(seconds=9.5)
 
 
 async def run(
@@ -69,13 +73,30 @@ async def _until(stop: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
         return
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    guard = threading.Timer(LONGEST_END.total_seconds(), _abandon)
+    guard.daemon = True
+
+    def end() -> None:
+        if not stopping.is_set():
+            guard.start()
+        stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, end)
     try:
         yield stopping
     finally:
+        guard.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _abandon() -> None:
+    """End in time even if something does not answer: a thread that waits for it could keep the process for ever."""
+    log.warning("daemon.abandoned", error="something does not answer; what was under way is done again, or sent again")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +110,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         database = await asyncio.to_thread(_open, settings)
         parts.callback(database.close)
         await database.write(_enter, database, settings, instance)
-        parts.push_async_callback(database.write, store.leave, instance)
+        parts.push_async_callback(_leave, database, instance)
 
         metrics = CollectorRegistry()
         deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
@@ -199,6 +220,14 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     dead = store.bury(tx, now, ended)
     queue.release(tx, dead)
     action_queue.release(tx, dead)
+
+
+async def _leave(database: Database, instance: str) -> None:
+    """Say that this daemon is gone. Without a database others find that out by themselves."""
+    try:
+        await database.write(store.leave, instance)
+    except errors.DatabaseError as error:
+        log.warning("daemon.leaving_failed", error=str(error))
 
 
 async def _end_work(

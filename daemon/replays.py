@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from daemon import bulk
+from daemon import bulk, errors, resource
 from daemon.model import DeliveryState, ReplayState
 from daemon.schema import attempts, deliveries, events, messages, replays, targets
 
@@ -51,7 +51,13 @@ class Fed:
 
 
 def create(tx: sa.Connection, wanted: Wanted, names: Collection[str], now: datetime) -> int:
-    """Make a replay, for all targets of these names unless one is wanted; answers its id."""
+    """Make a replay, for all targets of these names unless one is wanted; answers its id.
+
+    Raises UsageError if its time is one that not every database has in every zone.
+    """
+    if not all(resource.FIRST_YEAR <= each.year <= resource.LAST_YEAR for each in (wanted.since, wanted.until)):
+        message = f"since and until must be between the years {resource.FIRST_YEAR} and {resource.LAST_YEAR}"
+        raise errors.UsageError(message)
     names = names if wanted.target is None else [wanted.target]
     first, last = sa.func.min(deliveries.c.id), sa.func.max(deliveries.c.id)
     chosen = bulk.among(tx, deliveries.c.target, names), ENDED, *_fitting(wanted)
@@ -106,10 +112,20 @@ def redeliver(tx: sa.Connection, delivery_id: int, now: datetime) -> bool:
     _lock(tx)
     one = deliveries.c.id == delivery_id
     waiting = deliveries.update().where(one, ~ENDED).values(next_attempt_at=now)
-    if tx.execute(waiting).rowcount:
+    if tx.execute(waiting.returning(deliveries.c.id)).first() is not None:
+        _hurry_behind(tx, delivery_id, now)
         return True
     can_be_sent = sa.select(deliveries.c.id).where(one, *_fitting(None))
     return _take(tx, list(tx.execute(can_be_sent).scalars()), BY_HAND, now) > 0
+
+
+def _hurry_behind(tx: sa.Connection, delivery_id: int, now: datetime) -> None:
+    """Let what was put off behind a pending delivery go with it."""
+    first = deliveries.alias()
+    same = first.c.target == deliveries.c.target, first.c.incident_id == deliveries.c.incident_id
+    behind = sa.exists().where(first.c.id == delivery_id, *same, first.c.id < deliveries.c.id)
+    put_off = PENDING, deliveries.c.attempts == 0, deliveries.c.next_attempt_at > now
+    tx.execute(deliveries.update().where(*put_off, behind).values(next_attempt_at=now))
 
 
 def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:

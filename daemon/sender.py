@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from daemon import credentials, egress, errors, hosts, masking, signing
 from daemon.model import OAuth2
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from daemon.model import Content, Target
 
     Sign = Callable[[bytes, Sequence[str]], Mapping[str, str]]
+
+log = structlog.get_logger()
 
 EXCERPT = 1024
 SUCCESS = range(200, 300)
@@ -80,6 +84,10 @@ class Sender:
                 reply = await self._post_with_token(self._tokens, headers, content.body, started + self._seconds)
         except errors.NoAnswer as error:
             return Answer(None, self._mask(str(error)), None, None, time.perf_counter() - started)
+        except Exception as error:  # or one message that nobody has foreseen would be tried without end
+            log.exception("sender.broken", message=message_id)
+            why = f"the request failed with {type(error).__name__} (please report it)"
+            return Answer(None, why, None, None, time.perf_counter() - started)
         took = time.perf_counter() - started
         if reply.status in SUCCESS:
             return Answer(reply.status, None, None, None, took)

@@ -172,7 +172,7 @@ def _add_targets(made: APIRouter, database: Database, settings: Settings, work: 
         _must_be_target(name, settings)
 
         def release(tx: sa.Connection) -> views.TargetStatus:
-            queue.resume(tx, name)
+            queue.resume(tx, name, database.now(tx))
             return shown(tx, name)
 
         item = await database.write(release)

@@ -47,7 +47,7 @@ def pause(settings: Settings, name: str) -> None:
 
 def resume(settings: Settings, name: str) -> None:
     """Hold a target no longer."""
-    found = _change(settings, name, lambda tx, _now: queue.resume(tx, name))
+    found = _change(settings, name, lambda tx, now: queue.resume(tx, name, now))
     terminal.console().print(f"{name}: resumed, {found.pending:,} pending", soft_wrap=True)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+import structlog
+
 from daemon import errors, queue
 from daemon.formats import REGISTRY
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from daemon.database import Database
     from daemon.delivery.lane import Prepared, Rendered
     from daemon.model import Message, Options, Target
+
+log = structlog.get_logger()
 
 KEPT = 2000
 GONE = "the message is gone"
@@ -60,4 +64,7 @@ def rendered(name: str, options: Options, message: Message) -> Rendered:
         content = REGISTRY[name].content(message, options)
     except errors.FormatError as error:
         return error
+    except Exception as error:  # or one message that nobody has foreseen would end all sending
+        log.exception("format.broken", format=name, message=message.id)
+        return errors.FormatError(f"the format {name} failed with {type(error).__name__} (please report it)")
     return content or f"the format {name} cannot tell {message.type}"

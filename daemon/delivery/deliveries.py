@@ -22,7 +22,8 @@ from daemon import backoff, errors, formats, queue
 from daemon.database import system_clock
 from daemon.delivery.contents import GONE, Contents, rendered
 from daemon.delivery.lane import Chain, Lane, Stock
-from daemon.model import Delivery, DeliveryState, Message, RateLimit, Target
+from daemon.delivery.recording import AFTER_FAILURE_SECONDS, Recorder
+from daemon.model import Content, Delivery, DeliveryState, Message, RateLimit, Target
 from daemon.sender import Answer, Sender
 
 if TYPE_CHECKING:
@@ -32,16 +33,13 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.database import Clock, Database
-    from daemon.delivery.lane import Item, Prepared
+    from daemon.delivery.lane import Item, Prepared, Rendered
+    from daemon.delivery.recording import Records
     from daemon.sender import Sign
 
 log = structlog.get_logger()
 
-GROUP_SECONDS = 0.02
-GROUP_SIZE = 500
 LOOK_SECONDS = 5.0
-AFTER_FAILURE_SECONDS = 1.0
-NOTE_SECONDS = 1.0
 LATENCIES = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 
 
@@ -67,15 +65,12 @@ class Deliveries:
         self._senders = senders
         self._lanes: dict[str, Lane] = {}
         self._contents = Contents(database)
-        self._results: list[queue.Result] = []
-        self._given_back: dict[datetime | None, list[int]] = {}
         self._woken = asyncio.Event()
-        self._stopping = False
-        self._closing = False
+        self._stopping = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
-        self._recorder: asyncio.Task[None] | None = None
-        self._to_record = asyncio.Event()
+        self._recorder = Recorder(database, instance, self._lanes, self._now, self._after)
+        self._recording: asyncio.Task[None] | None = None
         registry = registry or CollectorRegistry()
         labels = ("target", "outcome")
         attempts = Counter("pagerelay_attempts", "Attempts to deliver", labels, registry=registry)
@@ -88,14 +83,17 @@ class Deliveries:
         """Deliver until ``stop`` is called."""
         for name, target in self._targets.items():
             self._lanes[name] = Lane(target, self._senders(target, formats.signing(target)))
-        self._recorder = asyncio.create_task(self._record_forever(), name="delivery-recorder")
-        while not self._stopping:
+        self._recording = asyncio.create_task(self._recorder.run(), name="delivery-recorder")
+        while not self._stopping.is_set():
             self._woken.clear()
             try:
                 async with self._claiming:
                     await self._claim_for(self._hungry())
             except errors.DatabaseError as error:
                 log.error("delivery.failing", error=str(error))
+                await asyncio.sleep(AFTER_FAILURE_SECONDS)
+            except Exception:  # whatever it is: no message may end all sending
+                log.exception("delivery.failing")
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
             await self._sleep()
 
@@ -108,7 +106,7 @@ class Deliveries:
 
     async def stop(self, grace: timedelta) -> None:
         """Claim no more, let running attempts finish for ``grace`` at most, give everything else back."""
-        self._stopping = True
+        self._stopping.set()
         self._woken.set()
         async with self._claiming:  # what is being claimed has to be given back as well
             for lane in self._lanes.values():
@@ -119,11 +117,9 @@ class Deliveries:
             for worker in unfinished:
                 worker.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
-        if self._recorder is not None:
-            self._closing = True
-            self._to_record.set()
-            await self._recorder
-        await self._record()
+        self._recorder.close()
+        if self._recording is not None:
+            await self._recording
         for lane in self._lanes.values():
             await lane.sender.close()
 
@@ -139,7 +135,7 @@ class Deliveries:
         now = asyncio.get_running_loop().time()
         dues = (due for lane in self._lanes.values() if (due := lane.due(now)) is not None)
         due = min(dues, default=now + LOOK_SECONDS)
-        if due > now and not self._stopping:
+        if due > now and not self._stopping.is_set():
             try:
                 async with asyncio.timeout(min(due - now, LOOK_SECONDS)):
                     await self._woken.wait()
@@ -147,7 +143,7 @@ class Deliveries:
                 return
 
     async def _claim_for(self, lanes: Sequence[Lane]) -> None:
-        if not lanes or self._stopping:
+        if not lanes or self._stopping.is_set():
             return
         asked = asyncio.get_running_loop().time()
         for lane in lanes:
@@ -157,10 +153,9 @@ class Deliveries:
         self._ahead = now - self._clock()
         try:
             contents = await self._contents.of([(lane.target, claims[lane.target.name]) for lane in lanes])
-        except errors.DatabaseError:
+        except Exception:
             ids = [each.id for claim in claims.values() for chain in claim.chains for each in chain.deliveries]
-            self._given_back.setdefault(None, []).extend(ids)
-            self._to_record.set()
+            self._recorder.give_back(ids, None)
             raise
         for lane in lanes:
             claim = claims[lane.target.name]
@@ -196,7 +191,7 @@ class Deliveries:
 
     async def _work(self, lane: Lane) -> None:
         loop = asyncio.get_running_loop()
-        while not self._stopping and (chosen := lane.next_chain()):
+        while not self._stopping.is_set() and (chosen := lane.next_chain()):
             await self._send_chain(lane, *chosen)
             if lane.is_hungry(loop.time()):
                 self._woken.set()
@@ -204,28 +199,44 @@ class Deliveries:
     async def _send_chain(self, lane: Lane, stock: Stock, chain: Chain) -> None:
         """Send one incident's deliveries one after the other; the first that fails holds up the rest."""
         until: datetime | None = None
-        loop = asyncio.get_running_loop()
+        yields = False
         items = chain.items
         stock.running += 1
         try:
-            while items and not self._stopping:
-                until = await self._attempt(lane, *items[0])
+            while items and until is None and not yields and self._may_send(lane, items[0][0]):
+                delivery, prepared = items[0]
+                content = await self._ready(lane, prepared)
+                if not self._may_send(lane, delivery):
+                    break
+                until = await self._attempt(lane, delivery, content)
                 items.popleft()
                 stock.held -= 1
-                if until is not None or lane.is_held(loop.time()):
-                    break
+                yields = bool(items) and until is None and lane.must_yield(stock)
         finally:
             stock.running -= 1
-            stock.drop(chain)
-            self._give_back(items, until)
+            if yields:
+                stock.chains.appendleft(chain)
+            else:
+                stock.drop(chain)
+                lane.forget_probe({delivery.id for delivery, _ in items}, self._now())
+                self._give_back(items, until)
 
-    async def _attempt(self, lane: Lane, delivery: Delivery, content: Prepared) -> datetime | None:
-        """Make one attempt; answers when to try again if it failed."""
+    def _may_send(self, lane: Lane, delivery: Delivery) -> bool:
+        return not self._stopping.is_set() and lane.may_send(delivery, asyncio.get_running_loop().time())
+
+    async def _ready(self, lane: Lane, content: Prepared) -> Rendered:
+        """What is to be sent, when its turn has come: rendered, and fitting into the target's rate."""
         if isinstance(content, Message):
             async with lane.rendering:
                 content = await asyncio.to_thread(rendered, lane.target.format, lane.target.options, content)
+        if isinstance(content, Content) and lane.target.rate_limit is not None:
+            await _wait_for_rate(lane.starts, lane.target.rate_limit, self._stopping)
+        return content
+
+    async def _attempt(self, lane: Lane, delivery: Delivery, content: Rendered) -> datetime | None:
+        """Make one attempt; answers when to try again if it failed."""
         if isinstance(content, str):
-            self._keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, content, None))
+            self._recorder.keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, content, None))
             log.warning("delivery.dead", **_named(delivery), attempts=delivery.attempts, error=content)
             lane.forget_probe({delivery.id}, self._now())
             return None
@@ -233,8 +244,6 @@ class Deliveries:
             lane.forget_probe({delivery.id}, self._now())
             failed = Answer(None, str(content), None, None, 0.0)
             return self._conclude(delivery, failed, lane.target, self._now())[1]
-        if lane.target.rate_limit is not None:
-            await _wait_for_rate(lane.starts, lane.target.rate_limit)
         answer = await lane.sender.send(delivery.message_id, content, int(self._clock().timestamp()))
         self._latency(lane.target.name).observe(answer.seconds)
         now = self._now()
@@ -274,12 +283,12 @@ class Deliveries:
             case backoff.Gone():
                 lane.note_gone(answer, now)
             case backoff.Again(at, asked=True):
-                lane.hold = asyncio.get_running_loop().time() + (at - now).total_seconds()
+                lane.note_asked(at, asyncio.get_running_loop().time() + (at - now).total_seconds())
                 lane.note_failure(delivery, answer, now, self._luck(), at)
             case _:
                 lane.note_failure(delivery, answer, now, self._luck(), None)
         if lane.changed:
-            self._to_record.set()
+            self._recorder.wake()
         if lane.is_held(asyncio.get_running_loop().time()):
             self._empty(lane)
 
@@ -289,22 +298,18 @@ class Deliveries:
         outcome = "failed" if state is DeliveryState.PENDING else state.value
         self._attempts(delivery.target, outcome).inc()
         took = round(answer.seconds * 1000)
-        self._keep(queue.Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at))
+        self._recorder.keep(
+            queue.Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at)
+        )
 
     def _now(self) -> datetime:
         """The database's time, by which replicas agree when something is due."""
         return self._clock() + self._ahead
 
-    # --- recording
-
-    def _keep(self, result: queue.Result) -> None:
-        self._results.append(result)
-        self._to_record.set()
+    # --- what was recorded
 
     def _give_back(self, items: Collection[Item], until: datetime | None) -> None:
-        if items:
-            self._given_back.setdefault(until, []).extend(delivery.id for delivery, _ in items)
-            self._to_record.set()
+        self._recorder.give_back([delivery.id for delivery, _ in items], until)
 
     def _empty(self, lane: Lane) -> None:
         """Give back everything that is not being sent."""
@@ -313,66 +318,19 @@ class Deliveries:
             lane.forget_probe(chain.ids, self._now())
             self._give_back(chain.items, None)
 
-    async def _record_forever(self) -> None:
-        while not self._closing:
-            await self._to_record.wait()
-            if len(self._results) < GROUP_SIZE:
-                await asyncio.sleep(GROUP_SECONDS)
-            self._to_record.clear()
-            try:
-                await self._record()
-            except errors.DatabaseError as error:
-                log.error("delivery.failing", error=str(error))
-                await asyncio.sleep(AFTER_FAILURE_SECONDS)
-                self._to_record.set()
-
-    async def _record(self) -> None:
-        """Write down what happened since the last time; if that fails, it is kept for the next."""
-        results, given_back = self._results, self._given_back
-        news = [lane for lane in self._lanes.values() if self._is_noteworthy(lane)]
-        if not results and not given_back and not news:
-            return
-        self._results, self._given_back = [], {}
-        notes = [lane.note() for lane in news]
-        for lane in news:
-            lane.changed, lane.saving = False, True
-        try:
-            paused = await asyncio.shield(self._database.write(self._write, results, given_back, notes))
-        except errors.DatabaseError:
-            self._results = results + self._results
-            for until, ids in given_back.items():
-                self._given_back.setdefault(until, []).extend(ids)
-            for lane, note in zip(news, notes, strict=True):
-                lane.changed = lane.changed or note.changed
-            raise
-        finally:
-            for lane in news:
-                lane.saving = False
-                self._woken.set()
-        self._plan_after(results, given_back, notes)
-        for name in paused & self._lanes.keys():
-            self._lanes[name].note_paused()
-            self._empty(self._lanes[name])
-
-    def _plan_after(
-        self,
-        results: Sequence[queue.Result],
-        given_back: Mapping[datetime | None, Sequence[int]],
-        notes: Sequence[queue.Note],
-    ) -> None:
+    def _after(self, records: Records, paused: frozenset[str]) -> None:
         """Look for the work again that comes of what was written down."""
-        for note in notes:
-            lane = self._lanes[note.name]
-            lane.noted, lane.gone_at = time.monotonic(), None
-            if note.changed:
-                self.wake([note.name])
-        for result in results:
+        self.wake(note.name for note in records.notes if note.changed)
+        for result in records.results:
             if result.next_attempt_at is not None:
                 self._plan(self._lanes[result.delivery.target], result.next_attempt_at)
-        for until in given_back:
+        for until in records.given_back:
             if until is not None:
                 for lane in self._lanes.values():
                     self._plan(lane, until)
+        for name in paused & self._lanes.keys():
+            self._lanes[name].note_paused()
+            self._empty(self._lanes[name])
 
     def _plan(self, lane: Lane, at: datetime) -> None:
         """Look for a lane's work at that time, if not earlier."""
@@ -382,31 +340,13 @@ class Deliveries:
                 stock.due = due
                 self._woken.set()
 
-    def _is_noteworthy(self, lane: Lane) -> bool:
-        fresh = lane.success_at is not None and lane.failures == 0
-        return lane.changed or (fresh and (self._stopping or time.monotonic() - lane.noted > NOTE_SECONDS))
-
-    def _write(
-        self,
-        tx: sa.Connection,
-        results: list[queue.Result],
-        given_back: dict[datetime | None, list[int]],
-        notes: list[queue.Note],
-    ) -> frozenset[str]:
-        if results:
-            queue.record(tx, results, self._instance)
-        for until, ids in given_back.items():
-            queue.give_back(tx, ids, self._instance, until)
-        queue.note_targets(tx, notes)
-        return queue.paused(tx)
-
 
 def _named(delivery: Delivery) -> dict[str, str | int]:
     return {"delivery": delivery.id, "target": delivery.target, "message": delivery.message_id}
 
 
-async def _wait_for_rate(starts: deque[float], limit: RateLimit) -> None:
-    """Wait until one more attempt fits into the target's rate: a sliding log of this process."""
+async def _wait_for_rate(starts: deque[float], limit: RateLimit, stopping: asyncio.Event) -> None:
+    """Wait until one more attempt fits into the target's rate, a sliding log of this process, or there will be none."""
     period = limit.period.total_seconds()
     while True:
         now = time.monotonic()
@@ -415,4 +355,9 @@ async def _wait_for_rate(starts: deque[float], limit: RateLimit) -> None:
         if len(starts) < limit.calls:
             starts.append(now)
             return
-        await asyncio.sleep(starts[0] + period - now)
+        try:
+            async with asyncio.timeout(starts[0] + period - now):
+                await stopping.wait()
+        except TimeoutError:
+            continue
+        return

@@ -105,6 +105,7 @@ class Lane:
     probe: int | None = None
     probes: int = 0
     probe_at: datetime | None = None
+    hopeless: datetime | None = None  # what began to wait before then need wait no longer
     success_at: datetime | None = None
     noted: float = 0.0
     changed: bool = False  # and not written down yet
@@ -116,7 +117,7 @@ class Lane:
 
     def is_hungry(self, now: float) -> bool:
         """Whether to claim for it. Not before what all daemons have to know of the target is written down."""
-        if self.changed or self.saving or self.hold > now or not self.live.has_room():
+        if self.changed or self.saving or not self.live.has_room():
             return False
         return self.live.due <= now or (self.replayed.due <= now and self.replayed.has_room())
 
@@ -128,7 +129,7 @@ class Lane:
         roomy = self.live.has_room(), self.live.has_room() and self.replayed.has_room()
         stocks = zip((self.live, self.replayed), roomy, strict=True)
         dues = [stock.due for stock, has_room in stocks if has_room or stock.due > now]
-        return max(min(dues), self.hold) if dues else None
+        return min(dues, default=None)
 
     def wanted(self) -> queue.Wanted:
         """What to claim for it."""
@@ -153,9 +154,20 @@ class Lane:
             while stock.chains:
                 yield stock, stock.chains.popleft()
 
+    def must_yield(self, stock: Stock) -> bool:
+        """Whether what is replayed has the only place that live deliveries could have."""
+        return stock is self.replayed and bool(self.live.chains) and self.startable() <= 0
+
     def is_held(self, now: float) -> bool:
         """Whether nothing more is to be sent of what it has."""
-        return self.paused or self.failing_since is not None or self.hold > now
+        return self.failing_since is not None or self._wants_nothing(now)
+
+    def may_send(self, delivery: Delivery, now: float) -> bool:
+        """Whether this is to be sent now: nothing, or only the probe, may be since it was claimed."""
+        return not self._wants_nothing(now) and (self.failing_since is None or delivery.id == self.probe)
+
+    def _wants_nothing(self, now: float) -> bool:
+        return self.paused or self.hold > now
 
     # --- how the target does
 
@@ -172,6 +184,8 @@ class Lane:
         if standing.failing_since is None and self.failing_since is not None:
             self.failures, self.probe_at = 0, None
         self.failing_since, self.probes = standing.failing_since, standing.probes
+        if not standing.waits:
+            self.hold = 0.0
         if self.failing_since is None:
             self.probe = None
         elif claim.chains:
@@ -184,6 +198,10 @@ class Lane:
             log.info("target.recovered", target=self.target.name, failing_since=self.failing_since)
             self.failing_since, self.error, self.probe, self.probes, self.probe_at = None, None, None, 0, None
             self.changed = True
+
+    def note_asked(self, at: datetime, hold: float) -> None:
+        """The target wants no request until then: for every daemon, and until it is resumed."""
+        self.hold, self.probe_at, self.changed = hold, at, True
 
     def note_failure(
         self, delivery: Delivery, answer: Answer, now: datetime, luck: float, asked: datetime | None
@@ -202,6 +220,8 @@ class Lane:
             log.warning("target.failing", target=self.target.name, error=answer.error)
         elif delivery.id == self.probe:
             self.probes, self.probe = self.probes + 1, None
+            past = now - self.target.retry.horizon
+            self.hopeless = past if self.failing_since <= past else None
         else:  # it was on its way before
             return
         self.error, self.changed = answer.error, True
@@ -227,5 +247,13 @@ class Lane:
 
     def note(self) -> queue.Note:
         """What is to be written down of it."""
-        facts = self.failing_since, self.error, self.probe_at, self.probes, self.gone_at
+        facts = self.failing_since, self.error, self.probe_at, self.probes, self.gone_at, self.hopeless
         return queue.Note(self.target.name, self.success_at, self.changed, *facts)
+
+    def written_down(self, note: queue.Note, at: float) -> None:
+        """A note is safe. What happened since then is not: that the target is gone, perhaps."""
+        self.noted = at
+        if self.gone_at == note.paused_at:
+            self.gone_at = None
+        if self.hopeless == note.hopeless:
+            self.hopeless = None

@@ -102,7 +102,8 @@ def _explained(error: Exception) -> str:
         case UnicodeEncodeError():
             return "gives text that is no Unicode"
         case _:
-            return " ".join(str(error)[:LONGEST_ERROR].split()) or type(error).__name__
+            flat = " ".join(str(error)[:LONGEST_ERROR].split())
+            return "".join(each if each.isprintable() else "\ufffd" for each in flat) or type(error).__name__
 
 
 def _line(error: Exception) -> int | None:

@@ -14,10 +14,22 @@ from daemon.queue.messages import (
     prune,
 )
 from daemon.queue.results import Result, give_back, record, release
-from daemon.queue.standing import Note, Standing, hurry, note_targets, pause, paused, probe_now, resume
+from daemon.queue.standing import (
+    HOPELESS,
+    Note,
+    Standing,
+    expire,
+    hurry,
+    note_targets,
+    pause,
+    paused,
+    probe_now,
+    resume,
+)
 
 __all__ = [
     "BEHIND_RUNNING",
+    "HOPELESS",
     "Claim",
     "NewMessage",
     "Note",
@@ -29,6 +41,7 @@ __all__ = [
     "enqueue_action",
     "enqueue_alert",
     "ensure_targets",
+    "expire",
     "give_back",
     "hurry",
     "load",

@@ -4,7 +4,8 @@ A claim is ``claimed_by``, the id of the daemon that sends. A delivery is claime
 earlier pending delivery of its target and incident is left out: that is how order is kept,
 across replicas too. Replayed deliveries are a class of their own: ordered among themselves,
 they neither hold up live ones nor wait for them. A paused target gets nothing; one that is
-failing gets one delivery at a time, to probe it.
+failing gets one delivery at a time, to probe it. What has failed before comes after what has
+not: a target that takes all but some goes on with the others.
 """
 
 from __future__ import annotations
@@ -77,39 +78,37 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
     claims |= {name: Claim(standing=_standing(row)) for name, row in held.items() if row.paused_at is not None}
     running = {name: row for name, row in held.items() if row.paused_at is None}
     probing = {name for name, row in running.items() if row.failing_since is not None}
-    waiting = {name for name in probing if running[name].probe_at is not None and now < running[name].probe_at}
+    waiting = {name for name, row in running.items() if row.probe_at is not None and now < row.probe_at}
     taking = {name: wanted[name] for name in running.keys() - waiting}
+    sending = {name: each for name, each in taking.items() if name not in probing}
 
-    chains = _take(tx, taking, instance, now, replayed=False)
+    chains = _take(tx, sending, instance, now, replayed=False)
     replays = _next_due(tx, running, replayed=True)
-    idle = {
-        name: each
-        for name, each in taking.items()
-        if each.replayed and _is_due(replays[name], now) and not (name in probing and chains[name])
-    }
+    idle = {name: each for name, each in sending.items() if each.replayed and _is_due(replays[name], now)}
     if idle:
         for name, more in _take(tx, idle, instance, now, replayed=True).items():
             chains[name] += more
-    for name in probing & taking.keys():
-        chains[name] = _probe(chains[name])
+    probes = _probes(tx, {name: each for name, each in taking.items() if name in probing}, instance, now)
+    chains |= probes
     _update(tx, [each.id for got in chains.values() for chain in got for each in chain.deliveries], instance)
-    probed = [name for name in probing if chains.get(name)]
-    if probed:
-        leased = targets.update().where(bulk.among(tx, targets.c.name, probed))
+    if probes:
+        leased = targets.update().where(bulk.among(tx, targets.c.name, probes))
         tx.execute(leased.values(probe_at=now + PROBE_LEASE))
 
     live = _next_due(tx, running, replayed=False)
-    if idle:
+    if idle or probes:
         replays = _next_due(tx, running, replayed=True)
     for name, row in running.items():
-        earliest = now + PROBE_LEASE if name in probed else row.probe_at if name in waiting else None
+        earliest = row.probe_at if name in waiting else None
+        if name in probing - waiting:  # what is due and no probe is behind what is on its way
+            earliest = now + (PROBE_LEASE if name in probes else BEHIND_RUNNING)
         due, replay_due = (_not_before(each[name], earliest) for each in (live, replays))
-        claims[name] = Claim(tuple(chains.get(name, ())), due, replay_due, _standing(row))
+        claims[name] = Claim(tuple(chains.get(name, ())), due, replay_due, _standing(row, waits=name in waiting))
     return claims
 
 
-def _standing(row: Any) -> Standing:  # noqa: ANN401 - a row of the targets table
-    return Standing(row.paused_at is not None, row.failing_since, row.probes)
+def _standing(row: Any, *, waits: bool = False) -> Standing:  # noqa: ANN401 - a row of the targets table
+    return Standing(row.paused_at is not None, row.failing_since, row.probes, waits)
 
 
 def _is_due(due: datetime | None, now: datetime) -> bool:
@@ -120,9 +119,19 @@ def _not_before(due: datetime | None, earliest: datetime | None) -> datetime | N
     return due if due is None or earliest is None else max(due, earliest)
 
 
-def _probe(chains: Sequence[Chain]) -> list[Chain]:
-    """One delivery of what could be sent: the first that waits for nothing."""
-    return next(([Chain(chain.deliveries[:1])] for chain in chains if not chain.after), [])
+def _probes(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: datetime) -> dict[str, list[Chain]]:
+    """For each of these targets one delivery, the first that waits for nothing, if there is one.
+
+    One that was never tried, if possible: what failed may be what the target never takes.
+    """
+    found: dict[str, list[Chain]] = {}
+    for replayed, untried in ((False, True), (False, False), (True, True), (True, False)):
+        left = {name: each for name, each in wanted.items() if name not in found and (each.replayed or not replayed)}
+        if left:
+            for name, chains in _take(tx, left, instance, now, replayed=replayed, untried=untried).items():
+                if first := next((chain for chain in chains if not chain.after), None):
+                    found[name] = [Chain(first.deliveries[:1])]
+    return found
 
 
 def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, Any]:
@@ -133,10 +142,18 @@ def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, Any]:
 
 
 def _take(
-    tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: datetime, *, replayed: bool
+    tx: sa.Connection,
+    wanted: Mapping[str, Wanted],
+    instance: str,
+    now: datetime,
+    *,
+    replayed: bool,
+    untried: bool = False,
 ) -> dict[str, list[Chain]]:
-    """The chains that can be sent now; what has to wait behind others is put off."""
-    due = _due(tx, wanted, now, replayed=replayed)
+    """The chains that can be sent now, those that failed before at the end; what must wait for others is put off."""
+    if not wanted:
+        return {}
+    due = _due(tx, wanted, now, replayed=replayed, untried=untried)
     lines: defaultdict[Line, list[Delivery]] = defaultdict(list)
     for each in due:
         lines[each.target, each.incident_id].append(each)
@@ -161,7 +178,7 @@ def _take(
             put_off[until] += [each.id for each in line[len(ready) :]]
     for until, ids in put_off.items():
         update(tx, ids, next_attempt_at=until)
-    return chains
+    return {name: sorted(got, key=lambda chain: chain.deliveries[0].attempts > 0) for name, got in chains.items()}
 
 
 def _update(tx: sa.Connection, ids: Collection[int], instance: str) -> None:
@@ -178,12 +195,15 @@ def _of_class(*, replayed: bool) -> sa.ColumnElement[bool]:
     return deliveries.c.replay.is_not(None) if replayed else deliveries.c.replay.is_(None)
 
 
-def _due(tx: sa.Connection, wanted: Mapping[str, Wanted], now: datetime, *, replayed: bool) -> list[Delivery]:
+def _due(
+    tx: sa.Connection, wanted: Mapping[str, Wanted], now: datetime, *, replayed: bool, untried: bool
+) -> list[Delivery]:
     """The deliveries to claim for each target, unless something holds them up, by their ids."""
     found: list[Delivery] = []
     sizes = {name: each.replayed if replayed else each.live for name, each in wanted.items()}
     for limit in {size for size in sizes.values() if size}:
-        found += _due_for(tx, [name for name, size in sizes.items() if size == limit], limit, now, replayed=replayed)
+        names = [name for name, size in sizes.items() if size == limit]
+        found += _due_for(tx, names, limit, now, replayed=replayed, untried=untried)
     return sorted(found, key=lambda each: each.id)
 
 
@@ -194,10 +214,14 @@ def _claimed(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     return [*columns, begun, table.c.replay.is_not(None).label("replayed")]
 
 
-def _due_for(tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool) -> list[Delivery]:
+def _due_for(
+    tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool, untried: bool
+) -> list[Delivery]:
     names_given = bulk.texts(tx, names)
     mine = deliveries.c.target == names_given.c.value, *_free(replayed=replayed)
     first = sa.select(*_claimed(deliveries)).where(*mine, deliveries.c.next_attempt_at <= now)
+    if untried:
+        first = first.where(deliveries.c.attempts == 0)
     first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit).correlate(names_given)
     if bulk.is_postgres(tx):
         found = first.lateral()

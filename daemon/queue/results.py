@@ -82,7 +82,7 @@ def _failure(result: Result) -> dict[str, Any]:
         "again": result.next_attempt_at,
         "finished": result.at if result.state is DeliveryState.DEAD else None,
         "got": result.status,
-        "why": result.error,
+        "why": _storable(result.error),
     }
 
 
@@ -92,9 +92,14 @@ def _attempt(result: Result) -> dict[str, Any]:
         "at": result.at,
         "duration_ms": result.duration_ms,
         "status": result.status,
-        "error": result.error,
-        "answer": result.answer,
+        "error": _storable(result.error),
+        "answer": _storable(result.answer),
     }
+
+
+def _storable(text: str | None) -> str | None:
+    """Text without what a database does not take, or one attempt would keep all others from being recorded."""
+    return None if text is None else text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
 def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: datetime | None = None) -> None:

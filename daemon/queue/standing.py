@@ -8,26 +8,38 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon import backoff
+from daemon.model import DeliveryState
 from daemon.queue.rows import PENDING
 from daemon.schema import deliveries, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
+
+
+HOPELESS = "the target has been failing for as long as this was to be tried (see retry.horizon)"
+EXPIRED_AT_ONCE = 2000  # in one transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a target is doing, as far as all daemons know. ``probes`` counts those that failed."""
+    """How a target is doing, as far as all daemons know. ``probes`` counts those that failed.
+
+    ``waits``: there is a time before which nothing is sent.
+    """
 
     paused: bool = False
     failing_since: datetime | None = None
     probes: int = 0
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """How a target does. Unless it has ``changed``, only the time of the last success is news."""
+    """How a target does. Unless it has ``changed``, only the time of the last success is news.
+
+    ``hopeless``: it has been failing for the whole horizon of what began to wait before then.
+    """
 
     name: str
     success_at: datetime | None
@@ -37,6 +49,7 @@ class Note:
     probe_at: datetime | None = None
     probes: int = 0
     paused_at: datetime | None = None
+    hopeless: datetime | None = None
 
 
 def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
@@ -45,19 +58,43 @@ def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
     tx.execute(targets.update().where(*running).values(paused_at=now, paused_reason=reason))
 
 
-def resume(tx: sa.Connection, name: str) -> None:
+def resume(tx: sa.Connection, name: str, now: datetime) -> None:
     """Send to a target again, at once and all that waits for it, as if it had never failed."""
     fresh = {"paused_at": None, "paused_reason": None, "failing_since": None, "probe_at": None, "probes": 0}
     tx.execute(targets.update().where(targets.c.name == name).values(fresh))
-    hurry(tx, name)
+    hurry(tx, name, now)
 
 
-def hurry(tx: sa.Connection, name: str) -> None:
-    """Make what waits for a target due, the oldest first; what it refused for its own sake waits its time."""
+def hurry(tx: sa.Connection, name: str, now: datetime) -> None:
+    """Make what waits for a target due, the oldest first; behind it what failed before, which may do so again.
+
+    What it refused for its own sake waits its time.
+    """
     refused = sa.func.coalesce(deliveries.c.last_status, 0).in_(backoff.REFUSALS)
     waiting = deliveries.c.target == name, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None), ~refused
     begun = sa.func.coalesce(deliveries.c.renewed_at, deliveries.c.created_at)
-    tx.execute(deliveries.update().where(*waiting, deliveries.c.next_attempt_at > begun).values(next_attempt_at=begun))
+    due = sa.case((deliveries.c.attempts == 0, begun), else_=sa.literal(now, deliveries.c.next_attempt_at.type))
+    tx.execute(deliveries.update().where(*waiting, deliveries.c.next_attempt_at > due).values(next_attempt_at=due))
+
+
+def expire(tx: sa.Connection, name: str, since: datetime, tried: Collection[str], now: datetime) -> int:
+    """Give up what waits for a target since before ``since``, a bounded part of it; answers how many.
+
+    For a target that has been failing as long: a probe that fails speaks for all that could have been one. Not for
+    what waits behind another, nor for what of the incidents in ``tried`` was behind that until a moment ago.
+    """
+    before = deliveries.alias()
+    line = before.c.target == deliveries.c.target, before.c.incident_id == deliveries.c.incident_id
+    of_class = before.c.replay.is_(None) == deliveries.c.replay.is_(None)
+    behind = sa.exists().where(*line, of_class, before.c.id < deliveries.c.id, before.c.state == PENDING)
+    begun = sa.func.coalesce(deliveries.c.renewed_at, deliveries.c.created_at)
+    waiting = deliveries.c.target == name, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None)
+    passed_over = (deliveries.c.attempts > 0) | (deliveries.c.next_attempt_at <= now)
+    old = begun <= since, passed_over, deliveries.c.incident_id.not_in(tried), ~behind
+    chosen = sa.select(deliveries.c.id).where(*waiting, *old).order_by(deliveries.c.id).limit(EXPIRED_AT_ONCE)
+    error = sa.func.coalesce(deliveries.c.last_error, HOPELESS)
+    values = {"state": DeliveryState.DEAD.value, "finished_at": now, "last_error": error}
+    return int(tx.execute(deliveries.update().where(deliveries.c.id.in_(chosen)).values(values)).rowcount)
 
 
 def paused(tx: sa.Connection) -> frozenset[str]:
@@ -70,18 +107,19 @@ def probe_now(tx: sa.Connection, now: datetime) -> None:
     tx.execute(targets.update().where(targets.c.probe_at > now).values(probe_at=now))
 
 
-def note_targets(tx: sa.Connection, notes: Sequence[Note]) -> None:
+def note_targets(tx: sa.Connection, notes: Sequence[Note], now: datetime) -> None:
     """Note how targets do; in an order, or two who write could wait for one another."""
     for note in sorted(notes, key=lambda each: each.name):
         values: dict[str, Any] = {}
         if note.success_at is not None:
             values["last_success_at"] = note.success_at
         if note.changed:
-            values |= {"failing_since": note.failing_since, "last_error": note.error}
-            values |= {"probe_at": note.probe_at, "probes": note.probes}
+            values |= {"failing_since": note.failing_since, "probe_at": note.probe_at, "probes": note.probes}
+            if note.error is not None or note.failing_since is None:
+                values["last_error"] = note.error
         if values:
             tx.execute(targets.update().where(targets.c.name == note.name).values(values))
         if note.paused_at is not None:
             pause(tx, note.name, note.error or "", note.paused_at)
-        elif note.changed and note.failing_since is None:
-            hurry(tx, note.name)
+        elif note.changed and note.failing_since is None and note.probe_at is None:
+            hurry(tx, note.name, now)

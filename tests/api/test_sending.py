@@ -98,6 +98,8 @@ async def test_a_replay_is_made_looked_at_and_cancelled(
         ({"since": "2026-11-22T10:00:00"}, "body.since: "),
         ({"until": "2026-11-22T10:00:00Z"}, "body.since: Field required"),
         ({"since": "2026-11-22T10:00:00Z", "limit": 5}, "body.limit: there is no such parameter"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "since and until must be between the years 1970 and 2999"),
+        ({"since": "2026-11-22T10:00:00Z", "until": "9999-12-31T23:59:59-14:00"}, "between the years 1970 and 2999"),
     ],
 )
 async def test_a_replay_that_makes_no_sense_is_a_problem_and_none_is_made(

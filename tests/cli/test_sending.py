@@ -141,6 +141,7 @@ def test_who_stops_waiting_is_told_that_the_replay_goes_on(
         (("--since", "yesterday"), "--since must be a duration such as 2h, or a time with its offset"),
         (("--since", "2026-11-01T00:00:00"), "--since must be a duration"),
         (("--since", "1h", "--until", "2h"), "--until is before --since"),
+        (("--since", "0001-01-01T00:00:00Z"), "between the years 1970 and 2999"),
         (("--since", "1h", "--target", "opps"), 'no target "opps" (did you mean "ops"?)'),
         (("--since", "1h", "--trigger", "ne"), 'no trigger "ne" (did you mean "new"?)'),
         (("--since", "1h", "--state", "pending"), 'no state to replay "pending" (there are: delivered, dead)'),

@@ -151,7 +151,7 @@ async def test_a_target_that_is_gone_is_paused_and_loses_nothing(live: Database)
         deliveries.wake(["ops"])
         await until(live, {"pending": 30})
         gate.down = False
-        live.write_now(lambda tx: queue.resume(tx, "ops"))
+        live.write_now(lambda tx: queue.resume(tx, "ops", live.now(tx)))
         assert len(gate.receiver.got) == told
         deliveries.wake(["ops"])
         await until(live, {"delivered": 30})
@@ -169,7 +169,7 @@ async def test_a_target_that_is_paused_by_hand_gets_no_more_of_what_was_claimed_
                 await asyncio.sleep(0.01)
         got = len(receiver.got)
         assert got < 40
-        live.write_now(lambda tx: queue.resume(tx, "ops"))
+        live.write_now(lambda tx: queue.resume(tx, "ops", live.now(tx)))
         deliveries.wake(["ops"])
         await until(live, {"delivered": 120})
 

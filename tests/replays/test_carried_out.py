@@ -85,7 +85,7 @@ async def test_a_replay_is_sent_part_by_part_and_a_target_that_is_paused_holds_u
             assert {each.path for each in receiver.accepted} == {"/hook/ops"}
             waiting = [row for row in rows(live) if row.target == "chat" and row.state == "pending"]
             assert len(waiting) == 10, "its part waits"
-            live.write_now(queue.resume, "chat")
+            live.write_now(lambda tx: queue.resume(tx, "chat", live.now(tx)))
             deliveries.wake(["chat"])
             found = await ended(live, made)
     assert (found.state, found.delivered, found.dead, found.skipped) == (ReplayState.FINISHED, 80, 0, 0)

@@ -188,7 +188,7 @@ def test_a_clock_that_is_set_back_takes_nothing_up_twice_and_leaves_nothing_out(
         feed(database, clock)
         sent += finish(database)
         clock.advance(-3600)
-        database.write_now(queue.hurry, "ops")
+        database.write_now(queue.hurry, "ops", clock())
     assert sent == [f"msg_evt_{number}" for number in range(5)]
 
 

@@ -1,0 +1,281 @@
+"""Targets that are in trouble with some messages, or for some time, and people who step in meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from daemon import egress, queue, replays, schema
+from daemon.delivery.lane import Lane
+from daemon.formats import REGISTRY
+from daemon.model import DeliveryState, Options, Order, RateLimit, Retry
+from daemon.sender import Answer
+from tests.conftest import START
+from tests.delivery.lines import attempts, delivering, fill, rows, target, until
+from tests.delivery.test_trouble import Gate, replayed, seen, standing
+from tests.receivers import OK, Receiver, Reply
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pytest
+    import sqlalchemy as sa
+
+    from daemon.database import Database
+    from daemon.model import Content, Message
+    from tests.conftest import ManualClock
+
+HOUR = timedelta(hours=1)
+PUT_OFF = schema.deliveries.update().where(schema.deliveries.c.id == 2).values(next_attempt_at=START + 8 * HOUR)
+WANTED = {"ops": queue.Wanted(Order.PER_INCIDENT, 10, 10)}
+
+
+def claim(database: Database, instance: str = "one") -> queue.Claim:
+    """What a daemon gets to send to ops now."""
+    return database.write_now(lambda tx: queue.claim(tx, WANTED, instance, database.now(tx)))["ops"]
+
+
+def ids(claimed: queue.Claim) -> list[int]:
+    """The deliveries of a claim, in their order."""
+    return [each.id for chain in claimed.chains for each in chain.deliveries]
+
+
+def failed(database: Database, claimed: queue.Claim, until_then: datetime) -> None:
+    """Let the first of what was claimed fail, and give the rest back."""
+    first, *rest = (each for chain in claimed.chains for each in chain.deliveries)
+    result = queue.Result(first, DeliveryState.PENDING, START, 5, 500, "answered 500", None, until_then)
+    database.write_now(queue.record, [result], "one")
+    database.write_now(queue.give_back, [each.id for each in rest], "one", until_then)
+
+
+def failing(database: Database, probe_at: datetime) -> None:
+    """Note that ops is failing."""
+    note = queue.Note("ops", None, changed=True, failing_since=START, error="answered 500", probe_at=probe_at)
+    database.write_now(queue.note_targets, [note], probe_at)
+
+
+async def seen_attempt(database: Database) -> None:
+    """Wait until an attempt is recorded."""
+    async with asyncio.timeout(20):
+        while not attempts(database):
+            await asyncio.sleep(0.01)
+
+
+async def test_messages_that_a_target_never_takes_do_not_keep_it_from_the_others(live: Database) -> None:
+    receiver = Receiver(lambda request: Reply(500) if int(request.id.removeprefix("msg_evt_")) < 12 else OK)
+    fill(live, [f"P{number}" for number in range(12)], ["ops"])
+    often = Retry(first=timedelta(milliseconds=50), factor=1.0, max=timedelta(milliseconds=50))
+    async with receiver.serving() as url, delivering(live, target("ops", url, retry=often)) as deliveries:
+        await seen(live, "failing_since")
+        fill(live, [f"Q{number}" for number in range(100)], ["ops"], first=12)
+        deliveries.wake(["ops"])
+        await receiver.until(lambda each: len(each.accepted) == 100)
+        assert len(receiver.got) < 200
+
+
+def test_a_probe_is_one_that_was_never_tried_if_there_is_one(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1", "P2"], ["ops"])
+    failed(database, claim(database), clock())
+    failing(database, clock())
+    assert ids(claim(database)) == [2]
+    clock.advance(76)
+    assert ids(claim(database)) == [1]
+
+
+def test_what_is_only_behind_what_is_on_its_way_is_not_asked_for_again_and_again(
+    database: Database, clock: ManualClock
+) -> None:
+    fill(database, ["P1"], ["ops"])
+    claim(database)
+    fill(database, ["P1"], ["ops"], first=1)
+    failing(database, clock())
+    behind = claim(database)
+    assert (behind.chains, behind.next_due) == ((), clock() + queue.BEHIND_RUNNING)
+
+
+def test_what_is_sent_at_once_by_hand_takes_with_it_what_waits_behind_it(
+    database: Database, clock: ManualClock
+) -> None:
+    fill(database, ["P1", "P2", "P1", "P1"], ["ops"])
+    later = clock() + HOUR
+    failed(database, claim(database), later)
+    assert ids(claim(database)) == []
+    assert database.write_now(replays.redeliver, 1, clock())
+    assert ids(claim(database)) == [1, 3, 4]
+
+
+async def test_a_replay_gives_the_only_place_up_when_there_is_something_new(live: Database) -> None:
+    receiver = Receiver(lambda _request: Reply(delay=0.005))
+    fill(live, ["P1"] * 100, ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url)):
+            await until(live, {"delivered": 100})
+        replayed(live, *(row.id for row in rows(live)))
+        async with delivering(live, target("ops", url, concurrency=1)) as deliveries:
+            await receiver.until(lambda each: len(each.got) >= 102)
+            fill(live, ["P1", "P2"], ["ops"], first=100)
+            deliveries.wake(["ops"])
+            await receiver.until(lambda each: {"msg_evt_100", "msg_evt_101"} <= {it.id for it in each.accepted})
+            assert len(receiver.got) < 125
+            await until(live, {"delivered": 102})
+    numbers = [int(request.id.removeprefix("msg_evt_")) for request in receiver.accepted[100:]]
+    assert [number for number in numbers if number < 100] == list(range(100))
+
+
+async def test_what_waits_for_the_rate_is_not_sent_to_a_target_that_was_paused_meanwhile(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, [f"P{number}" for number in range(12)], ["ops"])
+    rate = RateLimit(1, timedelta(milliseconds=200))
+    async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate)):
+        await receiver.until(lambda each: len(each.got) == 2)
+        live.write_now(lambda tx: queue.pause(tx, "ops", "paused by hand", live.now(tx)))
+        async with asyncio.timeout(20):
+            while any(row.claimed_by for row in rows(live)):
+                await asyncio.sleep(0.01)
+    assert len(receiver.got) <= 5
+
+
+async def test_resuming_forgets_that_the_target_asked_for_a_pause(live: Database) -> None:
+    replies = iter([Reply(503, {"retry-after": "3600"})])
+    receiver = Receiver(lambda _request: next(replies, OK))
+    fill(live, ["P1", "P2"], ["ops"])
+    patient: dict[str, Any] = {"concurrency": 1, "retry": Retry()}
+    async with receiver.serving() as url, delivering(live, target("ops", url, **patient)) as deliveries:
+        await seen(live, "probe_at")
+        assert standing(live).failing_since is None
+        live.write_now(lambda tx: queue.resume(tx, "ops", live.now(tx)))
+        deliveries.wake(["ops"])
+        await until(live, {"delivered": 2})
+
+
+def test_a_pause_that_was_asked_for_holds_for_every_daemon_and_makes_nothing_due(
+    database: Database, clock: ManualClock
+) -> None:
+    fill(database, ["P1", "P2"], ["ops"])
+    failed(database, claim(database), clock() + HOUR)
+    note = queue.Note("ops", None, changed=True, probe_at=clock.advance(60))
+    clock.advance(-60)
+    database.write_now(queue.note_targets, [note], clock())
+    other = claim(database, "two")
+    assert (ids(other), other.standing) == ([], queue.Standing(waits=True))
+    clock.advance(60)
+    assert ids(claim(database, "two")) == []
+    clock.advance(3600)
+    assert ids(claim(database, "two")) == [2, 1], "what has failed before comes last"
+
+
+def test_a_target_that_goes_while_a_note_is_written_is_paused_by_the_next(clock: ManualClock) -> None:
+    sender: Any = None
+    lane = Lane(target("ops", "http://127.0.0.1:9/"), sender)
+    lane.note_success(clock())
+    written = lane.note()
+    lane.note_gone(Answer(410, "answered 410", None, None, 0.1), clock())
+    lane.written_down(written, 1.0)
+    assert lane.note().paused_at == clock()
+
+
+def test_who_knows_no_error_leaves_the_one_that_is_written(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1"], ["ops"])
+    failing(database, clock())
+    note = queue.Note("ops", None, changed=True, failing_since=START, probe_at=clock())
+    database.write_now(queue.note_targets, [note], clock())
+    assert standing(database).last_error == "answered 500"
+
+
+async def test_a_template_whose_error_is_no_text_fails_like_any_other(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, ["P1"], ["ops"])
+    options = Options(template='{{ "{!\\ud800}".format(1) }} {{ "{!\\x00}".format(1) }}')
+    async with receiver.serving() as url, delivering(live, target("ops", url, format="template", options=options)):
+        await seen_attempt(live)
+    assert "\ufffd" in attempts(live)[0].error
+
+
+async def test_a_probe_that_fails_speaks_for_all_whose_time_is_over_as_well(live: Database) -> None:
+    gate = Gate()
+    brief = Retry(first=timedelta(milliseconds=50), factor=1.0, max=timedelta(milliseconds=50))
+    fill(live, [f"P{number}" for number in range(300)], ["ops"])
+    async with gate.receiver.serving() as url:
+        hopeless = target("ops", url, retry=dataclasses.replace(brief, horizon=timedelta(milliseconds=500)))
+        async with delivering(live, hopeless):
+            await until(live, {"dead": 300})
+    assert len(gate.receiver.got) < 100
+    errors = {row.last_error for row in rows(live)}
+    assert errors == {"answered 500", queue.HOPELESS}
+
+
+def test_what_was_never_tried_for_its_turn_had_not_come_is_not_given_up(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1", "P1", "P2", "P2", "P3"], ["ops"])
+    assert ids(claim(database)) == [1, 2, 3, 4, 5]
+    later = clock.advance(60)
+
+    def give_up(tx: sa.Connection, since: datetime, tried: tuple[str, ...]) -> int:
+        return queue.expire(tx, "ops", since, tried, later)
+
+    assert database.write_now(give_up, later, ()) == 0, "what is on its way"
+    database.write_now(queue.give_back, [1, 2, 3, 4, 5], "one")
+    assert database.write_now(give_up, START - timedelta(seconds=1), ()) == 0, "what has time left"
+    assert database.write_now(give_up, later, ("P2",)) == 2
+    assert [row.state for row in rows(database)] == ["dead", "pending", "pending", "pending", "dead"]
+    database.write_now(queue.give_back, [2], "one")
+    database.write_now(lambda tx: tx.execute(PUT_OFF) and None)
+    assert database.write_now(give_up, later, ("P2",)) == 0, "what was behind another and is not due"
+    assert database.write_now(give_up, later, ()) == 1
+    assert rows(database)[2].finished_at == later
+
+
+async def test_a_format_that_breaks_costs_one_message_an_attempt_and_no_other_anything(
+    live: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = REGISTRY["standard"]
+
+    def broken(message: Message, options: Options) -> Content | None:
+        if message.id == "msg_evt_0":
+            raise RecursionError
+        return whole.content(message, options)
+
+    monkeypatch.setitem(REGISTRY, "standard", dataclasses.replace(whole, content=broken))
+    receiver = Receiver()
+    fill(live, ["P1", "P2", "P3"], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url)):
+        await until(live, {"pending": 1, "delivered": 2})
+    assert attempts(live)[0].error == "the format standard failed with RecursionError (please report it)"
+
+
+async def test_a_request_that_breaks_is_a_failed_attempt(live: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = Receiver()
+    fill(live, ["P1"], ["ops"])
+
+    async def broken(_route: egress.Route, *_request: object) -> egress.Reply:
+        raise RuntimeError("canary")
+
+    async with receiver.serving() as url:
+        with monkeypatch.context() as patched:
+            patched.setattr(egress.Route, "post", broken)
+            async with delivering(live, target("ops", url)):
+                await seen_attempt(live)
+        assert attempts(live)[0].error == "the request failed with RuntimeError (please report it)"
+
+
+async def test_what_no_database_takes_is_recorded_without_it(database: Database) -> None:
+    fill(database, ["P1"], ["ops"])
+    [delivery] = claim(database).chains[0].deliveries
+    result = queue.Result(delivery, DeliveryState.PENDING, START, 5, 500, "a\x00b\ud800", "c\x00", START)
+    database.write_now(queue.record, [result], "one")
+    assert (rows(database)[0].last_error, attempts(database)[0].answer) == ("a\ufffdb?", "c\ufffd")
+
+
+async def test_who_waits_for_the_rate_does_not_keep_a_daemon_from_ending(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, ["P1", "P2", "P3"], ["ops"])
+    rate = RateLimit(1, HOUR)
+    async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate)) as deliveries:
+        await until(live, {"delivered": 1, "pending": 2})
+        begun = time.monotonic()
+        await deliveries.stop(HOUR)
+        assert time.monotonic() - begun < 60
+    assert {row.claimed_by for row in rows(live)} == {None}
+    assert len(receiver.got) == 1
