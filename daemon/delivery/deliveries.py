@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-import time
 from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from daemon.database import system_clock
 from daemon.delivery.contents import GONE, Contents, rendered
 from daemon.delivery.lane import Chain, Lane, Stock
 from daemon.delivery.recording import AFTER_FAILURE_SECONDS, Recorder
-from daemon.model import Content, Delivery, DeliveryState, Message, RateLimit, Target
+from daemon.model import Content, Delivery, DeliveryState, Message, Target
 from daemon.sender import Answer, Sender
 
 if TYPE_CHECKING:
@@ -205,7 +204,7 @@ class Deliveries:
         try:
             while items and until is None and not yields and self._may_send(lane, items[0][0]):
                 delivery, prepared = items[0]
-                content = await self._ready(lane, prepared)
+                content = await self._ready(lane, delivery, prepared)
                 if not self._may_send(lane, delivery):
                     break
                 until = await self._attempt(lane, delivery, content)
@@ -224,13 +223,13 @@ class Deliveries:
     def _may_send(self, lane: Lane, delivery: Delivery) -> bool:
         return not self._stopping.is_set() and lane.may_send(delivery, asyncio.get_running_loop().time())
 
-    async def _ready(self, lane: Lane, content: Prepared) -> Rendered:
+    async def _ready(self, lane: Lane, delivery: Delivery, content: Prepared) -> Rendered:
         """What is to be sent, when its turn has come: rendered, and fitting into the target's rate."""
         if isinstance(content, Message):
             async with lane.rendering:
                 content = await asyncio.to_thread(rendered, lane.target.format, lane.target.options, content)
-        if isinstance(content, Content) and lane.target.rate_limit is not None:
-            await _wait_for_rate(lane.starts, lane.target.rate_limit, self._stopping)
+        if isinstance(content, Content):
+            await lane.rate.turn(live=not delivery.replayed, stopping=self._stopping)
         return content
 
     async def _attempt(self, lane: Lane, delivery: Delivery, content: Rendered) -> datetime | None:
@@ -343,21 +342,3 @@ class Deliveries:
 
 def _named(delivery: Delivery) -> dict[str, str | int]:
     return {"delivery": delivery.id, "target": delivery.target, "message": delivery.message_id}
-
-
-async def _wait_for_rate(starts: deque[float], limit: RateLimit, stopping: asyncio.Event) -> None:
-    """Wait until one more attempt fits into the target's rate, a sliding log of this process, or there will be none."""
-    period = limit.period.total_seconds()
-    while True:
-        now = time.monotonic()
-        while starts and starts[0] <= now - period:
-            starts.popleft()
-        if len(starts) < limit.calls:
-            starts.append(now)
-            return
-        try:
-            async with asyncio.timeout(starts[0] + period - now):
-                await stopping.wait()
-        except TimeoutError:
-            continue
-        return

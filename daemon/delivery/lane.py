@@ -7,6 +7,7 @@ one delivery at a time probes it, until one is taken. Then everything is due tha
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import structlog
 
 from daemon import backoff, errors, queue
+from daemon.delivery.rate import Rate
 from daemon.model import Content, Delivery, Message, Order, Target
 
 if TYPE_CHECKING:
@@ -94,7 +96,6 @@ class Lane:
     live: Stock = field(default_factory=lambda: Stock(LIVE))
     replayed: Stock = field(default_factory=lambda: Stock(REPLAYED))
     workers: set[asyncio.Task[None]] = field(default_factory=set)
-    starts: deque[float] = field(default_factory=deque)
     rendering: asyncio.Lock = field(default_factory=asyncio.Lock)  # so that a target keeps one thread busy at most
     hold: float = 0.0  # until then the target wants no request
     paused: bool = False
@@ -110,6 +111,11 @@ class Lane:
     noted: float = 0.0
     changed: bool = False  # and not written down yet
     saving: bool = False
+
+    @functools.cached_property
+    def rate(self) -> Rate:
+        """How often it is asked."""
+        return Rate(self.target.rate_limit)
 
     def stock(self, delivery: Delivery) -> Stock:
         """Where a delivery belongs."""
