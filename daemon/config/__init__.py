@@ -26,6 +26,7 @@ __all__ = ["DEFAULT_PATHS", "Api", "Settings", "find", "load", "schema", "secret
 
 DEFAULT_PATHS = (Path("config.yaml"), Path("/etc/pagerelay/config.yaml"))
 SHORTEST_SECRET = 4
+LONG_PATH = 20  # of a target's URL: many receivers have nothing else that is secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,9 @@ def secrets(settings: Settings) -> list[str]:
         if each.proxy is not None:
             found += masking.of_proxy(each.proxy.get_secret_value())
     for target in settings.targets.values():
-        found += [urlsplit(target.url.get_secret_value()).query, *masking.of_target(target)]
+        parts = urlsplit(target.url.get_secret_value())
+        found += [parts.query, *masking.of_target(target)]
+        if len(parts.path) >= LONG_PATH:
+            found.append(parts.path)
     shown = {found[0]} if settings.database.url.get_secret_value().startswith("sqlite") else set()
     return masking.longest_first(set(found) - shown, SHORTEST_SECRET)

@@ -192,6 +192,11 @@ def test_the_secrets_to_hide_are_all_of_them(load: Load) -> None:
     assert "k=canary-query" in config.secrets(load(GOOD))
 
 
+def test_a_long_path_of_a_target_is_hidden(load: Load) -> None:
+    path = "/services/T0/B0/canary-path"
+    assert path in config.secrets(load(GOOD.replace("hooks.example.com/in", f"hooks.example.com{path}")))
+
+
 def test_a_password_is_hidden_as_it_is_written_and_as_it_is_meant(load: Load) -> None:
     hidden = config.secrets(load(GOOD.replace("canary-password", "canary%2Fpassword")))
     assert {"canary%2Fpassword", "canary/password"} <= set(hidden)

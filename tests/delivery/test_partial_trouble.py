@@ -43,6 +43,12 @@ def ids(claimed: queue.Claim) -> list[int]:
     return [each.id for chain in claimed.chains for each in chain.deliveries]
 
 
+def changed(tx: sa.Connection, *statements: sa.Update) -> None:
+    """Change rows by hand."""
+    for each in statements:
+        tx.execute(each)
+
+
 def failed(database: Database, claimed: queue.Claim, until_then: datetime) -> None:
     """Let the first of what was claimed fail, and give the rest back."""
     first, *rest = (each for chain in claimed.chains for each in chain.deliveries)
@@ -83,6 +89,27 @@ def test_a_probe_is_one_that_was_never_tried_if_there_is_one(database: Database,
     assert ids(claim(database)) == [2]
     clock.advance(76)
     assert ids(claim(database)) == [1]
+
+
+def test_what_was_never_tried_goes_first_however_much_has_failed_before(database: Database, clock: ManualClock) -> None:
+    fill(database, [f"P{number}" for number in range(30)], ["ops"])
+    for _ in range(3):
+        tried = [each for chain in claim(database).chains for each in chain.deliveries]
+        results = [queue.Result(each, DeliveryState.PENDING, START, 5, 500, "no", None, clock()) for each in tried]
+        database.write_now(queue.record, results, "one")
+        put_off = schema.deliveries.update().where(schema.deliveries.c.attempts > 0)
+        database.write_now(changed, put_off.values(next_attempt_at=clock() + HOUR))
+    fill(database, ["Q1", "Q2"], ["ops"], first=30)
+    new = [row.id for row in rows(database) if row.attempts == 0]
+    database.write_now(queue.hurry, "ops", clock.advance(60))
+    first = claim(database)
+    assert ids(first)[:3] == [*new, 1]
+    database.write_now(queue.give_back, ids(first), "one")
+    due = schema.deliveries.update().values(next_attempt_at=START)
+    late = due.where(schema.deliveries.c.attempts == 0).values(next_attempt_at=clock())
+    database.write_now(changed, due, late)
+    failing(database, clock.advance(1))
+    assert ids(claim(database)) == [new[0]]
 
 
 def test_what_is_only_behind_what_is_on_its_way_is_not_asked_for_again_and_again(
@@ -221,7 +248,7 @@ def test_what_was_never_tried_for_its_turn_had_not_come_is_not_given_up(database
     assert database.write_now(give_up, later, ("P2",)) == 2
     assert [row.state for row in rows(database)] == ["dead", "pending", "pending", "pending", "dead"]
     database.write_now(queue.give_back, [2], "one")
-    database.write_now(lambda tx: tx.execute(PUT_OFF) and None)
+    database.write_now(changed, PUT_OFF)
     assert database.write_now(give_up, later, ("P2",)) == 0, "what was behind another and is not due"
     assert database.write_now(give_up, later, ()) == 1
     assert rows(database)[2].finished_at == later
