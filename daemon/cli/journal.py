@@ -34,6 +34,8 @@ def show(
     """Print the latest events, or those after a cursor."""
     with storage.opened(settings) as database:
         given: dict[str, Any] = dict(filters)
+        # Before the page is read: what comes between the two is new, too.
+        places = _places(database, settings.connections, given, after) if follow else {}
         page = database.read_now(views.events, **given, limit=limit, after=after, last=after is None)
         if json and not follow:
             terminal.document(page)
@@ -41,24 +43,26 @@ def show(
         write = _json_lines if json else _text_lines(several=len(settings.connections) > 1)
         write(page.items)
         if follow:
-            _follow(database, settings.connections, given, page.items, after, write)
+            _follow(database, places | {item.connection: item.cursor for item in page.items}, given, write)
+
+
+def _places(
+    database: Database, connections: Iterable[str], filters: dict[str, Any], after: str | None
+) -> dict[str, str]:
+    """Behind which event to go on. Each connection has a place of its own: only within one does nothing come late."""
+    chosen = [filters["connection"]] if filters["connection"] else connections
+    return {name: after or _head(database, filters | {"connection": name}) for name in chosen}
 
 
 def _follow(
     database: Database,
-    connections: Iterable[str],
+    places: dict[str, str],
     filters: dict[str, Any],
-    shown: list[EventItem],
-    after: str | None,
     write: Callable[[Iterable[EventItem]], None],
 ) -> None:
-    """Go on with what comes. Each connection has a place of its own: only within one does nothing come late."""
-    chosen = [filters["connection"]] if filters["connection"] else list(connections)
-    places = {name: after or _head(database, filters | {"connection": name}) for name in chosen}
-    for item in shown:
-        places[item.connection] = max(places.get(item.connection, "0"), item.cursor, key=int)
+    """Go on with what comes."""
     while True:
-        new = [item for name in chosen for item in _new(database, name, places, filters)]
+        new = [item for name in places for item in _new(database, name, places, filters)]
         write(sorted(new, key=lambda item: int(item.cursor)))
         if not new:
             time.sleep(FOLLOW_SECONDS)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import schema, views
+from daemon.cli import journal
 from daemon.database import Database, system_clock
 from tests import shown
 
@@ -91,6 +92,32 @@ def test_events_follow_prints_what_happens_until_interrupted(
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, error) == (130, "", "")
+
+
+def test_events_that_come_while_the_first_are_printed_are_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
+    database = Database(url)
+    database.upgrade()
+    database.write_now(shown.fill, system_clock())
+    printed: list[str] = []
+
+    def line(item: views.EventItem) -> None:
+        printed.append(item.id)
+        if len(printed) == 1:
+            database.write_now(shown.insert, schema.events, shown.event(7, system_clock()))
+
+    def waited(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("daemon.cli.show.line", line)
+    monkeypatch.setattr("daemon.cli.journal.time.sleep", waited)
+    nothing = dict.fromkeys(("connection", "incident", "type"))
+    with pytest.raises(KeyboardInterrupt):
+        journal.show(shown.settings(tmp_path, url), nothing, limit=1, after=None, follow=True, json=True)
+    database.close()
+    assert printed == ["evt_5", "evt_7"]
 
 
 def test_an_interrupted_wait_says_that_the_action_goes_on(
