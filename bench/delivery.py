@@ -21,6 +21,7 @@ from bench import figures, load, receiver
 from daemon import signing
 from daemon.database import Database
 from daemon.delivery import Deliveries
+from daemon.delivery.recording import Records
 from daemon.formats import standard
 from daemon.model import Message
 from daemon.sender import Sender
@@ -73,8 +74,8 @@ class Watched(Database):
         """As in the daemon, and count what was recorded."""
         self.claiming.set()
         answer = await super().write(function, *args, **kwargs)
-        if function.__name__ == "_write":
-            self._left -= len(args[0])  # type: ignore[arg-type]
+        if args and isinstance(args[0], Records):
+            self._left -= len(args[0].results)
             if self._left <= 0:
                 self.done.set()
         return answer
