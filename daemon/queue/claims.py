@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon import bulk
+from daemon import backoff, bulk
 from daemon.model import Delivery, Order
 from daemon.queue.rows import PENDING, update
 from daemon.queue.standing import Standing
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BEHIND_RUNNING = timedelta(milliseconds=500)
 BUSY = timedelta(milliseconds=100)
 PROBE_LEASE = timedelta(seconds=75)  # longer than an attempt can take
+EARLY = timedelta(minutes=4)  # so long after a probe could have been made, what is not due yet may be it
 
 Line = tuple[str, str]  # a target and an incident, whose deliveries wait for one another
 
@@ -89,6 +90,14 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
         for name, more in _take(tx, idle, instance, now, replayed=True).items():
             chains[name] += more
     probes = _probes(tx, {name: each for name, each in taking.items() if name in probing}, instance, now)
+    early = {name: _early(running[name].probe_at, now) for name in probing}
+    long_idle = {
+        name: wanted[name] for name, at in early.items() if name in taking and name not in probes and at <= now
+    }
+    if long_idle:
+        _bring_forward(tx, long_idle, now)
+        probes |= _probes(tx, long_idle, instance, now)
+        early |= dict.fromkeys(long_idle, now + EARLY)
     chains |= probes
     _update(tx, [each.id for got in chains.values() for chain in got for each in chain.deliveries], instance)
     if probes:
@@ -102,7 +111,7 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
         earliest = row.probe_at if name in waiting else None
         if name in probing - waiting:  # what is due and no probe is behind what is on its way
             earliest = now + (PROBE_LEASE if name in probes else BEHIND_RUNNING)
-        due, replay_due = (_not_before(each[name], earliest) for each in (live, replays))
+        due, replay_due = (_between(each[name], earliest, early.get(name)) for each in (live, replays))
         claims[name] = Claim(tuple(chains.get(name, ())), due, replay_due, _standing(row, waits=name in waiting))
     return claims
 
@@ -115,8 +124,29 @@ def _is_due(due: datetime | None, now: datetime) -> bool:
     return due is not None and due <= now
 
 
-def _not_before(due: datetime | None, earliest: datetime | None) -> datetime | None:
-    return due if due is None or earliest is None else max(due, earliest)
+def _between(due: datetime | None, earliest: datetime | None, latest: datetime | None) -> datetime | None:
+    """The time at which something is due, if something is, within these bounds."""
+    if due is None:
+        return None
+    due = due if latest is None else min(due, latest)
+    return due if earliest is None else max(due, earliest)
+
+
+def _early(probe_at: datetime | None, now: datetime) -> datetime:
+    """When a failing target is probed with something that is not due yet."""
+    return now if probe_at is None else probe_at + EARLY
+
+
+def _bring_forward(tx: sa.Connection, names: Collection[str], now: datetime) -> None:
+    """Make for each target one delivery due, the one that will be due first, unless it was refused for its own sake."""
+    names_given = bulk.texts(tx, names)
+    waits = deliveries.alias()
+    theirs = waits.c.target == names_given.c.value, waits.c.state == PENDING, waits.c.claimed_by.is_(None)
+    taken = sa.func.coalesce(waits.c.last_status, 0).not_in(backoff.REFUSALS)
+    first = sa.select(waits.c.id).where(*theirs, taken).order_by(waits.c.next_attempt_at, waits.c.id).limit(1)
+    chosen = sa.select(first.correlate(names_given).scalar_subquery()).select_from(names_given)
+    later = deliveries.c.next_attempt_at > now
+    tx.execute(deliveries.update().where(deliveries.c.id.in_(chosen), later).values(next_attempt_at=now))
 
 
 def _probes(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: datetime) -> dict[str, list[Chain]]:

@@ -306,3 +306,27 @@ async def test_who_waits_for_the_rate_does_not_keep_a_daemon_from_ending(live: D
         assert time.monotonic() - begun < 60
     assert {row.claimed_by for row in rows(live)} == {None}
     assert len(receiver.got) == 1
+
+
+def test_a_failing_target_with_nothing_due_is_probed_every_few_minutes_all_the_same(
+    database: Database, clock: ManualClock
+) -> None:
+    fill(database, ["P1", "P1", "P2"], ["ops"])
+    failed(database, claim(database), clock() + 8 * HOUR)
+    database.write_now(changed, schema.deliveries.update().values(next_attempt_at=START + 8 * HOUR))
+    failing(database, clock() + timedelta(minutes=1))
+    idle = claim(database)
+    assert (ids(idle), idle.next_due) == ([], START + timedelta(minutes=5))
+    clock.advance(299)
+    assert ids(claim(database)) == []
+    clock.advance(1)
+    probed = claim(database)
+    assert (ids(probed), probed.next_due) == ([1], clock() + timedelta(minutes=4))
+    refusal = queue.Result(
+        probed.chains[0].deliveries[0], DeliveryState.PENDING, START, 5, 400, "no", None, clock() + HOUR
+    )
+    database.write_now(queue.record, [refusal], "one")
+    database.write_now(changed, schema.deliveries.update().where(schema.deliveries.c.id > 1).values(state="delivered"))
+    clock.advance(330)
+    refused = claim(database)
+    assert (ids(refused), refused.next_due) == ([], clock() + timedelta(minutes=4))
