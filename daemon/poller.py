@@ -17,7 +17,7 @@ from daemon.fan_out import FanOut
 from daemon.model import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -71,13 +71,15 @@ class Poller:
             return min(max(claim - self._clock(), timedelta(0)), self._connection.limits.poll_interval)
         started = time.perf_counter()
         error: str | None = None
-        events = 0
+        events = messages = 0
         calls_before = self._client.calls
         try:
-            events = await self._read_log(claim.state)
+            async for found in self._read_log(claim.state):
+                events += found
+                messages += await self._fan_out(claim.due)
         except errors.PagerDutyError as problem:
             error = str(problem)
-        messages = await self._fan_out(claim.due)
+            messages += await self._fan_out(claim.due)
         was_failing = await self._database.write(self._end, error)
         self._tell(
             error, was_failing, events, messages, self._client.calls - calls_before, time.perf_counter() - started
@@ -109,14 +111,15 @@ class Poller:
 
     # --- the log
 
-    async def _read_log(self, state: store.ConnectionState) -> int:
-        """Read what is new, in windows, oldest first; answers how many events there were."""
+    async def _read_log(self, state: store.ConnectionState) -> AsyncIterator[int]:
+        """Read what is new, in windows, oldest first; gives for each how many events it had."""
         if state.watermark is None:
             await self._baseline()
-            return 0
+            yield 0
+            return
         end = self._pagerduty_time() + SECOND
         step = max(FIRST_STEP, self._overlap * 2)
-        since, events = state.watermark - self._overlap, 0
+        since = state.watermark - self._overlap
         while True:
             until = min(end, _whole(since + step))
             read_at = self._clock()
@@ -129,11 +132,11 @@ class Poller:
                 continue
             self._learn_time(window, read_at)
             reached = until if until < end else min(until, self._read_up_to(window, read_at))
-            events += await self._database.write(self._commit, window, read_at, reached)
+            yield await self._database.write(self._commit, window, read_at, reached)
             if until >= end:
                 self._adapt_overlap(window.calls)
-                return events
-            log.info("log.catching_up", connection=self._connection.name, read_up_to=until, events=events)
+                return
+            log.info("log.catching_up", connection=self._connection.name, read_up_to=until)
             since = until
             if window.calls <= FEW_CALLS:
                 step *= 2

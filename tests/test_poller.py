@@ -372,6 +372,27 @@ async def test_progress_is_saved_window_by_window(database: Database, account: F
     assert daemon.journal() == [f"P{number} triggered" for number in range(48)]
 
 
+async def test_what_a_window_tells_is_sent_before_the_next_one_is_read(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    for number in range(48):
+        account.clock.advance(3600)
+        account.happen("trigger", f"P{number}")
+    seen: list[int] = []
+
+    def count(_request: httpx.Request) -> None:
+        seen.append(daemon.sent())
+
+    account.fail = count
+    await daemon.poll()
+    assert seen[0] == 0
+    assert seen == sorted(seen)
+    assert len({*seen}) > 3
+    assert daemon.sent() == 48
+
+
 @pytest.mark.parametrize("minutes", [-10, 10])
 async def test_a_clock_that_is_wrong_by_minutes_delays_and_loses_nothing(
     database: Database, clock: ManualClock, minutes: int
