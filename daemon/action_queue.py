@@ -228,6 +228,13 @@ def find(tx: sa.Connection, action_id: str) -> Action | None:
     return None if row is None else of_row(row)
 
 
+def stranded(tx: sa.Connection, connections: Collection[str]) -> dict[str, int]:
+    """How many actions wait for each connection that is not among these."""
+    waiting = actions.c.state == QUEUED, ~bulk.among(tx, actions.c.connection, connections)
+    counted = sa.select(actions.c.connection, sa.func.count()).where(*waiting).group_by(actions.c.connection)
+    return {row[0]: row[1] for row in tx.execute(counted)}
+
+
 def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:
     """Remove actions that ended long ago, with their idempotency keys, unless a message still tells of them."""
     told = sa.exists().where(messages.c.action_id == actions.c.id)

@@ -111,6 +111,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         parts.callback(database.close)
         await database.write(_enter, database, settings, instance)
         parts.push_async_callback(_leave, database, instance)
+        await database.read(_tell_stranded, settings)
 
         metrics = CollectorRegistry()
         deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
@@ -220,6 +221,16 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     dead = store.bury(tx, now, ended)
     queue.release(tx, dead)
     action_queue.release(tx, dead)
+
+
+def _tell_stranded(tx: sa.Connection, settings: Settings) -> None:
+    """Log what waits for something that the configuration does not name, or does not name any more."""
+    for name, count in queue.stranded(tx, settings.targets).items():
+        log.warning("target.unknown", target=name, pending=count, remedy="nothing is sent until it is configured again")
+    for name, count in action_queue.stranded(tx, settings.connections).items():
+        log.warning(
+            "connection.unknown", connection=name, queued=count, remedy="they wait until it is configured again"
+        )
 
 
 async def _leave(database: Database, instance: str) -> None:

@@ -12,6 +12,7 @@ from daemon.queue.messages import (
     load,
     needed_events,
     prune,
+    stranded,
 )
 from daemon.queue.results import Result, give_back, record, release
 from daemon.queue.standing import (
@@ -54,4 +55,5 @@ __all__ = [
     "record",
     "release",
     "resume",
+    "stranded",
 ]

@@ -146,6 +146,13 @@ def _alert(kind: str, told: Json) -> Alert:
     return Alert(kind, datetime.fromisoformat(told["at"]), told["data"])
 
 
+def stranded(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
+    """How many deliveries wait for each target that is not among these."""
+    waiting = deliveries.c.state == PENDING, ~bulk.among(tx, deliveries.c.target, names)
+    counted = sa.select(deliveries.c.target, sa.func.count()).where(*waiting).group_by(deliveries.c.target)
+    return {row[0]: row[1] for row in tx.execute(counted)}
+
+
 def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: datetime, limit: int) -> int:
     """Remove old deliveries with their attempts, and messages without deliveries; answers how many deliveries went."""
     gone = 0

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import httpx
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon import schema
+from daemon.database import Database, system_clock
 from daemon.simulator import Account, Simulator
 from tests import shown
 from tests.api import living
@@ -53,3 +56,24 @@ async def test_what_is_asked_of_a_daemon_takes_effect_and_is_counted(tmp_path: P
     assert found["pagerelay_permits_total", acme, ("priority", "action")] == 3  # user, resolution, list
     assert found["pagerelay_permit_wait_seconds_total", acme, ("priority", "action")] > 0
     assert found["pagerelay_actions_unfinished", acme, ("state", "queued")] == 0
+
+
+async def test_what_waits_for_something_that_is_no_longer_configured_is_told_at_the_start(
+    tmp_path: Path, database_url: str
+) -> None:
+    now = system_clock()
+    database = Database(database_url)
+    database.write_now(shown.insert, schema.events, shown.event(1, now))
+    database.write_now(shown.insert, schema.messages, shown.message(1, now))
+    database.write_now(shown.insert, schema.deliveries, shown.delivery(1, now, target="left"))
+    database.write_now(shown.insert, schema.actions, shown.action(1, now, connection="gone"))
+    database.close()
+    account = Account(seed=4)
+    async with Simulator([account], limit=10**9).serving() as url:
+        with structlog.testing.capture_logs() as logs:
+            async with living.running(written(tmp_path, database_url, url, account.api_key)):
+                pass
+    unknown = {each["event"]: each for each in logs if each["event"].endswith(".unknown")}
+    assert (unknown["target.unknown"]["target"], unknown["target.unknown"]["pending"]) == ("left", 1)
+    assert (unknown["connection.unknown"]["connection"], unknown["connection.unknown"]["queued"]) == ("gone", 1)
+    assert len(unknown) == 2
