@@ -10,6 +10,7 @@ import asyncio
 import functools
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 LIVE = 128
 REPLAYED = 32
 FAILURES_IN_A_ROW = 3
+PATIENCE = timedelta(minutes=10)
 
 Rendered: TypeAlias = "Content | errors.FormatError | str"  # what to send, or why that failed, or can never be
 Prepared: TypeAlias = "Rendered | Message"  # a message that takes its time to render is rendered when its turn comes
@@ -106,6 +108,7 @@ class Lane:
     probe: int | None = None
     probes: int = 0
     probe_at: datetime | None = None
+    probing_since: datetime | None = None  # when this process saw the first probe fail
     hopeless: datetime | None = None  # what began to wait before then need wait no longer
     success_at: datetime | None = None
     noted: float = 0.0
@@ -203,7 +206,7 @@ class Lane:
         if self.failing_since is not None:
             log.info("target.recovered", target=self.target.name, failing_since=self.failing_since)
             self.failing_since, self.error, self.probe, self.probes, self.probe_at = None, None, None, 0, None
-            self.changed = True
+            self.probing_since, self.changed = None, True
 
     def note_asked(self, at: datetime, hold: float) -> None:
         """The target wants no request until then: for every daemon, and until it is resumed."""
@@ -226,12 +229,21 @@ class Lane:
             log.warning("target.failing", target=self.target.name, error=answer.error)
         elif delivery.id == self.probe:
             self.probes, self.probe = self.probes + 1, None
-            past = now - self.target.retry.horizon
-            self.hopeless = past if self.failing_since <= past else None
+            self.hopeless = self._hopeless(self.failing_since, now)
         else:  # it was on its way before
             return
         self.error, self.changed = answer.error, True
         self.probe_at = max(now + backoff.probe_pause(self.probes, self.target.retry, luck), asked or now)
+
+    def _hopeless(self, failing_since: datetime, now: datetime) -> datetime | None:
+        """What began before then need wait no longer: the target has failed as long, a good while of it for us.
+
+        One probe says little if it is the first after days in which no daemon ran.
+        """
+        self.probing_since = self.probing_since or now
+        horizon = self.target.retry.horizon
+        seen_long = now - self.probing_since >= min(horizon, PATIENCE)
+        return now - horizon if seen_long and failing_since <= now - horizon else None
 
     def forget_probe(self, ids: Collection[int], now: datetime) -> None:
         """What was claimed as a probe was not sent: another may follow at once."""

@@ -234,6 +234,22 @@ async def test_a_probe_that_fails_speaks_for_all_whose_time_is_over_as_well(live
     assert errors == {"answered 500", queue.HOPELESS}
 
 
+def test_the_first_probe_after_a_long_downtime_gives_nothing_up(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1"], ["ops"])
+    [delivery] = claim(database).chains[0].deliveries
+    sender: Any = None
+    lane = Lane(target("ops", "http://127.0.0.1:9/", retry=Retry()), sender)
+    lane.failing_since = START - timedelta(hours=100)
+    answer = Answer(None, "could not connect", None, None, 0.1)
+    given_up: list[datetime | None] = []
+    for _ in range(11):
+        lane.probe = delivery.id
+        lane.note_failure(delivery, answer, clock(), 0.5, None)
+        given_up.append(lane.note().hopeless)
+        clock.advance(60)
+    assert given_up == [None] * 10 + [START + timedelta(minutes=10) - timedelta(hours=76)]
+
+
 def test_what_was_never_tried_for_its_turn_had_not_come_is_not_given_up(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1", "P1", "P2", "P2", "P3"], ["ops"])
     assert ids(claim(database)) == [1, 2, 3, 4, 5]
