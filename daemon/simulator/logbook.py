@@ -5,6 +5,7 @@ Entries are written in the order in which things happen, with times of whole sec
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class LogBook:
     def __init__(self, clock: Callable[[], datetime], chance: random.Random) -> None:
         self.entries: list[Entry] = []
         self.ledger: list[Happening] = []
+        self._by_time: list[Entry] = []
         self.late: Callable[[], timedelta] = timedelta
         self._clock = clock
         self._chance = chance
@@ -89,6 +91,7 @@ class LogBook:
         )
         incident.updated_at = entry.created_at
         self.entries.append(entry)
+        bisect.insort(self._by_time, entry, key=_place)
         return entry
 
     def happened(self, kind: EventType, entry: Entry, note: str | None = None) -> None:
@@ -101,8 +104,12 @@ class LogBook:
     def read(self, since: datetime, until: datetime) -> list[Entry]:
         """What readers see now of a window, newest first; within a second, the last written first."""
         now = self.now()
-        found = [each for each in self.entries if since <= each.created_at < until and each.visible_at <= now]
-        return sorted(found, key=lambda entry: (entry.created_at, entry.seq), reverse=True)
+        first, last = (bisect.bisect_left(self._by_time, (moment, -1), key=_place) for moment in (since, until))
+        return [each for each in reversed(self._by_time[first:last]) if each.visible_at <= now]
+
+
+def _place(entry: Entry) -> tuple[datetime, int]:
+    return entry.created_at, entry.seq
 
 
 def new_id(chance: random.Random, prefix: str, length: int) -> str:
