@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from standardwebhooks.webhooks import Webhook
 
+from tests.listening import listening
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -68,33 +70,14 @@ class Receiver:
         self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> AsyncIterator[str]:
         """Serve on a free port, or on that one; gives the URL."""
-        tasks: set[asyncio.Task[None]] = set()
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            try:
-                while await self._serve_one(reader, writer):
-                    pass
-            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while await self._serve_one(reader, writer):
                 pass
-            finally:
-                tasks.discard(task)
-                if tls is None:
-                    writer.close()
-                else:  # which would wait for the other side to say good-bye as well
-                    writer.transport.abort()
 
-        server = await asyncio.start_server(connected, host, port, backlog=1000, ssl=tls)
-        try:
-            yield f"http{'s' if tls else ''}://{host}:{server.sockets[0].getsockname()[1]}/hook"
-        finally:
-            server.close()
-            for task in list(tasks):
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with listening(converse, host, port, tls) as bound:
+            yield f"http{'s' if tls else ''}://{host}:{bound}/hook"
 
     async def until(self, happened: Callable[[Receiver], bool], seconds: float = 20) -> None:
         """Wait until it got what is asked for; fails after ``seconds``."""

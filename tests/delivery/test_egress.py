@@ -18,6 +18,7 @@ from pyreqwest.http import Url
 
 from daemon import hosts, sender
 from daemon.model import Content, Egress, Target
+from tests.listening import listening
 from tests.receivers import SECRET, Receiver, Reply
 
 if TYPE_CHECKING:
@@ -102,13 +103,11 @@ class Trap:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
             await writer.drain()
-            writer.close()
 
         async with contextlib.AsyncExitStack() as servers:
-            server = await servers.enter_async_context(await asyncio.start_server(come, "0.0.0.0", 0))
-            self.port = server.sockets[0].getsockname()[1]
+            self.port = await servers.enter_async_context(listening(come, "0.0.0.0"))
             with contextlib.suppress(OSError):  # a machine without IPv6
-                await servers.enter_async_context(await asyncio.start_server(come, "::1", self.port))
+                await servers.enter_async_context(listening(come, "::1", self.port))
             yield self
 
 

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import time
 import zlib
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,12 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from daemon import egress, masking, sender
 from daemon.model import Content, Target
+from tests.listening import listening
 from tests.receivers import SECRET, Receiver, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
 NEW = "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0LW5ldy1zZWNyZXQ="
 BODY = '{"type":"incident.triggered","data":{"title":"Größe geprüft ✓"}}'.encode()
@@ -55,21 +56,15 @@ async def answered(reply: Reply, **more: Any) -> sender.Answer:
         return await attempt(target(url, **more))
 
 
-@asynccontextmanager
-async def speaking(words: bytes) -> AsyncIterator[int]:
+def speaking(words: bytes) -> AbstractAsyncContextManager[int]:
     """A server that says the same whatever it hears, and hangs up; yields its port."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(words)
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    return listening(converse)
 
 
 # --- what is sent
@@ -198,16 +193,12 @@ async def test_no_more_than_64_kib_of_an_answer_are_read() -> None:
                 await writer.drain()
                 sent += 0x1000
         except ConnectionError:
-            writer.close()
             gone.set()
 
     gone = asyncio.Event()
-    server = await asyncio.start_server(endless, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    answer = await attempt(target(f"http://127.0.0.1:{port}/hook"))
-    async with asyncio.timeout(20):
+    async with listening(endless) as port, asyncio.timeout(20):
+        answer = await attempt(target(f"http://127.0.0.1:{port}/hook"))
         await gone.wait()
-    server.close()
     assert (answer.status, answer.excerpt) == (500, "x" * 1024)
     assert sent < 16 * 1024 * 1024  # what is on its way in buffers counts as well
 
