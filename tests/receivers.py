@@ -42,11 +42,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a receiver does: answer, after ``delay``, or something worse (``how``: drip, reset, hang)."""
+    """What a receiver does: answer, once ``held`` has ended and after ``delay``, or worse (``how``: drip, hang)."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    held: Callable[[], Awaitable[object]] | None = None
     delay: float = 0.0
     how: str = "answer"
 
@@ -94,6 +95,8 @@ class Receiver:
         async with self._changed:
             self.got.append(request)
             self._changed.notify_all()
+        if reply.held is not None:
+            await reply.held()
         if reply.delay:
             await asyncio.sleep(reply.delay)
         alive = await HOWS[reply.how](reply, writer)

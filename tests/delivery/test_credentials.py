@@ -193,7 +193,7 @@ async def test_a_token_is_waited_for_no_longer_and_read_no_further_than_an_answe
         answer = await attempt(target(url, oauth2(token_url), timeout=timedelta(milliseconds=300)))
     assert (answer.status, receiver.got) == (None, [])
     assert str(answer.error).startswith("no token from 127.0.0.1: ")
-    assert answer.seconds < 2
+    assert answer.seconds < 10
 
 
 async def test_a_failure_is_not_asked_for_again_by_every_attempt() -> None:
@@ -211,15 +211,18 @@ async def test_a_failure_is_not_asked_for_again_by_every_attempt() -> None:
 
 
 async def test_the_end_of_an_attempt_does_not_end_the_request_for_a_token() -> None:
-    server = Receiver(lambda _request: Reply(200, {}, given("t").body, delay=0.1))
+    gate = asyncio.Event()
+    server = Receiver(lambda _request: Reply(200, {}, given("t").body, held=gate.wait))
     async with server.serving() as url:
         auth = oauth2(url)
-        tokens = credentials.Tokens(target(url, auth), auth)
+        tokens = credentials.Tokens(target(url, auth, timeout=timedelta(minutes=1)), auth)
         with pytest.raises(errors.NoAnswer, match="no answer in time"):
-            await tokens.fetched(0.01)
-        one, other = (asyncio.create_task(tokens.fetched(5)) for _ in range(2))
-        await asyncio.sleep(0)
+            await tokens.fetched(0)
+        one, other = (asyncio.create_task(tokens.fetched(60)) for _ in range(2))
+        await server.until(lambda each: bool(each.got))
         one.cancel()
+        await asyncio.wait([one])
+        gate.set()
         assert (await other, len(server.got)) == ("t", 1)
         await tokens.close()
 

@@ -317,33 +317,34 @@ async def test_an_address_that_swallows_everything_leaves_time_for_the_next_one(
                 one.settimeout(0)
                 with contextlib.suppress(BlockingIOError):
                     one.connect(full.getsockname())
-            chosen = target(f"http://hooks.example:{port_of(url)}/", Egress(), timeout=timedelta(seconds=1))
+            chosen = target(f"http://hooks.example:{port_of(url)}/", Egress(), timeout=timedelta(seconds=3))
             answer = await attempt(chosen, "127.0.0.3", "127.0.0.2", "127.0.0.4")
     assert answer.status == 200
-    assert 0.3 < answer.seconds < 0.9
+    assert answer.seconds > 0.9
 
 
 async def test_what_finding_an_address_takes_is_taken_from_the_attempts_time() -> None:
     nothing = threading.Event()
 
     def slow(_name: str, _port: int) -> tuple[str, ...]:
-        nothing.wait(0.4)
+        nothing.wait(1)
         return ("127.0.0.1",)
 
     async with Receiver(lambda _request: Reply(how="hang")).serving() as url:
-        chosen = target(f"http://hooks.example:{port_of(url)}/", Egress(), timeout=timedelta(seconds=0.5))
+        chosen = target(f"http://hooks.example:{port_of(url)}/", Egress(), timeout=timedelta(seconds=2))
         sending = sender.Sender(chosen, lookup=slow)
         answer = await sending.send("msg_1", CONTENT, 1)
         await sending.close()
-    assert answer.error == "no answer within 0.5 s"
-    assert answer.seconds < 0.8
+    assert answer.error == "no answer within 2 s"
+    assert answer.seconds < 2.9
 
 
 async def test_a_name_that_moves_is_followed_and_what_is_on_its_way_is_let_finish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hosts, "FRESH", 0.0)
-    old, new = Receiver(lambda request: Reply(delay=0.1 if request.id == "slow" else 0.0)), Receiver()
+    gate = asyncio.Event()
+    old, new = Receiver(lambda request: Reply(held=gate.wait if request.id == "slow" else None)), Receiver()
     async with old.serving("127.0.0.2") as url, new.serving("127.0.0.3", port_of(url)):
         leads_to = ["127.0.0.2"]
         chosen = target(f"http://hooks.example:{port_of(url)}/", Egress())
@@ -359,6 +360,7 @@ async def test_a_name_that_moves_is_followed_and_what_is_on_its_way_is_let_finis
         assert [await send("two"), await send("three")] == [200, 200]
         assert (len(old.got), len(new.got)) == (2, 2)
         assert not slow.done()
+        gate.set()
         assert await slow == 200
         leads_to[:] = ["10.0.0.1", "127.0.0.3"]  # the one in use is kept while the name still has it
         assert await send("four") == 200
