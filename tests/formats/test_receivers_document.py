@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from daemon import config, formats
+from daemon import config, formats, signing
 from daemon.formats import samples, standard, template
 from daemon.model import EventType, Target
 from daemon.sender import Sender
@@ -183,19 +183,25 @@ def test_what_is_in_the_data_of_an_event_is_documented_and_nothing_else() -> Non
     assert named == list(dict.fromkeys(key for message in EVENTS for key in standard.document(message)["data"]))
 
 
-def sent(name: str = "standard") -> tuple[dict[str, str], bytes]:
+def sent(name: str = "standard", *secrets: str) -> tuple[dict[str, str], bytes]:
     """The headers and the body of a request as it is sent now."""
     made = content(name, samples.event(EventType.TRIGGERED))
-    target = Target("ops", SecretStr("http://127.0.0.1:9/"), (SecretStr("whsec_" + "B" * 32), SecretStr(SECRET)), name)
+    signed_with = tuple(SecretStr(each) for each in secrets or ("whsec_" + "B" * 32, SECRET))
+    target = Target("ops", SecretStr("http://127.0.0.1:9/"), signed_with, name)
     return Sender(target, formats.signing(target)).headers("msg_1", made, int(time.time())), made.body
+
+
+def genuine_in(number: int) -> Any:
+    """The function of a snippet in Python."""
+    found: dict[str, Any] = {}
+    exec(SNIPPETS["python"][number], found)
+    return found["is_genuine"]
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "standard"), (1, "pagerduty-v3")])
 def test_the_python_snippets_tell_what_is_genuine(number: int, name: str) -> None:
-    found: dict[str, Any] = {}
-    exec(SNIPPETS["python"][number], found)
     headers, body = sent(name)
-    is_genuine = found["is_genuine"]
+    is_genuine = genuine_in(number)
     assert is_genuine(SECRET, headers, body)
     assert not is_genuine(SECRET, headers, body + b" ")
     assert not is_genuine("whsec_" + "A" * 32, headers, body)
@@ -203,10 +209,27 @@ def test_the_python_snippets_tell_what_is_genuine(number: int, name: str) -> Non
         assert not is_genuine(SECRET, headers | {"webhook-timestamp": "1"}, body)
 
 
+def test_the_python_snippet_for_pairs_tells_what_is_genuine_among_signatures_of_all_kinds() -> None:
+    pairs = ["whsk_" + each * 43 + "=" for each in "AEI"]
+    old, new, other = signing.public_keys(pairs)
+    headers, body = sent("standard", pairs[1], SECRET, pairs[0])
+    is_genuine = genuine_in(2)
+    assert is_genuine(old, headers, body)
+    assert is_genuine(new, headers, body)
+    assert not is_genuine(other, headers, body)
+    assert not is_genuine(old, headers, body + b" ")
+    assert not is_genuine(old, headers | {"webhook-timestamp": str(int(headers["webhook-timestamp"]) + 1)}, body)
+    for forged in ("", "v1a", "v1a,", "v1a,AAAA v1a,!", headers["webhook-signature"].replace("v1a,", "v1,")):
+        assert not is_genuine(old, headers | {"webhook-signature": forged}, body)
+    late = str(int(time.time()) - 301)
+    signed = signing.signature([signing.key(pairs[0])], "msg_1", int(late), body)
+    assert not is_genuine(old, headers | {"webhook-timestamp": late, "webhook-signature": signed}, body)
+
+
 def test_the_other_snippets_are_those_that_were_tried() -> None:
     hashes = {each: hashlib.sha256(SNIPPETS[each][0].encode()).hexdigest()[:16] for each in PINNED}
     assert hashes == PINNED
-    assert [len(SNIPPETS[each]) for each in ("python", *PINNED)] == [2, 1, 1, 1]
+    assert [len(SNIPPETS[each]) for each in ("python", *PINNED)] == [3, 1, 1, 1]
 
 
 def test_the_shell_snippet_tells_what_is_genuine_where_there_is_openssl(tmp_path: Path) -> None:
