@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon import formats
-from daemon.config.values import (
+from daemon.config.field_types import (
     NUMBER,
     WHOLE,
     Address,

@@ -1,6 +1,6 @@
-"""The types that values have: what each accepts, and what the JSON Schema says about it.
+"""What one value may be: each function answers what it makes of a value, or says what is wrong with it.
 
-A validator judges one value; what concerns several is ``check``'s business. Its message never
+What concerns several values is ``check``'s business; what editors are told is in ``field_types``. No message
 shows the value.
 """
 
@@ -9,18 +9,19 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from daemon import signing, triggers
+from daemon import signing
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 LONGEST = timedelta(days=3660)
 LAST_PORT = 65535
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})"
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 OWN_HEADERS = frozenset(
     [
@@ -282,62 +283,3 @@ def network(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     except (ValueError, TypeError):
         raise wrong("must be a network such as 10.0.0.0/8") from None
     return value
-
-
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})"
-
-
-def _text(pattern: str, *types: str) -> WithJsonSchema:
-    """Text of this pattern, for editors; a text may also hold a reference."""
-    return WithJsonSchema({"type": ["string", *types] if types else "string", "pattern": rf"{pattern}|\$\{{"})
-
-
-_URL = _text(r"^https?://[^\s#]+$")
-_DURATION = WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$|\$\{"})
-_SECRET = {
-    "type": "string",
-    "pattern": r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$|^whsk_([A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)$|\$\{",
-}
-_SECRETS = WithJsonSchema({"anyOf": [_SECRET, {"type": "array", "items": _SECRET, "minItems": 1}]})
-_REFERENCE = {"type": "string", "pattern": r"\$\{"}
-_ONE_OF_THEM = [*triggers.REGISTRY, *triggers.NARROWER, *triggers.BY_OPERATION]
-_EVENT_NAME = {"anyOf": [{"type": "string", "enum": _ONE_OF_THEM}, _REFERENCE]}
-_EVENT_NAMES = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "string", "enum": [triggers.EVERY, *_ONE_OF_THEM]},
-            _REFERENCE,
-            {"type": "array", "items": _EVENT_NAME, "minItems": 1, "uniqueItems": True},
-            {"const": [triggers.EVERY]},
-        ]
-    }
-)
-
-Duration = Annotated[timedelta, BeforeValidator(duration), _DURATION]
-WHOLE = BeforeValidator(whole)
-NUMBER = BeforeValidator(number)
-Name = Annotated[str, BeforeValidator(name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
-Identifier = Annotated[str, BeforeValidator(identifier), _text("^[A-Za-z0-9_-]+$")]
-Person = Annotated[str, BeforeValidator(person), _text("^[A-Za-z0-9_-]+$|@")]
-Url = Annotated[SecretStr, BeforeValidator(http_url), _URL]
-BaseUrl = Annotated[str, BeforeValidator(base_url), _URL]
-ProxyUrl = Annotated[SecretStr, BeforeValidator(proxy_url), _text(r"^http://[^\s/#?]+:[0-9]+/?$")]
-Path = Annotated[str, BeforeValidator(path), _text("^/")]
-Credential = Annotated[str, BeforeValidator(credential), _text("^.+$")]
-User = Annotated[str, BeforeValidator(user), _text("^[^:]+$")]
-Password = Annotated[SecretStr, BeforeValidator(credential), _text("^.+$")]
-BearerToken = Annotated[SecretStr, BeforeValidator(bearer), _text("^[!-~]+$")]
-DatabaseUrl = Annotated[SecretStr, BeforeValidator(database_url), _text("^sqlite:///.|^postgres(ql)?://.")]
-ApiKey = Annotated[SecretStr, BeforeValidator(api_key), _text("^[!-~]+$")]
-Token = Annotated[SecretStr | None, BeforeValidator(token), _text("^[!-~]+$", "null")]
-Secrets = Annotated[list[Annotated[SecretStr, BeforeValidator(signing_secret)]], BeforeValidator(one_or_more), _SECRETS]
-EventNames = Annotated[list[str], BeforeValidator(event_names), _EVENT_NAMES]
-Expression = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
-HeaderName = Annotated[str, BeforeValidator(header_name), WithJsonSchema({"type": "string", "pattern": "^[!-~]+$"})]
-HeaderValue = Annotated[SecretStr, BeforeValidator(header_value), WithJsonSchema({"type": ["string", "number"]})]
-Address = Annotated[str | None, BeforeValidator(address), _text(f"^{ADDRESS}$", "null")]
-Instant = Annotated[
-    datetime, BeforeValidator(instant), _text(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*(Z|[+-][0-9]{2}:?[0-9]{2})$")
-]
-Network = Annotated[str, BeforeValidator(network), WithJsonSchema({"type": "string"})]

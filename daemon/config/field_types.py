@@ -1,0 +1,70 @@
+"""The types that the file's keys have: the check of ``values``, and what the JSON Schema says to editors."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, SecretStr, WithJsonSchema
+
+from daemon import triggers
+from daemon.config import values
+
+
+def _text(pattern: str, *types: str) -> WithJsonSchema:
+    """Text of this pattern, for editors; a text may also hold a reference."""
+    return WithJsonSchema({"type": ["string", *types] if types else "string", "pattern": rf"{pattern}|\$\{{"})
+
+
+_URL = _text(r"^https?://[^\s#]+$")
+_DURATION = WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$|\$\{"})
+_SECRET = {
+    "type": "string",
+    "pattern": r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$|^whsk_([A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)$|\$\{",
+}
+_SECRETS = WithJsonSchema({"anyOf": [_SECRET, {"type": "array", "items": _SECRET, "minItems": 1}]})
+_REFERENCE = {"type": "string", "pattern": r"\$\{"}
+_ONE_OF_THEM = [*triggers.REGISTRY, *triggers.NARROWER, *triggers.BY_OPERATION]
+_EVENT_NAME = {"anyOf": [{"type": "string", "enum": _ONE_OF_THEM}, _REFERENCE]}
+_EVENT_NAMES = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "enum": [triggers.EVERY, *_ONE_OF_THEM]},
+            _REFERENCE,
+            {"type": "array", "items": _EVENT_NAME, "minItems": 1, "uniqueItems": True},
+            {"const": [triggers.EVERY]},
+        ]
+    }
+)
+
+Duration = Annotated[timedelta, BeforeValidator(values.duration), _DURATION]
+WHOLE = BeforeValidator(values.whole)
+NUMBER = BeforeValidator(values.number)
+Name = Annotated[str, BeforeValidator(values.name), WithJsonSchema({"type": "string", "pattern": f"^{values.NAME}$"})]
+Identifier = Annotated[str, BeforeValidator(values.identifier), _text("^[A-Za-z0-9_-]+$")]
+Person = Annotated[str, BeforeValidator(values.person), _text("^[A-Za-z0-9_-]+$|@")]
+Url = Annotated[SecretStr, BeforeValidator(values.http_url), _URL]
+BaseUrl = Annotated[str, BeforeValidator(values.base_url), _URL]
+ProxyUrl = Annotated[SecretStr, BeforeValidator(values.proxy_url), _text(r"^http://[^\s/#?]+:[0-9]+/?$")]
+Path = Annotated[str, BeforeValidator(values.path), _text("^/")]
+Credential = Annotated[str, BeforeValidator(values.credential), _text("^.+$")]
+User = Annotated[str, BeforeValidator(values.user), _text("^[^:]+$")]
+Password = Annotated[SecretStr, BeforeValidator(values.credential), _text("^.+$")]
+BearerToken = Annotated[SecretStr, BeforeValidator(values.bearer), _text("^[!-~]+$")]
+DatabaseUrl = Annotated[SecretStr, BeforeValidator(values.database_url), _text("^sqlite:///.|^postgres(ql)?://.")]
+ApiKey = Annotated[SecretStr, BeforeValidator(values.api_key), _text("^[!-~]+$")]
+Token = Annotated[SecretStr | None, BeforeValidator(values.token), _text("^[!-~]+$", "null")]
+Secrets = Annotated[
+    list[Annotated[SecretStr, BeforeValidator(values.signing_secret)]], BeforeValidator(values.one_or_more), _SECRETS
+]
+EventNames = Annotated[list[str], BeforeValidator(values.event_names), _EVENT_NAMES]
+Expression = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
+HeaderName = Annotated[
+    str, BeforeValidator(values.header_name), WithJsonSchema({"type": "string", "pattern": "^[!-~]+$"})
+]
+HeaderValue = Annotated[SecretStr, BeforeValidator(values.header_value), WithJsonSchema({"type": ["string", "number"]})]
+Address = Annotated[str | None, BeforeValidator(values.address), _text(f"^{values.ADDRESS}$", "null")]
+Instant = Annotated[
+    datetime, BeforeValidator(values.instant), _text(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*(Z|[+-][0-9]{2}:?[0-9]{2})$")
+]
+Network = Annotated[str, BeforeValidator(values.network), WithJsonSchema({"type": "string"})]
