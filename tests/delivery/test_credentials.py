@@ -45,7 +45,7 @@ def oauth2(url: str, **more: Any) -> OAuth2:
 
 
 def target(url: str, auth: Basic | Bearer | OAuth2 | None, **more: Any) -> Target:
-    more.setdefault("timeout", timedelta(seconds=5))
+    more.setdefault("timeout", timedelta(seconds=15))
     return Target("ops", SecretStr(url), (SecretStr(SECRET),), auth=auth, **more)
 
 

@@ -112,7 +112,7 @@ class Trap:
 
 
 def target(url: str, rules: Egress = DENY, **more: Any) -> Target:
-    more.setdefault("timeout", timedelta(seconds=5))
+    more.setdefault("timeout", timedelta(seconds=15))
     return Target("ops", SecretStr(url), (SecretStr(SECRET),), egress=rules, **more)
 
 

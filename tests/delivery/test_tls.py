@@ -32,7 +32,7 @@ def stranger() -> Authority:
 
 async def attempt(url: str, tls: Tls | None, **more: Any) -> sender.Answer:
     """One attempt; every name leads to loopback."""
-    chosen = Target("ops", SecretStr(url), (SecretStr(SECRET),), timeout=timedelta(seconds=5), tls=tls, **more)
+    chosen = Target("ops", SecretStr(url), (SecretStr(SECRET),), timeout=timedelta(seconds=15), tls=tls, **more)
     sending = sender.Sender(chosen, lookup=lambda _name, _port: ("127.0.0.1",))
     try:
         return await sending.send("msg_1", CONTENT, 1)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,14 +155,13 @@ def test_a_template_that_is_too_long_is_refused_unseen(renderer: template.Render
 
 async def test_rendering_blocks_no_loop() -> None:
     """While a template computes its whole time away, the loop goes on."""
-    longest, running = 0.0, True
+    turns, running = 0, True
 
     async def tick() -> None:
-        nonlocal longest
+        nonlocal turns
         while running:
-            before = time.perf_counter()
             await asyncio.sleep(0.001)
-            longest = max(longest, time.perf_counter() - before)
+            turns += 1
 
     made = template.Renderer()
     ticking = asyncio.create_task(tick())
@@ -172,4 +170,4 @@ async def test_rendering_blocks_no_loop() -> None:
     running = False
     await ticking
     made.close()
-    assert longest < template.SECONDS / 2
+    assert turns > 10  # hundreds, on a machine that has nothing else to do
