@@ -56,7 +56,7 @@ async def test_a_call_ends_as_a_whole_whatever_the_server_does(far: FarSide, how
         with pytest.raises(errors.Temporary, match=r"did not answer within 0\.3 s"):
             await client.open_incidents(POLL)
         await client.close()
-    assert len(server.got) == pagerduty_client.ATTEMPTS
+    assert client.calls == pagerduty_client.ATTEMPTS
 
 
 def test_a_call_ends_before_its_permit_is_counted_as_over() -> None:
