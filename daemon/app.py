@@ -218,7 +218,7 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     store.ensure(tx, settings.connections, settings.triggers.values(), now)
     queue.ensure_targets(tx, settings.targets)
     queue.probe_now(tx, now)
-    dead = store.bury(tx, now, ended)
+    dead = [*store.bury(tx, now, ended), *queue.strangers(tx)]
     queue.release(tx, dead)
     action_queue.release(tx, dead)
 
@@ -236,9 +236,16 @@ def _tell_stranded(tx: sa.Connection, settings: Settings) -> None:
 async def _leave(database: Database, instance: str) -> None:
     """Say that this daemon is gone. Without a database others find that out by themselves."""
     try:
-        await database.write(store.leave, instance)
+        await database.write(_left, instance)
     except errors.DatabaseError as error:
         log.warning("daemon.leaving_failed", error=str(error))
+
+
+def _left(tx: sa.Connection, instance: str) -> None:
+    """Let nothing be held by a daemon that nobody knows any more: what it could not give back, it leaves."""
+    store.leave(tx, instance)
+    queue.release(tx, [instance])
+    action_queue.release(tx, [instance])
 
 
 async def _end_work(

@@ -14,7 +14,7 @@ from daemon.queue.messages import (
     prune,
     stranded,
 )
-from daemon.queue.results import Result, give_back, record, release
+from daemon.queue.results import Result, give_back, record, release, strangers
 from daemon.queue.standing import (
     HOPELESS,
     Note,
@@ -56,4 +56,5 @@ __all__ = [
     "release",
     "resume",
     "stranded",
+    "strangers",
 ]

@@ -16,7 +16,7 @@ from daemon import bulk
 from daemon.model import Delivery, DeliveryState
 from daemon.queue.rows import PENDING, update
 from daemon.rows import chunks
-from daemon.schema import attempts, deliveries
+from daemon.schema import attempts, deliveries, instances
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -110,8 +110,15 @@ def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: dat
     update(tx, ids, deliveries.c.claimed_by == instance, **values)
 
 
-def release(tx: sa.Connection, instances: Collection[str]) -> None:
+def release(tx: sa.Connection, dead: Collection[str]) -> None:
     """Give back everything that dead daemons had claimed."""
-    for part in chunks(instances):
+    for part in chunks(dead):
         held = (deliveries.c.state == PENDING) & deliveries.c.claimed_by.in_(part)
         tx.execute(deliveries.update().where(held).values(claimed_by=None))
+
+
+def strangers(tx: sa.Connection) -> list[str]:
+    """Who holds deliveries and is no daemon that anybody knows: one that was killed while it was taken for dead."""
+    held = deliveries.c.state == PENDING, deliveries.c.claimed_by.is_not(None)
+    unknown = deliveries.c.claimed_by.not_in(sa.select(instances.c.id))
+    return list(tx.execute(sa.select(deliveries.c.claimed_by).where(*held, unknown).distinct()).scalars())
