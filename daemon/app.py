@@ -217,8 +217,8 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     store.register(tx, instance, socket.gethostname(), daemon.__version__, now)
     store.ensure(tx, settings.connections, settings.triggers.values(), now)
     queue.ensure_targets(tx, settings.targets)
-    queue.probe_now(tx, now)
     dead = [*store.bury(tx, now, ended), *queue.strangers(tx)]
+    queue.free_probes(tx, dead, now)
     queue.release(tx, dead)
     action_queue.release(tx, dead)
 

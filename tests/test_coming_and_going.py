@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon import config, queue
+from daemon import config, queue, schema
 from tests.api import living
 from tests.delivery.lines import WANTED, fill, rows, until
 from tests.receivers import SECRET, Receiver, Reply
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from daemon.config import Settings
     from daemon.database import Database
+    from tests.conftest import ManualClock
 
 CONFIGURATION = """
 database: {{url: "{database}"}}
@@ -73,3 +75,37 @@ async def test_what_is_held_by_nobody_that_is_known_is_sent_by_who_starts(
     live.write_now(lambda tx: queue.claim(tx, WANTED, "forgotten", live.now(tx)))
     async with receiver.serving() as url, living.running(written(tmp_path, database_url, url)):
         await until(live, {"delivered": 2})
+
+
+def standing(database: Database) -> Any:
+    """The target's row."""
+    return database.read_now(lambda tx: tx.execute(sa.select(schema.targets)).one())
+
+
+async def test_a_start_neither_ends_a_pause_that_a_target_asked_for_nor_probes_beside_another_daemon(
+    tmp_path: Path, live: Database, database_url: str
+) -> None:
+    receiver = Receiver()
+    fill(live, ["P1", "P2"], ["ops"])
+    async with receiver.serving() as url:
+        settings = written(tmp_path, database_url, url)
+        for failing in (None, live.read_now(live.now)):
+            asked = live.read_now(live.now) + timedelta(seconds=70)
+            changed(live, schema.targets.update().values(failing_since=failing, probe_at=asked))
+            async with living.running(settings):
+                pass
+            assert (standing(live).probe_at, receiver.got) == (asked, [])
+
+
+def test_what_a_dead_daemon_was_probing_is_probed_at_once(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1"], ["ops"])
+    changed(database, schema.targets.update().values(failing_since=clock(), probe_at=clock()))
+    probe = database.write_now(lambda tx: queue.claim(tx, WANTED, "dead", clock()))["ops"]
+    clock.advance(20)
+
+    def bury(tx: sa.Connection) -> dict[str, queue.Claim]:
+        queue.free_probes(tx, ["dead"], clock())
+        queue.release(tx, ["dead"])
+        return queue.claim(tx, WANTED, "living", clock())
+
+    assert database.write_now(bury)["ops"].chains == probe.chains != ()

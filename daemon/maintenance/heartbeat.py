@@ -40,6 +40,7 @@ class Heartbeat:
         if not store.heartbeat(tx, self._instance, now):
             store.register(tx, self._instance, self._hostname, self._version, now)
         buried = store.bury(tx, now, process.has_ended)
+        queue.free_probes(tx, buried, now)
         queue.release(tx, buried)
         action_queue.release(tx, buried)
         return buried

@@ -20,11 +20,11 @@ from daemon.queue.standing import (
     Note,
     Standing,
     expire,
+    free_probes,
     hurry,
     note_targets,
     pause,
     paused,
-    probe_now,
     resume,
 )
 
@@ -43,6 +43,7 @@ __all__ = [
     "enqueue_alert",
     "ensure_targets",
     "expire",
+    "free_probes",
     "give_back",
     "hurry",
     "load",
@@ -50,7 +51,6 @@ __all__ = [
     "note_targets",
     "pause",
     "paused",
-    "probe_now",
     "prune",
     "record",
     "release",

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from daemon import backoff, bulk
 from daemon.model import Delivery, Order
 from daemon.queue.rows import PENDING, update
-from daemon.queue.standing import Standing
+from daemon.queue.standing import PROBE_LEASE, Standing
 from daemon.schema import deliveries, targets
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 BEHIND_RUNNING = timedelta(milliseconds=500)
 BUSY = timedelta(milliseconds=100)
-PROBE_LEASE = timedelta(seconds=75)  # longer than an attempt can take
 EARLY = timedelta(minutes=4)  # so long after a probe could have been made, what is not due yet may be it
 
 Line = tuple[str, str]  # a target and an incident, whose deliveries wait for one another

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 HOPELESS = "the target has been failing for as long as this was to be tried (see retry.horizon)"
+PROBE_LEASE = timedelta(seconds=75)  # longer than an attempt can take
 EXPIRED_AT_ONCE = 2000  # in one transaction
 
 
@@ -102,9 +104,13 @@ def paused(tx: sa.Connection) -> frozenset[str]:
     return frozenset(tx.execute(sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))).scalars())
 
 
-def probe_now(tx: sa.Connection, now: datetime) -> None:
-    """Let targets that are failing be probed at once."""
-    tx.execute(targets.update().where(targets.c.probe_at > now).values(probe_at=now))
+def free_probes(tx: sa.Connection, dead: Collection[str], now: datetime) -> None:
+    """Let what dead daemons were probing be probed at once. A target that asked for a longer pause gets it."""
+    held = deliveries.c.state == PENDING, deliveries.c.claimed_by.in_(dead)
+    leased = targets.c.failing_since.is_not(None), targets.c.probe_at > now, targets.c.probe_at <= now + PROBE_LEASE
+    probed = targets.c.name.in_(sa.select(deliveries.c.target).where(*held))
+    if dead:
+        tx.execute(targets.update().where(*leased, probed).values(probe_at=now))
 
 
 def note_targets(tx: sa.Connection, notes: Sequence[Note], now: datetime) -> None:

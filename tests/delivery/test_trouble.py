@@ -39,6 +39,12 @@ def pauses(database: Database) -> list[timedelta]:
     return [start - before.at for start, before in zip(begun[1:], made, strict=False)]
 
 
+def probe_now(database: Database) -> None:
+    """Let the failing target be probed without a pause."""
+    due = schema.targets.update().where(schema.targets.c.failing_since.is_not(None))
+    database.write_now(lambda tx: tx.execute(due.values(probe_at=database.now(tx))) and None)
+
+
 class Gate:
     """A receiver that can be down, and knows how many requests it had at the same time meanwhile."""
 
@@ -100,7 +106,7 @@ async def test_what_waits_for_its_next_try_is_sent_as_soon_as_the_target_is_back
         await seen(live, "failing_since")
         await until(live, {"pending": 3})
         gate.down = False
-        live.write_now(lambda tx: queue.probe_now(tx, live.now(tx)))
+        probe_now(live)
         fill(live, ["P4"], ["ops"], first=3)
         deliveries.wake(["ops"])
         await until(live, {"delivered": 4})
@@ -136,7 +142,7 @@ async def test_replicas_probe_a_failing_target_together_no_more_often_than_one(l
         await gate.receiver.until(lambda each: len(each.got) >= before + 4)
         assert all(pause >= timedelta(milliseconds=190) for pause in pauses(live)[-3:])
         gate.down = False
-        live.write_now(lambda tx: queue.probe_now(tx, live.now(tx)))
+        probe_now(live)
         await until(live, {"delivered": 50})
 
 
