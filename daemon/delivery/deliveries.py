@@ -148,6 +148,7 @@ class Deliveries:
         for lane in lanes:
             lane.live.due = lane.replayed.due = asked + LOOK_SECONDS
         wanted = {lane.target.name: lane.wanted() for lane in lanes}
+        notes = {lane.target.name: lane.notes for lane in lanes}
         now, claims = await self._database.write(self._claim, wanted)
         self._ahead = now - self._clock()
         try:
@@ -158,7 +159,7 @@ class Deliveries:
             raise
         for lane in lanes:
             claim = claims[lane.target.name]
-            lane.learn(claim)
+            lane.learn(claim, notes[lane.target.name])
             for stock, due in ((lane.live, claim.next_due), (lane.replayed, claim.next_replayed)):
                 if due is not None:
                     stock.due = min(stock.due, asked + max((due - now).total_seconds(), 0.0))

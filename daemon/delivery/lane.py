@@ -113,6 +113,7 @@ class Lane:
     success_at: datetime | None = None
     noted: float = 0.0
     changed: bool = False  # and not written down yet
+    notes: int = 0  # how often such a change was about to be written down
     saving: bool = False
 
     @functools.cached_property
@@ -180,10 +181,13 @@ class Lane:
 
     # --- how the target does
 
-    def learn(self, claim: queue.Claim) -> None:
-        """Take over what other daemons, or people, have said of the target."""
+    def learn(self, claim: queue.Claim, notes: int) -> None:
+        """Take over what other daemons, or people, have said of the target.
+
+        Not what a claim says that was asked for after ``notes`` and before what is known here since then.
+        """
         standing = claim.standing
-        if standing is None or self.changed or self.saving:
+        if standing is None or self.changed or self.saving or self.notes != notes:
             return
         if standing.paused:
             self.note_paused()

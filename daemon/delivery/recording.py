@@ -121,6 +121,7 @@ class Recorder:
         if records.is_empty():
             return
         for lane in news:
+            lane.notes += lane.changed
             lane.changed, lane.saving = False, True
         try:
             paused, expired = await asyncio.shield(self._database.write(self._write, records))

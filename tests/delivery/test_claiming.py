@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from daemon import queue, schema
 from daemon.database import Database
 from daemon.delivery import Deliveries
-from tests.delivery.lines import WANTED, delivering, fill, rows, target, until
+from daemon.model import Retry
+from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
 from tests.receivers import OK, Receiver, Reply
 
 if TYPE_CHECKING:
@@ -138,3 +139,24 @@ async def test_a_paused_target_is_not_looked_at_again_soon(live: Gated) -> None:
         return queue.claim(tx, WANTED, "one", now)["ops"]
 
     assert live.write_now(pause_and_claim) == queue.Claim(standing=queue.Standing(paused=True))
+
+
+@pytest.mark.parametrize("reply", [Reply(429, {"retry-after": "60"}), Reply(410)], ids=["asked", "gone"])
+async def test_a_claim_from_before_an_answer_does_not_undo_what_the_answer_says(live: Gated, reply: Reply) -> None:
+    live.gate.set()
+    receiver = Receiver(lambda request: Reply(reply.status, reply.headers, delay=0.3))
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url, retry=Retry())) as deliveries:
+        await receiver.until(lambda each: len(each.got) == 1)
+        live.gate.clear()
+        live.claimed.clear()
+        fill(live, ["P2", "P3"], ["ops"], first=1)
+        deliveries.wake(["ops"])
+        await live.claimed.wait()
+        async with asyncio.timeout(20):
+            while not attempts(live):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # and it is known that it is written down
+        live.gate.set()
+        await claimed_by(live, [None, None, None])
+    assert len(receiver.got) == 1
