@@ -233,21 +233,23 @@ class Lane:
             log.warning("target.failing", target=self.target.name, error=answer.error)
         elif delivery.id == self.probe:
             self.probes, self.probe = self.probes + 1, None
-            self.hopeless = self._hopeless(self.failing_since, now)
+            self.hopeless = self._hopeless(answer, self.failing_since, now)
         else:  # it was on its way before
             return
         self.error, self.changed = answer.error, True
         self.probe_at = max(now + backoff.probe_pause(self.probes, self.target.retry, luck), asked or now)
 
-    def _hopeless(self, failing_since: datetime, now: datetime) -> datetime | None:
+    def _hopeless(self, answer: Answer, failing_since: datetime, now: datetime) -> datetime | None:
         """What began before then need wait no longer: the target has failed as long, a good while of it for us.
 
-        One probe says little if it is the first after days in which no daemon ran.
+        One probe says little if it is the first after days in which no daemon ran, and an answer that refuses one
+        message says nothing of others.
         """
         self.probing_since = self.probing_since or now
         horizon = self.target.retry.horizon
         seen_long = now - self.probing_since >= min(horizon, PATIENCE)
-        return now - horizon if seen_long and failing_since <= now - horizon else None
+        speaks = seen_long and answer.status not in backoff.REFUSALS
+        return now - horizon if speaks and failing_since <= now - horizon else None
 
     def forget_probe(self, ids: Collection[int], now: datetime) -> None:
         """What was claimed as a probe was not sent: another may follow at once."""

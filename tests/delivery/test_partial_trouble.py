@@ -248,6 +248,9 @@ def test_the_first_probe_after_a_long_downtime_gives_nothing_up(database: Databa
         given_up.append(lane.note().hopeless)
         clock.advance(60)
     assert given_up == [None] * 10 + [START + timedelta(minutes=10) - timedelta(hours=76)]
+    lane.probe, lane.hopeless = delivery.id, None
+    lane.note_failure(delivery, Answer(400, "answered 400", None, None, 0.1), clock(), 0.5, None)
+    assert lane.note().hopeless is None, "what is refused says nothing of others"
 
 
 def test_what_was_never_tried_for_its_turn_had_not_come_is_not_given_up(database: Database, clock: ManualClock) -> None:
@@ -346,3 +349,18 @@ def test_a_failing_target_with_nothing_due_is_probed_every_few_minutes_all_the_s
     clock.advance(330)
     refused = claim(database)
     assert (ids(refused), refused.next_due) == ([], clock() + timedelta(minutes=4))
+
+
+def failing_for_long(database: Database, count: int) -> None:
+    """Let ops have been failing for longer than the horizon of so many messages for it."""
+    fill(database, [f"P{number}" for number in range(count)], ["ops"])
+    old = database.read_now(database.now) - 2 * HOUR
+    late = schema.deliveries.update().values(created_at=old, next_attempt_at=old)
+    database.write_now(changed, late, schema.targets.update().values(failing_since=old, probe_at=old, probes=50))
+
+
+async def test_a_probe_that_is_refused_for_its_own_sake_gives_up_no_other(live: Database) -> None:
+    receiver = Receiver(lambda request: Reply(400) if request.id == "msg_evt_0" else OK)
+    failing_for_long(live, 20)
+    async with receiver.serving() as url, delivering(live, target("ops", url)):
+        await until(live, {"delivered": 19, "dead": 1})
