@@ -364,3 +364,11 @@ async def test_a_probe_that_is_refused_for_its_own_sake_gives_up_no_other(live: 
     failing_for_long(live, 20)
     async with receiver.serving() as url, delivering(live, target("ops", url)):
         await until(live, {"delivered": 19, "dead": 1})
+
+
+async def test_a_daemon_that_was_not_there_for_days_gives_up_nothing_for_one_failure(live: Database) -> None:
+    replies = iter([Reply(503)] * 2)
+    receiver = Receiver(lambda _request: next(replies, OK))
+    failing_for_long(live, 20)
+    async with receiver.serving() as url, delivering(live, target("ops", url)):
+        await until(live, {"delivered": 18, "dead": 2})
