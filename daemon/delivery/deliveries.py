@@ -284,9 +284,9 @@ class Deliveries:
                 lane.note_gone(answer, now)
             case backoff.Again(at, asked=True):
                 lane.note_asked(at, asyncio.get_running_loop().time() + (at - now).total_seconds())
-                lane.note_failure(delivery, answer, now, self._luck(), at)
+                lane.note_failure(delivery, answer, now, self._luck())
             case _:
-                lane.note_failure(delivery, answer, now, self._luck(), None)
+                lane.note_failure(delivery, answer, now, self._luck())
         if lane.changed:
             self._recorder.wake()
         if lane.is_held(asyncio.get_running_loop().time()):

@@ -100,6 +100,7 @@ class Lane:
     workers: set[asyncio.Task[None]] = field(default_factory=set)
     rendering: asyncio.Lock = field(default_factory=asyncio.Lock)  # so that a target keeps one thread busy at most
     hold: float = 0.0  # until then the target wants no request
+    asked_until: datetime | None = None  # the same, by the database's clock
     paused: bool = False
     gone_at: datetime | None = None  # when it said that it wants nothing any more
     failures: int = 0
@@ -198,7 +199,7 @@ class Lane:
             self.failures, self.probe_at = 0, None
         self.failing_since, self.probes = standing.failing_since, standing.probes
         if not standing.waits:
-            self.hold = 0.0
+            self.hold, self.asked_until = 0.0, None
         if self.failing_since is None:
             self.probe = None
         elif claim.chains:
@@ -214,12 +215,12 @@ class Lane:
 
     def note_asked(self, at: datetime, hold: float) -> None:
         """The target wants no request until then: for every daemon, and until it is resumed."""
-        self.hold, self.probe_at, self.changed = hold, at, True
+        if self.asked_until is None or at > self.asked_until:
+            self.hold, self.asked_until = hold, at
+        self.probe_at, self.changed = self.asked_until, True
 
-    def note_failure(
-        self, delivery: Delivery, answer: Answer, now: datetime, luck: float, asked: datetime | None
-    ) -> None:
-        """The target has not taken something; until ``asked`` it wants no request.
+    def note_failure(self, delivery: Delivery, answer: Answer, now: datetime, luck: float) -> None:
+        """The target has not taken something.
 
         What is refused for its own sake does not make a target failing, or a few of those would hold up all others.
         """
@@ -237,7 +238,7 @@ class Lane:
         else:  # it was on its way before
             return
         self.error, self.changed = answer.error, True
-        self.probe_at = max(now + backoff.probe_pause(self.probes, self.target.retry, luck), asked or now)
+        self.probe_at = self._not_before(now + backoff.probe_pause(self.probes, self.target.retry, luck))
 
     def _hopeless(self, answer: Answer, failing_since: datetime, now: datetime) -> datetime | None:
         """What began before then need wait no longer: the target has failed as long, a good while of it for us.
@@ -254,7 +255,11 @@ class Lane:
     def forget_probe(self, ids: Collection[int], now: datetime) -> None:
         """What was claimed as a probe was not sent: another may follow at once."""
         if self.probe in ids:
-            self.probe, self.probe_at, self.changed = None, now, True
+            self.probe, self.probe_at, self.changed = None, self._not_before(now), True
+
+    def _not_before(self, at: datetime) -> datetime:
+        """That time, or when the pause is over that the target asked for: by whichever of its answers."""
+        return at if self.asked_until is None else max(at, self.asked_until)
 
     def note_paused(self) -> None:
         """Somebody has paused the target."""

@@ -16,7 +16,7 @@ from daemon.sender import Answer
 from tests.conftest import START
 from tests.delivery.lines import attempts, delivering, fill, rows, target, until
 from tests.delivery.test_trouble import Gate, replayed, seen, standing
-from tests.receivers import OK, Receiver, Reply
+from tests.receivers import OK, Receiver, Reply, Request
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -372,3 +372,25 @@ async def test_a_daemon_that_was_not_there_for_days_gives_up_nothing_for_one_fai
     failing_for_long(live, 20)
     async with receiver.serving() as url, delivering(live, target("ops", url)):
         await until(live, {"delivered": 18, "dead": 2})
+
+
+async def test_a_pause_that_one_answer_asks_for_is_not_ended_by_others_that_ask_for_none(live: Database) -> None:
+    def behave(request: Request) -> Reply:
+        asks = request.id == "msg_evt_0"
+        return Reply(429, {"retry-after": "60"}, delay=0.1) if asks else Reply(503, delay=0.3)
+
+    receiver = Receiver(behave)
+    fill(live, [f"P{number}" for number in range(8)], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=4, retry=Retry())):
+        await seen(live, "failing_since")
+    (asked,) = (row.next_attempt_at for row in rows(live) if row.message_id == "msg_evt_0")
+    assert standing(live).probe_at == asked
+
+
+def test_a_pause_that_is_asked_for_outlasts_a_probe_that_was_not_sent() -> None:
+    sender: Any = None
+    lane = Lane(target("ops", "http://127.0.0.1:9/"), sender, failing_since=START, probe=7)
+    lane.note_asked(START + HOUR, 3600.0)
+    lane.note_asked(START + HOUR / 2, 1800.0)
+    lane.forget_probe({7}, START)
+    assert (lane.probe_at, lane.hold) == (START + HOUR, 3600.0)
