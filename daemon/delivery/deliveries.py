@@ -230,7 +230,8 @@ class Deliveries:
             async with lane.rendering:
                 content = await asyncio.to_thread(rendered, lane.target.format, lane.target.options, content)
         if isinstance(content, Content):
-            await lane.rate.turn(live=not delivery.replayed, stopping=self._stopping)
+            wanted = functools.partial(self._may_send, lane, delivery)
+            await lane.rate.turn(live=not delivery.replayed, stopping=self._stopping, wanted=wanted)
         return content
 
     async def _attempt(self, lane: Lane, delivery: Delivery, content: Rendered) -> datetime | None:

@@ -8,6 +8,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.model import RateLimit
 
 LOOK_AGAIN_SECONDS = 0.02
@@ -21,13 +23,16 @@ class Rate:
         self._starts: deque[float] = deque()
         self._live = 0  # how many live deliveries wait
 
-    async def turn(self, *, live: bool, stopping: asyncio.Event) -> None:
-        """Wait until one more attempt may start, or none will any more. Replayed deliveries wait for live ones."""
+    async def turn(self, *, live: bool, stopping: asyncio.Event, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Wait until one more attempt may start, or none will any more. Replayed deliveries wait for live ones.
+
+        What is not ``wanted`` any more when its turn comes leaves it to others.
+        """
         if self._limit is None:
             return
         self._live += live
         try:
-            while not stopping.is_set() and (seconds := self._seconds(self._limit, live=live)) > 0:
+            while not stopping.is_set() and wanted() and (seconds := self._seconds(self._limit, live=live)) > 0:
                 try:
                     async with asyncio.timeout(seconds):
                         await stopping.wait()

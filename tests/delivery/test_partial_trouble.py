@@ -12,6 +12,7 @@ from daemon import egress, queue, replays, schema
 from daemon.delivery.lane import Lane
 from daemon.formats import REGISTRY
 from daemon.model import DeliveryState, Options, Order, RateLimit, Retry
+from daemon.queue import claims
 from daemon.sender import Answer
 from tests.conftest import START
 from tests.delivery.lines import attempts, delivering, fill, rows, target, until
@@ -394,3 +395,19 @@ def test_a_pause_that_is_asked_for_outlasts_a_probe_that_was_not_sent() -> None:
     lane.note_asked(START + HOUR / 2, 1800.0)
     lane.forget_probe({7}, START)
     assert (lane.probe_at, lane.hold) == (START + HOUR, 3600.0)
+
+
+async def test_a_failing_target_is_probed_though_its_rate_is_slower_than_leases_end(
+    live: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "PROBE_LEASE", timedelta(milliseconds=200))
+    gate = Gate()
+    fill(live, [f"P{number}" for number in range(10)], ["ops"])
+    chosen = {"concurrency": 1, "retry": Retry(first=timedelta(milliseconds=50), factor=1.0)}
+    rate = RateLimit(1, timedelta(milliseconds=700))
+    async with gate.receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate, **chosen)):
+        await seen(live, "failing_since")
+        begun = len(gate.receiver.got)
+        await gate.receiver.until(lambda each: len(each.got) >= begun + 3)
+        gate.down = False
+        await until(live, {"delivered": 10})
