@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus, unquote, urlsplit
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 
     from daemon.model import Target
 
+LEAST_TOKEN = 16  # characters
+WORDS = re.compile(r"[a-z._-]*")
 SHORTEST = 8  # of a path or a query: shorter ones are too common in texts, and no secret
 
 
@@ -59,6 +64,22 @@ def of_url(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     yield url
     yield from (each for each in (parts.path, parts.query) if len(each) >= SHORTEST)
+
+
+def pieces(url: str) -> Iterator[str]:
+    """What in a URL may be a token by itself: values of the query, and long parts of the path that are no words."""
+    parts = urlsplit(url)
+    values = (value for pair in parts.query.split("&") for value in (pair.partition("=")[2],))
+    tokens = (each for each in parts.path.split("/") if len(each) >= LEAST_TOKEN and not WORDS.fullmatch(each))
+    for each in (*values, *tokens):
+        yield from (part for part in {each, unquote(each)} if len(part) >= SHORTEST)
+
+
+def spelt(hidden: Iterable[str]) -> Iterator[str]:
+    """What is to be hidden, also as it is within JSON and HTML, where many answers repeat it."""
+    for each in hidden:
+        quoted = json.dumps(each)[1:-1]
+        yield from (each, quoted, quoted.replace("/", "\\/"), html.escape(each))
 
 
 def masked(text: str, hidden: Iterable[str]) -> str:

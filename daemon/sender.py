@@ -49,7 +49,8 @@ class Sender:
         self._keys = [signing.key(secret) for secret in secrets]
         self._shared = signing.shared(secrets)
         url = target.url.get_secret_value()
-        self._hidden = masking.longest_first([*masking.of_url(url), *masking.of_target(target)])
+        hidden = [*masking.of_url(url), *masking.pieces(url), *masking.of_target(target)]
+        self._hidden = masking.longest_first(masking.spelt(hidden))
         headers = {name: value.get_secret_value() for name, value in target.headers}
         self._route = egress.Route(url, target, headers | credentials.header(target.auth), lookup=lookup)
         self._tokens = credentials.Tokens(target, target.auth, lookup) if isinstance(target.auth, OAuth2) else None
@@ -112,7 +113,7 @@ class Sender:
 
     def _mask(self, text: str) -> str:
         tokens = () if self._tokens is None else self._tokens.known
-        return masking.masked(text, [*tokens, *self._hidden])
+        return masking.masked(text, [*masking.spelt(tokens), *self._hidden])
 
 
 def _bearer(token: str) -> dict[str, str]:

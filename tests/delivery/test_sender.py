@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from daemon import egress, masking, sender
 from daemon.model import Content, Target
 from tests.listening import listening
-from tests.receivers import SECRET, Receiver, Reply
+from tests.receivers import SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -325,6 +325,21 @@ async def test_an_excerpt_holds_no_url_of_the_target() -> None:
     async with receiver.serving() as url:
         answer = await attempt(secretive(url))
     assert answer.excerpt == "***"
+
+
+async def test_no_excerpt_holds_a_token_of_the_url_alone_nor_as_json_spells_it() -> None:
+    path = "/services/T012345678/B0123456789/sEcretPart012345678901234"
+    said = rf'no hook "{path.rpartition("/")[2]}", {{"path": "{path}", "key": "a/&-canary"}}'
+
+    def behave(_request: Request) -> Reply:
+        return Reply(404, {}, (said + said.replace("/", r"\/") + said.replace("&", "&amp;")).encode())
+
+    async with Receiver(behave).serving() as url:
+        answer = await attempt(target(url.replace("/hook", f"{path}?key=a%2F%26-canary")))
+    assert answer.excerpt is not None
+    assert "sEcret" not in answer.excerpt
+    assert "canary" not in answer.excerpt
+    assert list(masking.pieces("https://ops.example.com/incoming-webhooks-of-pagerduty/v2?a=b")) == []
 
 
 async def test_no_error_and_no_repr_holds_a_secret() -> None:
