@@ -245,12 +245,12 @@ def test_the_first_probe_after_a_long_downtime_gives_nothing_up(database: Databa
     given_up: list[datetime | None] = []
     for _ in range(11):
         lane.probe = delivery.id
-        lane.note_failure(delivery, answer, clock(), 0.5, None)
+        lane.note_failure(delivery, answer, clock(), 0.5)
         given_up.append(lane.note().hopeless)
         clock.advance(60)
     assert given_up == [None] * 10 + [START + timedelta(minutes=10) - timedelta(hours=76)]
     lane.probe, lane.hopeless = delivery.id, None
-    lane.note_failure(delivery, Answer(400, "answered 400", None, None, 0.1), clock(), 0.5, None)
+    lane.note_failure(delivery, Answer(400, "answered 400", None, None, 0.1), clock(), 0.5)
     assert lane.note().hopeless is None, "what is refused says nothing of others"
 
 
