@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.queue.claims import BEHIND_RUNNING, Claim, Wanted, claim
+from daemon.queue.claims import Claim, claim
 from daemon.queue.messages import (
     NewMessage,
     enqueue,
@@ -27,6 +27,7 @@ from daemon.queue.standing import (
     paused,
     resume,
 )
+from daemon.queue.taking import BEHIND_RUNNING, Wanted
 
 __all__ = [
     "BEHIND_RUNNING",

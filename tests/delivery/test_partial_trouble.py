@@ -12,7 +12,7 @@ from daemon import egress, queue, replays, schema
 from daemon.delivery.lane import Lane
 from daemon.formats import REGISTRY
 from daemon.model import DeliveryState, Options, Order, RateLimit, Retry
-from daemon.queue import claims
+from daemon.queue import claims, probing
 from daemon.sender import Answer
 from tests.conftest import START
 from tests.delivery.lines import attempts, delivering, fill, rows, target, until
@@ -400,7 +400,8 @@ def test_a_pause_that_is_asked_for_outlasts_a_probe_that_was_not_sent() -> None:
 async def test_a_failing_target_is_probed_though_its_rate_is_slower_than_leases_end(
     live: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "PROBE_LEASE", timedelta(milliseconds=200))
+    for module in (claims, probing):
+        monkeypatch.setattr(module, "PROBE_LEASE", timedelta(milliseconds=200))
     gate = Gate()
     fill(live, [f"P{number}" for number in range(10)], ["ops"])
     chosen = {"concurrency": 1, "retry": Retry(first=timedelta(milliseconds=50), factor=1.0)}
