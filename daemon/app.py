@@ -115,7 +115,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
 
         metrics = CollectorRegistry()
         deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
-        replaying = maintenance.Replaying(database, deliveries.wake)
+        replaying = maintenance.Replaying(database, deliveries.wake, deliveries.let_replays_go)
         executors: dict[str, Executor] = {}
         clients: dict[str, pagerduty.Client] = {}
         work = api.Work(

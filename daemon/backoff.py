@@ -27,10 +27,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The target did not take it; try once more at ``at``. ``asked``: it wants no other request before."""
+    """The target did not take it; try once more at ``at``. It wants no other request before ``silent_until``."""
 
     at: datetime
-    asked: bool = False
+    silent_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def decide(
     last = begun_at + retry.horizon
     if now >= last:
         return Dead()
-    return Again(min(now + wait, last), asked > timedelta(0))
+    return Again(min(now + wait, last), min(now + asked, last) if asked > timedelta(0) else None)
 
 
 def probe_pause(probes: int, retry: Retry, luck: float) -> timedelta:

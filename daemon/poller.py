@@ -241,7 +241,8 @@ class Poller:
             return {}
         known = await self._database.read(store.users_by_email, self._connection.name)
         for email in wanted.keys() - known.keys():
-            if self._clock() < self._looked_up.get(email, self._clock()):
+            again_at = self._looked_up.get(email)
+            if again_at is not None and self._clock() < again_at:
                 continue
             self._looked_up[email] = self._clock() + LOOK_UP_AGAIN
             found = await self._look_up(

@@ -44,10 +44,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What came of feeding: the targets that got something to send, and whether replays go on."""
+    """What came of feeding: the targets that got something to send, and whether replays go on.
+
+    ``left_over``: of one that was cancelled a daemon still holds something.
+    """
 
     targets: frozenset[str]
     going_on: bool
+    left_over: bool = False
 
 
 def create(tx: sa.Connection, wanted: Wanted, names: Collection[str], now: datetime) -> int:
@@ -95,8 +99,8 @@ def feed(tx: sa.Connection, now: datetime) -> Fed:
             _give_back(tx, row.id, now)
         else:
             fed |= _feed(tx, row, now)
-    ended = [_end(tx, row.id, now) for row in open_ones]
-    return Fed(frozenset(fed), not all(ended))
+    on = [row for row in open_ones if not _end(tx, row.id, now)]
+    return Fed(frozenset(fed), bool(on), any(row.state == ReplayState.CANCELLED for row in on))
 
 
 def cancel(tx: sa.Connection, replay: int, now: datetime) -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from daemon.model import Message, Target, Trigger
 
-ALERT = "target.failing"
 MARK_BYTES = 11
 
 
@@ -41,7 +40,7 @@ def kinds(
     mine = (trigger for trigger in configured if target.name in trigger.to)
     found = [each for trigger in mine for each in triggers.single(trigger.on) if _is_told(target, each)]
     found += samples.ACTIONS if target.name in notified else ()
-    found += [ALERT] if target.name in alerted else ()
+    found += samples.ALERTS if target.name in alerted else ()
     return list(dict.fromkeys(found)) or [EventType.TRIGGERED.value]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon import api, config, schema, trial, triggers
+from daemon.formats import samples
 from daemon.model import Trigger
 from tests import shown
 from tests.api.client import client_of
@@ -40,7 +41,7 @@ triggers:
 actions: {{notify: [ops]}}
 alerts: {{to: [ops]}}
 """
-KINDS = ["incident.triggered", "incident.annotated", "action.succeeded", "action.failed", "target.failing"]
+KINDS = ["incident.triggered", "incident.annotated", "action.succeeded", "action.failed", *samples.ALERTS]
 
 
 def settings(folder: Path, url: str, database: str = "") -> Settings:
@@ -94,7 +95,7 @@ async def test_each_answer_is_told_and_one_that_does_not_come_ends_the_trial_in_
         return {"action.failed": Reply(500, body=b"out of order"), "target.failing": Reply(how="hang")}.get(kind, OK)
 
     async with Receiver(behave).serving() as url:
-        tried = await trial.run(target("ops", url), KINDS[2:], START, timedelta(seconds=1))
+        tried = await trial.run(target("ops", url), KINDS[2:5], START, timedelta(seconds=1))
     taken, failed, late = tried
     assert (taken.status, taken.error, taken.answer) == (200, None, None)
     assert (failed.status, failed.error, failed.answer) == (500, "answered 500", "out of order")

@@ -88,7 +88,7 @@ def test_what_the_configuration_no_longer_names_is_not_shown(
     filled: Database, settings: Settings, clock: ManualClock
 ) -> None:
     one = {"ops": settings.targets["ops"]}
-    found = filled.read_now(views.target_statuses, one)
+    found = filled.read_now(views.target_statuses, one, clock.now)
     assert [each.name for each in found] == ["ops"]
     assert filled.read_now(views.connection_statuses, {}, (), clock.now) == ()
 
@@ -109,8 +109,31 @@ def test_a_blocked_a_late_and_a_new_connection_say_so(
 def test_a_paused_target_says_so(filled: Database, settings: Settings, clock: ManualClock) -> None:
     pause = schema.targets.update().where(schema.targets.c.name == "ops").values(paused_at=clock.now)
     filled.write_now(lambda tx: tx.execute(pause) and None)
-    found = filled.read_now(views.target_statuses, settings.targets)
+    found = filled.read_now(views.target_statuses, settings.targets, clock.now)
     assert [(each.health, each.paused) for each in found] == [(Health.OK, False), (Health.PAUSED, True)]
+
+
+def test_a_target_that_asked_for_a_pause_or_took_nothing_yet_says_so(
+    database: Database, settings: Settings, clock: ManualClock
+) -> None:
+    def health() -> list[Health]:
+        return [each.health for each in database.read_now(views.target_statuses, settings.targets, clock.now)]
+
+    now = clock.now
+    asked = {"name": "chat", "last_success_at": now, "probe_at": now + timedelta(seconds=40)}
+    database.write_now(shown.insert, schema.targets, asked, {"name": "ops"})
+    assert health() == [Health.BLOCKED, Health.WAITING]
+    clock.advance(40)
+    assert health() == [Health.OK, Health.WAITING]
+    database.write_now(shown.insert, schema.events, shown.event(1, now))
+    database.write_now(shown.insert, schema.messages, shown.message(1, now))
+    database.write_now(shown.insert, schema.deliveries, shown.delivery(1, now))
+    assert health()[1] == Health.WAITING
+    database.write_now(lambda tx: tx.execute(schema.deliveries.update().values(attempts=1)) and None)
+    assert health()[1] == Health.FAILING
+    dead = schema.deliveries.update().values(state="dead", finished_at=now)
+    database.write_now(lambda tx: tx.execute(dead) and None)
+    assert health()[1] == Health.FAILING
 
 
 def test_a_connection_is_ready_for_three_poll_intervals_after_a_success(

@@ -108,7 +108,7 @@ def router(database: Database, settings: Settings) -> APIRouter:
     @made.get("/targets")
     async def targets() -> Targets:
         """The targets."""
-        return Targets(await database.read(views.target_statuses, settings.targets))
+        return Targets(await database.read(lambda tx: views.target_statuses(tx, settings.targets, database.now(tx))))
 
     @made.get("/events")
     async def events(wanted: Annotated[OfEvents, Query()]) -> views.Events:

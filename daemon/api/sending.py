@@ -152,7 +152,7 @@ def _add_replays(made: APIRouter, database: Database, settings: Settings, work: 
 
 def _add_targets(made: APIRouter, database: Database, settings: Settings, work: Work) -> None:
     def shown(tx: sa.Connection, name: str) -> views.TargetStatus:
-        (found,) = views.target_statuses(tx, {name: settings.targets[name]})
+        (found,) = views.target_statuses(tx, {name: settings.targets[name]}, database.now(tx))
         return found
 
     @made.post("/targets/{name}/pause", responses=NO_TARGET)

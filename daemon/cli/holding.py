@@ -28,7 +28,8 @@ def show(settings: Settings, *, json: bool) -> None:
     with storage.opened(settings) as database:
 
         def look(tx: sa.Connection) -> tuple[tuple[TargetStatus, ...], datetime]:
-            return views.target_statuses(tx, settings.targets), database.now(tx)
+            now = database.now(tx)
+            return views.target_statuses(tx, settings.targets, now), now
 
         found, now = database.read_now(look)
     if json:
@@ -57,8 +58,9 @@ def _change(settings: Settings, name: str, change: Callable[[sa.Connection, date
 
         def write(tx: sa.Connection) -> tuple[TargetStatus, ...]:
             queue.ensure_targets(tx, [name])
-            change(tx, database.now(tx))
-            return views.target_statuses(tx, {name: settings.targets[name]})
+            now = database.now(tx)
+            change(tx, now)
+            return views.target_statuses(tx, {name: settings.targets[name]}, now)
 
         (found,) = database.write_now(write)
         return found

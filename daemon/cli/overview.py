@@ -134,7 +134,16 @@ def _of_target(target: TargetStatus, status: Status) -> str | None:
     match target.health:
         case Health.PAUSED:
             lasting = terminal.since(target.paused_at, status.now)
-            return f"{target.paused_reason or 'paused'}, for {lasting} (go on: pagerelay targets resume {target.name})"
+            reason = target.paused_reason or ""
+            why = reason if reason.startswith("paused") else f"paused: {reason}".removesuffix(": ")
+            return f"{why}, for {lasting} (go on: pagerelay targets resume {target.name})"
+        case Health.BLOCKED:
+            until = target.probe_at or status.now
+            lasting = terminal.span((until - status.now).total_seconds())
+            return f"asked for no requests for {lasting} (go on: pagerelay targets resume {target.name})"
+        case Health.FAILING if target.failing_since is None:
+            look = f"(see: pagerelay deliveries list --target {target.name})"
+            return f"has taken nothing yet, {target.pending:,} pending, {target.dead:,} dead {look}"
         case Health.FAILING:
             lasting = terminal.since(target.failing_since, status.now)
             probe = target.probe_at

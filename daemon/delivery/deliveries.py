@@ -103,6 +103,12 @@ class Deliveries:
                 self._lanes[name].live.due = self._lanes[name].replayed.due = 0.0
         self._woken.set()
 
+    def let_replays_go(self) -> None:
+        """Give back all replayed deliveries that are not being sent: a replay was cancelled."""
+        for lane in self._lanes.values():
+            lane.replayed.lettings += 1
+            self._empty(lane, (lane.replayed,))
+
     async def stop(self, grace: timedelta) -> None:
         """Claim no more, let running attempts finish for ``grace`` at most, give everything else back."""
         self._stopping.set()
@@ -200,13 +206,17 @@ class Deliveries:
         """Send one incident's deliveries one after the other; the first that fails holds up the rest."""
         until: datetime | None = None
         yields = False
-        items = chain.items
+        items, lettings = chain.items, stock.lettings
+
+        def goes_on() -> bool:
+            return stock.lettings == lettings and self._may_send(lane, items[0][0])
+
         stock.running += 1
         try:
-            while items and until is None and not yields and self._may_send(lane, items[0][0]):
+            while items and until is None and not yields and goes_on():
                 delivery, prepared = items[0]
                 content = await self._ready(lane, delivery, prepared)
-                if not self._may_send(lane, delivery):
+                if not goes_on():
                     break
                 until = await self._attempt(lane, delivery, content)
                 items.popleft()
@@ -283,8 +293,8 @@ class Deliveries:
                     return
             case backoff.Gone():
                 lane.note_gone(answer, now)
-            case backoff.Again(at, asked=True):
-                lane.note_asked(at, asyncio.get_running_loop().time() + (at - now).total_seconds())
+            case backoff.Again(silent_until=until) if until is not None:
+                lane.note_asked(until, asyncio.get_running_loop().time() + (until - now).total_seconds())
                 lane.note_failure(delivery, answer, now, self._luck())
             case _:
                 lane.note_failure(delivery, answer, now, self._luck())
@@ -312,9 +322,9 @@ class Deliveries:
     def _give_back(self, items: Collection[Item], until: datetime | None) -> None:
         self._recorder.give_back([delivery.id for delivery, _ in items], until)
 
-    def _empty(self, lane: Lane) -> None:
-        """Give back everything that is not being sent."""
-        for stock, chain in lane.emptied():
+    def _empty(self, lane: Lane, stocks: Sequence[Stock] = ()) -> None:
+        """Give back everything that is not being sent, or what of it is in some stocks."""
+        for stock, chain in lane.emptied(stocks):
             stock.drop(chain)
             lane.forget_probe(chain.ids, self._now())
             self._give_back(chain.items, None)

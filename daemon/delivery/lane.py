@@ -20,7 +20,7 @@ from daemon.delivery.rate import Rate
 from daemon.model import Content, Delivery, Message, Order, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from daemon.sender import Answer, Sender
@@ -52,12 +52,14 @@ class Stock:
 
     ``size`` is how many are claimed at a time, and after how many there is no room. ``due`` is when
     to claim again, by the loop's clock; ``lines`` has each incident's newest chain, while it lasts.
+    ``lettings`` counts how often everything had to be given back, whatever is being sent.
     """
 
     size: int
     due: float = 0.0
     held: int = 0
     running: int = 0
+    lettings: int = 0
     chains: deque[Chain] = field(default_factory=deque)
     lines: dict[str, Chain] = field(default_factory=dict)
 
@@ -159,9 +161,9 @@ class Lane:
             return self.replayed, self.replayed.chains.popleft()
         return None
 
-    def emptied(self) -> Iterator[tuple[Stock, Chain]]:
-        """Everything that waits here and is not being sent, taken out."""
-        for stock in (self.live, self.replayed):
+    def emptied(self, stocks: Sequence[Stock] = ()) -> Iterator[tuple[Stock, Chain]]:
+        """Everything that waits here, or in some stocks, and is not being sent, taken out."""
+        for stock in stocks or (self.live, self.replayed):
             while stock.chains:
                 yield stock, stock.chains.popleft()
 
@@ -196,6 +198,7 @@ class Lane:
             log.info("target.resumed", target=self.target.name)
             self.paused, self.failures, self.gone_at = False, 0, None
         if standing.failing_since is None and self.failing_since is not None:
+            log.info("target.recovered", target=self.target.name, failing_since=self.failing_since)
             self.failures, self.probe_at = 0, None
         self.failing_since, self.probes = standing.failing_since, standing.probes
         if not standing.waits:

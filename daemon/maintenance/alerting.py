@@ -86,13 +86,13 @@ class Alerting:
         to = [each for each in self._to if table is connections or each != name]
         if not to:
             return None
-        alert = Alert(due.kind, now, self._of_target(tx, row) if table is targets else _of_connection(row))
+        alert = Alert(due.kind, now, self._of_target(tx, row, now) if table is targets else _of_connection(row))
         message_id = detection.message_id(f"{due.kind} {name}", due.since.isoformat())
         queue.enqueue_alert(tx, message_id, alert, f"{due.kind.partition('.')[0]} {name}", to, now)
         return due.kind
 
-    def _of_target(self, tx: sa.Connection, row: Any) -> Json:  # noqa: ANN401 - a row of the targets table
-        (status,) = views.target_statuses(tx, {row.name: self._watched[row.name]})
+    def _of_target(self, tx: sa.Connection, row: Any, now: datetime) -> Json:  # noqa: ANN401 - a row of the targets table
+        (status,) = views.target_statuses(tx, {row.name: self._watched[row.name]}, now)
         return {
             "name": row.name,
             "failing_since": _iso(row.failing_since),

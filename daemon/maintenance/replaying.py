@@ -21,11 +21,17 @@ SLOWER = 1.5
 
 
 class Replaying:
-    """Carries replays out. ``wake_targets`` is told which targets got something to send."""
+    """Carries replays out.
 
-    def __init__(self, database: Database, wake_targets: Callable[[Iterable[str]], None]) -> None:
+    ``wake_targets`` is told which targets got something to send; ``let_go`` is called when one was cancelled.
+    """
+
+    def __init__(
+        self, database: Database, wake_targets: Callable[[Iterable[str]], None], let_go: Callable[[], None]
+    ) -> None:
         self._database = database
         self._wake_targets = wake_targets
+        self._let_go = let_go
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -43,6 +49,8 @@ class Replaying:
                 going_on = fed.going_on
                 pause = QUICK_SECONDS if fed.targets else min(pause * SLOWER, LOOK_SECONDS)
                 self._wake_targets(fed.targets)
+                if fed.left_over:
+                    self._let_go()
             try:
                 async with asyncio.timeout(pause if going_on else LOOK_SECONDS):
                     await self._woken.wait()

@@ -62,8 +62,8 @@ def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
 
 def resume(tx: sa.Connection, name: str, now: datetime) -> None:
     """Send to a target again, at once and all that waits for it, as if it had never failed."""
-    fresh = {"paused_at": None, "paused_reason": None, "failing_since": None, "probe_at": None, "probes": 0}
-    tx.execute(targets.update().where(targets.c.name == name).values(fresh))
+    nothing = dict.fromkeys(("paused_at", "paused_reason", "failing_since", "probe_at", "last_error"))
+    tx.execute(targets.update().where(targets.c.name == name).values(**nothing, probes=0))
     hurry(tx, name, now)
 
 

@@ -47,7 +47,7 @@ def status(
         journal=_journal(tx),
         connections=connection_statuses(tx, configured, subscriptions.values(), now),
         triggers=trigger_statuses(tx, subscriptions),
-        targets=target_statuses(tx, receivers),
+        targets=target_statuses(tx, receivers, now),
         replays=open_replays(tx),
     )
 
@@ -127,7 +127,7 @@ def trigger_statuses(tx: sa.Connection, configured: Mapping[str, Trigger]) -> tu
     return tuple(found)
 
 
-def target_statuses(tx: sa.Connection, configured: Mapping[str, Target]) -> tuple[TargetStatus, ...]:
+def target_statuses(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
     """The configured targets, in the configuration's order."""
     mine = deliveries.c.target == targets.c.name
     live = deliveries.c.state == PENDING, deliveries.c.replay.is_(None)
@@ -135,12 +135,14 @@ def target_statuses(tx: sa.Connection, configured: Mapping[str, Target]) -> tupl
     oldest_id = sa.select(sa.func.min(deliveries.c.id + 0)).where(mine, *live)
     pending = sa.select(sa.func.count()).select_from(deliveries).where(mine, deliveries.c.state == PENDING)
     replayed = pending.where(deliveries.c.replay.is_not(None))
+    tried = sa.select(sa.func.max(deliveries.c.attempts)).where(mine, *live)
     dead = sa.select(sa.func.count()).select_from(deliveries).where(mine, deliveries.c.state == DEAD)
     counted = sa.select(
         targets,
         pending.scalar_subquery().label("pending"),
         replayed.scalar_subquery().label("replayed"),
         oldest_id.scalar_subquery().label("oldest"),
+        tried.scalar_subquery().label("tried"),
         dead.scalar_subquery().label("dead"),
     )
     rows = {row.name: row for row in tx.execute(counted)}
@@ -153,7 +155,7 @@ def target_statuses(tx: sa.Connection, configured: Mapping[str, Target]) -> tupl
         found.append(
             TargetStatus(
                 name=name,
-                health=_target_health(row),
+                health=_target_health(row, now),
                 url=origin(target.url.get_secret_value()),
                 format=target.format,
                 public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
@@ -225,11 +227,15 @@ def _trigger_health(row: Any, behind: int) -> Health:  # noqa: ANN401 - a row of
     return Health.BEHIND if behind else Health.OK
 
 
-def _target_health(row: Any) -> Health:  # noqa: ANN401 - a row of the targets table, or none
+def _target_health(row: Any, now: datetime) -> Health:  # noqa: ANN401 - a row of the targets table, or none
     if row is None:
         return Health.WAITING
     if row.paused_at is not None:
         return Health.PAUSED
     if row.failing_since is not None:
         return Health.FAILING
-    return Health.OK if row.last_success_at is not None else Health.WAITING
+    if row.probe_at is not None and now < row.probe_at:
+        return Health.BLOCKED
+    if row.last_success_at is not None:
+        return Health.OK
+    return Health.FAILING if row.tried or row.dead else Health.WAITING

@@ -109,7 +109,8 @@ class TargetStatus:
     """One webhook receiver. Of its URL only scheme, host and port are shown: the rest may be a secret.
 
     ``pending`` counts everything that is still to be sent, ``replayed`` what of it is sent again;
-    ``oldest_pending_at`` is about the rest. One that fails is tried again at ``probe_at``.
+    ``oldest_pending_at`` is about the rest. One that fails, or is blocked, is tried again at ``probe_at``. One that
+    took nothing yet of what it was sent is failing without ``failing_since`` until three attempts in a row have failed.
     ``public_keys`` are what receivers check Ed25519 signatures with.
     """
 

@@ -61,7 +61,8 @@ def test_pauses_grow_up_to_the_longest_and_keep_between_half_and_whole(
 def test_a_target_may_ask_for_a_longer_pause_up_to_the_longest(header: str | None, seconds: float) -> None:
     assert min(asked_pause(header, START), RETRY.max) == timedelta(seconds=seconds)
     outcome = decide(429, header, 1, START, START, RETRY, 0.5)
-    assert outcome == Again(START + max(timedelta(seconds=seconds), timedelta(seconds=3.75)), asked=seconds > 0)
+    silent_until = START + timedelta(seconds=seconds) if seconds > 0 else None
+    assert outcome == Again(START + max(timedelta(seconds=seconds), timedelta(seconds=3.75)), silent_until)
 
 
 def test_a_target_that_is_gone_is_not_dead_even_behind_the_horizon() -> None:

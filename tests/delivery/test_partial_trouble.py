@@ -412,3 +412,22 @@ async def test_a_failing_target_is_probed_though_its_rate_is_slower_than_leases_
         await gate.receiver.until(lambda each: len(each.got) >= begun + 3)
         gate.down = False
         await until(live, {"delivered": 10})
+
+
+async def test_a_target_is_left_alone_as_long_as_it_asks_for_and_no_longer(live: Database) -> None:
+    replies = iter([Reply(503, {"retry-after": "1"})])
+    receiver = Receiver(lambda _request: next(replies, OK))
+    fill(live, ["P1", "P2"], ["ops"])
+    slow = Retry(first=HOUR, factor=1.0)
+    async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=1, retry=slow)):
+        await until(live, {"pending": 1, "delivered": 1})
+        times = [row.at for row in attempts(live)]
+    assert times[1] - times[0] >= timedelta(seconds=0.95)
+    assert rows(live)[0].next_attempt_at > times[0] + HOUR / 2, "its own pause is longer"
+
+
+def test_a_target_that_is_resumed_has_no_error_any_more(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1"], ["ops"])
+    failing(database, clock())
+    database.write_now(queue.resume, "ops", clock())
+    assert (standing(database).last_error, standing(database).failing_since) == (None, None)

@@ -13,7 +13,7 @@ from daemon import maintenance, queue, replays, schema, views
 from daemon.database import Database
 from daemon.model import PAUSED_BY_HAND, ReplayState
 from tests.delivery.lines import delivering, fill, rows, target, until
-from tests.receivers import Receiver
+from tests.receivers import Receiver, Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +58,7 @@ async def ended(database: Database, replay: int) -> ReplayItem:
 @contextlib.asynccontextmanager
 async def feeding(database: Database, deliveries: Deliveries) -> AsyncIterator[maintenance.Replaying]:
     """The chore, while inside."""
-    chore = maintenance.Replaying(database, deliveries.wake)
+    chore = maintenance.Replaying(database, deliveries.wake, deliveries.let_replays_go)
     running = asyncio.create_task(chore.run())
     try:
         yield chore
@@ -105,6 +105,22 @@ async def test_a_cancelled_replay_is_brought_to_its_end_without_its_maker(live: 
         found = await ended(live, made)
     assert (found.state, found.taken) == (ReplayState.CANCELLED, 0)
     await until(live, {"delivered": 2})
+
+
+async def test_what_a_daemon_holds_of_a_cancelled_replay_is_not_sent(live: Database) -> None:
+    fill(live, [f"P{number % 3}" for number in range(60)], ["ops"])
+    live.write_now(end)
+    receiver = Receiver(lambda _request: Reply(delay=0.05))
+    async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
+        made = create(live, "ops")
+        async with feeding(live, deliveries):
+            await receiver.until(lambda each: len(each.got) >= 6)
+            live.write_now(lambda tx: replays.cancel(tx, made, live.now(tx)))
+            found = await ended(live, made)
+    assert found.state is ReplayState.CANCELLED
+    assert len(receiver.got) < 40
+    assert found.delivered == len(receiver.accepted)
+    assert {row.state for row in rows(live)} == {"delivered"}
 
 
 async def test_what_a_replay_takes_up_is_not_pruned_at_the_same_time(postgres: Postgres) -> None:
