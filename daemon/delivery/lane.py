@@ -107,6 +107,7 @@ class Lane:
     gone_at: datetime | None = None  # when it said that it wants nothing any more
     failures: int = 0
     failing_since: datetime | None = None
+    known: datetime | None = None  # the same, as it was read or written the last time
     error: str | None = None
     probe: int | None = None
     probes: int = 0
@@ -200,7 +201,8 @@ class Lane:
         if standing.failing_since is None and self.failing_since is not None:
             log.info("target.recovered", target=self.target.name, failing_since=self.failing_since)
             self.failures, self.probe_at = 0, None
-        self.failing_since, self.probes = standing.failing_since, standing.probes
+        self.failing_since = self.known = standing.failing_since
+        self.probes = standing.probes
         if not standing.waits:
             self.hold, self.asked_until = 0.0, None
         if self.failing_since is None:
@@ -280,11 +282,13 @@ class Lane:
     def note(self) -> queue.Note:
         """What is to be written down of it."""
         facts = self.failing_since, self.error, self.probe_at, self.probes, self.gone_at, self.hopeless
-        return queue.Note(self.target.name, self.success_at, self.changed, *facts)
+        return queue.Note(self.target.name, self.success_at, self.changed, *facts, self.known)
 
-    def written_down(self, note: queue.Note, at: float) -> None:
-        """A note is safe. What happened since then is not: that the target is gone, perhaps."""
+    def written_down(self, note: queue.Note, at: float, *, overtaken: bool = False) -> None:
+        """A note is safe, or others know better. What happened since then is not: that the target is gone, perhaps."""
         self.noted = at
+        if note.changed and not overtaken:
+            self.known = note.failing_since
         if self.gone_at == note.paused_at:
             self.gone_at = None
         if self.hopeless == note.hopeless:

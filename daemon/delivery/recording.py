@@ -124,7 +124,7 @@ class Recorder:
             lane.notes += lane.changed
             lane.changed, lane.saving = False, True
         try:
-            paused, expired = await asyncio.shield(self._database.write(self._write, records))
+            paused, expired, overtaken = await asyncio.shield(self._database.write(self._write, records))
         except Exception:
             self._waiting.results[:0] = records.results
             for until, ids in records.given_back.items():
@@ -136,7 +136,7 @@ class Recorder:
             for lane in news:
                 lane.saving = False
         for note in records.notes:
-            self._lanes[note.name].written_down(note, time.monotonic())
+            self._lanes[note.name].written_down(note, time.monotonic(), overtaken=note.name in overtaken)
         for name, count in expired.items():
             log.warning("delivery.dead", target=name, deliveries=count, error=queue.HOPELESS)
         self._recorded(records, paused)
@@ -145,15 +145,17 @@ class Recorder:
         fresh = lane.success_at is not None and lane.failures == 0
         return lane.changed or (fresh and (self._closing or time.monotonic() - lane.noted > NOTE_SECONDS))
 
-    def _write(self, tx: sa.Connection, records: Records) -> tuple[frozenset[str], dict[str, int]]:
+    def _write(self, tx: sa.Connection, records: Records) -> tuple[frozenset[str], dict[str, int], frozenset[str]]:
+        """Write everything; answers which targets are paused, what was given up, and whose note was overtaken."""
         if records.results:
             queue.record(tx, records.results, self._instance)
         for until, ids in records.given_back.items():
             queue.give_back(tx, ids, self._instance, until)
         now = self._now()
-        queue.note_targets(tx, records.notes, now)
+        overtaken = queue.note_targets(tx, records.notes, now)
         expired = {}
-        for name, since in ((note.name, note.hopeless) for note in records.notes if note.hopeless is not None):
+        held = [note for note in records.notes if note.name not in overtaken]
+        for name, since in ((note.name, note.hopeless) for note in held if note.hopeless is not None):
             tried = {each.delivery.incident_id for each in records.results if each.delivery.target == name}
             expired[name] = queue.expire(tx, name, since, tried, now)
-        return queue.paused(tx), {name: count for name, count in expired.items() if count}
+        return queue.paused(tx), {name: count for name, count in expired.items() if count}, overtaken

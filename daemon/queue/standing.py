@@ -40,7 +40,8 @@ class Standing:
 class Note:
     """How a target does. Unless it has ``changed``, only the time of the last success is news.
 
-    ``hopeless``: it has been failing for the whole horizon of what began to wait before then.
+    ``hopeless``: it has been failing for the whole horizon of what began to wait before then. ``known`` is the
+    ``failing_since`` that it builds on, as it was read or written the last time.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Note:
     probes: int = 0
     paused_at: datetime | None = None
     hopeless: datetime | None = None
+    known: datetime | None = None
 
 
 def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
@@ -113,19 +115,28 @@ def free_probes(tx: sa.Connection, dead: Collection[str], now: datetime) -> None
         tx.execute(targets.update().where(*leased, probed).values(probe_at=now))
 
 
-def note_targets(tx: sa.Connection, notes: Sequence[Note], now: datetime) -> None:
-    """Note how targets do; in an order, or two who write could wait for one another."""
+def note_targets(tx: sa.Connection, notes: Sequence[Note], now: datetime) -> frozenset[str]:
+    """Note how targets do; answers of which it was not noted that they fail, since others know better.
+
+    Somebody has resumed such a target since then, or it has taken something from another daemon, or that has noted
+    it first. In an order, or two who write could wait for one another.
+    """
+    overtaken = set()
     for note in sorted(notes, key=lambda each: each.name):
-        values: dict[str, Any] = {}
+        one = targets.update().where(targets.c.name == note.name)
         if note.success_at is not None:
-            values["last_success_at"] = note.success_at
+            tx.execute(one.values(last_success_at=note.success_at))
         if note.changed:
-            values |= {"failing_since": note.failing_since, "probe_at": note.probe_at, "probes": note.probes}
+            values: dict[str, Any] = {"failing_since": note.failing_since, "probe_at": note.probe_at}
+            values["probes"] = note.probes
             if note.error is not None or note.failing_since is None:
                 values["last_error"] = note.error
-        if values:
-            tx.execute(targets.update().where(targets.c.name == note.name).values(values))
+            if note.failing_since is not None:
+                one = one.where(targets.c.failing_since.is_not_distinct_from(note.known))
+            if not tx.execute(one.values(values)).rowcount:
+                overtaken.add(note.name)
         if note.paused_at is not None:
             pause(tx, note.name, note.error or "", note.paused_at)
         elif note.changed and note.failing_since is None and note.probe_at is None:
             hurry(tx, note.name, now)
+    return frozenset(overtaken)

@@ -431,3 +431,26 @@ def test_a_target_that_is_resumed_has_no_error_any_more(database: Database, cloc
     failing(database, clock())
     database.write_now(queue.resume, "ops", clock())
     assert (standing(database).last_error, standing(database).failing_since) == (None, None)
+
+
+async def test_a_probe_that_fails_after_somebody_has_resumed_the_target_says_nothing(live: Database) -> None:
+    replies = iter([Reply(503), Reply(503), Reply(503, delay=0.5)])
+    receiver = Receiver(lambda _request: next(replies, OK))
+    failing_for_long(live, 20)
+    async with receiver.serving() as url, delivering(live, target("ops", url)):
+        await receiver.until(lambda each: len(each.got) == 3)
+        live.write_now(lambda tx: queue.resume(tx, "ops", live.now(tx)))
+        await until(live, {"delivered": 17, "dead": 3})
+        assert standing(live).failing_since is None
+
+
+def test_who_notes_later_that_a_target_fails_leaves_what_was_noted_first(
+    database: Database, clock: ManualClock
+) -> None:
+    fill(database, ["P1"], ["ops"])
+    failing(database, clock.advance(1))
+    late = queue.Note("ops", None, changed=True, failing_since=clock.advance(1), error="no", probe_at=clock())
+    assert database.write_now(queue.note_targets, [late], clock()) == {"ops"}
+    assert standing(database).failing_since == START
+    again = dataclasses.replace(late, failing_since=START, known=START)
+    assert database.write_now(queue.note_targets, [again], clock()) == frozenset()
