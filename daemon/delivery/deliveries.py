@@ -165,7 +165,8 @@ class Deliveries:
             raise
         for lane in lanes:
             claim = claims[lane.target.name]
-            lane.learn(claim, notes[lane.target.name])
+            until = now if claim.standing is None or claim.standing.until is None else claim.standing.until
+            lane.learn(claim, notes[lane.target.name], asked + (until - now).total_seconds())
             for stock, due in ((lane.live, claim.next_due), (lane.replayed, claim.next_replayed)):
                 if due is not None:
                     stock.due = min(stock.due, asked + max((due - now).total_seconds(), 0.0))

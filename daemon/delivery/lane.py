@@ -185,10 +185,11 @@ class Lane:
 
     # --- how the target does
 
-    def learn(self, claim: queue.Claim, notes: int) -> None:
+    def learn(self, claim: queue.Claim, notes: int, hold: float) -> None:
         """Take over what other daemons, or people, have said of the target.
 
-        Not what a claim says that was asked for after ``notes`` and before what is known here since then.
+        ``hold``: until then it wants no request, if it asked for that. Not what a claim says that was asked for
+        after ``notes`` and before what is known here since then.
         """
         standing = claim.standing
         if standing is None or self.changed or self.saving or self.notes != notes:
@@ -205,6 +206,8 @@ class Lane:
         self.probes = standing.probes
         if not standing.waits:
             self.hold, self.asked_until = 0.0, None
+        elif standing.until is not None:
+            self.hold, self.asked_until = hold, standing.until
         if self.failing_since is None:
             self.probe = None
         elif claim.chains:

@@ -89,7 +89,9 @@ def _waits(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of the targ
 
 
 def _standing(row: Any, now: datetime) -> Standing:  # noqa: ANN401 - a row of the targets table
-    return Standing(row.paused_at is not None, row.failing_since, row.probes, _waits(row, now))
+    waits = _waits(row, now)
+    until = row.probe_at if waits and row.failing_since is None else None
+    return Standing(row.paused_at is not None, row.failing_since, row.probes, waits, until)
 
 
 def _chains(

@@ -27,13 +27,14 @@ EXPIRED_AT_ONCE = 2000  # in one transaction
 class Standing:
     """How a target is doing, as far as all daemons know. ``probes`` counts those that failed.
 
-    ``waits``: there is a time before which nothing is sent.
+    ``waits``: there is a time before which nothing is sent; ``until`` if the target asked for it.
     """
 
     paused: bool = False
     failing_since: datetime | None = None
     probes: int = 0
     waits: bool = False
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

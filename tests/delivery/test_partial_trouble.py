@@ -188,7 +188,7 @@ def test_a_pause_that_was_asked_for_holds_for_every_daemon_and_makes_nothing_due
     clock.advance(-60)
     database.write_now(queue.note_targets, [note], clock())
     other = claim(database, "two")
-    assert (ids(other), other.standing) == ([], queue.Standing(waits=True))
+    assert (ids(other), other.standing) == ([], queue.Standing(waits=True, until=note.probe_at))
     clock.advance(60)
     assert ids(claim(database, "two")) == []
     clock.advance(3600)
@@ -454,3 +454,18 @@ def test_who_notes_later_that_a_target_fails_leaves_what_was_noted_first(
     assert standing(database).failing_since == START
     again = dataclasses.replace(late, failing_since=START, known=START)
     assert database.write_now(queue.note_targets, [again], clock()) == frozenset()
+
+
+async def test_a_pause_that_another_daemon_was_asked_for_holds_what_is_claimed_already(live: Database) -> None:
+    receiver = Receiver(lambda _request: Reply(delay=0.1))
+    fill(live, [f"P{number}" for number in range(120)], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=1)) as deliveries:
+        await receiver.until(lambda each: len(each.got) == 2)
+        asked = live.read_now(live.now) + HOUR
+        note = queue.Note("ops", None, changed=True, probe_at=asked)
+        live.write_now(queue.note_targets, [note], asked)
+        deliveries.wake(["ops"])
+        async with asyncio.timeout(20):
+            while any(row.claimed_by for row in rows(live)):
+                await asyncio.sleep(0.01)
+        assert len(receiver.got) < 100
