@@ -114,7 +114,7 @@ class Lane:
     probe_at: datetime | None = None
     probing_since: datetime | None = None  # when this process saw the first probe fail
     hopeless: datetime | None = None  # what began to wait before then need wait no longer
-    success_at: datetime | None = None
+    success_at: datetime | None = None  # and not written down yet
     noted: float = 0.0
     changed: bool = False  # and not written down yet
     notes: int = 0  # how often such a change was about to be written down
@@ -290,6 +290,8 @@ class Lane:
     def written_down(self, note: queue.Note, at: float, *, overtaken: bool = False) -> None:
         """A note is safe, or others know better. What happened since then is not: that the target is gone, perhaps."""
         self.noted = at
+        if self.success_at == note.success_at:
+            self.success_at = None
         if note.changed and not overtaken:
             self.known = note.failing_since
         if self.gone_at == note.paused_at:

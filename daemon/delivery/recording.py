@@ -142,7 +142,7 @@ class Recorder:
         self._recorded(records, paused)
 
     def _is_noteworthy(self, lane: Lane) -> bool:
-        fresh = lane.success_at is not None and lane.failures == 0
+        fresh = lane.success_at is not None
         return lane.changed or (fresh and (self._closing or time.monotonic() - lane.noted > NOTE_SECONDS))
 
     def _write(self, tx: sa.Connection, records: Records) -> tuple[frozenset[str], dict[str, int], frozenset[str]]:

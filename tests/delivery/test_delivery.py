@@ -10,16 +10,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
-from daemon import queue
+from daemon import queue, schema
 from daemon.formats import template
 from daemon.model import Options, Order, RateLimit, Retry
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
 from tests.receivers import OK, SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from daemon.database import Database
 
 
@@ -310,3 +313,29 @@ async def test_a_message_that_a_template_fails_with_is_tried_again_and_says_why(
     assert (row.state, row.last_status) == ("pending", None)
     assert row.last_error == "line 1: integer division or modulo by zero"
     assert receiver.got == []
+
+
+def noted_success(database: Database) -> datetime | None:
+    """When ops took something, as far as that is written down."""
+    wanted = sa.select(schema.targets.c.last_success_at).where(schema.targets.c.name == "ops")
+    found: datetime | None = database.read_now(lambda tx: tx.execute(wanted).scalar())
+    return found
+
+
+async def test_a_success_is_noted_once_and_hides_no_later_one_of_another_daemon(live: Database) -> None:
+    receiver = Receiver()
+    async with receiver.serving() as url, delivering(live, target("ops", url), target("chat", url)) as deliveries:
+        fill(live, ["P1"], ["ops"])
+        deliveries.wake(["ops"])
+        await until(live, {"delivered": 1})
+        later = live.read_now(live.now) + timedelta(seconds=1)
+        noted = schema.targets.update().where(schema.targets.c.name == "ops").values(last_success_at=later)
+        async with asyncio.timeout(20):
+            while noted_success(live) is None:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(1.1)  # as often as it is noted at most
+        live.write_now(lambda tx: tx.execute(noted) and None)
+        fill(live, ["P2"], ["chat"], first=1)
+        deliveries.wake(["chat"])
+        await receiver.until(lambda each: len(each.accepted) >= 2)
+    assert noted_success(live) == later
