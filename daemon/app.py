@@ -67,7 +67,10 @@ async def run(
 
 @contextlib.asynccontextmanager
 async def _until(stop: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
-    """The event that ends the daemon; set by signals unless the caller has one of its own."""
+    """The event that ends the daemon; set by signals unless the caller has one of its own.
+
+    After a signal the process ends in time: threads that do not answer keep it even when all else has ended.
+    """
     if stop is not None:
         yield stop
         return
@@ -86,7 +89,6 @@ async def _until(stop: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
     try:
         yield stopping
     finally:
-        guard.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 

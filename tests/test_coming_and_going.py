@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import sys
+import time
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import sqlalchemy as sa
 
 from daemon import config, queue, schema
+from daemon.database import Database
 from tests.api import living
 from tests.delivery.lines import WANTED, fill, rows, until
 from tests.receivers import SECRET, Receiver, Reply
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from daemon.config import Settings
-    from daemon.database import Database
     from tests.conftest import ManualClock
 
+ROOT = Path(__file__).parents[1]
 CONFIGURATION = """
 database: {{url: "{database}"}}
 api: {{listen: null}}
 connections:
   acme: {{api_key: key, api_url: "http://127.0.0.1:1"}}
 targets:
-  ops: {{url: "{url}", secret: {secret}}}
+  ops: {{url: "{url}", secret: {secret}{more}}}
 """
 LAME = {  # what keeps results from being written, and nothing else
     "sqlite": ["CREATE TRIGGER lame BEFORE INSERT ON attempts BEGIN SELECT RAISE(ABORT, 'lame'); END"],
@@ -34,10 +39,10 @@ LAME = {  # what keeps results from being written, and nothing else
 }
 
 
-def written(folder: Path, database: str, url: str) -> Settings:
+def written(folder: Path, database: str, url: str, more: str = "") -> Settings:
     """A configuration with one target."""
     path = folder / "config.yaml"
-    path.write_text(CONFIGURATION.format(database=database.replace("+psycopg", ""), url=url, secret=SECRET))
+    path.write_text(CONFIGURATION.format(database=database.replace("+psycopg", ""), url=url, secret=SECRET, more=more))
     return config.load(path, os.environ)
 
 
@@ -109,3 +114,33 @@ def test_what_a_dead_daemon_was_probing_is_probed_at_once(database: Database, cl
         return queue.claim(tx, WANTED, "living", clock())
 
     assert database.write_now(bury)["ops"].chains == probe.chains != ()
+
+
+async def test_a_template_that_does_not_answer_keeps_no_daemon_from_ending_in_time(tmp_path: Path) -> None:
+    receiver = Receiver()
+    url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
+    database = Database(url)
+    database.upgrade()
+    fill(database, ["P1"], ["ops"])
+    async with receiver.serving() as there:
+        settings = written(tmp_path, url, there, ", format: template, template: '{}'")
+        command = [sys.executable, "-m", "daemon", "-c", str(settings.source), "run"]
+        daemon = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
+        try:
+            await receiver.until(lambda each: len(each.accepted) == 1, 60)
+            (renderer,) = psutil.Process(daemon.pid).children()
+            renderer.suspend()
+            fill(database, ["P2"], ["ops"], first=1)
+            async with asyncio.timeout(20):
+                while rows(database)[1].claimed_by is None:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.5)  # until it is being rendered, which nobody sees
+            began = time.monotonic()
+            daemon.terminate()
+            async with asyncio.timeout(20):
+                assert await daemon.wait() == 0
+            assert time.monotonic() - began < 10
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                daemon.kill()
+    database.close()
