@@ -128,18 +128,22 @@ async def test_a_template_that_does_not_answer_keeps_no_daemon_from_ending_in_ti
         daemon = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
         try:
             await receiver.until(lambda each: len(each.accepted) == 1, 60)
-            (renderer,) = psutil.Process(daemon.pid).children()
+            renderer = psutil.Process(daemon.pid).children()[0]
             renderer.suspend()
-            fill(database, ["P2"], ["ops"], first=1)
-            async with asyncio.timeout(20):
-                while rows(database)[1].claimed_by is None:
-                    await asyncio.sleep(0.01)
-            await asyncio.sleep(0.5)  # until it is being rendered, which nobody sees
-            began = time.monotonic()
-            daemon.terminate()
-            async with asyncio.timeout(20):
-                assert await daemon.wait() == 0
-            assert time.monotonic() - began < 10
+            try:
+                fill(database, ["P2"], ["ops"], first=1)
+                async with asyncio.timeout(20):
+                    while rows(database)[1].claimed_by is None:
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(0.5)  # until it is being rendered, which nobody sees
+                began = time.monotonic()
+                daemon.terminate()
+                async with asyncio.timeout(20):
+                    assert await daemon.wait() == 0
+                assert time.monotonic() - began < 10
+            finally:
+                with contextlib.suppress(psutil.NoSuchProcess):  # it may have gone with the daemon
+                    renderer.kill()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 daemon.kill()
