@@ -191,3 +191,13 @@ async def test_an_alert_and_the_note_that_it_is_told_are_written_together_or_not
     watch.set(schema.targets, "ops", alerted_at=None)  # what a replica sees that looked before
     await watch.after()
     assert (watch.kinds(), watch.told()) == (["target.failing"], ["pager"])
+
+
+async def test_a_clock_that_is_set_back_keeps_no_alert_from_being_told_and_tells_none_twice(watch: Watch) -> None:
+    await watch.fail(schema.targets, "ops")
+    watch.clock.advance(-3600)
+    await watch.after()
+    assert watch.kinds() == ["target.failing"]
+    await watch.fail(schema.targets, "ops")
+    await watch.after()
+    assert watch.kinds() == ["target.failing"] * 2

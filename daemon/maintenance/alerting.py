@@ -109,7 +109,7 @@ def of_target(row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa:
     """What is to be said of a target, if anything. It has recovered when it took something after an alert."""
     told: datetime | None = row.alerted_at
     if row.paused_at is not None:
-        fresh = told is None or told < row.paused_at
+        fresh = _is_news(told, row.paused_at, now)
         return Due("target.paused", row.paused_at) if fresh and row.paused_reason != PAUSED_BY_HAND else None
     if row.failing_since is not None:
         return _of_failing("target.failing", row, after, now)
@@ -126,8 +126,13 @@ def of_connection(row: Any, after: timedelta, now: datetime) -> Due | None:  # n
 
 
 def _of_failing(kind: str, row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa: ANN401 - a row of either table
-    fresh = row.alerted_at is None or row.alerted_at < row.failing_since
+    fresh = _is_news(row.alerted_at, row.failing_since, now)
     return Due(kind, row.failing_since) if fresh and now - row.failing_since >= after else None
+
+
+def _is_news(told: datetime | None, since: datetime, now: datetime) -> bool:
+    """Whether nothing was said since then. After the clock was set back nobody knows; a repeat has the same id."""
+    return told is None or told < since or told > now
 
 
 def _of_connection(row: Any) -> Json:  # noqa: ANN401 - a row of the connections table
