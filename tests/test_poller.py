@@ -13,6 +13,7 @@ import structlog
 from pydantic import SecretStr
 
 from daemon import schema, store, views
+from daemon.database import Database
 from daemon.maintenance import Reconcile, Sweep
 from daemon.model import EventType, Limits, Target, Trigger
 from daemon.poller import Poller
@@ -23,7 +24,6 @@ from tests.receivers import SECRET
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from daemon.database import Database
 
 OPS = Target("ops", SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
 ALL = [Trigger(kind.value.replace(".", "-"), (kind.value,), "acme", ("ops",)) for kind in EventType]
@@ -424,21 +424,24 @@ async def test_a_user_named_by_e_mail_is_looked_up_once(database: Database, acco
     assert [request.url.path for request in account.requests].count("/users") == 1
 
 
-async def test_a_user_named_by_e_mail_is_looked_up_by_a_clock_that_goes_on(database: Database) -> None:
+async def test_a_user_named_by_e_mail_is_looked_up_by_a_clock_that_goes_on(database_url: str) -> None:
     class Ticking(ManualClock):
         def __call__(self) -> datetime:
             return self.advance(0.001)
 
     account = FakePagerDuty(Ticking())
     account.users["alice@example.com"] = "PALICE"
-    trigger = Trigger("alice", (EventType.ASSIGNED,), "acme", ("ops",), user="alice@example.com")
-    daemon = Daemon(database, account, [trigger])
+    database = Database(database_url, clock=account.clock)
+    daemon = Daemon(
+        database, account, [Trigger("alice", ("incident.assigned",), "acme", ("ops",), user="alice@example.com")]
+    )
     await daemon.poll(0)
     account.clock.advance(1)
     account.happen("trigger")
     account.happen("assign", "P1", "PALICE")
     await daemon.poll()
-    assert daemon.sent() == 1
+    database.close()
+    assert [request.url.path for request in account.requests].count("/users") == 1
 
 
 async def test_a_trigger_whose_user_is_not_found_waits_and_loses_nothing(
