@@ -157,6 +157,7 @@ class Deliveries:
         notes = {lane.target.name: lane.notes for lane in lanes}
         now, claims = await self._database.write(self._claim, wanted)
         self._ahead = now - self._clock()
+        told = asyncio.get_running_loop().time()  # not earlier than that now, however long the database took
         try:
             contents = await self._contents.of([(lane.target, claims[lane.target.name]) for lane in lanes])
         except Exception:
@@ -166,7 +167,7 @@ class Deliveries:
         for lane in lanes:
             claim = claims[lane.target.name]
             until = now if claim.standing is None or claim.standing.until is None else claim.standing.until
-            lane.learn(claim, notes[lane.target.name], asked + (until - now).total_seconds())
+            lane.learn(claim, notes[lane.target.name], told + (until - now).total_seconds())
             for stock, due in ((lane.live, claim.next_due), (lane.replayed, claim.next_replayed)):
                 if due is not None:
                     stock.due = min(stock.due, asked + max((due - now).total_seconds(), 0.0))
