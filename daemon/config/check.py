@@ -243,7 +243,7 @@ def _check_condition(given: str | None, on: tuple[str, ...], tree: Tree, place: 
         return
     from daemon.config import conditions  # noqa: PLC0415 - few files have one
 
-    mistake = conditions.mistake(given, on)
+    mistake = conditions.mistake(given, on, shown=tree.is_written(place))
     if mistake is not None:
         tree.mistake(place, mistake)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daemon import condition, errors, triggers
-from daemon.config.tree import hint
+from daemon.config.tree import hint, named
 from daemon.formats import samples, standard
 
 if TYPE_CHECKING:
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from daemon.model import Json
 
+QUOTED = " (in double quotes it is a key; texts go in 'single quotes')"
 IN_DATA = ("assignees", "note", "changes")  # what only some events have
 
 
-def mistake(expression: str, on: Iterable[str]) -> str | None:
-    """What is wrong with it, and the remedy; None if nothing is."""
+def mistake(expression: str, on: Iterable[str], *, shown: bool) -> str | None:
+    """What is wrong with it, and the remedy; None if nothing is. ``shown``: whether a key of it may be shown."""
     try:
         asked = condition.Condition(expression)
     except errors.ConditionError as error:
@@ -26,7 +27,10 @@ def mistake(expression: str, on: Iterable[str]) -> str | None:
     documents = [_sample(name) for name in triggers.single(on)]
     for document in documents[:1]:
         if unknown := _unknown(asked, document):
-            return unknown
+            key, whose, remedy = unknown
+            which = f"the key {named(key)}, which" if shown else "a key that"
+            quoted = f'"{key}"' in expression
+            return f"names {which} {whose}{QUOTED if quoted else remedy}"
     for document in documents:
         try:
             asked.holds(document)
@@ -39,14 +43,14 @@ def _sample(name: str) -> Json:
     return standard.document(replace(samples.event(triggers.KINDS[name].type), type=name))
 
 
-def _unknown(asked: condition.Condition, document: Json) -> str | None:
-    """What to say about a key that no message has: of the first two levels, for the rest is PagerDuty's."""
+def _unknown(asked: condition.Condition, document: Json) -> tuple[str, str, str] | None:
+    """A key that no message has, who lacks it, the remedy: of the first two levels, for the rest is PagerDuty's."""
     data = {*document["data"], *IN_DATA}
     for path in sorted(asked.named()):
         if path[0] not in document:
             if path[0] in data:
-                return f"names {path[0]}, which lies in data (write data.{path[0]})"
-            return f"names a key that messages do not have{hint(path[0], document)}"
+                return path[0], "lies in data", f" (write data.{path[0]})"
+            return path[0], "messages do not have", hint(path[0], document)
         if path[0] == "data" and len(path) > 1 and path[1] not in data:
-            return f"names a key that data does not have{hint(path[1], data)}"
+            return path[1], "data does not have", hint(path[1], data)
     return None

@@ -47,6 +47,8 @@ class _References:
             return self._complain(f"a ${{ without its closing brace ({WANTED})")
         if reference.startswith("file:/"):
             return self._content(reference.removeprefix("file:"))
+        if reference.startswith("file:") and not reference.startswith("file:-"):
+            return self._complain("a reference to a file needs the file's absolute path (write ${file:/path/to/file})")
         return self._variable(*reference.partition(":-"))
 
     def _variable(self, name: str, separator: str, default: str) -> str:

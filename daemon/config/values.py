@@ -121,7 +121,8 @@ def http_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise wrong("must be a URL that begins with https:// or http:// and has a host")
     if parts.username is not None or parts.password is not None:
-        raise wrong("must be a URL without user and password (send them in a header: Authorization)")
+        advice = "a target's go into auth: {basic: {username: …, password: …}}"
+        raise wrong(f"must be a URL without user and password ({advice})")
     if parts.fragment:
         raise wrong("must be a URL without a #fragment, which would never be sent")
     return value
