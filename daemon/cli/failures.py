@@ -12,9 +12,17 @@ import typer
 from typer.core import TyperGroup
 
 from daemon import errors
+from daemon.cli import show as terminal
 
 FAILED = 1
 WRONG_USE = 2
+MUST_BE = {
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "float_parsing": "a number",
+    "greater_than_equal": "{ge:g} at least",
+    "less_than_equal": "{le:g} at most",
+}
 
 
 class Commands(TyperGroup):
@@ -25,6 +33,12 @@ class Commands(TyperGroup):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
+        except typer.BadParameter as wrong:
+            told = _misunderstood(wrong)
+            if told is None:
+                raise
+            _say(told)
+            raise typer.Exit(WRONG_USE) from None
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except BrokenPipeError:
@@ -44,6 +58,21 @@ class Commands(TyperGroup):
 
 def _code(error: errors.PagerelayError) -> int:
     return WRONG_USE if isinstance(error, errors.ConfigurationError | errors.UsageError) else FAILED
+
+
+def _misunderstood(wrong: typer.BadParameter) -> str | None:
+    """A value that its argument or option does not take, in our words; None for what typer says well itself."""
+    from pydantic import ValidationError
+
+    if not isinstance(wrong.__cause__, ValidationError) or wrong.param is None or wrong.ctx is None:
+        return None
+    found = wrong.__cause__.errors()[0]
+    must_be = MUST_BE.get(found["type"])
+    if must_be is None:
+        return None
+    name, limits = wrong.param.get_error_hint().strip("'"), found.get("ctx", {})
+    given = terminal.plain(str(found["input"]))
+    return f'{name} must be {must_be.format(**limits)}, not "{given}" (see: {wrong.ctx.command_path} --help)'
 
 
 def _say(text: str) -> None:

@@ -49,6 +49,8 @@ def replay(
     def create(tx: sa.Connection) -> tuple[ReplayItem | None, bool]:
         now = database.now(tx)
         wanted = replays.Wanted(first(now), now if last is None else last(now), trigger, target, state)
+        if wanted.since > now:
+            raise errors.UsageError("--since lies in the future (nothing was made since then)")
         if wanted.until < wanted.since:
             raise errors.UsageError("--until is before --since (nothing was made in between)")
         made = replays.create(tx, wanted, settings.targets, now)
@@ -186,7 +188,7 @@ def _tell(item: ReplayItem, *, json: bool) -> None:
 
 
 def _print(items: list[ReplayItem], now: datetime) -> None:
-    columns = ("Id", "State", "Trigger", "Target", "Since", "Total", "Delivered", "Dead", "Asked")
+    columns = ("Id", "State", "Trigger", "Target", "Only", "Since", "Total", "Delivered", "Dead", "Asked")
     table = terminal.table(*columns, right=("Id", "Total", "Delivered", "Dead"), cut=("Trigger", "Target"))
     for item in items:
         table.add_row(
@@ -194,6 +196,7 @@ def _print(items: list[ReplayItem], now: datetime) -> None:
             Text(item.state.value, style=STYLES[item.state]),
             item.filters.trigger or terminal.HYPHEN,
             item.filters.target or terminal.HYPHEN,
+            item.filters.state or terminal.HYPHEN,
             item.filters.since.astimezone(UTC).strftime("%m-%d %H:%M"),
             f"{item.total:,}",
             f"{item.delivered:,}",

@@ -67,6 +67,25 @@ def test_deliveries_are_redelivered_all_or_none(pagerelay: Call, database: Datab
     assert row(database, schema.deliveries, 5).state == "delivered"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("deliveries", "redeliver", "99", "abc"), 'ID must be a whole number, not "abc"'),
+        (("replays", "show", "1.5"), 'ID must be a whole number, not "1.5"'),
+        (("events", "--limit", "0"), '--limit must be 1 at least, not "0"'),
+        (("events", "--limit", "501"), '--limit must be 500 at most, not "501"'),
+        (("action", "GetUser", "userId=P1", "--wait", "\x1b"), '--wait must be a number, not "\ufffd"'),
+    ],
+)
+def test_a_number_that_is_none_is_told_in_one_line_that_names_it(
+    pagerelay: Call, filled: str, arguments: tuple[str, ...], said: str
+) -> None:
+    result = pagerelay(*arguments)
+    command = " ".join(arguments[:2] if arguments[0] in {"deliveries", "replays"} else arguments[:1])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"{said} (see: pagerelay {command} --help)\n"
+
+
 def test_redelivering_says_when_nobody_is_there_to_do_it(pagerelay: Call, database: Database) -> None:
     bury_daemons(database)
     result = pagerelay("deliveries", "redeliver", "2")
@@ -105,7 +124,7 @@ def test_a_replay_that_nobody_waits_for_can_be_looked_at_and_cancelled(pagerelay
     assert "replay 1 running: 0 of 1 delivered, 0 dead, 1 pending (see: pagerelay replays)" in words(
         pagerelay("status").stdout
     )
-    assert words(pagerelay("replays", "list").stdout)[1].startswith("1 running - - ")
+    assert words(pagerelay("replays", "list").stdout)[1].startswith("1 running - - dead ")
     assert pagerelay("replays", "show", "1").stdout == "replay 1 running: 0 of 1 delivered, 0 dead, 1 pending\n"
     cancelled = pagerelay("replays", "cancel", "1")
     assert (cancelled.exit_code, cancelled.stdout) == (0, "replay 1 cancelled: 0 of 1 delivered, 0 dead\n")
@@ -141,6 +160,7 @@ def test_who_stops_waiting_is_told_that_the_replay_goes_on(
         (("--since", "yesterday"), "--since must be a duration such as 2h, or a time with its offset"),
         (("--since", "2026-11-01T00:00:00"), "--since must be a duration"),
         (("--since", "1h", "--until", "2h"), "--until is before --since"),
+        (("--since", "2999-01-01T00:00:00Z"), "--since lies in the future (nothing was made since then)"),
         (("--since", "0001-01-01T00:00:00Z"), "between the years 1970 and 2999"),
         (("--since", "1h", "--target", "opps"), 'no target "opps" (did you mean "ops"?)'),
         (("--since", "1h", "--trigger", "ne"), 'no trigger "ne" (did you mean "new"?)'),
