@@ -11,22 +11,21 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
-from daemon.simulator import events_api, http, records, refusals, routes
+from daemon.simulator import events_api, happenings, http, records, refusals, routes
 from daemon.simulator.account import Account, NoSuchIncidentError
 from daemon.simulator.faults import Fault, Faults
 from daemon.simulator.habits import Habits
 from daemon.simulator.http import Answer, json_answer
-from daemon.simulator.lifecycles import TITLES, Lifecycles
+from daemon.simulator.lifecycles import Lifecycles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from daemon.simulator.http import Request
-    from daemon.simulator.incident import Incident
 
 TOKEN = "Token token="  # noqa: S105 - how a key is sent
 LIMIT_CALLS = 960
@@ -125,13 +124,19 @@ class Simulator:
     def _control(self, request: Request) -> Answer:
         """What PagerDuty does not have: looking behind the curtain, and moving what is there."""
         try:
-            return _CONTROLS[f"{request.method} {request.path}"](self, request)
-        except KeyError as error:
-            return json_answer({"error": f"unknown: {error.args[0]}", "known": sorted(_CONTROLS)}, 404)
+            return self._controlled(request)
+        except happenings.UnknownError as error:
+            return json_answer({"error": str(error), "known": error.known}, 404)
         except NoSuchIncidentError as error:
             return json_answer({"error": f"no such incident, or none that is open: {error.args[0]}"}, 404)
         except (TypeError, ValueError, AttributeError) as error:
             return json_answer({"error": str(error)}, 400)
+
+    def _controlled(self, request: Request) -> Answer:
+        wanted = f"{request.method} {request.path}"
+        if wanted not in CONTROLS:
+            raise happenings.UnknownError("path", wanted, sorted(CONTROLS))
+        return CONTROLS[wanted](self, request)
 
     def _account(self, request: Request) -> Account:
         """The account named in the query, else the first."""
@@ -139,7 +144,7 @@ class Simulator:
         for account in self.accounts.values():
             if wanted in {None, account.name}:
                 return account
-        raise KeyError(wanted)
+        raise happenings.UnknownError("account", wanted, (account.name for account in self.accounts.values()))
 
     def show_ledger(self, request: Request) -> Answer:
         """What happened, as a perfect observer would report it."""
@@ -170,15 +175,13 @@ class Simulator:
         account.habits = Habits.model_validate(account.habits.model_dump() | asked.get("habits", {}))
         account.read_only = bool(asked.get("read_only", account.read_only))
         for who, email in asked.get("emails", {}).items():
-            account.directory.user(who).email = str(email)
+            happenings.user(account, who).email = str(email)
         return json_answer({"read_only": account.read_only, "habits": account.habits.model_dump()})
 
     def let_happen(self, request: Request) -> Answer:
         """``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id, "by": "alice"}`` and so on."""
         asked = orjson.loads(request.body or b"{}")
-        account = self._account(request)
-        incident_id = _HAPPENINGS[asked.pop("do", None)](account, asked)
-        return json_answer({"incident_id": incident_id}, 201)
+        return json_answer({"incident_id": happenings.let(self._account(request), asked)}, 201)
 
 
 def _stamped(answer: Answer, now: datetime, left: int | None = None) -> Answer:
@@ -213,47 +216,7 @@ def _swapped(answer: Answer) -> Answer:
     return dataclasses.replace(answer, body=orjson.dumps(body))
 
 
-def _trigger(account: Account, asked: dict[str, Any]) -> str:
-    return account.trigger(asked.get("title", TITLES[0]), urgency=asked.get("urgency", "high"), key=asked.get("key")).id
-
-
-def _by_somebody(act: Callable[..., object], *names: str) -> Callable[[Account, dict[str, Any]], str]:
-    """A happening on an incident (the newest open one unless named) by somebody (the first user unless named)."""
-
-    def happen(account: Account, asked: dict[str, Any]) -> str:
-        incident = _incident(account, asked.get("incident"))
-        by = account.directory.user(asked.get("by", account.directory.users[0].id))
-        more: list[Any] = [asked.get(name) for name in names]
-        if names == ("to",):
-            more = [[account.directory.user(each) for each in asked.get("to", [account.directory.users[1].id])]]
-        act(account, incident.id, by, *more)
-        return incident.id
-
-    return happen
-
-
-def _incident(account: Account, wanted: str | None) -> Incident:
-    if wanted is not None:
-        return account.incident(wanted)
-    for incident in reversed(account.incidents.values()):
-        if incident.is_open:
-            return incident
-    raise NoSuchIncidentError("there is none")
-
-
-_HAPPENINGS: dict[str, Callable[[Account, dict[str, Any]], str]] = {
-    "trigger": _trigger,
-    "retrigger": _by_somebody(lambda account, incident, _by: account.retrigger(incident)),
-    "acknowledge": _by_somebody(lambda account, incident, by: account.acknowledge(incident, by)),
-    "unacknowledge": _by_somebody(lambda account, incident, _by: account.unacknowledge(incident)),
-    "resolve": _by_somebody(lambda account, incident, by, note: account.resolve(incident, by, note), "note"),
-    "annotate": _by_somebody(lambda account, incident, by, note: account.annotate(incident, by, note or "…"), "note"),
-    "reassign": _by_somebody(lambda account, incident, by, to: account.reassign(incident, by, to), "to"),
-    "escalate": _by_somebody(lambda account, incident, by: account.escalate(incident, by)),
-    "delegate": _by_somebody(lambda account, incident, by, to: account.delegate(incident, by, to), "to"),
-    "reopen": _by_somebody(lambda account, incident, by: account.reopen(incident, by)),
-}
-_CONTROLS: dict[str, Callable[[Simulator, Request], Answer]] = {
+CONTROLS: dict[str, Callable[[Simulator, Request], Answer]] = {
     "GET /simulator/ledger": Simulator.show_ledger,
     "GET /simulator/effects": Simulator.show_effects,
     "GET /simulator/calls": Simulator.show_calls,
@@ -286,6 +249,7 @@ A PagerDuty account that lives in memory: {url}
   incidents           {rate:g} a minute (--rate), seed {seed} (--seed)
   let one happen      curl {url}/simulator/happen -d '{{"do": "trigger", "title": "Disk full"}}'
                       curl {url}/simulator/happen -d '{{"do": "acknowledge", "by": "alice"}}'
+                      (an unknown verb in "do" is answered with all that there are)
   let calls fail      curl {url}/simulator/faults -d '{{"rates": {{"server_error": 0.3}}}}'
                       curl {url}/simulator/faults -d '{{"once": ["reset_after"]}}'
   what happened       curl {url}/simulator/ledger

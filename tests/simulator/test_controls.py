@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from daemon.simulator import Account, Simulator
+from daemon.simulator import Account, Simulator, happenings
 from tests.simulator.library import KEY, Sdk, log, types
 
 if TYPE_CHECKING:
@@ -35,7 +35,14 @@ def test_what_happens_on_demand_is_in_the_log(account: Account, http: httpx.Clie
         {"do": "annotate", "by": "bob", "note": "Looking into it."},
         {"do": "unacknowledge"},
         {"do": "escalate"},
-        {"do": "reassign", "to": ["dan@example.com"]},
+        {"do": "repeat_escalation"},
+        {"do": "exhaust_escalation"},
+        {"do": "snooze", "duration": 600},
+        {"do": "retitle", "title": "Disk is full"},
+        {"do": "change_urgency"},
+        {"do": "change_priority", "priority": "P2"},
+        {"do": "change_field", "name": "region", "value": "eu"},
+        {"do": "reassign", "to": "dan@example.com"},
         {"do": "delegate", "to": ["erin"]},
         {"do": "resolve", "by": "erin", "note": "Space is back."},
         {"do": "reopen", "incident": incident},
@@ -45,8 +52,27 @@ def test_what_happens_on_demand_is_in_the_log(account: Account, http: httpx.Clie
         before = len(account.log.entries)
         assert happen(http, **step) == {"incident_id": incident}
         seen.append(types(log(sdk)[before:])[-1])
-    kinds = ["trigger", "acknowledge", "annotate", "unacknowledge", "escalate", "assign", "assign", "resolve", "assign"]
-    assert seen == kinds
+    assert seen == [
+        "trigger",
+        "acknowledge",
+        "annotate",
+        "unacknowledge",
+        "escalate",
+        "repeat_escalation_path",
+        "exhaust_escalation_path",
+        "snooze",
+        "field_value_change",
+        "urgency_change",
+        "priority_change",
+        "custom_field_value_change",
+        "assign",
+        "assign",
+        "resolve",
+        "assign",
+    ]
+    now = account.incidents[incident]
+    assert (now.title, now.urgency, now.fields) == ("Disk is full", "high", {"region": "eu"})
+    assert now.priority is account.directory.priorities[1]
     told = [(each.type.partition(".")[2], each.users, each.note) for each in account.log.ledger]
     erin = account.directory.user("erin")
     assert ("annotated", (), "Looking into it.") in told
@@ -64,6 +90,35 @@ def test_the_newest_open_incident_is_meant_unless_another_one_is_named(account: 
         404,
         "no such incident, or none that is open: there is none",
     )
+
+
+def test_an_incident_is_merged_into_the_newest_other_one_and_belongs_to_the_service_that_is_named(
+    account: Account, http: httpx.Client
+) -> None:
+    first, second = (happen(http, do="trigger", service=name)["incident_id"] for name in ("Billing", "Login"))
+    assert [account.incidents[each].service.name for each in (first, second)] == ["Billing", "Login"]
+    assert happen(http, do="merge") == {"incident_id": second}
+    assert account.incidents[second].merged_into is account.incidents[first]
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "known"),
+    [
+        ({"do": "explode"}, "unknown do: explode", ["trigger", *happenings.VERBS]),
+        ({}, "unknown do: None", ["trigger", *happenings.VERBS]),
+        ({"do": "resolve", "by": "zoe"}, "unknown user: zoe", ["alice@example.com", "bob@example.com"]),
+        ({"do": "trigger", "service": "x"}, "unknown service: x", ["Checkout"]),
+        ({"do": "change_priority", "priority": "P9"}, "unknown priority: P9", ["P1", "P2", "P3"]),
+        ({"do": "snooze", "seconds": 5}, "snooze does not take seconds, only incident, by, duration", []),
+        ({"do": "trigger", "titel": "x"}, "trigger does not take titel, only title, urgency, key, service", []),
+    ],
+)
+def test_what_is_unknown_is_answered_with_what_there_is(
+    incident: Incident, http: httpx.Client, asked: dict[str, Any], error: str, known: list[str]
+) -> None:
+    answer = http.post("/simulator/happen", json=asked).json()
+    assert answer["error"] == error
+    assert set(known) <= set(answer.get("known", []))
 
 
 @pytest.mark.parametrize(
