@@ -108,8 +108,6 @@ def test_the_version_is_told() -> None:
     [
         ("nonsense",),
         ("status", "--nonsense"),
-        ("deliveries", "show", "x"),
-        ("events", "--limit", "0"),
         ("db", "x"),
         ("actions", "x"),
     ],
