@@ -119,6 +119,23 @@ def test_wrong_use_exits_with_2_and_says_where_help_is(arguments: tuple[str, ...
     assert " -h' for help." in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("deliveries", "redeliver", "99", "abc"), 'ID must be a whole number, not "abc"'),
+        (("replays", "show", "1.5"), 'ID must be a whole number, not "1.5"'),
+        (("events", "--limit", "0"), '--limit must be 1 at least, not "0"'),
+        (("events", "--limit", "501"), '--limit must be 500 at most, not "501"'),
+        (("action", "GetUser", "userId=P1", "--wait", "\x1b"), '--wait must be a number, not "\ufffd"'),
+    ],
+)
+def test_a_number_that_is_none_is_told_in_one_line_that_names_it(arguments: tuple[str, ...], said: str) -> None:
+    result = invoke(*arguments)
+    command = " ".join(arguments[:2] if arguments[0] in {"deliveries", "replays"} else arguments[:1])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"{said} (see: pagerelay {command} --help)\n"
+
+
 def test_every_command_has_a_help_that_fits_its_line() -> None:
     listed = invoke("--help").stdout
     assert "..." not in listed.partition("Commands:")[2]

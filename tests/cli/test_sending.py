@@ -67,25 +67,6 @@ def test_deliveries_are_redelivered_all_or_none(pagerelay: Call, database: Datab
     assert row(database, schema.deliveries, 5).state == "delivered"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("deliveries", "redeliver", "99", "abc"), 'ID must be a whole number, not "abc"'),
-        (("replays", "show", "1.5"), 'ID must be a whole number, not "1.5"'),
-        (("events", "--limit", "0"), '--limit must be 1 at least, not "0"'),
-        (("events", "--limit", "501"), '--limit must be 500 at most, not "501"'),
-        (("action", "GetUser", "userId=P1", "--wait", "\x1b"), '--wait must be a number, not "\ufffd"'),
-    ],
-)
-def test_a_number_that_is_none_is_told_in_one_line_that_names_it(
-    pagerelay: Call, filled: str, arguments: tuple[str, ...], said: str
-) -> None:
-    result = pagerelay(*arguments)
-    command = " ".join(arguments[:2] if arguments[0] in {"deliveries", "replays"} else arguments[:1])
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"{said} (see: pagerelay {command} --help)\n"
-
-
 def test_redelivering_says_when_nobody_is_there_to_do_it(pagerelay: Call, database: Database) -> None:
     bury_daemons(database)
     result = pagerelay("deliveries", "redeliver", "2")

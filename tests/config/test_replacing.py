@@ -35,6 +35,7 @@ def token(load: Load, written: str, **environment: str) -> str | None:
         ("${NAME:-default}", {"NAME": "abc"}, "abc"),
         ("${NAME:-default}", {"NAME": ""}, "default"),
         ("${NAME:-default}", {}, "default"),
+        ("${file:-default}", {}, "default"),
         ("a${NAME:-}", {}, "a"),
         ("a${NAME}", {"NAME": ""}, "a"),
         ("$${NAME}", {"NAME": "abc"}, "${NAME}"),
