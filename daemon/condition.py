@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jmespath
 from jmespath import exceptions
 from jmespath.functions import Functions
+from jmespath.lexer import Lexer
 from jmespath.visitor import TreeInterpreter
 
 from daemon import errors
@@ -43,6 +44,7 @@ class Condition:
 
     def __init__(self, expression: str) -> None:
         self._tree = _parsed(expression)
+        self._expression = expression
         self._interpreter = _Interpreter()
 
     def holds(self, document: Json) -> bool:
@@ -64,6 +66,11 @@ class Condition:
     def named(self) -> set[tuple[str, ...]]:
         """The keys of the message that the expression names: ``("type",)``, ``("data", "incident")``."""
         return set(_named(self._tree))
+
+    def quoted(self) -> set[str]:
+        """The keys, at whatever depth, that are written in double quotes: often a text is meant."""
+        tokens = Lexer().tokenize(self._expression)
+        return {str(each["value"]) for each in tokens if each["type"] == "quoted_identifier"}
 
 
 class _Interpreter(TreeInterpreter):

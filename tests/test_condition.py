@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from daemon import condition, errors
 from daemon.condition import DEEPEST, LONGEST, Condition
+from daemon.config import conditions
 from daemon.formats import samples, standard
 from daemon.model import EventType
 
@@ -130,6 +131,18 @@ def test_whatever_is_written_is_an_expression_or_a_clean_mistake(expression: str
         asked = Condition(expression)
         assert all(asked.named())
         assert asked.holds({"a": {"b": [1, "x"]}, "b": None}) in {True, False}
+
+
+@pytest.mark.parametrize(
+    "expression", ['"type" == `"x"`', 'data."note"', 'data.incident.priority."summary"', 'data.incident.teams[*]."id"']
+)
+def test_a_key_that_messages_have_may_be_in_double_quotes(expression: str) -> None:
+    assert conditions.mistake(expression, ["incident.triggered"], shown=True) is None
+
+
+def test_an_expression_knows_which_keys_are_in_double_quotes_at_whatever_depth() -> None:
+    expression = """a."b c" == '"x"' && d[?e == "f\\u0067"] || contains(h, `"i"`)"""
+    assert Condition(expression).quoted() == {"b c", "fg"}
 
 
 @pytest.mark.parametrize(

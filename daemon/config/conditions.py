@@ -10,7 +10,7 @@ from daemon.config.tree import hint, named
 from daemon.formats import samples, standard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from daemon.model import Json
 
@@ -25,12 +25,10 @@ def mistake(expression: str, on: Iterable[str], *, shown: bool) -> str | None:
     except errors.ConditionError as error:
         return f"must be a JMESPath expression: {error}"
     documents = [_sample(name) for name in triggers.single(on)]
-    for document in documents[:1]:
-        if unknown := _unknown(asked, document):
-            key, whose, remedy = unknown
-            which = f"the key {named(key)}, which" if shown else "a key that"
-            quoted = f'"{key}"' in expression
-            return f"names {which} {whose}{QUOTED if quoted else remedy}"
+    if not documents:
+        return None
+    for key, what in _unknown(asked, documents):
+        return f"names the key {named(key)}, which {what}" if shown else f"names a key that {what}"
     for document in documents:
         try:
             asked.holds(document)
@@ -43,14 +41,29 @@ def _sample(name: str) -> Json:
     return standard.document(replace(samples.event(triggers.KINDS[name].type), type=name))
 
 
-def _unknown(asked: condition.Condition, document: Json) -> tuple[str, str, str] | None:
-    """A key that no message has, who lacks it, the remedy: of the first two levels, for the rest is PagerDuty's."""
+def _unknown(asked: condition.Condition, documents: Sequence[Json]) -> Iterator[tuple[str, str]]:
+    """Keys that no message has, and what to say: of the first two levels, for the rest is PagerDuty's.
+
+    In double quotes at whatever level: no key of PagerDuty's needs them.
+    """
+    known = {*IN_DATA, *_keys(documents)}
+    for key in sorted(asked.quoted()):
+        if key not in known:
+            yield key, f"messages do not have{QUOTED}"
+    document = documents[0]
     data = {*document["data"], *IN_DATA}
     for path in sorted(asked.named()):
         if path[0] not in document:
             if path[0] in data:
-                return path[0], "lies in data", f" (write data.{path[0]})"
-            return path[0], "messages do not have", hint(path[0], document)
-        if path[0] == "data" and len(path) > 1 and path[1] not in data:
-            return path[1], "data does not have", hint(path[1], data)
-    return None
+                yield path[0], f"lies in data (write data.{path[0]})"
+            else:
+                yield path[0], f"messages do not have{hint(path[0], document)}"
+        elif path[0] == "data" and len(path) > 1 and path[1] not in data:
+            yield path[1], f"data does not have{hint(path[1], data)}"
+
+
+def _keys(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(each)
