@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from daemon.delivery.deliveries import LOOK_SECONDS, Deliveries
+from daemon.delivery.deliveries import Deliveries
 
-__all__ = ["LOOK_SECONDS", "Deliveries"]
+__all__ = ["Deliveries"]
