@@ -155,8 +155,7 @@ class Deliveries:
             lane.live.due = lane.replayed.due = asked + LOOK_SECONDS
         wanted = {lane.target.name: lane.wanted() for lane in lanes}
         notes = {lane.target.name: lane.notes for lane in lanes}
-        now, claims = await self._database.write(self._claim, wanted)
-        self._ahead = now - self._clock()
+        now, self._ahead, claims = await self._database.write(self._claim, wanted)
         told = asyncio.get_running_loop().time()  # not earlier than that now, however long the database took
         try:
             contents = await self._contents.of([(lane.target, claims[lane.target.name]) for lane in lanes])
@@ -180,9 +179,12 @@ class Deliveries:
                 self._empty(lane)
             self._start_workers(lane)
 
-    def _claim(self, tx: sa.Connection, wanted: Mapping[str, queue.Wanted]) -> tuple[datetime, dict[str, queue.Claim]]:
+    def _claim(
+        self, tx: sa.Connection, wanted: Mapping[str, queue.Wanted]
+    ) -> tuple[datetime, timedelta, dict[str, queue.Claim]]:
         now = self._database.now(tx)
-        return now, queue.claim(tx, wanted, self._instance, now)
+        ahead = now - self._clock()  # at once: what the claim takes would count as a difference of the clocks
+        return now, ahead, queue.claim(tx, wanted, self._instance, now)
 
     # --- sending
 
