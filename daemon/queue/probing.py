@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon import backoff, bulk
-from daemon.queue.rows import PENDING
+from daemon import bulk
+from daemon.queue.rows import free, refused
 from daemon.queue.standing import PROBE_LEASE
 from daemon.queue.taking import Chain, take
 from daemon.schema import deliveries, targets
@@ -63,9 +63,8 @@ def _bring_forward(tx: sa.Connection, names: Collection[str], now: datetime) -> 
     """Make for each target one delivery due, the one that will be due first, unless it was refused for its own sake."""
     names_given = bulk.texts(tx, names)
     waits = deliveries.alias()
-    theirs = waits.c.target == names_given.c.value, waits.c.state == PENDING, waits.c.claimed_by.is_(None)
-    taken = sa.func.coalesce(waits.c.last_status, 0).not_in(backoff.REFUSALS)
-    first = sa.select(waits.c.id).where(*theirs, taken).order_by(waits.c.next_attempt_at, waits.c.id).limit(1)
+    theirs = waits.c.target == names_given.c.value, *free(waits), ~refused(waits)
+    first = sa.select(waits.c.id).where(*theirs).order_by(waits.c.next_attempt_at, waits.c.id).limit(1)
     chosen = sa.select(first.correlate(names_given).scalar_subquery()).select_from(names_given)
     later = deliveries.c.next_attempt_at > now
     tx.execute(deliveries.update().where(deliveries.c.id.in_(chosen), later).values(next_attempt_at=now))

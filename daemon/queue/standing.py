@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon import backoff
 from daemon.model import DeliveryState
-from daemon.queue.rows import PENDING
+from daemon.queue.rows import PENDING, begun, free, refused
 from daemon.schema import deliveries, targets
 
 if TYPE_CHECKING:
@@ -75,10 +74,8 @@ def hurry(tx: sa.Connection, name: str, now: datetime) -> None:
 
     What it refused for its own sake waits its time.
     """
-    refused = sa.func.coalesce(deliveries.c.last_status, 0).in_(backoff.REFUSALS)
-    waiting = deliveries.c.target == name, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None), ~refused
-    begun = sa.func.coalesce(deliveries.c.renewed_at, deliveries.c.created_at)
-    due = sa.case((deliveries.c.attempts == 0, begun), else_=sa.literal(now, deliveries.c.next_attempt_at.type))
+    waiting = deliveries.c.target == name, *free(), ~refused()
+    due = sa.case((deliveries.c.attempts == 0, begun()), else_=sa.literal(now, deliveries.c.next_attempt_at.type))
     tx.execute(deliveries.update().where(*waiting, deliveries.c.next_attempt_at > due).values(next_attempt_at=due))
 
 
@@ -92,10 +89,9 @@ def expire(tx: sa.Connection, name: str, since: datetime, tried: Collection[str]
     line = before.c.target == deliveries.c.target, before.c.incident_id == deliveries.c.incident_id
     of_class = before.c.replay.is_(None) == deliveries.c.replay.is_(None)
     behind = sa.exists().where(*line, of_class, before.c.id < deliveries.c.id, before.c.state == PENDING)
-    begun = sa.func.coalesce(deliveries.c.renewed_at, deliveries.c.created_at)
-    waiting = deliveries.c.target == name, deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None)
+    waiting = deliveries.c.target == name, *free()
     passed_over = (deliveries.c.attempts > 0) | (deliveries.c.next_attempt_at <= now)
-    old = begun <= since, passed_over, deliveries.c.incident_id.not_in(tried), ~behind
+    old = begun() <= since, passed_over, deliveries.c.incident_id.not_in(tried), ~behind
     chosen = sa.select(deliveries.c.id).where(*waiting, *old).order_by(deliveries.c.id).limit(EXPIRED_AT_ONCE)
     error = sa.func.coalesce(deliveries.c.last_error, HOPELESS)
     values = {"state": DeliveryState.DEAD.value, "finished_at": now, "last_error": error}

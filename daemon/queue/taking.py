@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from daemon import bulk
 from daemon.model import Delivery, Order
-from daemon.queue.rows import PENDING, update
+from daemon.queue.rows import PENDING, begun, free, update
 from daemon.schema import deliveries
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ def take(
     return {name: sorted(got, key=lambda chain: chain.deliveries[0].attempts > 0) for name, got in chains.items()}
 
 
-def _free(*, replayed: bool) -> tuple[sa.ColumnElement[bool], ...]:
-    """What nobody has claimed: the conditions of the partial indexes."""
-    return deliveries.c.state == PENDING, deliveries.c.claimed_by.is_(None), _of_class(replayed=replayed)
+def _free_of_class(*, replayed: bool) -> tuple[sa.ColumnElement[bool], ...]:
+    return *free(), _of_class(replayed=replayed)
 
 
 def _of_class(*, replayed: bool) -> sa.ColumnElement[bool]:
@@ -112,15 +111,14 @@ def _due(
 def _claimed(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     """The columns that make a Delivery."""
     columns = [table.c[name] for name in ("id", "message_id", "target", "incident_id", "attempts")]
-    begun = sa.func.coalesce(table.c.renewed_at, table.c.created_at).label("begun_at")
-    return [*columns, begun, table.c.replay.is_not(None).label("replayed")]
+    return [*columns, begun(table).label("begun_at"), table.c.replay.is_not(None).label("replayed")]
 
 
 def _due_for(
     tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool, untried: bool
 ) -> list[Delivery]:
     names_given = bulk.texts(tx, names)
-    mine = deliveries.c.target == names_given.c.value, *_free(replayed=replayed)
+    mine = deliveries.c.target == names_given.c.value, *_free_of_class(replayed=replayed)
     first = sa.select(*_claimed(deliveries)).where(*mine, deliveries.c.next_attempt_at <= now)
     if untried:
         first = first.where(deliveries.c.attempts == 0)
@@ -164,7 +162,7 @@ def next_due(tx: sa.Connection, names: Collection[str], *, replayed: bool) -> di
     if not names:
         return {}
     given = bulk.texts(tx, names)
-    free = _free(replayed=replayed)
-    first = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(deliveries.c.target == given.c.value, *free)
+    unclaimed = _free_of_class(replayed=replayed)
+    first = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(deliveries.c.target == given.c.value, *unclaimed)
     query = sa.select(given.c.value, first.correlate(given).scalar_subquery().label("due"))
     return {row.value: row.due for row in tx.execute(query)}
