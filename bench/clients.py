@@ -10,7 +10,7 @@ import aiohttp
 
 import daemon
 from bench import delivery, figures, load, receiver
-from daemon import egress, sender
+from daemon.outbound import connection, sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class AiohttpSender(sender.Sender):
         posted = self._session.post(self._address, data=content.body, headers=headers, allow_redirects=False)
         try:
             async with posted as response:
-                await response.content.read(egress.LARGEST_ANSWER)
+                await response.content.read(connection.LARGEST_ANSWER)
                 status, again = response.status, response.headers.get("retry-after")
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             return sender.Answer(None, type(error).__name__, None, None, time.perf_counter() - started)

@@ -18,13 +18,13 @@ import aiohttp
 import uvloop
 
 from bench import figures, load, receiver
-from daemon import signing
-from daemon.database import Database
 from daemon.delivery import Deliveries
-from daemon.delivery.recording import Records
+from daemon.delivery.recorder import Records
 from daemon.formats import standard
 from daemon.model import Message
-from daemon.sender import Sender
+from daemon.outbound import signing
+from daemon.outbound.sender import Sender
+from daemon.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon import detection, queue, schema, store
+from daemon import detection
 from daemon.formats import standard
 from daemon.model import DetectedBy, Event, EventType, Message, Target
+from daemon.storage import queue, schema, store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from daemon.database import Database
     from daemon.model import Json
+    from daemon.storage.database import Database
 
 SECRET = "whsec_YmVuY2gtc2VjcmV0LWJlbmNoLXNlY3JldC0wMQ=="
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from bench import figures
-from daemon import store
-from daemon.database import Database
+from daemon.ingest.poller import Poller
 from daemon.model import EventType, Target, Trigger
-from daemon.poller import Poller
+from daemon.storage import store
+from daemon.storage.database import Database
 from tests.conftest import ManualClock
-from tests.fake_pagerduty import FakePagerDuty, connection
+from tests.harness.fake_pagerduty import FakePagerDuty, connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

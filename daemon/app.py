@@ -20,12 +20,16 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 import daemon
-from daemon import action_queue, api, errors, maintenance, pagerduty, process, queue, ratelimit, store, systemd
-from daemon.database import Database, system_clock
+from daemon import api, errors, maintenance, pagerduty
+from daemon.actions.executor import Executor
 from daemon.delivery import Deliveries
-from daemon.executor import Executor
-from daemon.poller import Poller
-from daemon.scheduler import Job, Scheduler
+from daemon.ingest.poller import Poller
+from daemon.ingest.reconcile import Reconcile
+from daemon.ingest.sweep import Sweep
+from daemon.runtime import identity, systemd
+from daemon.runtime.scheduler import Job, Scheduler
+from daemon.storage import action_queue, queue, ratelimit, store
+from daemon.storage.database import Database, system_clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -104,7 +108,7 @@ def _abandon() -> None:
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[str | None]:
     """Every part of the daemon, started; ended in the opposite order."""
-    instance = process.name()
+    instance = identity.name()
     async with contextlib.AsyncExitStack() as parts:
         bound = api.bind(settings)
         if bound is not None:
@@ -187,8 +191,8 @@ def _of_connection(
         clock=system_clock,
         wake=deliveries.wake,
     )
-    sweep = maintenance.Sweep(database, client, connection, system_clock)
-    reconcile = maintenance.Reconcile(database, client, connection, system_clock)
+    sweep = Sweep(database, client, connection, system_clock)
+    reconcile = Reconcile(database, client, connection, system_clock)
     return [
         Job(f"poll {connection.name}", poller.run),
         Job(f"sweep {connection.name}", sweep.run),
@@ -215,7 +219,7 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     it ran on this machine, or the database is SQLite, with which no other one can live.
     """
     now = database.now(tx)
-    ended = (lambda each: each != instance) if database.is_sqlite else process.has_ended
+    ended = (lambda each: each != instance) if database.is_sqlite else identity.has_ended
     store.register(tx, instance, socket.gethostname(), daemon.__version__, now)
     store.ensure(tx, settings.connections, settings.triggers.values(), now)
     queue.ensure_targets(tx, settings.targets)

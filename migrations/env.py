@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from daemon import schema
+from daemon.storage import schema
 
 context.configure(
     connection=context.config.attributes["connection"],

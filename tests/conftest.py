@@ -17,8 +17,8 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from daemon import schema
-from daemon.database import Database
+from daemon.storage import schema
+from daemon.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import resource
 from daemon.actions.change import Change, ChangeParameters
 from daemon.actions.operation import Id, Operation
 from daemon.model import Status
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -22,12 +22,12 @@ class AcknowledgeIncident(ChangeParameters):
 
 def _holds(incident: Json, parameters: AcknowledgeIncident, _trace: Json | None) -> bool:
     """Whether the incident is acknowledged by this user."""
-    by = [resource.text(resource.inner(each, "acknowledger"), "id") for each in _acknowledgements(incident)]
-    return resource.status(incident) is Status.ACKNOWLEDGED and parameters.userId in by
+    by = [lenient_json.text(lenient_json.inner(each, "acknowledger"), "id") for each in _acknowledgements(incident)]
+    return lenient_json.status(incident) is Status.ACKNOWLEDGED and parameters.userId in by
 
 
 def _acknowledgements(incident: Json) -> list[Json]:
-    return resource.listed(incident, "acknowledgements")
+    return lenient_json.listed(incident, "acknowledgements")
 
 
 CHANGE = Change(

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import StringConstraints
 
-from daemon import errors, resource
+from daemon import errors
 from daemon.actions import objects
 from daemon.actions.change import not_found, with_sender
 from daemon.actions.operation import Done, Id, Operation, Parameters, Try
 from daemon.model import Outcome
 from daemon.pagerduty import lookups, writes
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -59,10 +60,10 @@ async def _added(given: Try, parameters: AddNoteToIncident) -> Json | None:
     now = given.now()
     since = written_at + ((server_time or now) - now) - TOLERANCE
     for note in notes:
-        at = resource.moment(note, "created_at")
-        mine = resource.text(resource.inner(note, "user"), "id") == parameters.userId
-        same = (resource.text(note, "content") or "").strip() == parameters.note.strip()
-        if mine and same and at is not None and at >= since and resource.text(note, "id") not in given.others_notes:
+        at = lenient_json.moment(note, "created_at")
+        mine = lenient_json.text(lenient_json.inner(note, "user"), "id") == parameters.userId
+        same = (lenient_json.text(note, "content") or "").strip() == parameters.note.strip()
+        if mine and same and at is not None and at >= since and lenient_json.text(note, "id") not in given.others_notes:
             return note
     return None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from daemon import errors, resource
+from daemon import errors
 from daemon.actions import objects
 from daemon.actions.operation import Done, Parameters, Try
 from daemon.actions.problems import (
@@ -21,6 +21,7 @@ from daemon.actions.problems import (
 )
 from daemon.model import Outcome, Status
 from daemon.pagerduty import lookups, writes
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -85,7 +86,7 @@ class Change:
         self, parameters: ChangeParameters, incident: Json, trace: Json | None, *, repeated: bool
     ) -> Done | None:
         """What the incident says about the action, if that is the end of it."""
-        if resource.status(incident) is Status.RESOLVED:
+        if lenient_json.status(incident) is Status.RESOLVED:
             done = Outcome.DONE if repeated else Outcome.ALREADY_DONE
             return Done(done if self.resolves else Outcome.OVERTAKEN, objects.incident(incident))
         if repeated and self.holds(incident, parameters, trace):
@@ -101,7 +102,7 @@ class Change:
             incident = await _look(given.client, parameters.incident)
             if ended := self.settled(parameters, incident, given.action.trace, repeated=given.repeated):
                 return ended
-            if error.code != ALREADY_ACKNOWLEDGED or resource.status(incident) is not Status.ACKNOWLEDGED:
+            if error.code != ALREADY_ACKNOWLEDGED or lenient_json.status(incident) is not Status.ACKNOWLEDGED:
                 raise
             return Done(Outcome.ALREADY_DONE, objects.incident(incident))
         return Done(Outcome.DONE, objects.incident(changed))

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from daemon import resource
 from daemon.actions import objects
 from daemon.actions.operation import Done, Operation, Parameters, Try
 from daemon.model import Outcome
 from daemon.pagerduty import lookups, writes
+from daemon.triggers import lenient_json
 
 LONGEST_DESCRIPTION = 1024
 ServiceKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
@@ -34,7 +34,7 @@ async def run(given: Try, parameters: CreateIncident) -> Done:
         return Done(Outcome.DONE, objects.new_incident(key))
     await given.begin({given.action.id: None})
     answer = await writes.trigger(given.client, parameters.service_key, parameters.description, key)
-    return Done(Outcome.DONE, objects.new_incident(resource.text(answer, "incident_key") or key))
+    return Done(Outcome.DONE, objects.new_incident(lenient_json.text(answer, "incident_key") or key))
 
 
 OPERATION = Operation(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import resource
 from daemon.actions.change import Change, ChangeParameters
 from daemon.actions.operation import Id, Operation
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -28,11 +28,13 @@ def _holds(incident: Json, parameters: EscalateIncident, trace: Json | None) -> 
     """Whether the incident has that policy, and had another one before, or other assignments."""
     if _policy(incident) != parameters.policyId:
         return False
-    return _policy(trace) != parameters.policyId or resource.assignments(incident) != resource.assignments(trace)
+    return _policy(trace) != parameters.policyId or lenient_json.assignments(incident) != lenient_json.assignments(
+        trace
+    )
 
 
 def _policy(incident: Json | None) -> str | None:
-    return resource.text(resource.inner(incident, "escalation_policy"), "id")
+    return lenient_json.text(lenient_json.inner(incident, "escalation_policy"), "id")
 
 
 CHANGE = Change(

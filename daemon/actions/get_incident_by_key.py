@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import StringConstraints
 
-from daemon import errors, resource
+from daemon import errors
 from daemon.actions import objects
 from daemon.actions.operation import Done, Operation, Parameters, Try
 from daemon.model import Outcome, Status
 from daemon.pagerduty import lookups
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -32,8 +33,8 @@ async def run(given: Try, parameters: GetIncidentByKey) -> Done:
 
 
 def _rank(incident: Json) -> tuple[bool, str, int]:
-    at, number = resource.moment(incident, "created_at"), incident.get("incident_number")
-    is_open = resource.status(incident) is not Status.RESOLVED
+    at, number = lenient_json.moment(incident, "created_at"), incident.get("incident_number")
+    is_open = lenient_json.status(incident) is not Status.RESOLVED
     return is_open, at.isoformat() if at else "", number if isinstance(number, int) else 0
 
 

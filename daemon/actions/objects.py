@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import resource
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -26,25 +26,25 @@ USER_LISTS = ("contact_methods", "notification_rules", "teams", "coordinated_inc
 def incident(found: Json) -> Json:
     """Incident."""
     return {name: found.get(name) for name in INCIDENT_FIELDS} | {
-        "assignedUserId": resource.assigned_user(found),
-        "escalation_policy": resource.inner(found, "escalation_policy"),
+        "assignedUserId": lenient_json.assigned_user(found),
+        "escalation_policy": lenient_json.inner(found, "escalation_policy"),
     }
 
 
 def user(found: Json) -> Json:
     """User."""
-    lists = {name: resource.listed(found, name) for name in USER_LISTS}
+    lists = {name: lenient_json.listed(found, name) for name in USER_LISTS}
     return {name: found.get(name) for name in USER_TEXTS} | {"billed": found.get("billed")} | lists
 
 
 def added_note(found: Json, user_id: str) -> Json:
     """AddNoteResponse."""
-    author = {"id": resource.text(resource.inner(found, "user"), "id") or user_id}
+    author = {"id": lenient_json.text(lenient_json.inner(found, "user"), "id") or user_id}
     note = {
-        "id": resource.text(found, "id"),
+        "id": lenient_json.text(found, "id"),
         "user": author,
-        "content": resource.text(found, "content") or "",
-        "created_at": resource.text(found, "created_at"),
+        "content": lenient_json.text(found, "content") or "",
+        "created_at": lenient_json.text(found, "created_at"),
     }
     return {"user": author, "note": note}
 

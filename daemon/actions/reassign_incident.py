@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import resource
 from daemon.actions.change import Change, ChangeParameters
 from daemon.actions.operation import Id, Operation
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -26,7 +26,7 @@ def _fields(parameters: ReassignIncident) -> Json:
 
 def _holds(incident: Json, parameters: ReassignIncident, _trace: Json | None) -> bool:
     """Whether the incident is that user's alone."""
-    return [assignee["id"] for assignee, _ in resource.assignments(incident)] == [parameters.reassignUserId]
+    return [assignee["id"] for assignee, _ in lenient_json.assignments(incident)] == [parameters.reassignUserId]
 
 
 CHANGE = Change(

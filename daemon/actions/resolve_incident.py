@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from daemon import resource
 from daemon.actions.change import Change, ChangeParameters
 from daemon.actions.operation import Id, Operation
 from daemon.model import Status
+from daemon.triggers import lenient_json
 
 
 class ResolveIncident(ChangeParameters):
@@ -18,7 +18,7 @@ class ResolveIncident(ChangeParameters):
 CHANGE = Change(
     parameters=ResolveIncident,
     fields=lambda _parameters: {"status": "resolved"},
-    holds=lambda incident, _parameters, _trace: resource.status(incident) is Status.RESOLVED,
+    holds=lambda incident, _parameters, _trace: lenient_json.status(incident) is Status.RESOLVED,
     resolves=True,
 )
 OPERATION = Operation(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from daemon import resource
 from daemon.actions.change import Change, ChangeParameters
 from daemon.actions.operation import Id, Operation
 from daemon.pagerduty import writes
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -33,8 +33,8 @@ def _holds(incident: Json, _parameters: SnoozeIncident, trace: Json | None) -> b
 
 
 def _wakes_at(incident: Json | None) -> list[str | None]:
-    pending = resource.listed(incident, "pending_actions")
-    return [resource.text(each, "at") for each in pending if resource.text(each, "type") == "unacknowledge"]
+    pending = lenient_json.listed(incident, "pending_actions")
+    return [lenient_json.text(each, "at") for each in pending if lenient_json.text(each, "type") == "unacknowledge"]
 
 
 async def _send(client: Client, parameters: SnoozeIncident, sender: str) -> Json:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from pydantic import SecretStr
 
-    from daemon.database import Database
     from daemon.model import Connection, Target, Trigger
     from daemon.pagerduty import Client
+    from daemon.storage.database import Database
 
 
 class Listening(Protocol):

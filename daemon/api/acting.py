@@ -11,11 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from starlette.exceptions import HTTPException
 
-from daemon import action_queue, actions, errors, formats, views
+from daemon import actions, errors, formats, views
 from daemon.api import problems
 from daemon.api.reading import AboutIncidents
 from daemon.api.waiting import ENDED
 from daemon.model import ActionState  # noqa: TC001 - read while running
+from daemon.storage import action_queue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.api import Settings, Work
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 log = structlog.get_logger()
 

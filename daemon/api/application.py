@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from daemon.api import Settings, Work
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 FIRST_ERROR = "4"
 

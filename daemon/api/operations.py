@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from daemon.api import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 log = structlog.get_logger()
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.api import Settings, Work
-    from daemon.database import Database
     from daemon.pagerduty import Client
+    from daemon.storage.database import Database
     from daemon.views import ConnectionStatus
 
 Pick = TypeVar("Pick")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.api import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 Number = Annotated[int, Path(alias="id", description="The delivery's id")]
 

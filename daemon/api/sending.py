@@ -13,17 +13,19 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from daemon import errors, queue, replays, trial, views
+from daemon import errors, views
 from daemon.api import problems
 from daemon.api.reading import Page  # noqa: TC001 - read while running
-from daemon.database import system_clock
+from daemon.delivery import sample_delivery
 from daemon.model import PAUSED_BY_HAND, DeliveryState
+from daemon.storage import queue, replays
+from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.api import Settings, Work
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 log = structlog.get_logger()
 
@@ -48,7 +50,7 @@ NO_TARGET: dict[int | str, dict[str, Any]] = {
 class Trials:
     """How each sample went."""
 
-    items: list[trial.Trial]
+    items: list[sample_delivery.Trial]
     next: None = None
 
 
@@ -184,8 +186,8 @@ def _add_targets(made: APIRouter, database: Database, settings: Settings, work: 
         """Send a signed sample of each kind of message that a target gets, at once and past the queue."""
         _must_be_target(name, settings)
         target = settings.targets[name]
-        kinds = trial.kinds(target, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
-        return Trials(await trial.run(target, kinds, system_clock(), LONGEST_TRIAL))
+        kinds = sample_delivery.kinds(target, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
+        return Trials(await sample_delivery.run(target, kinds, system_clock(), LONGEST_TRIAL))
 
 
 def _check(asked: ReplayRequest, settings: Settings) -> None:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from daemon import action_queue, actions, errors, formats, views
+from daemon import actions, errors, formats, views
 from daemon.cli import given, operations, outcome, remote, storage
 from daemon.cli import show as terminal
 from daemon.cli.failures import FAILED
 from daemon.cli.nearest import must_be_one
 from daemon.model import ActionState
+from daemon.storage import action_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     from daemon.actions import Checked
     from daemon.config import Settings
-    from daemon.database import Database
     from daemon.model import Json
+    from daemon.storage.database import Database
     from daemon.views import ActionItem
 
 LOOK_SECONDS = 0.2

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from daemon import queue, views
+from daemon import views
 from daemon.cli import show as terminal
 from daemon.cli import storage
 from daemon.cli.nearest import must_be_one
 from daemon.cli.overview import STYLES
 from daemon.model import PAUSED_BY_HAND
+from daemon.storage import queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from daemon.config import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from daemon.views import EventItem
 
 FOLLOW_SECONDS = 1.0

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from daemon import errors, replays, views
+from daemon import errors, views
 from daemon.cli import show as terminal
 from daemon.cli import storage
 from daemon.model import DeliveryState
+from daemon.storage import replays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

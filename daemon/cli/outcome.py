@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import resource
 from daemon.actions.problems import remedy
 from daemon.cli import show as terminal
 from daemon.model import ActionState, Outcome
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -60,7 +60,7 @@ def _result(result: Json, item: ActionItem) -> str:
         name, email = (terminal.plain(result.get(key)) for key in ("name", "email"))
         return f"{terminal.plain(result.get('id'))} is {name} <{email}>"
     if "note" in result:
-        return f"note {terminal.plain(resource.inner(result, 'note').get('id'))} on {item.incident_id}"
+        return f"note {terminal.plain(lenient_json.inner(result, 'note').get('id'))} on {item.incident_id}"
     if "incident_key" in result:
         return f"PagerDuty took the event, with the incident_key {terminal.plain(result['incident_key'])}"
     return ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from daemon.config import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from daemon.views import ActionQueue, ConnectionStatus, Status, TargetStatus, TriggerStatus
 
 Checked = TypeVar("Checked", "ConnectionStatus", "TargetStatus", "TriggerStatus")

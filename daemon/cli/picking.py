@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from daemon import config, log, pagerduty, ratelimit, store
+from daemon import config, pagerduty
 from daemon.cli import acting, remote, storage
 from daemon.cli import show as terminal
 from daemon.pagerduty import picks
+from daemon.runtime import log
+from daemon.storage import ratelimit, store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from daemon.config import Settings
-    from daemon.database import Database
     from daemon.model import Connection, Json
     from daemon.pagerduty import Client
+    from daemon.storage.database import Database
 
 PATIENCE = 20.0  # that a daemon has with PagerDuty
 NOUNS = {"incidents": "open incidents", "users": "users", "escalation_policies": "escalation policies"}

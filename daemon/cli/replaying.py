@@ -12,13 +12,14 @@ from pydantic_core import PydanticCustomError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from daemon import errors, replays, views
+from daemon import errors, views
 from daemon.cli import show as terminal
 from daemon.cli import storage
 from daemon.cli.failures import FAILED
 from daemon.cli.nearest import must_be_one
-from daemon.config import values
+from daemon.config import validators
 from daemon.model import DeliveryState, ReplayState
+from daemon.storage import replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.config import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from daemon.views import ReplayItem
 
 LOOK_SECONDS = 0.5
@@ -119,10 +120,10 @@ def _state(name: str | None) -> DeliveryState | None:
 def _moment(option: str, given: str) -> Callable[[datetime], datetime]:
     """A point in time, given as such or as how long ago. Raises UsageError."""
     try:
-        ago: timedelta = values.duration(given)
+        ago: timedelta = validators.duration(given)
     except PydanticCustomError:
         try:
-            at: datetime = values.instant(given)
+            at: datetime = validators.instant(given)
         except PydanticCustomError:
             advice = "must be a duration such as 2h, or a time with its offset, such as 2026-11-01T00:00:00Z"
             raise errors.UsageError(f"{option} {advice}") from None

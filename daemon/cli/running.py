@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from daemon import log
+from daemon.runtime import log
 
 if TYPE_CHECKING:
     from daemon.config import Settings

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 
-from daemon import errors, maintenance, schema
-from daemon.database import Database
+from daemon import errors, maintenance
+from daemon.storage import schema
+from daemon.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
-from daemon import trial
 from daemon.cli import show as terminal
 from daemon.cli.failures import FAILED
 from daemon.cli.nearest import must_be_one
-from daemon.database import system_clock
+from daemon.delivery import sample_delivery
+from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -25,8 +25,8 @@ def test(settings: Settings, name: str, *, json: bool) -> None:
     """Send the samples, and print how each of them went."""
     must_be_one("target", name, settings.targets)
     target = settings.targets[name]
-    kinds = trial.kinds(target, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
-    trials = asyncio.run(trial.run(target, kinds, system_clock(), LONGEST))
+    kinds = sample_delivery.kinds(target, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
+    trials = asyncio.run(sample_delivery.run(target, kinds, system_clock(), LONGEST))
     if json:
         terminal.document({"items": trials})
     else:
@@ -35,7 +35,7 @@ def test(settings: Settings, name: str, *, json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _print(trials: list[trial.Trial]) -> None:
+def _print(trials: list[sample_delivery.Trial]) -> None:
     table = terminal.table("Sample", "Took", "Answer", right=("Took",), wrapped=("Answer",))
     for each in trials:
         said = f": {terminal.plain(each.answer)}" if each.answer else ""

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from daemon import errors, masking, model
-from daemon.config import check, fields, overrides, problems, source, told
-from daemon.config.shape import schema
+from daemon import errors, model
+from daemon.config import check, file_model, format_support, mistakes, overrides, source
+from daemon.config.json_schema import schema
+from daemon.outbound import masking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from daemon.config.tree import Tree
+    from daemon.config.document import Tree
 
 __all__ = ["DEFAULT_PATHS", "Api", "Settings", "find", "load", "schema", "secrets"]
 
@@ -47,8 +48,8 @@ class Settings:
     """
 
     source: Path
-    database: fields.Database
-    log: fields.Log
+    database: file_model.Database
+    log: file_model.Log
     api: Api | None
     connections: Mapping[str, model.Connection]
     targets: Mapping[str, model.Target]
@@ -98,7 +99,7 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
     """The settings that the tree makes; of no use if it has mistakes."""
     overrides.apply(tree, environ)
     names = check.known(tree)
-    file = problems.sections(tree)
+    file = mistakes.sections(tree)
     if file is None:
         return None
     connections = check.connections(file, tree, names)
@@ -106,7 +107,7 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
     triggers = check.triggers_of(file, tree, names, connections)
     check.check_targets(file.actions.notify, tree, ("actions", "notify"), names)
     check.check_targets(file.alerts.to, tree, ("alerts", "to"), names)
-    told.check(tree, triggers, file.actions.notify, file.alerts.to, targets)
+    format_support.check(tree, triggers, file.actions.notify, file.alerts.to, targets)
     listen = check.api(file, tree)
     return Settings(
         source=Path(tree.file),

@@ -12,15 +12,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from daemon import formats, model, signing, triggers
-from daemon.config import identity
-from daemon.config.tree import MOST_SHOWN, Place, Tree, listed, named, nearest
-from daemon.config.values import written
+from daemon import formats, model, triggers
+from daemon.config import target_access
+from daemon.config.document import MOST_SHOWN, Place, Tree, listed, named, nearest
+from daemon.config.validators import written
+from daemon.outbound import signing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from daemon.config import fields
+    from daemon.config import file_model
 
 HOSTS = {
     "us": ("https://api.pagerduty.com", "https://events.pagerduty.com"),
@@ -55,14 +56,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def connections(file: fields.File, tree: Tree, names: Known) -> dict[str, model.Connection]:
+def connections(file: file_model.File, tree: Tree, names: Known) -> dict[str, model.Connection]:
     """The connections; their limits may not be looser than the connector's, except on loopback."""
     if not names.connections:
         tree.mistake(("connections",), "there must be at least one (see config.example.yaml)")
     return {name: _connection(name, given, tree) for name, given in file.connections.items()}
 
 
-def _connection(name: str, given: fields.Connection, tree: Tree) -> model.Connection:
+def _connection(name: str, given: file_model.Connection, tree: Tree) -> model.Connection:
     place: Place = ("connections", name)
     api_url, events_url = HOSTS[given.region]
     if given.api_url and _on_loopback(given.api_url):
@@ -78,7 +79,7 @@ def _connection(name: str, given: fields.Connection, tree: Tree) -> model.Connec
         reconcile_every=given.reconcile_every,
         proxy=given.proxy,
     )
-    identity.check_proxy(given.proxy, tree, place)
+    target_access.check_proxy(given.proxy, tree, place)
     if given.overlap > LONGEST_OVERLAP:
         tree.mistake((*place, "overlap"), "must be at most 1h (the sweep reads further back)")
     for key, url in (("api_url", made.api_url), ("events_url", made.events_url)):
@@ -107,13 +108,13 @@ def _check_ceilings(limits: model.Limits, place: Place, tree: Tree) -> None:
         tree.mistake((*place, "poll_interval"), f"must be at least {written(CEILING.poll_interval)} {reason}")
 
 
-def targets(file: fields.File, tree: Tree) -> dict[str, model.Target]:
+def targets(file: file_model.File, tree: Tree) -> dict[str, model.Target]:
     """The targets, and which addresses they may have."""
-    rules = identity.egress(file, tree)
+    rules = target_access.egress(file, tree)
     return {name: _target(name, given, rules, tree) for name, given in file.targets.items()}
 
 
-def _target(name: str, given: fields.Target, rules: model.Egress, tree: Tree) -> model.Target:
+def _target(name: str, given: file_model.Target, rules: model.Egress, tree: Tree) -> model.Target:
     place: Place = ("targets", name)
     _check_format(given, tree, place)
     if given.timeout > LONGEST_TIMEOUT:
@@ -121,8 +122,8 @@ def _target(name: str, given: fields.Target, rules: model.Egress, tree: Tree) ->
     for key, longer in (("max", given.retry.max), ("horizon", given.retry.horizon)):
         if longer < given.retry.first:
             tree.mistake((*place, "retry", key), f"must not be shorter than first ({written(given.retry.first)})")
-    identity.check_url(given.url, rules, tree, (*place, "url"))
-    identity.check_proxy(given.proxy, tree, place)
+    target_access.check_url(given.url, rules, tree, (*place, "url"))
+    target_access.check_proxy(given.proxy, tree, place)
     limit = given.rate_limit
     return model.Target(
         name=name,
@@ -136,14 +137,14 @@ def _target(name: str, given: fields.Target, rules: model.Egress, tree: Tree) ->
         concurrency=given.concurrency,
         rate_limit=None if limit is None else model.RateLimit(limit.calls, limit.period),
         retry=model.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
-        auth=identity.auth(given, rules, tree, place),
-        tls=identity.tls(given, tree, place),
+        auth=target_access.auth(given, rules, tree, place),
+        tls=target_access.tls(given, tree, place),
         proxy=given.proxy,
         egress=rules,
     )
 
 
-def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
+def _check_format(given: file_model.Target, tree: Tree, place: Place) -> None:
     """The format must be known, and the options that are set must be its own."""
     if given.format not in formats.REGISTRY:
         _unknown(tree, (*place, "format"), "format", given.format, formats.REGISTRY)
@@ -159,7 +160,7 @@ def _check_format(given: fields.Target, tree: Tree, place: Place) -> None:
 
 
 def triggers_of(
-    file: fields.File, tree: Tree, names: Known, usable: dict[str, model.Connection]
+    file: file_model.File, tree: Tree, names: Known, usable: dict[str, model.Connection]
 ) -> dict[str, model.Trigger]:
     """The triggers; what they refer to must exist."""
     made = {name: _trigger(name, given, tree, names, usable) for name, given in file.triggers.items()}
@@ -167,7 +168,7 @@ def triggers_of(
 
 
 def _trigger(
-    name: str, given: fields.Trigger, tree: Tree, names: Known, usable: dict[str, model.Connection]
+    name: str, given: file_model.Trigger, tree: Tree, names: Known, usable: dict[str, model.Connection]
 ) -> model.Trigger | None:
     place: Place = ("triggers", name)
     on = _names_of_events(given.on, tree, (*place, "on"))
@@ -228,7 +229,7 @@ def _names_of_events(given: list[str], tree: Tree, place: Place) -> tuple[str, .
     return tuple(name for name in names if name == triggers.EVERY or name in triggers.KINDS)
 
 
-def _check_filters(given: fields.Trigger, on: tuple[str, ...], tree: Tree, place: Place) -> None:
+def _check_filters(given: file_model.Trigger, on: tuple[str, ...], tree: Tree, place: Place) -> None:
     """``user`` and ``incident`` go only where every event can have them."""
     for key in ("user", "incident"):
         if getattr(given, key) is not None and any(
@@ -248,7 +249,7 @@ def _check_condition(given: str | None, on: tuple[str, ...], tree: Tree, place: 
         tree.mistake(place, mistake)
 
 
-def _connection_of(given: fields.Trigger, tree: Tree, place: Place, names: Known) -> str | None:
+def _connection_of(given: file_model.Trigger, tree: Tree, place: Place, names: Known) -> str | None:
     """The name of a trigger's connection, if that is clear."""
     if given.connection is None:
         if len(names.connections) > 1:
@@ -275,7 +276,7 @@ def _unknown(
         tree.mistake(place, f"there is no such {kind}" + (listed(names) or f" (there are no {kind}s yet)"))
 
 
-def api(file: fields.File, tree: Tree) -> tuple[str, int] | None:
+def api(file: file_model.File, tree: Tree) -> tuple[str, int] | None:
     """Where the HTTP server listens: loopback, or anywhere with a token."""
     if file.api.listen is None:
         return None

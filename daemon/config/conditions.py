@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from daemon import condition, errors, triggers
-from daemon.config.tree import hint, named
+from daemon import errors, triggers
+from daemon.config.document import hint, named
+from daemon.fan_out import condition
 from daemon.formats import samples, standard
 
 if TYPE_CHECKING:

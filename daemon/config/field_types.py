@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
 from daemon import triggers
-from daemon.config import values
+from daemon.config import validators
 
 
 def _text(pattern: str, *types: str) -> WithJsonSchema:
@@ -37,34 +37,40 @@ _EVENT_NAMES = WithJsonSchema(
     }
 )
 
-Duration = Annotated[timedelta, BeforeValidator(values.duration), _DURATION]
-WHOLE = BeforeValidator(values.whole)
-NUMBER = BeforeValidator(values.number)
-Name = Annotated[str, BeforeValidator(values.name), WithJsonSchema({"type": "string", "pattern": f"^{values.NAME}$"})]
-Identifier = Annotated[str, BeforeValidator(values.identifier), _text("^[A-Za-z0-9_-]+$")]
-Person = Annotated[str, BeforeValidator(values.person), _text("^[A-Za-z0-9_-]+$|@")]
-Url = Annotated[SecretStr, BeforeValidator(values.http_url), _URL]
-BaseUrl = Annotated[str, BeforeValidator(values.base_url), _URL]
-ProxyUrl = Annotated[SecretStr, BeforeValidator(values.proxy_url), _text(r"^http://[^\s/#?]+:[0-9]+/?$")]
-Path = Annotated[str, BeforeValidator(values.path), _text("^/")]
-Credential = Annotated[str, BeforeValidator(values.credential), _text("^.+$")]
-User = Annotated[str, BeforeValidator(values.user), _text("^[^:]+$")]
-Password = Annotated[SecretStr, BeforeValidator(values.credential), _text("^.+$")]
-BearerToken = Annotated[SecretStr, BeforeValidator(values.bearer), _text("^[!-~]+$")]
-DatabaseUrl = Annotated[SecretStr, BeforeValidator(values.database_url), _text("^sqlite:///.|^postgres(ql)?://.")]
-ApiKey = Annotated[SecretStr, BeforeValidator(values.api_key), _text("^[!-~]+$")]
-Token = Annotated[SecretStr | None, BeforeValidator(values.token), _text("^[!-~]+$", "null")]
-Secrets = Annotated[
-    list[Annotated[SecretStr, BeforeValidator(values.signing_secret)]], BeforeValidator(values.one_or_more), _SECRETS
+Duration = Annotated[timedelta, BeforeValidator(validators.duration), _DURATION]
+WHOLE = BeforeValidator(validators.whole)
+NUMBER = BeforeValidator(validators.number)
+Name = Annotated[
+    str, BeforeValidator(validators.name), WithJsonSchema({"type": "string", "pattern": f"^{validators.NAME}$"})
 ]
-EventNames = Annotated[list[str], BeforeValidator(values.event_names), _EVENT_NAMES]
+Identifier = Annotated[str, BeforeValidator(validators.identifier), _text("^[A-Za-z0-9_-]+$")]
+Person = Annotated[str, BeforeValidator(validators.person), _text("^[A-Za-z0-9_-]+$|@")]
+Url = Annotated[SecretStr, BeforeValidator(validators.http_url), _URL]
+BaseUrl = Annotated[str, BeforeValidator(validators.base_url), _URL]
+ProxyUrl = Annotated[SecretStr, BeforeValidator(validators.proxy_url), _text(r"^http://[^\s/#?]+:[0-9]+/?$")]
+Path = Annotated[str, BeforeValidator(validators.path), _text("^/")]
+Credential = Annotated[str, BeforeValidator(validators.credential), _text("^.+$")]
+User = Annotated[str, BeforeValidator(validators.user), _text("^[^:]+$")]
+Password = Annotated[SecretStr, BeforeValidator(validators.credential), _text("^.+$")]
+BearerToken = Annotated[SecretStr, BeforeValidator(validators.bearer), _text("^[!-~]+$")]
+DatabaseUrl = Annotated[SecretStr, BeforeValidator(validators.database_url), _text("^sqlite:///.|^postgres(ql)?://.")]
+ApiKey = Annotated[SecretStr, BeforeValidator(validators.api_key), _text("^[!-~]+$")]
+Token = Annotated[SecretStr | None, BeforeValidator(validators.token), _text("^[!-~]+$", "null")]
+Secrets = Annotated[
+    list[Annotated[SecretStr, BeforeValidator(validators.signing_secret)]],
+    BeforeValidator(validators.one_or_more),
+    _SECRETS,
+]
+EventNames = Annotated[list[str], BeforeValidator(validators.event_names), _EVENT_NAMES]
 Expression = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
 HeaderName = Annotated[
-    str, BeforeValidator(values.header_name), WithJsonSchema({"type": "string", "pattern": "^[!-~]+$"})
+    str, BeforeValidator(validators.header_name), WithJsonSchema({"type": "string", "pattern": "^[!-~]+$"})
 ]
-HeaderValue = Annotated[SecretStr, BeforeValidator(values.header_value), WithJsonSchema({"type": ["string", "number"]})]
-Address = Annotated[str | None, BeforeValidator(values.address), _text(f"^{values.ADDRESS}$", "null")]
+HeaderValue = Annotated[
+    SecretStr, BeforeValidator(validators.header_value), WithJsonSchema({"type": ["string", "number"]})
+]
+Address = Annotated[str | None, BeforeValidator(validators.address), _text(f"^{validators.ADDRESS}$", "null")]
 Instant = Annotated[
-    datetime, BeforeValidator(values.instant), _text(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*(Z|[+-][0-9]{2}:?[0-9]{2})$")
+    datetime, BeforeValidator(validators.instant), _text(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*(Z|[+-][0-9]{2}:?[0-9]{2})$")
 ]
-Network = Annotated[str, BeforeValidator(values.network), WithJsonSchema({"type": "string"})]
+Network = Annotated[str, BeforeValidator(validators.network), WithJsonSchema({"type": "string"})]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from daemon.config import shape
+from daemon.config import json_schema
+from daemon.config.document import dotted, hint
 from daemon.config.references import replaced
-from daemon.config.tree import dotted, hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.config.tree import Place, Tree
+    from daemon.config.document import Place, Tree
 
 PREFIX = "PAGERELAY_"
 SEPARATOR = "__"
@@ -32,7 +32,7 @@ def _place(tree: Tree, variable: str) -> Place | None:
     for part in variable.removeprefix(PREFIX).split(SEPARATOR):
         here = tree.value(place)
         named = list(here) if isinstance(here, dict) else []
-        known = list(shape.section(place).get("properties", named))
+        known = list(json_schema.section(place).get("properties", named))
         chosen = [name for name in known if _plain(name) == _plain(part)]
         if len(chosen) > 1:
             tree.mistake_of_variable(variable, f"may mean {' or '.join(chosen)} (set it in the file)")
@@ -46,7 +46,7 @@ def _place(tree: Tree, variable: str) -> Place | None:
 
 
 def _put(tree: Tree, place: Place, variable: str, text: str, environ: Mapping[str, str]) -> None:
-    if shape.section(place).get("type") in ("object", "array"):
+    if json_schema.section(place).get("type") in ("object", "array"):
         tree.mistake_of_variable(variable, f"{dotted(place)} is not a single value (set it in the file)")
         return
     here: Any = tree.values

@@ -9,7 +9,7 @@ import yaml
 if TYPE_CHECKING:
     import re
 
-    from daemon.config.tree import Mark, Tree
+    from daemon.config.document import Mark, Tree
 
 # What the parser says, whether it happened where the parser noticed it or where that began, and our words.
 PROBLEMS: tuple[tuple[str, bool, str], ...] = (

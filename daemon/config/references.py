@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.config.tree import Place, Tree
+    from daemon.config.document import Place, Tree
 
 LARGEST_VALUE = 64 * 1024
 REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")

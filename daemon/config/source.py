@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from daemon.config import parsing
+from daemon.config.document import Mark, Place, Tree, dotted
 from daemon.config.references import replaced
-from daemon.config.tree import Mark, Place, Tree, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

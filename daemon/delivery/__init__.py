@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from daemon.delivery.deliveries import Deliveries
+from daemon.delivery.loop import Deliveries
 
 __all__ = ["Deliveries"]

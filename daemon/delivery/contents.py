@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon import errors, queue
+from daemon import errors
 from daemon.formats import REGISTRY
+from daemon.storage import queue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from daemon.database import Database
     from daemon.delivery.lane import Prepared, Rendered
     from daemon.model import Message, Options, Target
+    from daemon.storage.database import Database
 
 log = structlog.get_logger()
 

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
-from daemon import backoff, errors, queue
+from daemon.delivery import backoff
 from daemon.delivery.rate import Rate
-from daemon.model import Content, Delivery, Message, Order, Target
+from daemon.model import REFUSALS, Content, Delivery, Message, Order, Target
+from daemon.storage import queue
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
-    from daemon.sender import Answer, Sender
+    from daemon import errors
+    from daemon.outbound.sender import Answer, Sender
 
 log = structlog.get_logger()
 
@@ -232,7 +234,7 @@ class Lane:
 
         What is refused for its own sake does not make a target failing, or a few of those would hold up all others.
         """
-        if self.failing_since is None and answer.status in backoff.REFUSALS:
+        if self.failing_since is None and answer.status in REFUSALS:
             return
         self.failures += 1
         if self.failing_since is None and self.failures < FAILURES_IN_A_ROW:
@@ -257,7 +259,7 @@ class Lane:
         self.probing_since = self.probing_since or now
         horizon = self.target.retry.horizon
         seen_long = now - self.probing_since >= min(horizon, PATIENCE)
-        speaks = seen_long and answer.status not in backoff.REFUSALS
+        speaks = seen_long and answer.status not in REFUSALS
         return now - horizon if speaks and failing_since <= now - horizon else None
 
     def forget_probe(self, ids: Collection[int], now: datetime) -> None:

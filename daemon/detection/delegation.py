@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from daemon import resource
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ def carried_out(entries: Iterable[LogEntry]) -> Mapping[str, list[LogEntry]]:
 
 
 def _of(entry: LogEntry, users: set[str], waiting: Mapping[str, set[str] | None]) -> str | None:
-    channel = resource.text(resource.inner(entry.raw, "channel"), "type")
+    channel = lenient_json.text(lenient_json.inner(entry.raw, "channel"), "type")
     for delegation, named in waiting.items():
         if (users <= named and channel in {None, AUTOMATIC}) if named is not None and users else channel == AUTOMATIC:
             return delegation

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from daemon import resource
 from daemon.model import Event, EventType, Snapshot, Status
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,13 +80,13 @@ def batch_id(trigger: str, event_ids: Iterable[str]) -> str:
 
 def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
     """The snapshot of an incident of which everything so far is history: nothing of it will be sent."""
-    created_at = resource.moment(incident, "created_at") or read_at
-    assignments = resource.assignments(incident)
+    created_at = lenient_json.moment(incident, "created_at") or read_at
+    assignments = lenient_json.assignments(incident)
     return Snapshot(
         incident_id=incident_id,
         created=True,
-        status=resource.status(incident) or Status.TRIGGERED,
-        status_at=resource.moment(incident, "last_status_change_at") or created_at,
+        status=lenient_json.status(incident) or Status.TRIGGERED,
+        status_at=lenient_json.moment(incident, "last_status_change_at") or created_at,
         assigned=tuple((assignee["id"], at or created_at) for assignee, at in assignments),
         incident=incident,
         read_at=read_at,
@@ -95,7 +95,7 @@ def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
 
 def unknown(incident_id: str, incident: Json, read_at: datetime, at: datetime) -> Snapshot:
     """The snapshot of an incident of which nothing has been sent, and which shows itself in an entry of ``at``."""
-    created_at = resource.moment(incident, "created_at")
+    created_at = lenient_json.moment(incident, "created_at")
     return Snapshot(
         incident_id=incident_id,
         created=False,

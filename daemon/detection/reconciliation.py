@@ -13,10 +13,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
-from daemon import resource
 from daemon.detection.events import Detection, Occurrence, adopted, event, unknown, with_assigned, with_status
 from daemon.detection.log import with_announced
 from daemon.model import Announced, DetectedBy, EventType, Snapshot, Status
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ def reconcile(
 
 
 def _age(item: tuple[str, Json | None]) -> str:
-    return resource.text(item[1], "created_at") or ""
+    return lenient_json.text(item[1], "created_at") or ""
 
 
 def _compare(
@@ -69,7 +69,7 @@ def _compare(
         return None, []
     if incident is None:
         return before and replace(before, created=True, status=Status.RESOLVED, status_at=read_at), []
-    created_at = resource.moment(incident, "created_at") or read_at
+    created_at = lenient_json.moment(incident, "created_at") or read_at
     if created_at < history and (before is None or not before.created):
         return adopted(incident_id, incident, read_at), []
     if before is None and created_at > settled:
@@ -87,10 +87,10 @@ def _compare(
 
 def _assignments(snapshot: Snapshot, incident: Json, settled: datetime, found: list[Occurrence]) -> Snapshot:
     """Assignees whom no event has named yet, one event for each time of assignment."""
-    if resource.status(incident) is Status.RESOLVED:
+    if lenient_json.status(incident) is Status.RESOLVED:
         return snapshot
     missed: dict[datetime, list[Json]] = {}
-    for assignee, at in resource.assignments(incident):
+    for assignee, at in lenient_json.assignments(incident):
         since = at or snapshot.read_at
         if since <= settled and not _was_told(snapshot, assignee["id"], at):
             missed.setdefault(since, []).append(assignee)
@@ -113,22 +113,22 @@ def _was_told(snapshot: Snapshot, user: str, at: datetime | None) -> bool:
 
 
 def _status(snapshot: Snapshot, incident: Json, settled: datetime, found: list[Occurrence]) -> Snapshot:
-    real = resource.status(incident)
+    real = lenient_json.status(incident)
     if real is None or real is snapshot.status:
         return snapshot
-    changed_at = resource.moment(incident, "last_status_change_at")
+    changed_at = lenient_json.moment(incident, "last_status_change_at")
     at: datetime | None
     match real:
         case Status.TRIGGERED:
             return _back(snapshot, incident, changed_at, settled, found)
         case Status.ACKNOWLEDGED:
-            newest = max(resource.listed(incident, "acknowledgements"), key=_acknowledged_at, default={})
-            at = resource.moment(newest, "at") or changed_at
-            agent = resource.inner(newest, "acknowledger") or None
+            newest = max(lenient_json.listed(incident, "acknowledgements"), key=_acknowledged_at, default={})
+            at = lenient_json.moment(newest, "at") or changed_at
+            agent = lenient_json.inner(newest, "acknowledger") or None
             return _changed(snapshot, EventType.ACKNOWLEDGED, real, at, settled, agent, found)
         case Status.RESOLVED:
-            at = resource.moment(incident, "resolved_at") or changed_at
-            agent = resource.inner(incident, "last_status_change_by") or None
+            at = lenient_json.moment(incident, "resolved_at") or changed_at
+            agent = lenient_json.inner(incident, "last_status_change_by") or None
             return _changed(snapshot, EventType.RESOLVED, real, at, settled, agent, found)
         case _:
             assert_never(real)
@@ -143,12 +143,12 @@ def _back(
         return with_status(snapshot, Status.TRIGGERED, when) if when <= settled else snapshot
     if changed_at is None or changed_at <= snapshot.status_at:
         return snapshot
-    agent = resource.inner(incident, "last_status_change_by") or None
+    agent = lenient_json.inner(incident, "last_status_change_by") or None
     return _changed(snapshot, EventType.REOPENED, Status.TRIGGERED, changed_at, settled, agent, found)
 
 
 def _acknowledged_at(acknowledgement: Json) -> str:
-    at = resource.moment(acknowledgement, "at")
+    at = lenient_json.moment(acknowledgement, "at")
     return at.isoformat() if at else ""
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from daemon import resource
 from daemon.formats.format import Format
 from daemon.model import Batch, Content, Event, EventType
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json, Message, Options
@@ -31,23 +31,23 @@ def content(message: Message, _options: Options) -> Content | None:
 
 
 def _note(event: Event) -> Json:
-    return {"content": resource.text(resource.inner(event.payload, "note"), "content") or ""}
+    return {"content": lenient_json.text(lenient_json.inner(event.payload, "note"), "content") or ""}
 
 
 def _incident(event: Event) -> Json:
     """The connector's Incident: its properties, and no others."""
-    incident = resource.inner(event.payload, "incident")
+    incident = lenient_json.inner(event.payload, "incident")
     return {
         "id": event.incident_id,
-        "summary": resource.text(incident, "summary"),
-        "html_url": resource.text(incident, "html_url"),
-        "created_at": resource.text(incident, "created_at"),
-        "status": resource.text(incident, "status"),
-        "incident_key": resource.text(incident, "incident_key"),
-        "assignedUserId": resource.assigned_user(incident),
-        "last_status_change_at": resource.text(incident, "last_status_change_at"),
-        "escalation_policy": resource.inner(incident, "escalation_policy"),
-        "urgency": resource.text(incident, "urgency"),
+        "summary": lenient_json.text(incident, "summary"),
+        "html_url": lenient_json.text(incident, "html_url"),
+        "created_at": lenient_json.text(incident, "created_at"),
+        "status": lenient_json.text(incident, "status"),
+        "incident_key": lenient_json.text(incident, "incident_key"),
+        "assignedUserId": lenient_json.assigned_user(incident),
+        "last_status_change_at": lenient_json.text(incident, "last_status_change_at"),
+        "escalation_policy": lenient_json.inner(incident, "escalation_policy"),
+        "urgency": lenient_json.text(incident, "urgency"),
     }
 
 

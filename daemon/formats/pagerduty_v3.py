@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from daemon import resource, triggers
+from daemon import triggers
 from daemon.formats.format import Format
 from daemon.model import Content, Event, EventType, Status
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,69 +64,69 @@ def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
 
 
 def _envelope(event: Event, name: str) -> Json:
-    incident = resource.inner(event.payload, "incident")
+    incident = lenient_json.inner(event.payload, "incident")
     is_note = event.type is EventType.ANNOTATED
     return {
         "id": event.id.removeprefix("evt_").upper(),
         "event_type": name,
         "resource_type": "incident",
         "occurred_at": _milliseconds(event.occurred_at),
-        "agent": _agent(resource.inner(event.payload, "agent"), incident),
+        "agent": _agent(lenient_json.inner(event.payload, "agent"), incident),
         "client": None,
         "data": _note(event, incident) if is_note else _incident(event, incident),
     }
 
 
 def _incident(event: Event, incident: Json) -> Json:
-    status = STATUSES.get(event.type) or resource.status(incident)
+    status = STATUSES.get(event.type) or lenient_json.status(incident)
     reason = incident.get("resolve_reason")
-    kind = resource.inner(incident, "incident_type")
+    kind = lenient_json.inner(incident, "incident_type")
     return {
         "id": event.incident_id,
         "type": "incident",
-        "self": resource.text(incident, "self"),
-        "html_url": resource.text(incident, "html_url"),
+        "self": lenient_json.text(incident, "self"),
+        "html_url": lenient_json.text(incident, "html_url"),
         "number": incident.get("incident_number"),
         "status": None if status is None else status.value,
-        "incident_key": resource.text(incident, "incident_key"),
-        "created_at": _seconds(resource.moment(incident, "created_at")),
+        "incident_key": lenient_json.text(incident, "incident_key"),
+        "created_at": _seconds(lenient_json.moment(incident, "created_at")),
         "reopened_at": _seconds(event.occurred_at) if event.type is EventType.REOPENED else None,
         "title": _title(incident),
-        "service": _reference(resource.inner(incident, "service"), "service"),
+        "service": _reference(lenient_json.inner(incident, "service"), "service"),
         "assignees": [] if status is Status.RESOLVED else _assignees(event, incident),
-        "escalation_policy": _reference(resource.inner(incident, "escalation_policy"), "escalation_policy"),
-        "teams": [_reference(team, "team") for team in resource.listed(incident, "teams")],
-        "priority": _reference(resource.inner(incident, "priority"), "priority"),
-        "urgency": resource.text(incident, "urgency"),
-        "conference_bridge": resource.inner(incident, "conference_bridge") or None,
+        "escalation_policy": _reference(lenient_json.inner(incident, "escalation_policy"), "escalation_policy"),
+        "teams": [_reference(team, "team") for team in lenient_json.listed(incident, "teams")],
+        "priority": _reference(lenient_json.inner(incident, "priority"), "priority"),
+        "urgency": lenient_json.text(incident, "urgency"),
+        "conference_bridge": lenient_json.inner(incident, "conference_bridge") or None,
         "resolve_reason": reason if isinstance(reason, dict) else None,
-        "incident_type": {"name": resource.text(kind, "name")} if kind else None,
+        "incident_type": {"name": lenient_json.text(kind, "name")} if kind else None,
     }
 
 
 def _assignees(event: Event, incident: Json) -> list[Any]:
     """Whom the incident is assigned to; of an assignment that was followed by others, whom it named."""
-    now = [assignee for assignee, _ in resource.assignments(incident)]
-    named = resource.listed(event.payload, "assignees")
+    now = [assignee for assignee, _ in lenient_json.assignments(incident)]
+    named = lenient_json.listed(event.payload, "assignees")
     ids = {assignee["id"] for assignee in now}
-    current = all(resource.text(assignee, "id") in ids for assignee in named)
+    current = all(lenient_json.text(assignee, "id") in ids for assignee in named)
     return [_reference(each, "user") for each in (now if current else named)]
 
 
 def _note(event: Event, incident: Json) -> Json:
     """A note. Its own id is not in PagerDuty's log: the id of its entry there, or the event's, stands for it."""
-    note = resource.inner(event.payload, "note")
-    entry = resource.text(resource.inner(event.payload, "log_entry"), "id")
+    note = lenient_json.inner(event.payload, "note")
+    entry = lenient_json.text(lenient_json.inner(event.payload, "log_entry"), "id")
     return {
         "incident": {
             "id": event.incident_id,
             "type": "incident_reference",
-            "self": resource.text(incident, "self"),
-            "html_url": resource.text(incident, "html_url"),
+            "self": lenient_json.text(incident, "self"),
+            "html_url": lenient_json.text(incident, "html_url"),
             "summary": _title(incident),
         },
-        "id": resource.text(note, "id") or entry or event.id,
-        "content": resource.text(note, "content") or "",
+        "id": lenient_json.text(note, "id") or entry or event.id,
+        "content": lenient_json.text(note, "content") or "",
         "trimmed": False,
         "type": "incident_note",
     }
@@ -133,9 +134,9 @@ def _note(event: Event, incident: Json) -> Json:
 
 def _title(incident: Json) -> str | None:
     """The title; a mere reference has it in its summary, behind the number."""
-    summary = resource.text(incident, "summary")
+    summary = lenient_json.text(incident, "summary")
     number, _, rest = (summary or "").partition("] ")
-    return resource.text(incident, "title") or (rest if number.startswith("[#") and rest else summary)
+    return lenient_json.text(incident, "title") or (rest if number.startswith("[#") and rest else summary)
 
 
 def _agent(agent: Json, incident: Json) -> Json | None:
@@ -154,7 +155,7 @@ def _agent(agent: Json, incident: Json) -> Json | None:
 def _account(incident: Json) -> str | None:
     """Where the incident's account is on the web."""
     try:
-        place = urlsplit(resource.text(incident, "html_url") or "")
+        place = urlsplit(lenient_json.text(incident, "html_url") or "")
     except ValueError:  # it is no URL
         return None
     return f"{place.scheme}://{place.netloc}" if place.hostname else None
@@ -162,15 +163,15 @@ def _account(incident: Json) -> str | None:
 
 def _reference(thing: Json, kind: str) -> Json | None:
     """A resource as webhooks name it: where it is, and nothing of what it is."""
-    identity = resource.text(thing, "id")
+    identity = lenient_json.text(thing, "id")
     if identity is None:
         return None
     return {
         "id": identity,
-        "type": (resource.text(thing, "type") or kind).removesuffix("_reference") + "_reference",
-        "self": resource.text(thing, "self"),
-        "html_url": resource.text(thing, "html_url"),
-        "summary": resource.text(thing, "summary") or resource.text(thing, "name"),
+        "type": (lenient_json.text(thing, "type") or kind).removesuffix("_reference") + "_reference",
+        "self": lenient_json.text(thing, "self"),
+        "html_url": lenient_json.text(thing, "html_url"),
+        "summary": lenient_json.text(thing, "summary") or lenient_json.text(thing, "name"),
     }
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from daemon import resource
 from daemon.formats.format import Format
 from daemon.model import Action, Alert, Batch, Content, Event, EventType
-from daemon.triggers import REGISTRY
+from daemon.triggers import REGISTRY, lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json, Message, Options
@@ -50,7 +49,7 @@ def _told(message: Message) -> tuple[datetime, Json]:
 
 
 def _of_event(event: Event, trigger: str) -> Json:
-    incident = resource.inner(event.payload, "incident")
+    incident = lenient_json.inner(event.payload, "incident")
     data: Json = {
         "event_id": event.id,
         "connection": event.connection,
@@ -59,7 +58,7 @@ def _of_event(event: Event, trigger: str) -> Json:
         "detected_at": iso(event.detected_at),
         "detected_by": event.detected_by.value,
         "agent": event.payload.get("agent"),
-        "incident": {"id": event.incident_id} | incident | {"assignedUserId": resource.assigned_user(incident)},
+        "incident": {"id": event.incident_id} | incident | {"assignedUserId": lenient_json.assigned_user(incident)},
     }
     if event.type is EventType.ASSIGNED:
         data["assignees"] = event.payload.get("assignees") or []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from daemon.maintenance.alerting import Alerting
 from daemon.maintenance.heartbeat import Heartbeat
-from daemon.maintenance.reconcile import Reconcile
 from daemon.maintenance.replaying import Replaying
 from daemon.maintenance.retention import Periods, Retention, prune
-from daemon.maintenance.sweep import Sweep
 
-__all__ = ["Alerting", "Heartbeat", "Periods", "Reconcile", "Replaying", "Retention", "Sweep", "prune"]
+__all__ = ["Alerting", "Heartbeat", "Periods", "Replaying", "Retention", "prune"]

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from daemon import detection, queue, views
+from daemon import detection, views
 from daemon.formats import standard
 from daemon.model import PAUSED_BY_HAND, Alert
-from daemon.schema import connections, targets
+from daemon.storage import queue
+from daemon.storage.schema import connections, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from daemon.database import Database
     from daemon.model import Json, Target
+    from daemon.storage.database import Database
 
 log = structlog.get_logger()
 

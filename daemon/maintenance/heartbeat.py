@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon import action_queue, process, queue, store
+from daemon.runtime import identity
+from daemon.storage import action_queue, queue, store
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ class Heartbeat:
         now = self._database.now(tx)
         if not store.heartbeat(tx, self._instance, now):
             store.register(tx, self._instance, self._hostname, self._version, now)
-        buried = store.bury(tx, now, process.has_ended)
+        buried = store.bury(tx, now, identity.has_ended)
         queue.free_probes(tx, buried, now)
         queue.release(tx, buried)
         action_queue.release(tx, buried)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from daemon import replays
+from daemon.storage import replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 LOOK_SECONDS = 5.0  # what another process asks for is noticed that late
 QUICK_SECONDS = 0.1

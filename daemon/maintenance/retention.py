@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon import action_queue, queue, replays, store
+from daemon.storage import action_queue, queue, replays, store
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     import sqlalchemy as sa
 
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 log = structlog.get_logger()
 

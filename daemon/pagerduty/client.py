@@ -24,16 +24,17 @@ import structlog
 from pydantic import SecretStr
 
 import daemon
-from daemon import errors, resource
+from daemon import errors
 from daemon.model import Rejected
 from daemon.pagerduty import failures, paths, records
 from daemon.pagerduty.listing import PAGE, Listing, Page, Window, read_all
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from daemon.model import Connection, Json, Priority
-    from daemon.ratelimit import Permits
+    from daemon.storage.ratelimit import Permits
 
 log = structlog.get_logger()
 
@@ -61,8 +62,8 @@ class Answer:
 
     def one(self, name: str) -> Json:
         """The object that was asked for. Raises Temporary if it is not there: nothing is known then."""
-        found = resource.inner(self.body, name)
-        if resource.text(found, "id") is None:
+        found = lenient_json.inner(self.body, name)
+        if lenient_json.text(found, "id") is None:
             message = f"PagerDuty answered without {name}"
             raise errors.Temporary(message, status=OK)
         return found
@@ -72,7 +73,7 @@ class Answer:
         if not isinstance(self.body.get(name), list):
             message = f"PagerDuty answered without {name}"
             raise errors.Temporary(message, status=OK)
-        return resource.listed(self.body, name)
+        return lenient_json.listed(self.body, name)
 
 
 class Client:
@@ -195,8 +196,8 @@ class Client:
         query = [("query", email)]
         pages = await read_all(lambda offset: self._page("/users", "users", query, offset, priority))
         for user in pages.records:
-            if (resource.text(user, "email") or "").lower() == email.lower():
-                return resource.text(user, "id")
+            if (lenient_json.text(user, "email") or "").lower() == email.lower():
+                return lenient_json.text(user, "id")
         return None
 
     async def _page(self, path: str, name: str, query: Query, offset: int, priority: Priority) -> Page:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from daemon import errors, resource
+from daemon import errors
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,12 +36,15 @@ def failure(
     identity = request_id(headers)
     if status in SUCCESS:
         return errors.Temporary(f"{where} with something that is no JSON object", status=status, request_id=identity)
-    detail = resource.inner(answer, "error") or (answer if isinstance(answer, dict) else {})
+    detail = lenient_json.inner(answer, "error") or (answer if isinstance(answer, dict) else {})
     code = detail.get("code") if isinstance(detail.get("code"), int) else None
     message = f"{where} with {status}"
     if code:
         message += f" ({code})"
-    words = [resource.text(detail, "message") or resource.text(detail, "error") or "", *_texts(detail.get("errors"))]
+    words = [
+        lenient_json.text(detail, "message") or lenient_json.text(detail, "error") or "",
+        *_texts(detail.get("errors")),
+    ]
     # What stands between PagerDuty and us may repeat the request's headers, and with them the key.
     if said := "; ".join(each for each in words if each).replace(key.get_secret_value(), MASK)[:LONGEST_WORDS]:
         message += f": {said}"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from daemon import errors, resource
+from daemon import errors
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,4 +123,4 @@ async def read_all(fetch: Callable[[int], Awaitable[Page]]) -> Pages:
 
 def _identity(record: object) -> str:
     """What makes a record the same one on two pages: its id, or all of it if it has none."""
-    return resource.text(record, "id") or orjson.dumps(record).decode()
+    return lenient_json.text(record, "id") or orjson.dumps(record).decode()

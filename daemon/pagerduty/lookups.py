@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import errors, resource
+from daemon import errors
 from daemon.model import Priority
 from daemon.pagerduty import paths
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,7 +35,7 @@ async def incident(client: Client, incident_id: str) -> Json:
     """An incident as it is now, read when there is room for a second call: what is then written fits what was seen."""
     answer = await client.call("GET", paths.to("incidents", incident_id), Priority.ACTION, room=2)
     found = answer.one("incident")
-    if resource.status(found) is None:
+    if lenient_json.status(found) is None:
         message = f"PagerDuty answered with incident {incident_id} in no state that is known"
         raise errors.Temporary(message)
     return found
@@ -54,7 +55,7 @@ async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
             query += [("date_range", "all"), ("sort_by", order), ("limit", str(MOST)), ("offset", str(page * MOST))]
             answer = await client.call("GET", "/incidents", Priority.ACTION, query=query, room=2)
             for each in answer.all("incidents"):
-                identity = resource.text(each, "id")
+                identity = lenient_json.text(each, "id")
                 if identity in wanted and identity is not None:
                     found.setdefault(identity, each)
             if answer.body.get("more") is not True:
@@ -110,5 +111,7 @@ async def _pick(client: Client, name: str, text: str | None) -> list[Json]:
 
 
 def _words(incident: Json) -> str:
-    service = resource.text(resource.inner(incident, "service"), "summary") or ""
-    return f"{resource.text(incident, 'summary') or ''} {service} {resource.text(incident, 'id') or ''}".casefold()
+    service = lenient_json.text(lenient_json.inner(incident, "service"), "summary") or ""
+    return (
+        f"{lenient_json.text(incident, 'summary') or ''} {service} {lenient_json.text(incident, 'id') or ''}".casefold()
+    )

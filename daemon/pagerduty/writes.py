@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import resource
 from daemon.model import Priority
 from daemon.pagerduty import paths
+from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +37,9 @@ async def update_incidents(client: Client, changes: Mapping[str, Json], sender: 
     updates = [{"id": incident_id, "type": "incident_reference"} | change for incident_id, change in changes.items()]
     answer = await client.call("PUT", "/incidents", Priority.ACTION, body={"incidents": updates}, sender=sender)
     changed = {}
-    for each in resource.listed(answer.body, "incidents"):
-        identity = resource.text(each, "id")
-        if identity in changes and identity is not None and resource.status(each) and "error" not in each:
+    for each in lenient_json.listed(answer.body, "incidents"):
+        identity = lenient_json.text(each, "id")
+        if identity in changes and identity is not None and lenient_json.status(each) and "error" not in each:
             changed[identity] = each
     return changed
 

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from daemon.model import EventType, Status
 from daemon.simulator import agents, records
 from daemon.simulator.directory import Directory
-from daemon.simulator.habits import Habits
 from daemon.simulator.incident import Incident, Note
 from daemon.simulator.logbook import LogBook, new_id, utc_now
+from daemon.simulator.quirks import Habits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,7 +25,8 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
-from daemon import app, config, errors, log
+from daemon import app, config, errors
+from daemon.runtime import log
 from daemon.simulator import http
 from daemon.simulator.account import Account
 from daemon.simulator.lifecycles import Lifecycles

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from daemon.simulator import events_api, happenings, http, records, refusals, routes
+from daemon.simulator import controls, events_api, http, records, refusals, routes
 from daemon.simulator.account import Account, NoSuchIncidentError
 from daemon.simulator.faults import Fault, Faults
-from daemon.simulator.habits import Habits
 from daemon.simulator.http import Answer, json_answer
 from daemon.simulator.lifecycles import Lifecycles
+from daemon.simulator.quirks import Habits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -125,7 +125,7 @@ class Simulator:
         """What PagerDuty does not have: looking behind the curtain, and moving what is there."""
         try:
             return self._controlled(request)
-        except happenings.UnknownError as error:
+        except controls.UnknownError as error:
             return json_answer({"error": str(error), "known": error.known}, 404)
         except NoSuchIncidentError as error:
             return json_answer({"error": f"no such incident, or none that is open: {error.args[0]}"}, 404)
@@ -135,7 +135,7 @@ class Simulator:
     def _controlled(self, request: Request) -> Answer:
         wanted = f"{request.method} {request.path}"
         if wanted not in CONTROLS:
-            raise happenings.UnknownError("path", wanted, sorted(CONTROLS))
+            raise controls.UnknownError("path", wanted, sorted(CONTROLS))
         return CONTROLS[wanted](self, request)
 
     def _account(self, request: Request) -> Account:
@@ -144,7 +144,7 @@ class Simulator:
         for account in self.accounts.values():
             if wanted in {None, account.name}:
                 return account
-        raise happenings.UnknownError("account", wanted, (account.name for account in self.accounts.values()))
+        raise controls.UnknownError("account", wanted, (account.name for account in self.accounts.values()))
 
     def show_ledger(self, request: Request) -> Answer:
         """What happened, as a perfect observer would report it."""
@@ -175,13 +175,13 @@ class Simulator:
         account.habits = Habits.model_validate(account.habits.model_dump() | asked.get("habits", {}))
         account.read_only = bool(asked.get("read_only", account.read_only))
         for who, email in asked.get("emails", {}).items():
-            happenings.user(account, who).email = str(email)
+            controls.user(account, who).email = str(email)
         return json_answer({"read_only": account.read_only, "habits": account.habits.model_dump()})
 
     def let_happen(self, request: Request) -> Answer:
         """``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id, "by": "alice"}`` and so on."""
         asked = orjson.loads(request.body or b"{}")
-        return json_answer({"incident_id": happenings.let(self._account(request), asked)}, 201)
+        return json_answer({"incident_id": controls.let(self._account(request), asked)}, 201)
 
 
 def _stamped(answer: Answer, now: datetime, left: int | None = None) -> Answer:

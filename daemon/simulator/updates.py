@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from daemon.model import Status
 from daemon.simulator import refusals
-from daemon.simulator.habits import Repeat
+from daemon.simulator.quirks import Repeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ import orjson
 from daemon.model import Status
 from daemon.simulator import effects, records, refusals, updates
 from daemon.simulator.account import NoSuchIncidentError
-from daemon.simulator.habits import Bulk
 from daemon.simulator.http import Answer, json_answer
+from daemon.simulator.quirks import Bulk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import resource
 from daemon.model import EventType
 from daemon.triggers import (
     acknowledged,
@@ -21,6 +20,7 @@ from daemon.triggers import (
     escalation_exhausted,
     escalation_repeated,
     field_values_updated,
+    lenient_json,
     priority_updated,
     reassigned,
     reopened,
@@ -79,7 +79,7 @@ def narrower(event: Event) -> str | None:
     """
     if event.type is not EventType.ASSIGNED or is_at_creation(event):
         return None
-    entry = resource.text(resource.inner(event.payload, "log_entry"), "type")
+    entry = lenient_json.text(lenient_json.inner(event.payload, "log_entry"), "type")
     return _BY_LOG_ENTRY.get(entry or ASSIGNMENT)
 
 

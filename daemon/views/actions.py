@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 
-from daemon import action_queue, errors, schema
+from daemon import errors
 from daemon.model import ActionState
+from daemon.storage import action_queue, schema
 from daemon.views import paging
 from daemon.views.values import ActionError, ActionItem, ActionQueue, Actions
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from daemon import errors, schema
+from daemon import errors
 from daemon.model import DeliveryState
+from daemon.storage import schema
 from daemon.triggers import BY_OPERATION, REGISTRY
 from daemon.views import paging
 from daemon.views.values import Attempt, Deliveries, DeliveryDetail, DeliveryItem, EventItem, Events

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 import daemon
-from daemon import ratelimit, signing
 from daemon.model import DeliveryState
-from daemon.schema import connections, deliveries, events, instances, quarantine, snapshots, targets, triggers
+from daemon.outbound import signing
+from daemon.storage import ratelimit
+from daemon.storage.schema import connections, deliveries, events, instances, quarantine, snapshots, targets, triggers
 from daemon.views.actions import queues
 from daemon.views.readiness import patience
 from daemon.views.replays import open_replays

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.schema import connections
+from daemon.storage.schema import connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from daemon import schema
 from daemon.model import DeliveryState, ReplayState
+from daemon.storage import schema
 from daemon.views import paging
 from daemon.views.values import ReplayFilters, ReplayItem, Replays
 

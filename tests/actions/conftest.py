@@ -11,20 +11,21 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from daemon import action_queue, actions, pagerduty, ratelimit, store
-from daemon.executor import Executor
+from daemon import actions, pagerduty
+from daemon.actions.executor import Executor
 from daemon.model import ActionState, Connection, Limits
 from daemon.simulator import Account, Simulator
+from daemon.storage import action_queue, ratelimit, store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     import sqlalchemy as sa
 
-    from daemon.database import Database
     from daemon.model import Action, Json
     from daemon.simulator.effects import Effect
     from daemon.simulator.incident import Incident
+    from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
 ENDED = (ActionState.SUCCEEDED, ActionState.FAILED)

@@ -10,10 +10,11 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-from daemon import action_queue, errors, queue, schema
+from daemon import errors
 from daemon.formats import standard
 from daemon.model import ActionState, Outcome, Status
-from daemon.simulator import habits
+from daemon.simulator import quirks
+from daemon.storage import action_queue, queue, schema
 
 if TYPE_CHECKING:
     import httpx
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from daemon.model import Json
     from tests.actions.conftest import Office
 
-BULKS = list(habits.Bulk)
+BULKS = list(quirks.Bulk)
 
 
 async def test_actions_are_carried_out_in_the_order_of_their_arrival(office: Office) -> None:
@@ -82,9 +83,9 @@ async def test_together_goes_only_what_one_user_wants_set_to_the_same(office: Of
 
 
 @pytest.mark.parametrize("bulk", BULKS)
-@pytest.mark.parametrize("repeat", habits.Repeat)
+@pytest.mark.parametrize("repeat", quirks.Repeat)
 async def test_a_bulk_that_fails_in_part_falls_apart_only_for_those_that_failed(
-    office: Office, bulk: habits.Bulk, repeat: habits.Repeat
+    office: Office, bulk: quirks.Bulk, repeat: quirks.Repeat
 ) -> None:
     office.account.habits.bulk, office.account.habits.repeat = bulk, repeat
     incidents = [office.incident() for _ in range(20)]
@@ -102,7 +103,7 @@ async def test_a_bulk_that_fails_in_part_falls_apart_only_for_those_that_failed(
 
 
 @pytest.mark.parametrize("bulk", BULKS)
-async def test_a_bulk_of_acknowledgements_leaves_what_is_resolved_as_it_is(office: Office, bulk: habits.Bulk) -> None:
+async def test_a_bulk_of_acknowledgements_leaves_what_is_resolved_as_it_is(office: Office, bulk: quirks.Bulk) -> None:
     office.account.habits.bulk = bulk
     incidents = [office.incident() for _ in range(10)]
     for each in incidents[:3]:

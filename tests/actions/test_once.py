@@ -10,16 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon import action_queue
 from daemon.model import ActionState, Limits, Outcome, Status
-from daemon.simulator import habits
+from daemon.simulator import quirks
+from daemon.storage import action_queue
 from tests.actions.conftest import opened
 
 if TYPE_CHECKING:
     import httpx
 
-    from daemon.database import Database
     from daemon.simulator.incident import Incident
+    from daemon.storage.database import Database
     from tests.actions.conftest import Office
     from tests.conftest import ManualClock
 
@@ -156,8 +156,8 @@ async def test_what_is_asked_of_a_resolved_incident_ends_as_overtaken_and_not_as
     assert (done.state, done.outcome, office.effects) == (ActionState.SUCCEEDED, Outcome.OVERTAKEN, [])
 
 
-@pytest.mark.parametrize("repeat", habits.Repeat)
-async def test_what_is_so_already_is_success(office: Office, repeat: habits.Repeat) -> None:
+@pytest.mark.parametrize("repeat", quirks.Repeat)
+async def test_what_is_so_already_is_success(office: Office, repeat: quirks.Repeat) -> None:
     office.account.habits.repeat = repeat
     incident = office.incident()
     office.account.resolve(incident.id)
@@ -167,7 +167,7 @@ async def test_what_is_so_already_is_success(office: Office, repeat: habits.Repe
     office.account.acknowledge(other.id, office.account.directory.user("alice"))
     done = await office.carry_out("AcknowledgeIncident", incidentId=other.id, userId=office.alice)
     assert done.state is ActionState.SUCCEEDED
-    renewed = ["acknowledge"] if repeat is habits.Repeat.RENEWED else []
+    renewed = ["acknowledge"] if repeat is quirks.Repeat.RENEWED else []
     assert [each.what for each in office.effects] == renewed
 
 
@@ -203,10 +203,10 @@ async def test_a_daemon_that_was_taken_for_dead_makes_no_call_that_changes_somet
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     faults=st.lists(FAULTS, max_size=40),
-    repeat=st.sampled_from(habits.Repeat),
+    repeat=st.sampled_from(quirks.Repeat),
 )
 async def test_whatever_breaks_and_whenever_every_effect_is_made_once_and_nothing_is_reopened(
-    office: Office, faults: list[str | None], repeat: habits.Repeat
+    office: Office, faults: list[str | None], repeat: quirks.Repeat
 ) -> None:
     before = len(office.effects)
     office.account.habits.repeat = repeat

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests import shown
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import api
-from tests import shown
 from tests.api.client import client_of
 from tests.api.desk import Desk, opened
 from tests.conftest import ManualClock
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from daemon.config import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 
 @pytest.fixture

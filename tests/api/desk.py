@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from daemon import api, config, pagerduty, ratelimit, schema, store
+from daemon import api, config, pagerduty
+from daemon.actions.executor import Executor
 from daemon.api import Waiting, Work
-from daemon.executor import Executor
 from daemon.simulator import Account, Simulator
-from tests import shown
+from daemon.storage import ratelimit, schema, store
 from tests.api.client import client_of
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from daemon.config import Settings
-    from daemon.database import Database
     from daemon.model import Json
     from daemon.simulator.incident import Incident
+    from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
 PATIENCE = 30.0

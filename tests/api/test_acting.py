@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from daemon import actions, api, schema
+from daemon import actions, api
 from daemon.model import MASK
-from tests import shown
+from daemon.storage import schema
 from tests.api.client import client_of
 from tests.api.desk import opened
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
 
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from tests.api.desk import Desk
     from tests.conftest import ManualClock
 

@@ -8,12 +8,12 @@ import httpx
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon import schema
-from daemon.database import Database, system_clock
 from daemon.simulator import Account, Simulator
-from tests import shown
+from daemon.storage import schema
+from daemon.storage.database import Database, system_clock
 from tests.api import living
 from tests.api.desk import written
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from typing import Any
 import openapi_spec_validator
 
 from daemon import api
-from daemon.database import Database
-from tests import shown
+from daemon.storage.database import Database
+from tests.harness import shown
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
 

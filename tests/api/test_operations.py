@@ -12,8 +12,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon import api, errors, schema
+from daemon import api, errors
 from daemon.api.guard import LARGEST_BODY
+from daemon.storage import schema
 from tests.api.client import client_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from daemon.config import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from daemon import pagerduty, ratelimit, schema
+from daemon import pagerduty
 from daemon.model import Priority
 from daemon.simulator import Fault
+from daemon.storage import ratelimit, schema
 from tests.api.desk import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.config import Settings
-    from daemon.database import Database
     from daemon.model import Connection
+    from daemon.storage.database import Database
     from tests.api.desk import Desk
     from tests.conftest import ManualClock
 

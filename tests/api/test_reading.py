@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import api, schema
-from tests import shown
+from daemon import api
+from daemon.storage import schema
 from tests.api.client import client_of
+from tests.harness import shown
 
 if TYPE_CHECKING:
     import httpx
 
     from daemon.config import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 PATHS = ("/status", "/connections", "/triggers", "/targets", "/events", "/deliveries", "/deliveries/3")
 

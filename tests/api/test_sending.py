@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon import api, replays, schema, views
-from tests import shown
+from daemon import api, views
+from daemon.storage import replays, schema
 from tests.api.client import client_of
+from tests.harness import shown
 
 if TYPE_CHECKING:
     import httpx
 
     from daemon.config import Settings
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
 DAY = timedelta(days=1)

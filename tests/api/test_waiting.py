@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from daemon import api, schema
+from daemon import api
 from daemon.api import Waiting, waiting
-from tests import shown
+from daemon.storage import schema
 from tests.api.desk import PATIENCE, opened, until
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from tests.api.desk import Desk
     from tests.conftest import ManualClock
 

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from daemon.cli import app
-from daemon.database import Database, system_clock
-from tests import shown
+from daemon.storage.database import Database, system_clock
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

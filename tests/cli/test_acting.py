@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from daemon import schema
 from daemon.actions import REGISTRY
 from daemon.cli import given
-from daemon.database import Database, system_clock
-from tests import shown
+from daemon.storage import schema
+from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ import yaml
 import daemon
 from daemon import errors
 from daemon.cli import running
-from tests import shown
 from tests.cli.conftest import invoke
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from pathlib import Path

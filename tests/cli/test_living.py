@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from daemon import schema
-from daemon.database import Database
+from daemon.storage import schema
+from daemon.storage.database import Database
 from tests.cli import living as worlds
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import schema
-from daemon.database import Database, system_clock
-from tests import shown
+from daemon.storage import schema
+from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import schema, views
+from daemon import views
 from daemon.cli import journal
-from daemon.database import Database, system_clock
-from tests import shown
+from daemon.storage import schema
+from daemon.storage.database import Database, system_clock
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

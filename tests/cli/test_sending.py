@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from daemon import replays, schema
 from daemon.cli import replaying
-from daemon.database import Database
+from daemon.storage import replays, schema
+from daemon.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from tests import shown
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from daemon.config import shape, source
+from daemon.config import json_schema, source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,17 +27,17 @@ def unreplaced(path: Path) -> dict[str, Any]:
 
 def every_key() -> dict[str, dict[str, Any]]:
     """What the schema says about each key that takes a value: ``targets.<name>.url``, and whether it is ``needed``."""
-    return dict(_keys((), shape.schema()))
+    return dict(_keys((), json_schema.schema()))
 
 
 def _keys(place: tuple[str, ...], part: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    inner = shape.resolved(part)
+    inner = json_schema.resolved(part)
     entry = inner.get("additionalProperties")
     if "properties" in inner:
         for key, each in inner["properties"].items():
             yield from _keys((*place, key), {**each, "needed": key in inner.get("required", ())})
-    elif shape.resolved(entry).get("properties"):
-        yield from _keys((*place, NAME), dict(shape.resolved(entry)))
+    elif json_schema.resolved(entry).get("properties"):
+        yield from _keys((*place, NAME), dict(json_schema.resolved(entry)))
     else:
         yield ".".join(place), part
 

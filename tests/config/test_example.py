@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 from daemon import config
-from tests.certificates import Authority
 from tests.config import keys
+from tests.harness.certificates import Authority
 
 EXAMPLE = Path(__file__).parent.parent.parent / "config.example.yaml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from daemon.config import values
+from daemon.config import validators
 from tests.config.conftest import MINIMAL, mistakes
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_variables_that_are_no_overrides_are_left_alone(load: Load) -> None:
     [("500ms", 0.5), ("30s", 30), ("1.5m", 90), ("48h", 172_800), ("7d", 604_800), ("15", 15), (15, 15), (0.25, 0.25)],
 )
 def test_a_duration_is_a_number_with_a_unit_or_of_seconds(text: str | float, seconds: float) -> None:
-    assert values.duration(text) == timedelta(seconds=seconds)
+    assert validators.duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -157,16 +157,16 @@ def test_a_duration_is_a_number_with_a_unit_or_of_seconds(text: str | float, sec
 )
 def test_anything_else_is_no_duration(text: object) -> None:
     with pytest.raises(ValueError, match="must be a duration"):
-        values.duration(text)
+        validators.duration(text)
 
 
 @given(st.integers(min_value=1, max_value=10_000_000))
 def test_a_duration_is_written_so_that_it_can_be_read_again(seconds: int) -> None:
     span = timedelta(seconds=seconds)
-    assert values.duration(values.written(span)) == span
+    assert validators.duration(validators.written(span)) == span
 
 
 def test_a_duration_is_written_in_the_largest_unit_that_fits() -> None:
     spans = [timedelta(milliseconds=100), timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=5)]
-    assert [values.written(span) for span in spans] == ["0.1s", "30s", "60s", "5m"]
-    assert [values.written(timedelta(hours=hours)) for hours in (8, 24, 48, 76)] == ["8h", "24h", "2d", "76h"]
+    assert [validators.written(span) for span in spans] == ["0.1s", "30s", "60s", "5m"]
+    assert [validators.written(timedelta(hours=hours)) for hours in (8, 24, 48, 76)] == ["8h", "24h", "2d", "76h"]

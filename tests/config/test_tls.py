@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
-from tests.certificates import PEM, Authority
 from tests.config.conftest import mistakes
+from tests.harness.certificates import PEM, Authority
 
 if TYPE_CHECKING:
     from pathlib import Path

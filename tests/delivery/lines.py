@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon import detection, queue, schema, store
+from daemon import detection
 from daemon.delivery import Deliveries
 from daemon.model import DetectedBy, Event, EventType, Order, Retry, Target
+from daemon.storage import queue, schema, store
 from tests.conftest import START
-from tests.receivers import SECRET
+from tests.harness.receivers import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 WANTED = {"ops": queue.Wanted(Order.PER_INCIDENT, 10)}
 QUICK = Retry(first=timedelta(milliseconds=40), factor=1.5, max=timedelta(milliseconds=200), horizon=timedelta(hours=1))

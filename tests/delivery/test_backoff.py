@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.backoff import Again, Dead, Delivered, Gone, asked_pause, decide, pause, probe_pause
+from daemon.delivery.backoff import Again, Dead, Delivered, Gone, asked_pause, decide, pause, probe_pause
 from daemon.model import Retry
 from tests.conftest import START
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from daemon import queue, schema
-from daemon.database import Database
 from daemon.delivery import Deliveries
 from daemon.model import Retry
+from daemon.storage import queue, schema
+from daemon.storage.database import Database
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
-from tests.receivers import OK, Receiver, Reply
+from tests.harness.receivers import OK, Receiver, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,16 +14,16 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
-from daemon import queue, schema
 from daemon.formats import template
 from daemon.model import Options, Order, RateLimit, Retry
+from daemon.storage import queue, schema
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
-from tests.receivers import OK, SECRET, Receiver, Reply, Request
+from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 
 def numbers(receiver: Receiver) -> list[int]:

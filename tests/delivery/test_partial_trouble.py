@@ -8,16 +8,17 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from daemon import egress, queue, replays, schema
 from daemon.delivery.lane import Lane
 from daemon.formats import REGISTRY
 from daemon.model import DeliveryState, Options, Order, RateLimit, Retry
-from daemon.queue import claims, probing
-from daemon.sender import Answer
+from daemon.outbound import connection
+from daemon.outbound.sender import Answer
+from daemon.storage import queue, replays, schema
+from daemon.storage.queue import claims, probing
 from tests.conftest import START
 from tests.delivery.lines import attempts, delivering, fill, rows, target, until
 from tests.delivery.test_trouble import Gate, replayed, seen, standing
-from tests.receivers import OK, Receiver, Reply, Request
+from tests.harness.receivers import OK, Receiver, Reply, Request
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     import pytest
     import sqlalchemy as sa
 
-    from daemon.database import Database
     from daemon.model import Content, Message
+    from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
 HOUR = timedelta(hours=1)
@@ -296,12 +297,12 @@ async def test_a_request_that_breaks_is_a_failed_attempt(live: Database, monkeyp
     receiver = Receiver()
     fill(live, ["P1"], ["ops"])
 
-    async def broken(_route: egress.Route, *_request: object) -> egress.Reply:
+    async def broken(_route: connection.Route, *_request: object) -> connection.Reply:
         raise RuntimeError("canary")
 
     async with receiver.serving() as url:
         with monkeypatch.context() as patched:
-            patched.setattr(egress.Route, "post", broken)
+            patched.setattr(connection.Route, "post", broken)
             async with delivering(live, target("ops", url)):
                 await seen_attempt(live)
         assert attempts(live)[0].error == "the request failed with RuntimeError (please report it)"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon import queue, schema
 from daemon.model import Retry
+from daemon.storage import queue, schema
 from tests.delivery.lines import QUICK, attempts, delivering, fill, rows, target, until
-from tests.receivers import OK, Receiver, Reply, Request
+from tests.harness.receivers import OK, Receiver, Reply, Request
 
 if TYPE_CHECKING:
-    from daemon.database import Database
+    from daemon.storage.database import Database
 
 SLOW = Retry(first=timedelta(milliseconds=100), factor=1.0, max=timedelta(milliseconds=100))
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.database import Database
+from daemon.storage.database import Database
 from tests.conftest import Postgres
 from tests.endurance import acting, replaying, scenarios, trouble
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon import action_queue, actions, schema
-from daemon.database import Database
+from daemon import actions
 from daemon.model import ActionState, Outcome
+from daemon.storage import action_queue, schema
+from daemon.storage.database import Database
 from tests.endurance import world
 
 if TYPE_CHECKING:

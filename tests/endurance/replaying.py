@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from daemon import bulk, replays, schema, views
-from daemon.database import Database
+from daemon import views
 from daemon.model import ReplayState
+from daemon.storage import bulk, replays, schema
+from daemon.storage.database import Database
 from tests.endurance import world
 from tests.endurance.scenarios import PACE
 from tests.endurance.trouble import detected

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from daemon import schema
-from daemon.database import Database
 from daemon.simulator import history
+from daemon.storage import schema
+from daemon.storage.database import Database
 from tests.endurance import world
-from tests.receivers import OK, Reply
+from tests.harness.receivers import OK, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from tests.endurance.world import World
-    from tests.receivers import Receiver, Request
+    from tests.harness.receivers import Receiver, Request
 
 Figures = dict[str, Any]
 HEALTHY = 10

@@ -22,7 +22,7 @@ import yaml
 
 from daemon.model import EventType
 from daemon.simulator import Account, Lifecycles, Simulator
-from tests.receivers import OK, SECRET, Receiver, Reply, Request
+from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
     import random

@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from daemon import formats
 from daemon.formats import samples
 from daemon.model import EventType, Options, Target
-from daemon.sender import Sender
-from tests import recordings
+from daemon.outbound.sender import Sender
 from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, body, changed, content, with_incident
-from tests.receivers import SECRET
+from tests.harness import recordings
+from tests.harness.receivers import SECRET
 
 V3 = formats.REGISTRY["pagerduty-v3"]
 ASSIGNED = samples.event(EventType.ASSIGNED)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import store
+from daemon.storage import store
 from tests.pagerduty.far_side import FarSide
 
 if TYPE_CHECKING:
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import SecretStr
 
-from daemon import pagerduty, ratelimit
+from daemon import pagerduty
 from daemon.model import Connection, Limits
+from daemon.storage import ratelimit
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from daemon.database import Database
+    from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
 KEY = "canary-key-that-nobody-sees"

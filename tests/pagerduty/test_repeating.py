@@ -10,9 +10,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from daemon import errors, ratelimit, schema
+from daemon import errors
 from daemon.model import Limits, Priority
 from daemon.pagerduty import client as pagerduty_client
+from daemon.storage import ratelimit, schema
 from tests.conftest import START
 from tests.pagerduty.far_side import listing, refusal
 

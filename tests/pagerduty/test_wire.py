@@ -20,8 +20,8 @@ from daemon.pagerduty import client as pagerduty_client
 from daemon.simulator import Account, Simulator
 from daemon.simulator.http import Answer, Request, listening
 from tests.conftest import START
+from tests.harness.receivers import Receiver, Reply
 from tests.pagerduty.far_side import KEY, refusal
-from tests.receivers import Receiver, Reply
 
 if TYPE_CHECKING:
     from daemon.pagerduty import Client

@@ -16,7 +16,7 @@ from openapi_schema_validator import OAS30ReadValidator, OAS30Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
-from tests.recordings import FOLDER
+from tests.harness.recordings import FOLDER
 from tests.simulator.divergences import DIVERGENCES
 
 if TYPE_CHECKING:

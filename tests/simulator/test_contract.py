@@ -14,8 +14,8 @@ import pytest
 
 from daemon.simulator import Account, Fault, Simulator, history, routes
 from daemon.simulator.http import Request
-from tests import recordings
 from tests.conftest import START
+from tests.harness import recordings
 from tests.simulator import documented
 from tests.simulator.divergences import DIVERGENCES
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from daemon.simulator import Account, Simulator, happenings
+from daemon.simulator import Account, Simulator, controls
 from tests.simulator.library import KEY, Sdk, log, types
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def test_an_incident_is_merged_into_the_newest_other_one_and_belongs_to_the_serv
 @pytest.mark.parametrize(
     ("asked", "error", "known"),
     [
-        ({"do": "explode"}, "unknown do: explode", ["trigger", *happenings.VERBS]),
-        ({}, "unknown do: None", ["trigger", *happenings.VERBS]),
+        ({"do": "explode"}, "unknown do: explode", ["trigger", *controls.VERBS]),
+        ({}, "unknown do: None", ["trigger", *controls.VERBS]),
         ({"do": "resolve", "by": "zoe"}, "unknown user: zoe", ["alice@example.com", "bob@example.com"]),
         ({"do": "trigger", "service": "x"}, "unknown service: x", ["Checkout"]),
         ({"do": "change_priority", "priority": "P9"}, "unknown priority: P9", ["P1", "P2", "P3"]),

@@ -12,8 +12,8 @@ from hypothesis import given
 
 from daemon.simulator import Account, routes
 from daemon.simulator.events_api import V1, V2, answer
-from daemon.simulator.habits import Bulk, Habits, Repeat
 from daemon.simulator.http import Request
+from daemon.simulator.quirks import Bulk, Habits, Repeat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon.model import Status
-from daemon.simulator.habits import Bulk
+from daemon.simulator.quirks import Bulk
 from tests.simulator.writing.client import refusal
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon.simulator.directory import Policy
-from daemon.simulator.habits import Repeat
+from daemon.simulator.quirks import Repeat
 from tests.simulator.writing.client import refusal
 
 if TYPE_CHECKING:

@@ -1,0 +1,90 @@
+"""Trying a target: a signed sample of each kind of message that it gets, sent past the queue. Writes nothing down."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemon import errors, formats, triggers
+from daemon.formats import samples
+from daemon.model import EventType
+from daemon.outbound.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from daemon.model import Message, Target, Trigger
+
+MARK_BYTES = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How one sample went. ``error`` is null if the target took it, ``answer`` the beginning of what it said if not."""
+
+    type: str
+    message_id: str
+    status: int | None
+    error: str | None
+    answer: str | None
+    duration_ms: int
+
+
+def kinds(
+    target: Target, configured: Iterable[Trigger], notified: Collection[str], alerted: Collection[str]
+) -> list[str]:
+    """The types of the messages that a target gets; where it gets none yet, one to try it with."""
+    mine = (trigger for trigger in configured if target.name in trigger.to)
+    found = [each for trigger in mine for each in triggers.single(trigger.on) if _is_told(target, each)]
+    found += samples.ACTIONS if target.name in notified else ()
+    found += samples.ALERTS if target.name in alerted else ()
+    return list(dict.fromkeys(found)) or [EventType.TRIGGERED.value]
+
+
+def _is_told(target: Target, name: str) -> bool:
+    return formats.REGISTRY[target.format].tells(triggers.KINDS[name].type)
+
+
+async def run(target: Target, types: Sequence[str], now: datetime, longest: timedelta) -> list[Trial]:
+    """Send a sample of each type, as many at a time as the target takes, and all within ``longest``."""
+    sender, places = Sender(target, formats.signing(target)), asyncio.Semaphore(target.concurrency)
+
+    async def send(message: Message) -> Trial:
+        async with places:
+            return await _send(sender, target, message, now)
+
+    messages = [sample(each, now) for each in types]
+    tasks = [asyncio.create_task(send(each)) for each in messages]
+    seconds = longest.total_seconds()
+    try:
+        await asyncio.wait(tasks, timeout=seconds)
+        late = f"no answer within the {seconds:g} s that all samples had together"
+        return [
+            task.result() if task.done() else Trial(each.type, each.id, None, late, None, round(seconds * 1000))
+            for each, task in zip(messages, tasks, strict=True)
+        ]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await sender.close()
+
+
+async def _send(sender: Sender, target: Target, message: Message, now: datetime) -> Trial:
+    try:
+        content = await asyncio.to_thread(formats.REGISTRY[target.format].content, message, target.options)
+    except errors.FormatError as error:
+        return Trial(message.type, message.id, None, str(error), None, 0)
+    if content is None:
+        return Trial(message.type, message.id, None, f"the format {target.format} cannot tell it", None, 0)
+    answer = await sender.send(message.id, content, int(now.timestamp()))
+    took = round(answer.seconds * 1000)
+    return Trial(message.type, message.id, answer.status, answer.error, answer.excerpt, took)
+
+
+def sample(kind: str, now: datetime) -> Message:
+    """A message of this type, for which nothing happened. Its ids are new: no receiver takes it for a repeat."""
+    return samples.message(kind, mark=secrets.token_hex(MARK_BYTES), at=now)

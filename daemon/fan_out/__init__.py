@@ -1,0 +1,1 @@
+"""From the journal to messages and deliveries: the second transaction."""

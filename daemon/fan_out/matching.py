@@ -1,0 +1,85 @@
+"""Which triggers an event is for. Pure: the configuration and the users' ids are arguments."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemon import triggers
+from daemon.model import EventType
+from daemon.triggers import lenient_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from daemon.model import Event, Json, Trigger, Where
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A trigger that an event is for, and the name by which it subscribed: the message's type."""
+
+    trigger: Trigger
+    type: str
+
+
+class Index:
+    """Triggers by name of event, user and incident, so that an event costs a look-up and not a walk.
+
+    ``users`` gives the PagerDuty id of each e-mail address that a trigger names (lower
+    case); a trigger whose address is not in it cannot be matched: leave it out.
+    """
+
+    def __init__(self, subscribed: Iterable[Trigger], users: Mapping[str, str]) -> None:
+        self._index: dict[tuple[str, str | None, str | None], list[Trigger]] = {}
+        for trigger in subscribed:
+            user = users[trigger.user.lower()] if is_email(trigger.user) and trigger.user else trigger.user
+            for name in triggers.single(trigger.on):
+                self._index.setdefault((name, user, trigger.incident), []).append(trigger)
+
+    def match(self, event: Event) -> list[Match]:
+        """The triggers that send this event, each once, in the order of their names.
+
+        Who subscribed by the event's type and by a narrower name as well gets it by its type.
+        """
+        incident = lenient_json.inner(event.payload, "incident")
+        found: dict[str, Match] = {}
+        for each in self._subscribed(event):
+            if _fits(each.trigger.where, incident) and _not_before_start(each.trigger, event):
+                found.setdefault(each.trigger.name, each)
+        return [found[name] for name in sorted(found)]
+
+    def _subscribed(self, event: Event) -> Iterator[Match]:
+        names = [name for name in (event.type.value, triggers.narrower(event)) if name]
+        users: set[str | None] = {None}
+        if event.type is EventType.ASSIGNED:
+            users |= {lenient_json.text(assignee, "id") for assignee in lenient_json.listed(event.payload, "assignees")}
+        for name, user, incident in itertools.product(names, users, (None, event.incident_id)):
+            for trigger in self._index.get((name, user, incident), ()):
+                yield Match(trigger, name)
+
+
+def is_email(user: str | None) -> bool:
+    """Whether a trigger names its user by e-mail address instead of by id."""
+    return user is not None and "@" in user
+
+
+def _not_before_start(trigger: Trigger, event: Event) -> bool:
+    return trigger.start is None or event.occurred_at >= trigger.start
+
+
+def _fits(where: Where, incident: Json) -> bool:
+    """Whether the incident is what ``where`` asks for. What the incident does not say does not fit."""
+    return (
+        (not where.services or lenient_json.text(lenient_json.inner(incident, "service"), "id") in where.services)
+        and (not where.urgencies or lenient_json.text(incident, "urgency") in where.urgencies)
+        and (
+            not where.escalation_policies
+            or lenient_json.text(lenient_json.inner(incident, "escalation_policy"), "id") in where.escalation_policies
+        )
+        and (
+            not where.teams
+            or bool(where.teams & {lenient_json.text(team, "id") for team in lenient_json.listed(incident, "teams")})
+        )
+    )

@@ -1,0 +1,1 @@
+"""From PagerDuty's log to the journal: the first transaction."""

@@ -1,0 +1,275 @@
+"""One connection's poll: read the log once for all triggers that are due, then let them read the journal.
+
+The database row decides whether a poll may run. Two transactions keep the promises: one
+takes in what a window of the log tells, one turns journal into messages and deliveries.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon import errors
+from daemon.fan_out import matching
+from daemon.fan_out.messages import FanOut
+from daemon.model import Priority
+from daemon.storage import store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from daemon.model import Connection, Target, Trigger
+    from daemon.pagerduty import Client, Window
+    from daemon.storage.database import Clock, Database
+
+log = structlog.get_logger()
+
+SECOND = timedelta(seconds=1)
+FIRST_STEP = timedelta(hours=1)
+FEW_CALLS = 4
+MANY_CALLS = 20
+LEAST_OVERLAP = timedelta(seconds=30)
+LOOK_UP_AGAIN = timedelta(minutes=10)
+
+
+class Poller:
+    """Polls one connection for its triggers, for ``targets``. ``wake`` is told which of them got deliveries."""
+
+    def __init__(
+        self,
+        database: Database,
+        client: Client,
+        connection: Connection,
+        triggers: Iterable[Trigger],
+        targets: Mapping[str, Target],
+        *,
+        instance: str,
+        clock: Clock,
+        wake: Callable[[Collection[str]], None],
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._connection = connection
+        self._triggers = {trigger.name: trigger for trigger in triggers if trigger.connection == connection.name}
+        self._every = {name: trigger.every for name, trigger in self._triggers.items()}
+        self._fan = FanOut(connection.name, self._triggers.values(), targets)
+        self._instance = instance
+        self._clock = clock
+        self._wake = wake
+        self._ahead = timedelta(0)  # how far PagerDuty's clock is ahead of ours
+        self._overlap = connection.overlap  # shrinks while re-reading it would cost too many calls
+        self._looked_up: dict[str, datetime] = {}
+        self._complaints: dict[str, str | None] = {}
+
+    async def run(self) -> timedelta:
+        """Poll, if that is allowed now; answers how long to wait before asking again."""
+        claim = await self._database.write(self._claim)
+        if isinstance(claim, datetime):
+            return min(max(claim - self._clock(), timedelta(0)), self._connection.limits.poll_interval)
+        started = time.perf_counter()
+        error: str | None = None
+        events = messages = 0
+        calls_before = self._client.calls
+        try:
+            async for found in self._read_log(claim.state):
+                events += found
+                messages += await self._fan_out(claim.due)
+        except errors.PagerDutyError as problem:
+            error = str(problem)
+            messages += await self._fan_out(claim.due)
+        was_failing = await self._database.write(self._end, error)
+        self._tell(
+            error, was_failing, events, messages, self._client.calls - calls_before, time.perf_counter() - started
+        )
+        return timedelta(0)
+
+    def _claim(self, tx: sa.Connection) -> store.Claim | datetime:
+        now = self._database.now(tx)
+        interval = self._connection.limits.poll_interval
+        return store.begin_poll(tx, self._connection.name, self._every, interval, self._instance, now)
+
+    def _end(self, tx: sa.Connection, error: str | None) -> datetime | None:
+        return store.end_poll(tx, self._connection.name, self._instance, error, self._database.now(tx))
+
+    def _tell(
+        self, error: str | None, was_failing: datetime | None, events: int, messages: int, calls: int, took: float
+    ) -> None:
+        name = self._connection.name
+        if error is not None:
+            if was_failing is None:
+                log.warning("connection.lost", connection=name, error=error)
+            else:
+                log.debug("poll.failed", connection=name, error=error, failing_since=was_failing)
+            return
+        if was_failing is not None:
+            log.info("connection.back", connection=name, failing_since=was_failing)
+        counts = {"events": events, "messages": messages, "calls": calls, "took": f"{took:.3f}s"}
+        log.info("poll.completed", connection=name, **counts)
+
+    # --- the log
+
+    async def _read_log(self, state: store.ConnectionState) -> AsyncIterator[int]:
+        """Read what is new, in windows, oldest first; gives for each how many events it had."""
+        if state.watermark is None:
+            await self._baseline()
+            yield 0
+            return
+        end = self._pagerduty_time() + SECOND
+        step = max(FIRST_STEP, self._overlap * 2)
+        since = state.watermark - self._overlap
+        while True:
+            until = min(end, _whole(since + step))
+            read_at = self._clock()
+            try:
+                window = await self._client.log_entries(since, until, Priority.POLL)
+            except errors.WindowTooLarge:
+                step = (until - since) / 2
+                if step < SECOND:
+                    raise
+                continue
+            self._learn_time(window, read_at)
+            reached = until if until < end else min(until, self._read_up_to(window, read_at))
+            yield await self._database.write(self._commit, window, read_at, reached)
+            if until >= end:
+                self._adapt_overlap(window.calls)
+                return
+            log.info("log.catching_up", connection=self._connection.name, read_up_to=until)
+            since = until
+            if window.calls <= FEW_CALLS:
+                step *= 2
+            elif window.calls > MANY_CALLS:
+                step /= 2
+
+    def _adapt_overlap(self, calls: int) -> None:
+        """In a storm read back less far, so that polls stay short; the sweep reads the rest again."""
+        if calls > FEW_CALLS:
+            self._overlap = max(self._overlap / 2, min(LEAST_OVERLAP, self._connection.overlap))
+        else:
+            self._overlap = min(self._overlap * 2, self._connection.overlap)
+
+    def _commit(self, tx: sa.Connection, window: Window, read_at: datetime, watermark: datetime) -> int:
+        return store.commit_window(
+            tx,
+            self._connection.name,
+            window.entries,
+            window.rejected,
+            read_at=read_at,
+            now=self._clock(),
+            watermark=watermark,
+        )
+
+    async def _baseline(self) -> None:
+        """The first poll: remember what there is, send nothing."""
+        read_at = self._clock()
+        until = self._pagerduty_time() + SECOND
+        window = await self._client.log_entries(until - self._connection.overlap, until, Priority.POLL)
+        self._learn_time(window, read_at)
+        baseline_at = self._read_up_to(window, read_at)
+        try:
+            incidents = (await self._client.open_incidents(Priority.POLL)).incidents
+        except errors.WindowTooLarge as error:
+            log.warning("baseline.without_incidents", connection=self._connection.name, reason=str(error))
+            incidents = {}
+        await self._database.write(
+            store.commit_baseline,
+            self._connection.name,
+            window.entries,
+            incidents,
+            read_at=read_at,
+            baseline_at=baseline_at,
+            now=self._clock(),
+        )
+        counts = {"entries": len(window.entries), "open_incidents": len(incidents)}
+        log.info("baseline.stored", connection=self._connection.name, **counts)
+
+    def _pagerduty_time(self) -> datetime:
+        return self._clock() + self._ahead
+
+    def _learn_time(self, window: Window, read_at: datetime) -> None:
+        """Follow PagerDuty's clock: the end of a window is meant by it, not by ours."""
+        if window.server_time is not None:
+            self._ahead = window.server_time - _whole(read_at)
+
+    def _read_up_to(self, window: Window, read_at: datetime) -> datetime:
+        """The instant up to which the first page showed all that there was."""
+        return _whole(read_at + self._ahead) if window.server_time is None else window.server_time
+
+    # --- the journal
+
+    async def _fan_out(self, due: Sequence[str]) -> int:
+        """Let the triggers that are due read the journal; answers how many messages that made."""
+        users = await self._users(due)
+        ready = [
+            trigger
+            for trigger in (self._triggers[name] for name in due)
+            if not matching.is_email(trigger.user) or (trigger.user or "").lower() in users
+        ]
+        index = matching.Index(ready, users)
+        names = [trigger.name for trigger in ready]
+        messages = 0
+        while names:
+            fanned = await self._database.write(self._fan.part, names, index, self._clock())
+            messages += fanned.messages
+            if fanned.targets:
+                self._wake(fanned.targets)
+            self._tell_complaints(fanned.complaints)
+            if not fanned.more:
+                break
+        return messages
+
+    def _tell_complaints(self, complaints: Mapping[str, str | None]) -> None:
+        """Log what is wrong with a condition when that changes."""
+        for name, error in complaints.items():
+            before = self._complaints.get(name)
+            self._complaints[name] = error
+            if error and error != before:
+                log.warning("condition.failed", trigger=name, error=error)
+            elif before and not error:
+                log.info("condition.back", trigger=name)
+
+    async def _users(self, due: Sequence[str]) -> dict[str, str]:
+        """The ids of the e-mail addresses that triggers name; one not known yet is looked up once."""
+        wanted = {
+            trigger.user.lower(): trigger.name
+            for trigger in (self._triggers[name] for name in due)
+            if trigger.user and matching.is_email(trigger.user)
+        }
+        if not wanted:
+            return {}
+        known = await self._database.read(store.users_by_email, self._connection.name)
+        for email in wanted.keys() - known.keys():
+            again_at = self._looked_up.get(email)
+            if again_at is not None and self._clock() < again_at:
+                continue
+            self._looked_up[email] = self._clock() + LOOK_UP_AGAIN
+            found = await self._look_up(
+                email, [name for name in due if (self._triggers[name].user or "").lower() == email]
+            )
+            if found:
+                known[email] = found
+        return known
+
+    async def _look_up(self, email: str, triggers: Sequence[str]) -> str | None:
+        try:
+            user_id = await self._client.find_user(email, Priority.POLL)
+            error = None if user_id else f"PagerDuty has no user with the e-mail address {email}"
+        except errors.PagerDutyError as problem:
+            self._looked_up.pop(email, None)
+            user_id, error = None, f"the user {email} could not be looked up: {problem}"
+        if user_id:
+            await self._database.write(store.save_user, self._connection.name, email, user_id, self._clock())
+        elif error:
+            log.warning("user.not_found", connection=self._connection.name, user=email, error=error)
+        for name in triggers:
+            await self._database.write(store.note_trigger_error, name, error)
+        return user_id
+
+
+def _whole(moment: datetime) -> datetime:
+    """The second that an instant lies in: PagerDuty's times have no finer resolution."""
+    return moment.replace(microsecond=0)

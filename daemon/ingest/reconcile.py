@@ -1,0 +1,82 @@
+"""Comparing snapshots with the incidents themselves, for what the log did not tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon import errors
+from daemon.model import Priority, Rejected
+from daemon.storage import store
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    import sqlalchemy as sa
+
+    from daemon.model import Connection, Json
+    from daemon.pagerduty import Client
+    from daemon.storage.database import Clock, Database
+
+log = structlog.get_logger()
+
+VANISHED_AT_ONCE = 20
+
+
+class Reconcile:
+    """Reconciles one connection, at the lowest priority for permits."""
+
+    def __init__(self, database: Database, client: Client, connection: Connection, clock: Clock) -> None:
+        self._database = database
+        self._client = client
+        self._connection = connection
+        self._clock = clock
+
+    async def run(self) -> timedelta:
+        """Reconcile if it is due and the log was read lately: what it will tell must not be told twice."""
+        look_again = min(self._connection.reconcile_every, self._connection.limits.poll_interval)
+        read_up_to = await self._database.write(self._begin)
+        if read_up_to is None:
+            return look_again
+        try:
+            events = await self._compare(settled=read_up_to - self._connection.overlap)
+        except errors.PagerDutyError as error:
+            log.warning("reconciliation.failed", connection=self._connection.name, error=str(error))
+        else:
+            write = log.info if events else log.debug
+            write("reconciliation.completed", connection=self._connection.name, events=events)
+        return look_again
+
+    def _begin(self, tx: sa.Connection) -> datetime | None:
+        """How far the log was read, by PagerDuty's clock; None if it is too early to reconcile."""
+        now = self._database.now(tx)
+        state = store.lock(tx, self._connection.name)
+        lately = now - self._connection.limits.poll_interval * 3
+        if state.failing_since is not None or state.last_success_at is None or state.last_success_at < lately:
+            return None
+        due = store.begin_chore(tx, self._connection.name, "reconcile", self._connection.reconcile_every, now)
+        return state.watermark if due else None
+
+    async def _compare(self, settled: datetime) -> int:
+        """Look at every open incident, and at those that were open as far as is known.
+
+        What is younger than ``settled`` is still the log's to tell.
+        """
+        read_at = self._clock()
+        listing = await self._client.open_incidents(Priority.RECONCILIATION)
+        incidents: list[tuple[str, Json | None]] = list(listing.incidents.items())
+        known = await self._database.read(store.open_snapshots, self._connection.name)
+        vanished = sorted((known[each].read_at, each) for each in known.keys() - listing.incidents.keys())
+        for _, incident_id in vanished[:VANISHED_AT_ONCE]:
+            found = await self._client.incident(incident_id, Priority.RECONCILIATION)
+            if not isinstance(found, Rejected):  # an odd answer is no proof that it is gone
+                incidents.append((incident_id, found))
+        return await self._database.write(
+            store.commit_reconciliation,
+            self._connection.name,
+            incidents,
+            settled=settled,
+            read_at=read_at,
+            now=self._clock(),
+        )

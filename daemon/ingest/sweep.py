@@ -1,0 +1,78 @@
+"""Reading the log again, much further back than polls do, for entries that PagerDuty showed late."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon import errors
+from daemon.model import Priority
+from daemon.storage import store
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from daemon.model import Connection
+    from daemon.pagerduty import Client
+    from daemon.storage.database import Clock, Database
+
+log = structlog.get_logger()
+
+REACH = timedelta(hours=2)
+LEAST_STEP = timedelta(seconds=1)
+
+
+class Sweep:
+    """Sweeps one connection, oldest first, at the lowest priority for permits."""
+
+    def __init__(self, database: Database, client: Client, connection: Connection, clock: Clock) -> None:
+        self._database = database
+        self._client = client
+        self._connection = connection
+        self._clock = clock
+
+    async def run(self) -> timedelta:
+        """Sweep if it is due, but never ahead of what the polls have read."""
+        look_again = min(self._connection.sweep_every, self._connection.limits.poll_interval)
+        state = await self._database.write(self._begin)
+        if state is None or state.watermark is None or state.baseline_at is None:
+            return look_again
+        end = state.watermark
+        since = max(end - REACH, state.baseline_at)
+        step, events = REACH, 0
+        try:
+            while since < end:
+                until = min(end, since + step)
+                read_at = self._clock()
+                try:
+                    window = await self._client.log_entries(since, until, Priority.RECONCILIATION)
+                except errors.WindowTooLarge:
+                    step = min(step, until - since) / 2
+                    if step < LEAST_STEP:
+                        raise
+                    continue
+                events += await self._database.write(
+                    store.commit_window,
+                    self._connection.name,
+                    window.entries,
+                    window.rejected,
+                    read_at=read_at,
+                    now=self._clock(),
+                )
+                since = until
+        except errors.PagerDutyError as error:
+            log.warning("sweep.failed", connection=self._connection.name, error=str(error))
+            return look_again
+        write = log.info if events else log.debug
+        write("sweep.completed", connection=self._connection.name, events=events)
+        return look_again
+
+    def _begin(self, tx: sa.Connection) -> store.ConnectionState | None:
+        now = self._database.now(tx)
+        state = store.lock(tx, self._connection.name)
+        if state.watermark is None or state.failing_since is not None:
+            return None
+        due = store.begin_chore(tx, self._connection.name, "sweep", self._connection.sweep_every, now)
+        return state if due else None

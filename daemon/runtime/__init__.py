@@ -1,0 +1,1 @@
+"""The process itself: its ticks, its name, its log and its service manager."""

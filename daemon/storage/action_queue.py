@@ -1,0 +1,286 @@
+"""Actions, stored: accepted, claimed, begun, ended, shown, pruned.
+
+Plain functions on an open transaction. A claim is ``claimed_by``, the id of the daemon that
+carries the action out; whatever is written after a claim names it. Actions on one incident
+are claimed one after the other, in the order of their arrival; others pass one that waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import sqlalchemy as sa
+
+from daemon import errors
+from daemon.model import Action, ActionState, Outcome
+from daemon.storage import bulk
+from daemon.storage.schema import actions, instances, messages
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from daemon.model import Json
+
+QUEUED, RUNNING = ActionState.QUEUED.value, ActionState.RUNNING.value
+UNFINISHED = sa.text("(state = 'queued' OR state = 'running')")  # as the partial index has it
+ID_BYTES = 13
+LONGEST_PAUSE = timedelta(minutes=5)  # what is put off further was put off before the clock was set back
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks for; the parameters are checked already."""
+
+    operation: str
+    connection: str
+    parameters: Json
+    subject: str | None
+    together: str | None
+    secret: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+
+    def digest(self) -> str:
+        """By which the same request is known again."""
+        same = [self.operation, self.connection, self.parameters, self.notify]
+        return hashlib.sha256(orjson.dumps(same, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an action ended."""
+
+    action: Action
+    state: ActionState
+    outcome: Outcome | None = None
+    result: Json | None = None
+    error: Json | None = None
+
+
+def accept(tx: sa.Connection, request: Request, now: datetime) -> Action:
+    """Queue an action, or answer the one that the same key and request made before.
+
+    Raises KeyReused if the key came with another request.
+    """
+    digest = request.digest()
+    if request.idempotency_key is not None:
+        tx.execute(_lock_keys(tx))
+        known = tx.execute(sa.select(actions).where(actions.c.idempotency_key == request.idempotency_key)).one_or_none()
+        if known is not None:
+            if known.digest != digest:
+                message = "this Idempotency-Key was given before, with another request (use a new one)"
+                raise errors.KeyReused(message)
+            return of_row(known)
+    row = {
+        "id": f"act_{secrets.token_hex(ID_BYTES)}",
+        "operation": request.operation,
+        "connection": request.connection,
+        "parameters": _text(request.parameters),
+        "secret": _text(request.secret),
+        "subject": request.subject,
+        "together": request.together,
+        "notify": _text(request.notify),
+        "idempotency_key": request.idempotency_key,
+        "digest": digest,
+        "state": QUEUED,
+        "tries": 0,
+        "created_at": now,
+        "next_try_at": now,
+    }
+    return of_row(tx.execute(actions.insert().values(row).returning(actions)).one())
+
+
+def _lock_keys(tx: sa.Connection) -> sa.Executable:
+    """Two requests with one key at once: on PostgreSQL the second waits for the first."""
+    if bulk.is_postgres(tx):
+        return sa.text("SELECT pg_advisory_xact_lock(7243091143)")
+    return sa.text("SELECT 1")  # one writer at a time
+
+
+def claim(
+    tx: sa.Connection, connection: str, instance: str, now: datetime, most_together: int
+) -> tuple[list[Action], datetime | None]:
+    """Claim the oldest action that may run, and those that can be sent in one request with it.
+
+    Answers when to look again if there is none: None if nothing waits.
+    """
+    # One daemon carries out one go at a time: what it holds now was left over by a go that it could not write down.
+    mine = (actions.c.state == RUNNING) & (actions.c.claimed_by == instance)
+    left_over = actions.update().where(UNFINISHED, actions.c.connection == connection, mine)
+    tx.execute(left_over.values(state=QUEUED, claimed_by=None))
+    earlier = actions.alias()
+    first_of_subject = ~sa.exists().where(
+        earlier.c.connection == actions.c.connection,
+        earlier.c.subject == actions.c.subject,
+        earlier.c.seq < actions.c.seq,
+        earlier.c.state.in_([QUEUED, RUNNING]),
+    )
+    due_now = (actions.c.next_try_at <= now) | (actions.c.next_try_at > now + LONGEST_PAUSE)
+    waiting = (actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED, due_now)
+    ready = sa.select(actions.c.id, actions.c.operation, actions.c.together).where(*waiting, first_of_subject)
+    first = tx.execute(ready.order_by(actions.c.seq).limit(1)).one_or_none()
+    if first is None:
+        due = sa.select(sa.func.min(actions.c.next_try_at)).where(
+            actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED
+        )
+        return [], tx.execute(due).scalar()
+    ids = [first.id]
+    if first.together is not None:
+        alike = (actions.c.operation == first.operation) & (actions.c.together == first.together)
+        ids = [row.id for row in tx.execute(ready.where(alike).order_by(actions.c.seq).limit(most_together))]
+    free = bulk.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have been quicker
+    claimed = (
+        actions.update()
+        .where(free)
+        .values(
+            state=RUNNING,
+            claimed_by=instance,
+            tries=actions.c.tries + 1,
+            started_at=sa.func.coalesce(
+                actions.c.started_at, sa.bindparam("now", now, type_=actions.c.started_at.type)
+            ),
+        )
+    )
+    rows = tx.execute(claimed.returning(actions)).all()
+    return [of_row(row) for row in sorted(rows, key=lambda row: row.seq)], now
+
+
+def begin(tx: sa.Connection, instance: str, traces: Mapping[str, Json | None], now: datetime) -> bool:
+    """Note that changes may be made from now on; the first time counts. False: they are no longer ours to make."""
+    held = 0
+    for action_id, trace in traces.items():
+        noted = _mine(action_id, instance).values(
+            written_at=sa.func.coalesce(
+                actions.c.written_at, sa.bindparam("now", now, type_=actions.c.written_at.type)
+            ),
+            trace=sa.case((actions.c.written_at.is_(None), _trace(trace)), else_=actions.c.trace),
+        )
+        held += tx.execute(noted).rowcount
+    return held == len(traces)
+
+
+def _trace(trace: Json | None) -> sa.ColumnElement[Any]:
+    return sa.null() if trace is None else sa.literal(_text(trace), sa.Text)
+
+
+def put_off(
+    tx: sa.Connection, action_id: str, instance: str, until: datetime, error: Json | None, *, alone: bool = False
+) -> None:
+    """Put an action back into the queue; ``alone``: it is to be sent in a request of its own."""
+    values: dict[str, Any] = {"state": QUEUED, "claimed_by": None, "next_try_at": until}
+    if error is not None:
+        values["error"] = _text(error)
+    if alone:
+        values["together"] = None
+    tx.execute(_mine(action_id, instance).values(values))
+
+
+def end(tx: sa.Connection, ended: End, instance: str, now: datetime) -> Action | None:
+    """Write down how an action ended; what is secret in its parameters goes. None: it was not ours any more."""
+    values = {
+        "state": ended.state.value,
+        "claimed_by": None,
+        "parameters": _text(ended.action.shown_parameters),
+        "outcome": None if ended.outcome is None else ended.outcome.value,
+        "result": None if ended.result is None else _text(ended.result),
+        "error": None if ended.error is None else _text(ended.error),
+        "trace": None,
+        "finished_at": now,
+    }
+    row = tx.execute(_mine(ended.action.id, instance).values(values).returning(actions)).one_or_none()
+    return None if row is None else of_row(row)
+
+
+def give_back(tx: sa.Connection, ids: Collection[str], instance: str) -> None:
+    """Put actions that could not be finished back into the queue."""
+    for action_id in ids:
+        tx.execute(_mine(action_id, instance).values(state=QUEUED, claimed_by=None))
+
+
+def release(tx: sa.Connection, dead: Collection[str]) -> None:
+    """Put back into the queue what dead daemons were carrying out, and what one that left could not give back."""
+    left = actions.c.claimed_by.not_in(sa.select(instances.c.id))
+    held = (actions.c.state == RUNNING) & (bulk.among(tx, actions.c.claimed_by, list(dead)) | left)
+    tx.execute(actions.update().where(UNFINISHED, held).values(state=QUEUED, claimed_by=None))
+
+
+def notes_of_others(tx: sa.Connection, action: Action) -> frozenset[str]:
+    """The ids of the notes that other actions have added to the same incident."""
+    others = (
+        actions.c.connection == action.connection,
+        actions.c.subject == action.subject,
+        actions.c.operation == action.operation,
+        actions.c.id != action.id,
+        actions.c.result.is_not(None),
+    )
+    results = (orjson.loads(each) for each in tx.execute(sa.select(actions.c.result).where(*others)).scalars())
+    return frozenset(str(each["note"]["id"]) for each in results if each.get("note", {}).get("id"))
+
+
+def find(tx: sa.Connection, action_id: str) -> Action | None:
+    """One action; None if there is none of that id."""
+    row = tx.execute(sa.select(actions).where(actions.c.id == action_id)).one_or_none()
+    return None if row is None else of_row(row)
+
+
+def stranded(tx: sa.Connection, connections: Collection[str]) -> dict[str, int]:
+    """How many actions wait for each connection that is not among these."""
+    waiting = actions.c.state == QUEUED, ~bulk.among(tx, actions.c.connection, connections)
+    counted = sa.select(actions.c.connection, sa.func.count()).where(*waiting).group_by(actions.c.connection)
+    return {row[0]: row[1] for row in tx.execute(counted)}
+
+
+def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:
+    """Remove actions that ended long ago, with their idempotency keys, unless a message still tells of them."""
+    told = sa.exists().where(messages.c.action_id == actions.c.id)
+    old = sa.select(actions.c.seq).where(actions.c.finished_at < now - kept, ~told)
+    old = old.order_by(actions.c.finished_at)
+    return int(tx.execute(actions.delete().where(actions.c.seq.in_(old.limit(limit)))).rowcount)
+
+
+def load(tx: sa.Connection, ids: Collection[str]) -> dict[str, Action]:
+    """Actions by id."""
+    chosen: Sequence[Any] = tx.execute(sa.select(actions).where(bulk.among(tx, actions.c.id, list(ids)))).all()
+    return {row.id: of_row(row) for row in chosen}
+
+
+def of_row(row: Any) -> Action:  # noqa: ANN401 - a row of the actions table
+    """The action of a row."""
+    return Action(
+        id=row.id,
+        operation=row.operation,
+        connection=row.connection,
+        parameters=orjson.loads(row.parameters),
+        secret=tuple(orjson.loads(row.secret)),
+        subject=row.subject,
+        notify=tuple(orjson.loads(row.notify)),
+        state=ActionState(row.state),
+        created_at=row.created_at,
+        tries=row.tries,
+        started_at=row.started_at,
+        written_at=row.written_at,
+        trace=_json(row.trace),
+        outcome=None if row.outcome is None else Outcome(row.outcome),
+        result=_json(row.result),
+        error=_json(row.error),
+        finished_at=row.finished_at,
+    )
+
+
+def _mine(action_id: str, instance: str) -> sa.Update:
+    held = (actions.c.id == action_id) & (actions.c.claimed_by == instance) & (actions.c.state == RUNNING)
+    return actions.update().where(held)
+
+
+def _text(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _json(value: str | None) -> Json | None:
+    return None if value is None else orjson.loads(value)

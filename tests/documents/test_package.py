@@ -1,0 +1,226 @@
+"""What is handed out: the wheel, the pinned packages, the unit, the Makefile, and what must be in no file."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import daemon
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "systemd" / "pagerelay.service"
+# In pieces, so that this file passes, too.
+REGISTRIES = [
+    ".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"))
+]
+KEYS = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b|(?<![\w+])[uy][+_](?=\w*[0-9])\w{18}\b"
+)
+
+
+def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; its output and errors as text."""
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **more)
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    """Every text file of the repository, by its path."""
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    assert listed.returncode == 0, listed.stderr
+    paths = [path for path in listed.stdout.split("\0") if path and (ROOT / path).is_file()]
+    return {path: (ROOT / path).read_text(encoding="utf-8", errors="replace") for path in paths}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked wheel, built from the repository without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
+    assert built.returncode == 0, built.stderr
+    (file,) = folder.glob("*.whl")
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    """What pyproject.toml says."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def pinned(name: str) -> dict[str, str]:
+    """The packages of a requirements file with their lines, hashes included."""
+    lines = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    return {normal(line): line for line in lines if line and not line.startswith("#")}
+
+
+def normal(requirement: str) -> str:
+    """The package that a requirement is about."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found, requirement
+    return re.sub(r"[-_.]+", "-", found.group()).lower()
+
+
+def test_the_wheel_carries_all_code_every_migration_the_command_and_the_licence(wheel: Path) -> None:
+    def below(folder: Path) -> set[Path]:
+        return {path.relative_to(folder) for path in folder.rglob("*.py") if "_migrations" not in path.parts}
+
+    assert below(wheel / "daemon") == below(ROOT / "daemon")
+    assert below(wheel / "daemon" / "_migrations") == set()
+    carried = {path.name for path in (wheel / "daemon" / "_migrations" / "versions").glob("*.py")}
+    assert carried == {path.name for path in (ROOT / "migrations" / "versions").glob("*.py")}
+    (about,) = wheel.glob("*.dist-info")
+    assert about.name == f"pagerelay-{daemon.__version__}.dist-info"
+    assert "pagerelay = daemon.cli:main" in (about / "entry_points.txt").read_text(encoding="utf-8")
+    assert (about / "licenses" / "LICENSE").read_text(encoding="utf-8").strip().startswith("Apache License")
+    assert {path.name for path in wheel.iterdir()} == {"daemon", about.name}
+
+
+def test_what_is_in_the_wheel_builds_a_database(wheel: Path, tmp_path: Path) -> None:
+    code = (
+        "import daemon; from daemon.database import Database, migrations_path; database = Database('sqlite:///x.db');"
+        "print(database.upgrade(), daemon.__file__, migrations_path(), sep='\\n')"
+    )
+    done = run(sys.executable, "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(wheel), "PATH": "/usr/bin"})
+    assert done.returncode == 0, done.stderr
+    _, package, migrations = done.stdout.splitlines()
+    assert Path(package).is_relative_to(wheel)
+    assert Path(migrations).is_relative_to(wheel)
+
+
+def test_everything_that_is_installed_is_pinned_with_hashes(project: dict[str, Any]) -> None:
+    for file, wanted in (
+        ("run.txt", project["project"]["dependencies"]),
+        ("build.txt", project["dependency-groups"]["build"]),
+        ("dev.txt", project["dependency-groups"]["dev"]),
+    ):
+        pins = pinned(file)
+        assert {normal(each) for each in wanted} <= pins.keys(), f"run: make lock ({file})"
+        assert all(re.match(r"[^\s=]+==\S+\s+--hash=sha256:", line) for line in pins.values()), file
+
+
+def test_a_package_has_the_same_version_in_every_requirements_file() -> None:
+    versions: dict[str, set[str]] = {}
+    for file in ("build.txt", "run.txt", "dev.txt"):
+        for name, line in pinned(file).items():
+            versions.setdefault(name, set()).add(line.split()[0])
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_no_file_names_a_package_registry(texts: dict[str, str]) -> None:
+    assert [(path, host) for path, text in texts.items() for host in REGISTRIES if host in text] == []
+
+
+def test_no_file_holds_what_looks_like_a_real_key(texts: dict[str, str]) -> None:
+    assert [(path, found.group()) for path, text in texts.items() for found in KEYS.finditer(text)] == []
+
+
+def test_every_test_that_the_documents_name_exists(texts: dict[str, str]) -> None:
+    named = {name for path, text in texts.items() if path.endswith(".md") for name in re.findall(r"`(test_\w+)`", text)}
+    existing = {
+        name for path, text in texts.items() if path.endswith(".py") for name in re.findall(r"def (test_\w+)\(", text)
+    }
+    assert named
+    assert named - existing == set()
+
+
+def test_the_architectures_table_of_layers_is_the_one_that_is_enforced(
+    texts: dict[str, str], project: dict[str, Any]
+) -> None:
+    table = re.findall(r"^\| [a-z-]+ \| (`.+`) \| .+ \|$", texts["ARCHITECTURE.md"], re.MULTILINE)
+    told = [name for modules in table for name in re.findall(r"`(\w+)`", modules)]
+    (contract,) = project["tool"]["importlinter"]["contracts"]
+    level = {name: number for number, line in enumerate(contract["layers"]) for name in re.findall(r"\w+", line)}
+    assert {*told, "simulator", "__main__"} == level.keys()
+    layers = [{level[name] for name in re.findall(r"`(\w+)`", modules)} for modules in table]
+    assert all(max(upper) < min(lower) for upper, lower in itertools.pairwise(layers))
+
+
+def test_every_link_of_the_documents_leads_to_a_file(texts: dict[str, str]) -> None:
+    links = [
+        (path, link)
+        for path, text in texts.items()
+        if path.endswith(".md")
+        for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+    ]
+    assert [each for each in links if not (ROOT / each[0]).parent.joinpath(each[1]).exists()] == []
+
+
+def anchors(text: str) -> set[str]:
+    """The names of a document's headings, as GitHub makes them."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_into_a_document_leads_to_a_heading(texts: dict[str, str]) -> None:
+    links = [
+        (path, str(Path(os.path.normpath(Path(path).parent / to))) if to else path, anchor)
+        for path, text in texts.items()
+        if path.endswith(".md")
+        for to, anchor in re.findall(r"\]\(((?![a-z]+:)[^)#\s]*)#([^)]+)\)", text)
+    ]
+    assert links
+    assert [(path, to, anchor) for path, to, anchor in links if anchor not in anchors(texts[to])] == []
+
+
+def test_the_unit_restarts_what_crashed_or_hangs_but_not_a_wrong_configuration() -> None:
+    lines = UNIT.read_text(encoding="utf-8").splitlines()
+    for wanted in (
+        "Type=notify",
+        "WatchdogSec=30",
+        "Restart=on-failure",
+        "RestartPreventExitStatus=2",
+        "DynamicUser=yes",
+    ):
+        assert wanted in lines
+
+
+def test_systemd_has_nothing_to_say_against_the_unit_where_there_is_systemd(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        return
+    copy = tmp_path / UNIT.name
+    text = UNIT.read_text(encoding="utf-8").replace("/opt/pagerelay/bin/pagerelay", sys.executable)
+    copy.write_text(text.replace("file:///usr/share", "https://example.org"), encoding="utf-8")
+    verified = run(analyze, "verify", "--man=no", copy)
+    assert (verified.stdout + verified.stderr).strip() == ""
+    rated = run(analyze, "security", "--offline=yes", "--no-pager", "--threshold=20", copy)
+    assert rated.returncode == 0, rated.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 127", "Install Python 3.11 or newer"),
+        ('case "$*" in *version_info*) exit 1;; *--version*) echo Python 3.9.2;; esac', "is Python 3.9.2"),
+        ('case "$*" in *ensurepip*) exit 1;; esac', "apt install python3-venv"),
+    ],
+)
+def test_make_says_what_is_missing_on_a_bare_machine(script: str, said: str, tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    python.chmod(0o755)
+    made = run("make", f"VENV={tmp_path}/venv", f"PYTHON={python}", f"{tmp_path}/venv/.created", cwd=ROOT)
+    assert made.returncode != 0
+    assert said in made.stdout
+
+
+def test_make_without_a_target_lists_the_targets() -> None:
+    lines = run("make", cwd=ROOT).stdout.splitlines()
+    assert {line.split()[1] for line in lines} >= {"setup", "demo", "test", "check", "bench", "format", "lock"}
+    assert all(len(line.split()) > 2 for line in lines)

@@ -1,0 +1,32 @@
+"""docs/simulator.md: its verbs and paths are those that there are, and its configuration is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from daemon import config
+from daemon.simulator import controls, server
+
+TEXT = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+
+
+def test_every_verb_is_documented_with_what_it_takes() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ?([^|]*?) ?\| ", TEXT, re.MULTILINE)
+    shown = {verb: tuple(re.findall(r"\w+", takes)) for verb, takes in rows}
+    known = {verb: each.takes for verb, each in controls.VERBS.items()}
+    assert shown == {"trigger": controls.TRIGGER} | known
+
+
+def test_every_path_is_documented() -> None:
+    shown = set(re.findall(r"`((?:GET|POST) /simulator/\w+)`", TEXT))
+    assert shown == server.CONTROLS.keys()
+
+
+def test_the_configuration_is_one_and_leads_to_the_simulator(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "config.yaml"
+    path.write_text(block, encoding="utf-8")
+    settings = config.load(path, {})
+    assert {each.api_url for each in settings.connections.values()} == {"http://127.0.0.1:8422"}
+    assert settings.triggers

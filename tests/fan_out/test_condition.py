@@ -1,0 +1,160 @@
+"""What a trigger's condition means, what it may not be, and what it does with whatever a message holds."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon import errors
+from daemon.config import conditions
+from daemon.fan_out import condition
+from daemon.fan_out.condition import DEEPEST, LONGEST, Condition
+from daemon.formats import samples, standard
+from daemon.model import EventType
+
+MESSAGE = standard.document(samples.event(EventType.TRIGGERED))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+)
+EXPRESSIONS = [
+    "a.b == 'x' || length(a) > `1`",
+    "sort(a)[0] < b",
+    "to_number(a) > `1` && ceil(to_number(a)) == `2`",
+    "join(',', a)",
+    "sort_by(a, &b)[0].c",
+    "max_by(a, &c)",
+    "sum(a) > avg(b)",
+    "map(&length(@), a)",
+    "a[?b > c] | [0]",
+    "contains(a, b)",
+    "a[1:2:-1]",
+    "merge(a, b)",
+    "not_null(a, b, c) >= `0`",
+]
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ("type == 'incident.triggered'", True),
+        ("data.incident.urgency == 'low'", False),
+        ("data.incident.priority.summary == 'P1' && contains(data.incident.title, 'disk')", True),
+        ("data.incident.teams[?id == 'PTESTTEAM']", True),
+        ("data.incident.teams[?id == 'PNONE']", False),
+        ("!(data.incident.resolved_at)", True),
+        ("contains(['PTESTSERVICE', 'POTHER'], data.incident.service.id)", True),
+        ("data.incident.nothing.of.it", False),
+        ("data.incident.nothing == 'x'", False),
+        ("data.incident.nothing > `3`", False),
+    ],
+)
+def test_a_condition_is_asked_about_the_message_as_the_format_standard_shows_it(
+    expression: str, *, holds: bool
+) -> None:
+    assert Condition(expression).holds(MESSAGE) is holds
+
+
+@pytest.mark.parametrize("value", [None, False, "", [], {}])
+def test_nothing_false_and_what_is_empty_mean_no(value: Any) -> None:
+    assert Condition("a").holds({"a": value}) is False
+    assert Condition("a").holds({}) is False
+
+
+@pytest.mark.parametrize("value", [True, 0, 0.0, 1, "false", [None], {"a": None}])
+def test_everything_else_means_yes(value: Any) -> None:
+    assert Condition("a").holds({"a": value}) is True
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("", "it ends too early"),
+        ("a ==", "it ends too early"),
+        ("a = 'x'", "character 3 does not belong there"),
+        ("a == x'", "character 7 does not belong there"),
+        ("a b", "character 3 does not belong there"),
+        ("a == `{`", "what is in `backticks` must be JSON"),
+        ("a == `x`", r"what is in `backticks` must be JSON \(texts go in 'quotes'\)"),
+        ("lenght(a)", r"it calls a function that JMESPath has not \(did you mean length\(\)\?\)"),
+        ("qqq(a)", r"it calls a function that JMESPath has not \(see jmespath.org\)"),
+        ("a && contains(b)", r"contains\(\) takes 2 arguments, not 1"),
+        ("not_null()", r"not_null\(\) takes 1 arguments or more, not 0"),
+        ("!a.b == 'x'", r"it applies ! to the first name alone \(put .* in parentheses: !\(a.b\)\)"),
+        ("a" * (LONGEST + 1), f"it is longer than {LONGEST} characters"),
+        ("!" * DEEPEST + "a", f"it is nested more than {DEEPEST} levels deep"),
+    ],
+)
+def test_what_is_no_expression_is_refused_with_a_reason(expression: str, why: str) -> None:
+    with pytest.raises(errors.ConditionError, match=why):
+        Condition(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("length(a)", r"length\(\) does not take null"),
+        ("starts_with(b, 'x')", r"starts_with\(\) does not take a number"),
+        ("b > c", "things of different types"),
+        ("ceil(to_number('inf'))", "it cannot be evaluated"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_without_a_value_of_the_message(expression: str, why: str) -> None:
+    with pytest.raises(errors.ConditionError, match=why) as caught:
+        Condition(expression).holds({"b": 4711, "c": "secret"})
+    assert "4711" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_expression_that_goes_on_and_on_is_ended() -> None:
+    numbers = "`[" + ",".join("1" * 20) + "]`"
+    for endless in (f"map(&map(&map(&{numbers}, {numbers}), {numbers}), {numbers})", "a" + "[] | [@, @]" * 30):
+        with pytest.raises(errors.ConditionError, match="it takes more than 5000 steps"):
+            Condition(endless).holds({"a": [[1]]})
+    assert Condition("type").holds(MESSAGE), "each message has its steps for itself"
+    counting = Condition("data.incident.urgency == 'high'")
+    assert all(counting.holds(MESSAGE) for _ in range(condition.MOST_STEPS))
+
+
+@given(st.sampled_from(EXPRESSIONS), st.dictionaries(st.sampled_from("abc"), JSON))
+def test_whatever_a_message_holds_a_condition_answers_or_says_that_it_cannot(expression: str, message: Any) -> None:
+    with contextlib.suppress(errors.ConditionError):
+        assert Condition(expression).holds(message) in {True, False}
+
+
+@given(st.text(alphabet="ab.[]?*@|&!<>=`'\"(){},: 01", max_size=30))
+def test_whatever_is_written_is_an_expression_or_a_clean_mistake(expression: str) -> None:
+    with contextlib.suppress(errors.ConditionError):
+        asked = Condition(expression)
+        assert all(asked.named())
+        assert asked.holds({"a": {"b": [1, "x"]}, "b": None}) in {True, False}
+
+
+@pytest.mark.parametrize(
+    "expression", ['"type" == `"x"`', 'data."note"', 'data.incident.priority."summary"', 'data.incident.teams[*]."id"']
+)
+def test_a_key_that_messages_have_may_be_in_double_quotes(expression: str) -> None:
+    assert conditions.mistake(expression, ["incident.triggered"], shown=True) is None
+
+
+def test_an_expression_knows_which_keys_are_in_double_quotes_at_whatever_depth() -> None:
+    expression = """a."b c" == '"x"' && d[?e == "f\\u0067"] || contains(h, `"i"`)"""
+    assert Condition(expression).quoted() == {"b c", "fg"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("data.incident.urgency == 'high' && type", {("data", "incident"), ("type",)}),
+        ("data.incident.teams[?id == name].x | [0]", {("data", "incident")}),
+        ("map(&id, data.assignees) || [a.b, {c: d.e.f}]", {("data", "assignees"), ("a", "b"), ("d", "e")}),
+        ("!(x[0].y)", {("x",)}),
+        ("@.type", set()),
+    ],
+)
+def test_an_expression_knows_which_keys_of_the_message_it_names(expression: str, names: set[tuple[str, ...]]) -> None:
+    assert Condition(expression).named() == names

@@ -1,0 +1,127 @@
+"""Which triggers get an event."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from daemon.fan_out.matching import Index
+from daemon.model import DetectedBy, Event, EventType, Trigger, Where
+from daemon.triggers import NARROWER
+from tests.conftest import START
+
+
+def event(kind: EventType = EventType.TRIGGERED, *users: str, **incident: Any) -> Event:
+    """An event of incident P1."""
+    return Event(
+        id="evt_1",
+        type=kind,
+        connection="acme",
+        incident_id="P1",
+        occurred_at=START,
+        detected_at=START,
+        detected_by=DetectedBy.LOG_ENTRY,
+        payload={"incident": incident, "assignees": [{"id": user} for user in users] or None},
+    )
+
+
+def matched(found: Event, *triggers: Trigger) -> list[str]:
+    """The names of the triggers that the event is for; alice@example.com is PALICE."""
+    return list(named(found, *triggers))
+
+
+def named(found: Event, *triggers: Trigger) -> dict[str, str]:
+    """By which name the event is for each trigger."""
+    return {each.trigger.name: each.type for each in Index(triggers, {"alice@example.com": "PALICE"}).match(found)}
+
+
+def trigger(name: str, *on: str, **more: Any) -> Trigger:
+    """A trigger on the connection acme."""
+    return Trigger(name, on or (EventType.TRIGGERED,), "acme", ("ops",), **more)
+
+
+def test_an_event_goes_to_every_trigger_of_its_type() -> None:
+    triggers = trigger("b"), trigger("a"), trigger("c", EventType.RESOLVED)
+    assert matched(event(), *triggers) == ["a", "b"]
+
+
+def test_a_user_is_matched_by_id_or_by_e_mail_whatever_its_case_and_only_once() -> None:
+    triggers = (
+        trigger("id", EventType.ASSIGNED, user="PALICE"),
+        trigger("mail", EventType.ASSIGNED, user="Alice@Example.com"),
+        trigger("bob", EventType.ASSIGNED, user="PBOB"),
+        trigger("anybody", EventType.ASSIGNED),
+    )
+    assert matched(event(EventType.ASSIGNED, "PALICE", "PCAROL"), *triggers) == ["anybody", "id", "mail"]
+
+
+def test_a_trigger_may_be_for_several_types_and_for_all() -> None:
+    triggers = trigger("both", "incident.resolved", "incident.triggered"), trigger("all", "incident.*")
+    assert named(event(), *triggers) == {"all": "incident.triggered", "both": "incident.triggered"}
+    assert named(event(EventType.RESOLVED), *triggers) == {"all": "incident.resolved", "both": "incident.resolved"}
+    for kind in set(EventType) - {EventType.TRIGGERED, EventType.RESOLVED}:
+        assert named(event(kind, "PALICE"), *triggers) == {"all": kind.value}
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [("assign", "incident.reassigned"), ("escalate", "incident.escalated"), ("delegate", "incident.delegated")],
+)
+def test_an_assignment_has_the_name_by_which_a_trigger_subscribed(entry: str, name: str) -> None:
+    triggers = (
+        trigger("all", "incident.*"),
+        trigger("narrow", *NARROWER),
+        trigger("wide", "incident.assigned"),
+        trigger("wide and narrow", *NARROWER, "incident.assigned"),
+        trigger("alice", *NARROWER, user="alice@example.com"),
+        trigger("bob", *NARROWER, user="PBOB"),
+        trigger("other", *(each for each in NARROWER if each != name)),
+    )
+    found = event(EventType.ASSIGNED, "PALICE")
+    found.payload["log_entry"] = {"type": f"{entry}_log_entry"}
+    assert named(found, *triggers) == {
+        "alice": name,
+        "all": "incident.assigned",
+        "narrow": name,
+        "wide": "incident.assigned",
+        "wide and narrow": "incident.assigned",
+    }
+
+
+def test_the_assignment_at_an_incidents_creation_goes_to_those_alone_who_asked_for_every_assignment() -> None:
+    triggers = trigger("narrow", *NARROWER), trigger("wide", "incident.assigned"), trigger("all", "incident.*")
+    found = event(EventType.ASSIGNED, "PALICE", created_at=START.isoformat())
+    found.payload["log_entry"] = {"type": "assign_log_entry", "channel": "auto"}
+    assert list(named(found, *triggers)) == ["all", "wide"]
+
+
+def test_an_incident_is_matched_by_id() -> None:
+    triggers = trigger("p1", EventType.ANNOTATED, incident="P1"), trigger("p2", EventType.ANNOTATED, incident="P2")
+    assert matched(event(EventType.ANNOTATED), *triggers) == ["p1"]
+
+
+def test_where_asks_for_every_field_that_it_names() -> None:
+    where = Where(
+        services=frozenset({"S1", "S2"}),
+        teams=frozenset({"T1"}),
+        urgencies=frozenset({"high"}),
+        escalation_policies=frozenset({"E1"}),
+    )
+    fits: dict[str, Any] = {
+        "service": {"id": "S2"},
+        "teams": [{"id": "T0"}, {"id": "T1"}],
+        "urgency": "high",
+        "escalation_policy": {"id": "E1"},
+    }
+    assert matched(event(**fits), trigger("all", where=where)) == ["all"]
+    for name in fits:
+        lacking = {key: value for key, value in fits.items() if key != name}
+        assert matched(event(**lacking), trigger("all", where=where)) == [], name
+        assert matched(event(**lacking | {name: 7}), trigger("all", where=where)) == [], name
+
+
+def test_nothing_from_before_its_start_goes_to_a_trigger() -> None:
+    early, late = trigger("early", start=START), trigger("late", start=START + timedelta(seconds=1))
+    assert matched(event(), early, late) == ["early"]

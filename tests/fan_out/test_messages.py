@@ -1,0 +1,261 @@
+"""From the journal to messages: which target gets which event, and several events in one message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from daemon import detection, views
+from daemon.fan_out import matching
+from daemon.fan_out.messages import LARGEST_BATCH, Fanned, FanOut
+from daemon.formats import samples
+from daemon.model import Batch, DeliveryState, EventType, Options, Order, Target, Trigger
+from daemon.storage import queue, schema, store
+from daemon.storage.database import Database
+from tests.conftest import START
+from tests.delivery.lines import delivering, until
+from tests.harness.receivers import SECRET, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from daemon.model import Event
+
+TRIGGERED = Trigger("new", (EventType.TRIGGERED,), "acme", ("flow", "ops"))
+ASSIGNED = Trigger("assigned", (EventType.ASSIGNED,), "acme", ("duty", "ops"))
+
+
+def target(name: str, url: str = "http://127.0.0.1:9/", **more: Any) -> Target:
+    return Target(name, SecretStr(url), (SecretStr(SECRET),), **more)
+
+
+FLOW = target("flow", format="connector", options=Options(batch=True))
+OPS = target("ops")
+DUTY = target("duty", format="pagerduty-v3")
+
+
+def happening(count: int, kind: EventType = EventType.TRIGGERED, first: int = 0) -> list[Event]:
+    """That many events, each of an incident of its own."""
+    event = samples.of(samples.event(kind, connection="acme"))
+    return [replace(event, id=f"evt_{number}", incident_id=f"P{number}") for number in range(first, first + count)]
+
+
+def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger], *targets: Target) -> Fanned:
+    """Put events into the journal and let the triggers read it."""
+
+    def write(tx: sa.Connection) -> Fanned:
+        now, names = database.now(tx), [trigger.name for trigger in triggers]
+        store.ensure(tx, ["acme"], triggers, now)
+        queue.ensure_targets(tx, [each.name for each in targets])
+        store.save(tx, "acme", detection.Detection(tuple(events), ()), (), now)
+        fan_out = FanOut("acme", triggers, {each.name: each for each in targets})
+        return fan_out.part(tx, names, matching.Index(triggers, {}), now)
+
+    return database.write_now(write)
+
+
+def deliveries(database: Database, name: str) -> list[Any]:
+    """What a target is to get, in order."""
+    of_target = sa.select(schema.deliveries).where(schema.deliveries.c.target == name)
+    return list(database.read_now(lambda tx: tx.execute(of_target.order_by(schema.deliveries.c.id)).all()))
+
+
+def told(database: Database, message_id: str) -> list[str]:
+    """The events that a message tells of."""
+    message = database.read_now(queue.load, [message_id])[message_id]
+    assert isinstance(message.about, Batch)
+    return [event.id for event in message.about.events]
+
+
+def test_a_target_gets_no_delivery_of_what_its_format_does_not_send(database: Database) -> None:
+    at_creation, later = happening(2, EventType.ASSIGNED)
+    entry = {"id": "R1", "type": "assign_log_entry", "channel": "auto"}
+    at_creation = replace(at_creation, payload=at_creation.payload | {"log_entry": entry})
+    fanned = fan(database, [at_creation, later], [ASSIGNED], DUTY, OPS)
+    assert [row.incident_id for row in deliveries(database, "duty")] == ["P1"]
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1"]
+    assert fanned.messages == 2
+
+
+def test_one_polls_events_of_a_trigger_are_one_message_and_other_targets_get_each(database: Database) -> None:
+    fanned = fan(database, happening(3), [TRIGGERED], FLOW, OPS)
+    (batch,) = deliveries(database, "flow")
+    assert told(database, batch.message_id) == ["evt_0", "evt_1", "evt_2"]
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1", "P2"]
+    assert (fanned.messages, fanned.targets) == (4, frozenset({"flow", "ops"}))
+
+
+def test_of_all_events_a_target_gets_those_that_its_format_tells(database: Database) -> None:
+    everything = Trigger("all", ("incident.*",), "acme", ("duty", "ops"))
+    happened = [*happening(1, EventType.SNOOZED), *happening(1, EventType.RESOLVED, first=1)]
+    fan(database, happened, [everything], DUTY, OPS)
+    assert [row.incident_id for row in deliveries(database, "duty")] == ["P1"]
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1"]
+
+
+def test_events_of_different_names_are_in_different_messages(database: Database) -> None:
+    everything = Trigger("all", ("incident.*",), "acme", ("flow",))
+    happened = [*happening(2), *happening(1, EventType.ANNOTATED, first=2), *happening(1, first=3)]
+    fan(database, happened, [everything], FLOW)
+    rows = deliveries(database, "flow")
+    assert [told(database, row.message_id) for row in rows] == [["evt_0", "evt_1", "evt_3"], ["evt_2"]]
+    kinds = [database.read_now(queue.load, [row.message_id])[row.message_id].type for row in rows]
+    assert kinds == ["incident.triggered", "incident.annotated"]
+
+
+def test_a_message_holds_a_hundred_events_at_most_and_further_ones_follow_in_order(database: Database) -> None:
+    fan(database, happening(2 * LARGEST_BATCH + 1), [TRIGGERED], FLOW, OPS)
+    held = [told(database, row.message_id) for row in deliveries(database, "flow")]
+    assert [len(each) for each in held] == [100, 100, 1]
+    assert [event for each in held for event in each] == [f"evt_{number}" for number in range(201)]
+
+
+def test_the_triggers_of_a_target_make_messages_of_their_own(database: Database) -> None:
+    other = replace(TRIGGERED, name="same", to=("flow",))
+    fan(database, happening(1), [TRIGGERED, other], FLOW, OPS)
+    rows = deliveries(database, "flow")
+    assert len({row.message_id for row in rows}) == 2
+    assert [told(database, row.message_id) for row in rows] == [["evt_0"]] * 2
+
+
+def test_reading_the_same_part_again_makes_the_same_message(database: Database) -> None:
+    fan(database, happening(3), [TRIGGERED], FLOW, OPS)
+    (once,) = deliveries(database, "flow")
+    database.write_now(lambda tx: tx.execute(schema.triggers.update().values(watermark=0)))
+    fan(database, [], [TRIGGERED], FLOW, OPS)
+    assert deliveries(database, "flow") == [once]
+    assert told(database, once.message_id) == ["evt_0", "evt_1", "evt_2"]
+
+
+def test_batches_of_a_target_go_one_after_the_other(database: Database) -> None:
+    fan(database, happening(101), [TRIGGERED], FLOW, OPS)
+    claimed = database.write_now(queue.claim, {"flow": queue.Wanted(Order.PER_INCIDENT, 10)}, "one", START)
+    assert [len(chain.deliveries) for chain in claimed["flow"].chains] == [2]
+
+
+def test_events_stay_while_a_batch_needs_them_and_go_with_it(database: Database) -> None:
+    fan(database, happening(2), [replace(TRIGGERED, to=("flow",))], FLOW)
+    (row,) = deliveries(database, "flow")
+
+    def prune(tx: sa.Connection, now: Any) -> tuple[int, int]:
+        gone = queue.prune(tx, delivered=timedelta(days=7), dead=timedelta(days=30), now=now, limit=100)
+        return gone, store.prune_journal(tx, timedelta(days=30), ["new"], now, 100, queue.needed_events())
+
+    def deliver(tx: sa.Connection) -> None:
+        values = {"state": DeliveryState.DELIVERED.value, "finished_at": database.now(tx)}
+        tx.execute(schema.deliveries.update().values(values))
+
+    later = START + timedelta(days=60)
+    assert database.write_now(prune, later) == (0, 0)
+    assert told(database, row.message_id) == ["evt_0", "evt_1"]
+    database.write_now(deliver)
+    assert database.write_now(prune, later) == (1, 2)
+
+    def left(tx: sa.Connection) -> list[Any]:
+        tables = (schema.messages, schema.batched, schema.events, schema.deliveries)
+        return [row for table in tables for row in tx.execute(sa.select(table))]
+
+    assert database.read_now(left) == []
+
+
+@pytest.fixture
+def batch(database: Database) -> int:
+    """The id of the delivery of a batch of three events."""
+    fan(database, happening(3), [replace(TRIGGERED, to=("flow",))], FLOW)
+    return int(deliveries(database, "flow")[0].id)
+
+
+def test_a_batch_is_shown_with_its_events(database: Database, batch: int) -> None:
+    found = database.read_now(views.delivery, batch)
+    assert found is not None
+    item = found.delivery
+    assert (item.type, item.connection, item.trigger, item.event_id) == ("incident.triggered", "acme", "new", None)
+    assert [event.incident_id for event in found.batch] == ["P0", "P1", "P2"]
+    assert found.event is None
+
+
+def test_a_batch_is_found_by_each_of_its_incidents_and_its_events_by_the_trigger(
+    database: Database, batch: int
+) -> None:
+    def found(**filters: Any) -> Collection[int]:
+        return [item.id for item in database.read_now(lambda tx: views.deliveries(tx, **filters)).items]
+
+    assert found(incident="P0") == found(incident="P2") == found(trigger="new") == [batch]
+    assert found(incident="P3") == []
+    events = database.read_now(lambda tx: views.events(tx, trigger="new")).items
+    assert [event.incident_id for event in events] == ["P0", "P1", "P2"]
+
+
+async def test_a_receiver_gets_the_list(database_url: str) -> None:
+    database, receiver = Database(database_url), Receiver()
+    fan(database, happening(3), [replace(TRIGGERED, to=("flow",))], FLOW)
+    async with receiver.serving() as url, delivering(database, replace(FLOW, url=SecretStr(url))):
+        await until(database, {"delivered": 1})
+    database.close()
+    assert [incident["id"] for incident in receiver.got[0].json["incidents"]] == ["P0", "P1", "P2"]
+
+
+def with_incident(event: Event, **more: Any) -> Event:
+    """The event with some of its incident's fields changed."""
+    return replace(event, payload=event.payload | {"incident": event.payload["incident"] | more})
+
+
+def complaint(database: Database, name: str) -> str | None:
+    """What a trigger's row says is wrong."""
+    chosen = sa.select(schema.triggers.c.last_error).where(schema.triggers.c.name == name)
+    found: str | None = database.read_now(lambda tx: tx.execute(chosen).scalar_one())
+    return found
+
+
+def test_a_trigger_sends_only_what_its_condition_means(database: Database) -> None:
+    picky = replace(TRIGGERED, condition="data.incident.urgency == 'low' && data.trigger == 'new'")
+    high, low = *happening(1), with_incident(*happening(1, first=1), urgency="low")
+    fanned = fan(database, [high, low], [picky, replace(TRIGGERED, name="all", to=("ops",))], FLOW, OPS)
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1", "P1"]
+    assert told(database, deliveries(database, "flow")[0].message_id) == ["evt_1"]
+    assert fanned.complaints == {"new": None}
+    assert complaint(database, "new") is None
+    seen = sa.select(schema.triggers.c.watermark)
+    assert set(database.read_now(lambda tx: tx.execute(seen).scalars().all())) == {2}, "read, though not sent"
+
+
+def test_a_condition_sees_the_name_by_which_its_trigger_subscribed(database: Database) -> None:
+    narrow = Trigger("narrow", ("incident.escalated",), "acme", ("ops",), condition="type == 'incident.escalated'")
+    wide = Trigger("wide", ("incident.*",), "acme", ("ops",), condition="type == 'incident.escalated'")
+    fan(database, happening(1, EventType.ASSIGNED), [narrow, wide], OPS)
+    assert len(deliveries(database, "ops")) == 1
+
+
+def test_a_condition_that_fails_lets_the_message_pass_and_says_so_until_it_works_again(database: Database) -> None:
+    picky = replace(TRIGGERED, to=("ops",), condition="length(data.incident.title) > `1000`")
+    bad, good = with_incident(*happening(1), title=None), happening(1, first=1)
+    fanned = fan(database, [bad, *good], [picky], OPS)
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0"]
+    why = "the condition fails for some messages, which are sent nevertheless: length() does not take null"
+    assert fanned.complaints == {"new": why}
+    assert complaint(database, "new") == why
+    assert fan(database, happening(1, first=2), [picky], OPS).complaints == {"new": None}
+    assert complaint(database, "new") is None
+    assert [row.incident_id for row in deliveries(database, "ops")] == ["P0"]
+
+
+def test_many_conditions_are_asked_in_several_transactions_and_nothing_is_left_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.fan_out.MOST_ASKED", 6)
+    picky = [replace(TRIGGERED, name=name, to=("ops",), condition="data.incident") for name in ("a", "b", "c")]
+    fanned = fan(database, happening(5), picky, OPS)
+    assert (fanned.messages, fanned.more) == (6, True)
+    assert (fan(database, [], picky, OPS).messages, fan(database, [], picky, OPS).messages) == (6, 3)
+
+
+def test_a_start_forgets_what_a_trigger_complained_of(database: Database) -> None:
+    fan(database, [], [TRIGGERED], FLOW, OPS)
+    database.write_now(store.note_trigger_error, "new", "no such user")
+    database.write_now(store.ensure, ["acme"], [TRIGGERED], START)
+    assert complaint(database, "new") is None

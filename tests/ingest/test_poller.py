@@ -1,0 +1,525 @@
+"""Polls from end to end: what is read, what it costs, and what a failure or a crash leaves behind."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+import structlog
+from pydantic import SecretStr
+
+from daemon import views
+from daemon.ingest.poller import Poller
+from daemon.ingest.reconcile import Reconcile
+from daemon.ingest.sweep import Sweep
+from daemon.model import EventType, Limits, Target, Trigger
+from daemon.storage import schema, store
+from daemon.storage.database import Database
+from tests.conftest import ManualClock
+from tests.harness.fake_pagerduty import FakePagerDuty, connection
+from tests.harness.receivers import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+
+OPS = Target("ops", SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
+ALL = [Trigger(kind.value.replace(".", "-"), (kind.value,), "acme", ("ops",)) for kind in EventType]
+
+
+class Daemon:
+    """A poller with its chores, run by hand."""
+
+    def __init__(
+        self,
+        database: Database,
+        account: FakePagerDuty,
+        triggers: Sequence[Trigger] = ALL,
+        *targets: Target,
+        instance: str = "one",
+        limits: Limits | None = None,
+        **more: Any,
+    ) -> None:
+        self.database, self.account, self.clock = database, account, account.clock
+        given = connection(limits or Limits(calls=100_000), **more)
+        client = account.client(database, instance, given.limits)
+        database.write_now(store.ensure, ["acme"], triggers, self.clock())
+        self.woken: list[Collection[str]] = []
+        self.poller = Poller(
+            database,
+            client,
+            given,
+            triggers,
+            {each.name: each for each in targets or [OPS]},
+            instance=instance,
+            clock=account.clock,
+            wake=self.woken.append,
+        )
+        self.sweep = Sweep(database, client, given, account.clock)
+        self.reconcile = Reconcile(database, client, given, account.clock)
+
+    async def poll(self, after: float = 30) -> int:
+        """Let time pass and poll; answers how many calls that made."""
+        self.clock.advance(after)
+        before = len(self.account.requests)
+        await self.poller.run()
+        return len(self.account.requests) - before
+
+    def journal(self) -> list[str]:
+        """The journal: incident and kind."""
+        rows = self.database.read_now(store.journal, "acme", 0, 100_000)
+        return [f"{event.incident_id} {event.type.value.removeprefix('incident.')}" for _, event in rows]
+
+    def sent(self) -> int:
+        """How many deliveries there are."""
+        count = sa.select(sa.func.count()).select_from(schema.deliveries)
+        return int(self.database.read_now(lambda tx: tx.execute(count).scalar_one()))
+
+    def state(self) -> store.ConnectionState:
+        """The connection's row."""
+        return self.database.write_now(store.lock, "acme")
+
+
+@pytest.fixture
+def account(clock: ManualClock) -> FakePagerDuty:
+    """An account on the manual clock."""
+    return FakePagerDuty(clock)
+
+
+async def test_the_first_poll_sends_nothing_and_the_next_sends_what_is_new(
+    database: Database, account: FakePagerDuty
+) -> None:
+    account.happen("trigger", "POLD")
+    daemon = Daemon(database, account)
+    await daemon.poll(5)
+    assert daemon.journal() == []
+    account.clock.advance(1)
+    account.happen("acknowledge", "POLD")
+    account.happen("trigger", "PNEW")
+    await daemon.poll()
+    assert daemon.journal() == ["POLD acknowledged", "PNEW triggered"]
+    assert daemon.sent() == 2
+    assert daemon.woken == [frozenset({"ops"})]
+
+
+async def test_what_happens_in_the_second_of_the_baseline_is_not_lost(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    account.happen("trigger")
+    await daemon.poll()
+    assert daemon.journal() == ["P1 triggered"]
+
+
+async def test_what_happens_between_the_two_readings_of_the_baseline_is_not_lost(
+    database: Database, account: FakePagerDuty
+) -> None:
+    def just_before_the_incidents_are_listed(request: httpx.Request) -> None:
+        if request.url.path == "/incidents" and not account.entries:
+            account.happen("trigger")
+
+    account.fail = just_before_the_incidents_are_listed
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    await daemon.poll()
+    assert daemon.journal() == ["P1 triggered"]
+
+
+async def test_transitions_between_two_polls_are_all_events_in_their_order(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    account.clock.advance(10)
+    for kind in ("trigger", "acknowledge", "resolve"):
+        account.happen(kind)
+    await daemon.poll()
+    assert daemon.journal() == ["P1 triggered", "P1 acknowledged", "P1 resolved"]
+
+
+@pytest.mark.parametrize("count", [1, 500])
+async def test_a_quiet_poll_costs_one_call_however_many_triggers_there_are(
+    database: Database, account: FakePagerDuty, count: int
+) -> None:
+    triggers = [Trigger(f"t{number}", (EventType.TRIGGERED,), "acme", ("ops",)) for number in range(count)]
+    daemon = Daemon(database, account, triggers)
+    await daemon.poll(0)
+    assert [await daemon.poll() for _ in range(3)] == [1, 1, 1]
+
+
+async def test_a_poll_asked_for_too_early_makes_no_call(database: Database, account: FakePagerDuty) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    assert [await daemon.poll(7) for _ in range(8)] == [0, 0, 0, 0, 1, 0, 0, 0]
+
+
+async def test_a_restart_and_a_replica_poll_no_earlier(database: Database, account: FakePagerDuty) -> None:
+    await Daemon(database, account).poll(0)
+    assert await Daemon(database, account).poll(10) == 0
+    assert await Daemon(database, account, instance="two").poll(10) == 0
+    assert await Daemon(database, account, instance="two").poll(10) == 1
+
+
+async def test_a_page_that_fails_fails_the_poll_and_moves_nothing(database: Database, account: FakePagerDuty) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    before = daemon.state().watermark
+    account.clock.advance(5)
+    for number in range(250):
+        account.happen("trigger", f"P{number}")
+    account.fail = lambda request: httpx.Response(500) if request.url.params.get("offset") == "198" else None
+    await daemon.poll()
+    assert (daemon.journal(), daemon.state().watermark) == ([], before)
+    assert daemon.state().failing_since is not None
+    account.fail = lambda _request: None
+    await daemon.poll()
+    assert len(daemon.journal()) == 250
+    assert daemon.state().failing_since is None
+
+
+async def test_a_wrong_key_is_an_error_that_names_the_remedy_and_is_not_repeated(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    account.fail = lambda _request: httpx.Response(401, json={"error": {"message": "nope", "code": 2006}})
+    assert await daemon.poll(0) == 1
+    error = database.read_now(lambda tx: tx.execute(sa.select(schema.connections.c.last_error)).scalar_one())
+    assert "401" in error
+    assert "check api_key and region" in error
+
+
+async def test_a_record_that_cannot_be_understood_is_set_aside_and_the_rest_goes_on(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    account.clock.advance(5)
+    account.happen("trigger")
+    account.happen("acknowledge", id=None, channel={"type": "sms", "notification": {"address": "+49 555"}})
+    account.happen("resolve")
+    await daemon.poll()
+    await daemon.poll()
+    assert daemon.journal() == ["P1 triggered", "P1 resolved"]
+    rows = database.read_now(
+        lambda tx: tx.execute(sa.select(schema.quarantine.c.reason, schema.quarantine.c.raw)).all()
+    )
+    assert [row.reason for row in rows] == ["the record has no id"]
+    assert "+49 555" not in rows[0].raw
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_crash_at_any_transaction_loses_nothing_and_doubles_nothing(
+    database: Database, account: FakePagerDuty, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    luck = random.Random(seed)
+    await Daemon(database, account).poll(0)
+    write = database.write
+
+    class KilledError(Exception):
+        """The process ended here."""
+
+    async def crashing(function: Any, *args: Any, **kwargs: Any) -> Any:
+        if luck.random() < 0.2:
+            raise KilledError
+        result = await write(function, *args, **kwargs)
+        if luck.random() < 0.2:
+            raise KilledError
+        return result
+
+    monkeypatch.setattr(database, "write", crashing)
+    expected: list[str] = []
+    for number in range(40):
+        account.clock.advance(3)
+        account.happen("trigger", f"P{number}")
+        account.happen("acknowledge", f"P{number}")
+        expected += [f"P{number} triggered", f"P{number} acknowledged"]
+        try:
+            await Daemon(database, account).poll(27)
+        except KilledError:
+            database.write_now(lambda tx: tx.execute(schema.connections.update().values(polled_by=None)))
+    monkeypatch.setattr(database, "write", write)
+    daemon = Daemon(database, account)
+    await daemon.poll()
+    assert daemon.journal() == expected
+    assert daemon.sent() == len(expected)
+
+
+async def test_a_late_entry_within_the_overlap_is_found_by_the_next_poll(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    happened = account.clock.advance(5)
+    await daemon.poll(240)
+    account.happen("trigger", at=happened)
+    await daemon.poll()
+    assert daemon.journal() == ["P1 triggered"]
+
+
+async def test_an_entry_that_comes_an_hour_late_is_found_by_the_sweep(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    happened = account.clock.advance(5)
+    for _ in range(125):
+        await daemon.poll()
+    account.happen("trigger", at=happened)
+    await daemon.poll()
+    assert daemon.journal() == []
+    await daemon.sweep.run()
+    await daemon.sweep.run()
+    assert daemon.journal() == ["P1 triggered"]
+    await daemon.poll()
+    assert daemon.sent() == 1
+
+
+async def test_an_incident_whose_log_never_comes_is_found_by_reconciliation(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    account.clock.advance(5)
+    account.happen("trigger")
+    hidden, account.entries = account.entries, []
+    for _ in range(11):
+        await daemon.poll()
+    await daemon.reconcile.run()
+    assert daemon.journal() == ["P1 triggered"]
+    account.incidents["P1"] |= {"status": "resolved"}
+    for _ in range(21):
+        await daemon.poll()
+    await daemon.reconcile.run()
+    assert daemon.journal() == ["P1 triggered", "P1 resolved"]
+    account.entries = hidden
+    account.clock.advance(1)
+    await daemon.poll()
+    daemon.database.write_now(lambda tx: tx.execute(schema.connections.update().values(next_sweep_at=account.clock())))
+    await daemon.sweep.run()
+    assert daemon.journal() == ["P1 triggered", "P1 resolved"]
+
+
+@pytest.mark.parametrize("body", [{}, {"incident": None}, {"incident": []}, {"incident": {"status": "triggered"}}])
+async def test_an_odd_answer_about_an_incident_does_not_count_as_its_end(
+    database: Database, account: FakePagerDuty, body: dict[str, Any]
+) -> None:
+    account.happen("trigger")
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    account.incidents["P1"]["status"] = "resolved"
+    account.fail = lambda request: httpx.Response(200, json=body) if request.url.path == "/incidents/P1" else None
+    for _ in range(21):
+        await daemon.poll()
+    await daemon.reconcile.run()
+    assert daemon.journal() == []
+    account.fail = lambda _request: None
+    for _ in range(21):
+        await daemon.poll()
+    await daemon.reconcile.run()
+    assert daemon.journal() == ["P1 resolved"]
+
+
+async def test_days_of_downtime_are_read_in_windows_oldest_first(database: Database, account: FakePagerDuty) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    for number in range(3000):
+        account.clock.advance(86.4)
+        account.happen("trigger", f"P{number}")
+    calls = await daemon.poll()
+    assert daemon.journal() == [f"P{number} triggered" for number in range(3000)]
+    assert calls < 60
+
+
+async def test_a_window_that_is_too_large_is_halved_until_it_fits(database: Database, account: FakePagerDuty) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    for number in range(12_000):
+        if number % 10 == 0:
+            account.clock.advance(1)
+        account.happen("trigger", f"P{number}")
+    calls = await daemon.poll()
+    assert len(daemon.journal()) == 12_000
+    assert calls < 400
+    assert max(int(request.url.params["offset"]) + 100 for request in account.requests) <= 10_000
+
+
+async def test_progress_is_saved_window_by_window(database: Database, account: FakePagerDuty) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    started = account.clock()
+    for number in range(48):
+        account.clock.advance(3600)
+        account.happen("trigger", f"P{number}")
+    calls = 0
+
+    def fail(_request: httpx.Request) -> httpx.Response | None:
+        nonlocal calls
+        calls += 1
+        return httpx.Response(500) if calls > 3 else None
+
+    account.fail = fail
+    await daemon.poll()
+    told = len(daemon.journal())
+    assert 0 < told < 48
+    watermark = daemon.state().watermark
+    assert watermark is not None
+    assert watermark >= started + timedelta(hours=told)
+    account.fail = lambda _request: None
+    await daemon.poll()
+    assert daemon.journal() == [f"P{number} triggered" for number in range(48)]
+
+
+async def test_what_a_window_tells_is_sent_before_the_next_one_is_read(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    for number in range(48):
+        account.clock.advance(3600)
+        account.happen("trigger", f"P{number}")
+    seen: list[int] = []
+
+    def count(_request: httpx.Request) -> None:
+        seen.append(daemon.sent())
+
+    account.fail = count
+    await daemon.poll()
+    assert seen[0] == 0
+    assert seen == sorted(seen)
+    assert len({*seen}) > 3
+    assert daemon.sent() == 48
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+async def test_a_clock_that_is_wrong_by_minutes_delays_and_loses_nothing(
+    database: Database, clock: ManualClock, minutes: int
+) -> None:
+    account = FakePagerDuty(clock, skew=timedelta(minutes=minutes))
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    expected = []
+    for number in range(5):
+        clock.advance(3)
+        account.happen("trigger", f"P{number}")
+        expected.append(f"P{number} triggered")
+        await daemon.poll(27)
+        assert daemon.journal() == expected
+
+
+async def test_a_user_named_by_e_mail_is_looked_up_once(database: Database, account: FakePagerDuty) -> None:
+    account.users["alice@example.com"] = "PALICE"
+    trigger = Trigger("alice", (EventType.ASSIGNED,), "acme", ("ops",), user="Alice@example.com")
+    daemon = Daemon(database, account, [trigger])
+    await daemon.poll(0)
+    account.clock.advance(1)
+    account.happen("trigger")
+    account.happen("assign", "P1", "PBOB")
+    account.happen("assign", "P1", "PALICE")
+    await daemon.poll()
+    await daemon.poll()
+    assert daemon.sent() == 1
+    assert [request.url.path for request in account.requests].count("/users") == 1
+
+
+async def test_a_user_named_by_e_mail_is_looked_up_by_a_clock_that_goes_on(database_url: str) -> None:
+    class Ticking(ManualClock):
+        def __call__(self) -> datetime:
+            return self.advance(0.001)
+
+    account = FakePagerDuty(Ticking())
+    account.users["alice@example.com"] = "PALICE"
+    database = Database(database_url, clock=account.clock)
+    daemon = Daemon(
+        database, account, [Trigger("alice", ("incident.assigned",), "acme", ("ops",), user="alice@example.com")]
+    )
+    await daemon.poll(0)
+    account.clock.advance(1)
+    account.happen("trigger")
+    account.happen("assign", "P1", "PALICE")
+    await daemon.poll()
+    database.close()
+    assert [request.url.path for request in account.requests].count("/users") == 1
+
+
+async def test_a_trigger_whose_user_is_not_found_waits_and_loses_nothing(
+    database: Database, account: FakePagerDuty
+) -> None:
+    trigger = Trigger("alice", (EventType.ASSIGNED,), "acme", ("ops",), user="alice@example.com")
+    daemon = Daemon(database, account, [trigger])
+    await daemon.poll(0)
+    account.clock.advance(1)
+    account.happen("assign", "P1", "PALICE")
+    await daemon.poll()
+    error = database.read_now(lambda tx: tx.execute(sa.select(schema.triggers.c.last_error)).scalar_one())
+    assert "no user with the e-mail address alice@example.com" in error
+    account.users["alice@example.com"] = "PALICE"
+    for _ in range(21):
+        await daemon.poll()
+    assert daemon.sent() == 1
+    assert database.read_now(lambda tx: tx.execute(sa.select(schema.triggers.c.last_error)).scalar_one()) is None
+
+
+async def test_in_a_storm_polls_read_back_less_far_and_then_again_as_far_as_told(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    costs = []
+    for number in range(12):
+        for entry in range(200):
+            account.happen("trigger", f"P{number}-{entry}")
+        costs.append(await daemon.poll())
+    assert len(daemon.journal()) == 2400
+    assert max(costs[-3:]) <= 7
+    for _ in range(20):
+        await daemon.poll()
+    since = account.requests[-1].url.params["since"]
+    assert since == (account.clock() - timedelta(seconds=330)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def test_each_message_has_the_name_by_which_its_trigger_subscribed(
+    database: Database, account: FakePagerDuty
+) -> None:
+    names = {
+        "all": ("incident.*",),
+        "narrow": ("incident.reassigned", "incident.escalated"),
+        "wide": ("incident.assigned",),
+    }
+    daemon = Daemon(database, account, [Trigger(name, on, "acme", ("ops",)) for name, on in names.items()])
+    await daemon.poll(0)
+    account.clock.advance(1)
+    account.happen("trigger")
+    account.clock.advance(60)
+    account.happen("escalate", "P1", "PALICE")
+    account.happen("snooze")
+    await daemon.poll()
+    listed = database.read_now(views.deliveries).items
+    assert sorted((each.trigger, each.type) for each in listed) == [
+        ("all", "incident.assigned"),
+        ("all", "incident.snoozed"),
+        ("all", "incident.triggered"),
+        ("narrow", "incident.escalated"),
+        ("wide", "incident.assigned"),
+    ]
+    assert len(daemon.journal()) == 3
+
+
+async def test_a_condition_that_fails_is_logged_once_and_again_when_it_works(
+    database: Database, account: FakePagerDuty
+) -> None:
+    picky = Trigger("picky", ("incident.*",), "acme", ("ops",), condition="length(data.note.content) > `3`")
+    daemon = Daemon(database, account, [picky])
+    await daemon.poll(0)
+    account.clock.advance(1)
+    with structlog.testing.capture_logs() as logged:
+        for kind, note in (("trigger", ""), ("resolve", ""), ("annotate", "looking into it"), ("annotate", "x")):
+            account.happen(kind, note=note)
+            await daemon.poll()
+    told = [each["event"] for each in logged if each["event"].startswith("condition")]
+    assert told == ["condition.failed", "condition.back"]
+    assert daemon.sent() == 3

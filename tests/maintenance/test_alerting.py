@@ -1,0 +1,204 @@
+"""Alerts: what is said of targets and connections in trouble, to whom, and how often."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+
+from daemon import maintenance
+from daemon.formats import REGISTRY
+from daemon.model import PAUSED_BY_HAND, Options
+from daemon.storage import queue, schema, store
+from tests.delivery.lines import fill, target
+
+if TYPE_CHECKING:
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
+
+AFTER = timedelta(minutes=15)
+WATCHED = {name: target(name, "http://127.0.0.1:1/") for name in ("ops", "chat", "pager")}
+
+
+class Watch:
+    """A database in which things fail, and a chore that says so. ``woken`` are the targets that got something."""
+
+    def __init__(self, database: Database, clock: ManualClock, to: tuple[str, ...] = ("pager", "ops")) -> None:
+        self.database, self.clock, self.woken = database, clock, set[str]()
+        self.chore = maintenance.Alerting(database, WATCHED, ["acme"], to, AFTER, self.woken.update)
+
+        def prepare(tx: sa.Connection) -> None:
+            store.ensure(tx, ["acme"], (), clock())
+            queue.ensure_targets(tx, WATCHED)
+
+        database.write_now(prepare)
+
+    def set(self, table: sa.Table, name: str, **values: Any) -> None:
+        """Change a row."""
+        self.database.write_now(
+            lambda tx: tx.execute(table.update().where(table.c.name == name).values(values)) and None
+        )
+
+    def get(self, table: sa.Table, name: str) -> Any:
+        return self.database.read_now(lambda tx: tx.execute(sa.select(table).where(table.c.name == name)).one())
+
+    async def fail(self, table: sa.Table, name: str) -> datetime:
+        """Let something fail for long, and let it be said."""
+        since = self.clock.now
+        self.set(table, name, failing_since=since, last_error="answered 500")
+        await self.after(AFTER)
+        return since
+
+    async def after(self, span: timedelta = timedelta(seconds=5)) -> None:
+        """Let the chore look, that much later."""
+        self.clock.advance(span.total_seconds())
+        await self.chore.run()
+
+    def said(self) -> list[tuple[str, Any]]:
+        """Each message with its data, in the order in which they were made."""
+        rows = self.database.read_now(lambda tx: tx.execute(sa.select(schema.messages)).all())
+        loaded = self.database.read_now(queue.load, [row.id for row in rows if row.alert])
+        contents = [REGISTRY["standard"].content(each, Options()) for each in loaded.values()]
+        bodies = [orjson.loads(each.body) for each in contents if each is not None]
+        return [(each["type"], each["data"]) for each in sorted(bodies, key=lambda each: each["timestamp"])]
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.said()]
+
+    def told(self) -> list[str]:
+        """To whom, in the order of deliveries."""
+        table = schema.deliveries
+        alerts = table.c.message_id.in_(sa.select(schema.messages.c.id).where(schema.messages.c.alert.is_not(None)))
+        chosen = sa.select(table.c.target).where(alerts).order_by(table.c.id)
+        return list(self.database.read_now(lambda tx: tx.execute(chosen).scalars().all()))
+
+
+@pytest.fixture
+def watch(database: Database, clock: ManualClock) -> Watch:
+    return Watch(database, clock)
+
+
+async def test_a_target_that_fails_for_long_is_told_once_and_not_to_itself(watch: Watch) -> None:
+    fill(watch.database, ["P1", "P2"], ["ops"])
+    since = await watch.fail(schema.targets, "ops")
+    await watch.after()
+    ((kind, data),) = watch.said()
+    assert (kind, watch.told(), watch.woken) == ("target.failing", ["pager"], {"pager", "ops"})
+    assert data == {
+        "name": "ops",
+        "failing_since": since.isoformat().replace("+00:00", "Z"),
+        "last_error": "answered 500",
+        "paused_at": None,
+        "paused_reason": None,
+        "pending": 2,
+        "oldest_pending_at": since.isoformat().replace("+00:00", "Z"),
+        "dead": 0,
+    }
+
+
+async def test_what_fails_for_a_short_time_is_not_told(watch: Watch) -> None:
+    watch.set(schema.targets, "ops", failing_since=watch.clock.now)
+    watch.set(schema.connections, "acme", failing_since=watch.clock.now)
+    await watch.after(AFTER - timedelta(seconds=1))
+    watch.set(schema.targets, "ops", failing_since=None, last_success_at=watch.clock.now)
+    watch.set(schema.connections, "acme", failing_since=None)
+    await watch.after(AFTER)
+    assert watch.said() == []
+
+
+async def test_a_recovery_is_told_once_after_an_alert_when_something_was_taken(watch: Watch) -> None:
+    await watch.fail(schema.targets, "ops")
+    watch.set(schema.targets, "ops", failing_since=None)  # somebody has resumed it: that proves nothing
+    await watch.after()
+    assert watch.kinds() == ["target.failing"]
+    watch.set(schema.targets, "ops", last_success_at=watch.clock.advance(1))
+    for _ in range(2):
+        await watch.after()
+    assert watch.kinds() == ["target.failing", "target.recovered"]
+    assert watch.get(schema.targets, "ops").alerted_at is None
+
+
+async def test_each_time_of_trouble_is_told(watch: Watch) -> None:
+    for _ in range(2):
+        await watch.fail(schema.targets, "ops")
+        watch.set(schema.targets, "ops", failing_since=None, last_success_at=watch.clock.advance(1))
+        await watch.after()
+    assert watch.kinds() == ["target.failing", "target.recovered"] * 2
+
+
+async def test_a_target_that_paused_itself_is_told_and_one_paused_by_hand_is_not(watch: Watch) -> None:
+    watch.set(schema.targets, "chat", paused_at=watch.clock.now, paused_reason=PAUSED_BY_HAND)
+    watch.set(schema.targets, "ops", paused_at=watch.clock.now, paused_reason="answered 410")
+    for _ in range(2):
+        await watch.after()
+    ((kind, data),) = watch.said()
+    assert (kind, data["name"], data["paused_reason"]) == ("target.paused", "ops", "answered 410")
+
+
+async def test_a_target_that_pauses_itself_after_it_was_told_to_fail_is_told_again(watch: Watch) -> None:
+    await watch.fail(schema.targets, "ops")
+    watch.set(schema.targets, "ops", failing_since=None, paused_at=watch.clock.advance(1), paused_reason="answered 410")
+    await watch.after()
+    assert watch.kinds() == ["target.failing", "target.paused"]
+
+
+async def test_a_connection_that_fails_and_recovers_is_told_to_everybody(watch: Watch) -> None:
+    await watch.fail(schema.connections, "acme")
+    watch.set(schema.connections, "acme", failing_since=None, last_error=None)
+    for _ in range(2):
+        await watch.after()
+    said = watch.said()
+    assert [kind for kind, _ in said] == ["connection.failing", "connection.recovered"]
+    assert [(data["name"], data["last_error"]) for _, data in said] == [("acme", "answered 500"), ("acme", None)]
+    assert watch.told() == ["pager", "ops", "pager", "ops"]
+
+
+async def test_what_is_not_configured_any_more_is_not_told(watch: Watch) -> None:
+    old = {"name": "old", "failing_since": watch.clock.now}
+    watch.database.write_now(lambda tx: tx.execute(schema.targets.insert().values(old)) and None)
+    await watch.after(AFTER)
+    assert watch.said() == []
+
+
+async def test_where_only_the_failing_target_itself_could_be_told_nobody_is(
+    database: Database, clock: ManualClock
+) -> None:
+    alone = Watch(database, clock, to=("ops",))
+    await alone.fail(schema.targets, "ops")
+    assert (alone.said(), alone.woken) == ([], set())
+    assert database.read_now(lambda tx: tx.execute(sa.select(schema.messages)).all()) == []
+
+
+async def test_an_alert_and_the_note_that_it_is_told_are_written_together_or_not_at_all(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the daemon were killed in the middle, again and again; another replica has its own idea of the time."""
+    enqueue = queue.enqueue_alert
+
+    def die(*arguments: Any) -> None:
+        enqueue(*arguments)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(queue, "enqueue_alert", die)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            await watch.fail(schema.targets, "ops")
+        assert (watch.said(), watch.get(schema.targets, "ops").alerted_at) == ([], None)
+    monkeypatch.undo()
+    await watch.after()
+    watch.set(schema.targets, "ops", alerted_at=None)  # what a replica sees that looked before
+    await watch.after()
+    assert (watch.kinds(), watch.told()) == (["target.failing"], ["pager"])
+
+
+async def test_a_clock_that_is_set_back_keeps_no_alert_from_being_told_and_tells_none_twice(watch: Watch) -> None:
+    await watch.fail(schema.targets, "ops")
+    watch.clock.advance(-3600)
+    await watch.after()
+    assert watch.kinds() == ["target.failing"]
+    await watch.fail(schema.targets, "ops")
+    await watch.after()
+    assert watch.kinds() == ["target.failing"] * 2

@@ -1,0 +1,158 @@
+"""Replays as a daemon carries them out: fed, sent, and safe from whatever else happens to the same deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from daemon import maintenance, views
+from daemon.model import PAUSED_BY_HAND, ReplayState
+from daemon.storage import queue, replays, schema
+from daemon.storage.database import Database
+from tests.delivery.lines import delivering, fill, rows, target, until
+from tests.harness.receivers import Receiver, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    import pytest
+
+    from daemon.delivery import Deliveries
+    from daemon.views import ReplayItem
+    from tests.conftest import Postgres
+
+HOUR = timedelta(hours=1)
+
+
+def end(tx: sa.Connection, at: datetime | None = None) -> None:
+    """Let everything be delivered, at that time or at once."""
+    ended: Any = at or schema.deliveries.c.created_at
+    tx.execute(schema.deliveries.update().values(state="delivered", attempts=1, finished_at=ended))
+
+
+def create(database: Database, *names: str) -> int:
+    """A replay of everything for these targets."""
+
+    def write(tx: sa.Connection) -> int:
+        now = database.now(tx)
+        return replays.create(tx, replays.Wanted(now - HOUR, now), names, now)
+
+    return database.write_now(write)
+
+
+async def ended(database: Database, replay: int) -> ReplayItem:
+    """The replay, when it is at its end."""
+    async with asyncio.timeout(20):
+        while True:
+            found = database.read_now(views.replay, replay)
+            assert found is not None
+            if found.finished_at is not None:
+                return found
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def feeding(database: Database, deliveries: Deliveries) -> AsyncIterator[maintenance.Replaying]:
+    """The chore, while inside."""
+    chore = maintenance.Replaying(database, deliveries.wake, deliveries.let_replays_go)
+    running = asyncio.create_task(chore.run())
+    try:
+        yield chore
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_replay_is_sent_part_by_part_and_a_target_that_is_paused_holds_up_nobody(
+    live: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MOST_WAITING", 10)
+    fill(live, [f"P{number % 7}" for number in range(40)], ["ops", "chat"])
+    live.write_now(end)
+    live.write_now(lambda tx: queue.pause(tx, "chat", PAUSED_BY_HAND, live.now(tx)))
+    receiver = Receiver()
+    async with receiver.serving() as url:
+        targets = target("ops", f"{url}/ops"), target("chat", f"{url}/chat")
+        async with delivering(live, *targets) as deliveries, feeding(live, deliveries) as chore:
+            made = create(live, "ops", "chat")
+            chore.wake()
+            await receiver.until(lambda each: len(each.accepted) == 40)
+            assert sorted(each.id for each in receiver.accepted) == sorted(f"msg_evt_{number}" for number in range(40))
+            assert {each.path for each in receiver.accepted} == {"/hook/ops"}
+            waiting = [row for row in rows(live) if row.target == "chat" and row.state == "pending"]
+            assert len(waiting) == 10, "its part waits"
+            live.write_now(lambda tx: queue.resume(tx, "chat", live.now(tx)))
+            deliveries.wake(["chat"])
+            found = await ended(live, made)
+    assert (found.state, found.delivered, found.dead, found.skipped) == (ReplayState.FINISHED, 80, 0, 0)
+    assert len(receiver.accepted) == 80
+
+
+async def test_a_cancelled_replay_is_brought_to_its_end_without_its_maker(live: Database) -> None:
+    fill(live, ["P1", "P2"], ["ops"])
+    live.write_now(end)
+    made = create(live, "ops")
+    live.write_now(lambda tx: replays.feed(tx, live.now(tx)))
+    hold = schema.deliveries.update().values(claimed_by="dead")
+    live.write_now(lambda tx: tx.execute(hold) and None)
+    live.write_now(lambda tx: replays.cancel(tx, made, live.now(tx)))
+    live.write_now(queue.release, ["dead"])
+    async with delivering(live) as deliveries, feeding(live, deliveries):
+        found = await ended(live, made)
+    assert (found.state, found.taken) == (ReplayState.CANCELLED, 0)
+    await until(live, {"delivered": 2})
+
+
+async def test_what_a_daemon_holds_of_a_cancelled_replay_is_not_sent(live: Database) -> None:
+    fill(live, [f"P{number % 3}" for number in range(60)], ["ops"])
+    live.write_now(end)
+    receiver = Receiver(lambda _request: Reply(delay=0.05))
+    async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
+        made = create(live, "ops")
+        async with feeding(live, deliveries):
+            await receiver.until(lambda each: len(each.got) >= 6)
+            live.write_now(lambda tx: replays.cancel(tx, made, live.now(tx)))
+            found = await ended(live, made)
+    assert found.state is ReplayState.CANCELLED
+    assert len(receiver.got) < 40
+    assert found.delivered == len(receiver.accepted)
+    assert {row.state for row in rows(live)} == {"delivered"}
+
+
+async def test_what_a_replay_takes_up_is_not_pruned_at_the_same_time(postgres: Postgres) -> None:
+    database = Database(postgres.new())
+    fill(database, ["P1", "P2"], ["ops"])
+    old = database.read_now(database.now) - 2 * HOUR
+    database.write_now(end, old)
+    create(database, "ops")
+    taken, released = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def take(tx: sa.Connection) -> None:
+        replays.feed(tx, database.now(tx))
+        loop.call_soon_threadsafe(taken.set)
+        asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
+
+    def prune(tx: sa.Connection) -> int:
+        return queue.prune(tx, delivered=HOUR, dead=HOUR, now=database.now(tx), limit=10)
+
+    taking = asyncio.create_task(database.write(take))
+    await taken.wait()
+    pruning = asyncio.create_task(database.write(prune))
+    waits = sa.text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+    async with asyncio.timeout(20):
+        while not await database.read(lambda tx: tx.execute(waits).first()):
+            await asyncio.sleep(0.01)
+    released.set()
+    await taking
+    try:
+        assert await pruning == 0
+        assert [row.state for row in rows(database)] == ["pending", "pending"]
+        assert len(database.read_now(lambda tx: tx.execute(sa.select(schema.messages)).all())) == 2
+    finally:
+        database.close()

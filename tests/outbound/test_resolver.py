@@ -1,0 +1,208 @@
+"""Where a name leads: asked for seldom, in a thread of its own, followed when it moves."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from ipaddress import ip_network
+
+import pytest
+
+from daemon import errors
+from daemon.model import Egress
+from daemon.outbound import resolver
+
+
+class Names:
+    """A resolver that answers what it is told to, and a clock that stands still."""
+
+    def __init__(self, *answer: str) -> None:
+        self.answer = answer
+        self.error: OSError | None = None
+        self.asked = 0
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.now = 1000.0
+
+    def __call__(self, name: str, port: int) -> tuple[str, ...]:
+        self.asked += 1
+        assert self.go_on.wait(20)
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+    def host(self, rules: Egress = Egress(private=False)) -> resolver.Host:  # noqa: B008 - frozen
+        return resolver.Host("hooks.example", 443, rules, self, lambda: self.now)
+
+
+UNKNOWN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def refused(host: resolver.Host) -> str:
+    with pytest.raises(errors.NoAnswer) as caught:
+        await host.permitted(20)
+    return str(caught.value)
+
+
+async def test_a_name_is_asked_for_once_in_thirty_seconds_and_followed_when_it_moves() -> None:
+    names = Names("192.88.1.1", "192.88.1.2")
+    host = names.host()
+    assert await host.permitted(20) == ("192.88.1.1", "192.88.1.2")
+    names.answer = ("192.88.1.3",)
+    names.now += 29
+    assert (await host.permitted(20), names.asked) == (("192.88.1.1", "192.88.1.2"), 1)
+    names.now += 2
+    assert (await host.permitted(20), names.asked) == (("192.88.1.3",), 2)
+
+
+async def test_attempts_at_the_same_time_ask_once() -> None:
+    names = Names("192.88.1.1")
+    names.go_on.clear()
+    host = names.host()
+    asking = [asyncio.create_task(host.permitted(20)) for _ in range(20)]
+    await asyncio.sleep(0)
+    names.go_on.set()
+    assert set(await asyncio.gather(*asking)) == {("192.88.1.1",)}
+    assert names.asked == 1
+
+
+async def test_only_what_is_permitted_is_answered() -> None:
+    names = Names("10.0.0.5", "192.88.1.1", "fe80::1%eth0", "fd00::1", "169.254.169.254")
+    assert await names.host().permitted(20) == ("192.88.1.1",)
+    assert await names.host(Egress()).permitted(20) == ("10.0.0.5", "192.88.1.1", "fd00::1")
+    allowed = Egress(private=False, allow=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
+    assert await names.host(allowed).permitted(20) == ("10.0.0.5", "192.88.1.1", "fd00::1")
+
+
+async def test_where_nothing_is_permitted_the_error_says_why_and_what_to_do() -> None:
+    names = Names("10.0.0.5", "127.0.0.1")
+    host = names.host()
+    assert await refused(host) == (
+        "refused: hooks.example resolves to 10.0.0.5, a private address "
+        "(egress.private is deny; add its network to egress.allow)"
+    )
+    names.answer, names.now = ("192.88.1.1",), names.now + 31
+    assert await host.permitted(20) == ("192.88.1.1",)
+    names.answer, names.now = ("169.254.169.254",), names.now + 31
+    told = "refused: hooks.example resolves to 169.254.169.254, a cloud metadata address (always refused)"
+    assert await refused(host) == told
+    names.answer, names.now = (), names.now + 31
+    assert await refused(host) == "hooks.example has no address"
+
+
+async def test_after_a_failed_connection_it_is_asked_again_but_not_for_each_of_them() -> None:
+    names = Names("192.88.1.1")
+    host = names.host()
+    await host.permitted(20)
+    for _ in range(10):
+        host.doubt()
+        await host.permitted(20)
+    assert names.asked == 1
+    names.now += 6
+    for _ in range(10):
+        host.doubt()
+        await host.permitted(20)
+    assert names.asked == 2
+
+
+async def test_an_answer_still_serves_for_a_while_though_asking_fails() -> None:
+    names = Names("192.88.1.1")
+    host = names.host()
+    await host.permitted(20)
+    names.error = UNKNOWN
+    for _ in range(9):
+        names.now += 31
+        assert await host.permitted(20) == ("192.88.1.1",)
+    names.now += 31
+    assert await refused(host) == "hooks.example cannot be resolved: Name or service not known"
+    asked = names.asked
+    await refused(host)
+    assert names.asked == asked
+    names.error, names.now = None, names.now + 6
+    assert await host.permitted(20) == ("192.88.1.1",)
+
+
+async def test_a_slow_answer_ends_with_the_attempt_and_serves_the_next_one() -> None:
+    names = Names("192.88.1.1")
+    names.go_on.clear()
+    host = names.host()
+    with pytest.raises(errors.NoAnswer, match=r"hooks\.example was not resolved in time"):
+        await host.permitted(0.01)
+    waiting = asyncio.create_task(host.permitted(20))
+    await asyncio.sleep(0)
+    names.go_on.set()
+    assert (await waiting, names.asked) == (("192.88.1.1",), 1)
+
+
+async def test_while_asking_is_slow_the_last_answer_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "PATIENCE", 0.01)
+    names = Names("192.88.1.1")
+    host = names.host()
+    await host.permitted(20)
+    names.answer, names.now = ("192.88.1.2",), names.now + 31
+    names.go_on.clear()
+    assert await host.permitted(20) == ("192.88.1.1",)
+    assert host.is_unchanged()
+    names.go_on.set()
+    async with asyncio.timeout(20):
+        while host.is_unchanged():  # until the answer is here
+            await asyncio.sleep(0.005)
+    assert await host.permitted(20) == ("192.88.1.2",)
+    assert host.is_unchanged()
+
+
+async def test_the_end_of_an_attempt_does_not_end_the_question() -> None:
+    names = Names("192.88.1.1")
+    names.go_on.clear()
+    host = names.host()
+    one, other = (asyncio.create_task(host.permitted(20)) for _ in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    await asyncio.gather(one, return_exceptions=True)
+    names.go_on.set()
+    assert (await other, names.asked) == (("192.88.1.1",), 1)
+
+
+async def test_behind_a_proxy_every_address_counts_and_an_unknown_name_is_the_proxys_business() -> None:
+    names = Names("192.88.1.1", "10.0.0.5")
+    with pytest.raises(errors.NoAnswer, match=r"resolves to 10\.0\.0\.5, a private address"):
+        await names.host().check(20)
+    names.answer = ("192.88.1.1",)
+    await names.host().check(20)
+    names.error = UNKNOWN
+    await names.host().check(20)
+
+
+async def test_a_name_that_turns_out_to_be_refused_after_all_is_refused_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "PATIENCE", 0.01)
+    names = Names("10.0.0.5")
+    names.go_on.clear()
+    host = names.host()
+    await host.check(20)  # nobody here knows it, so far
+    names.go_on.set()
+    async with asyncio.timeout(20):
+        while host.is_unchanged() or names.asked == 0 or host._asking is not None:
+            await asyncio.sleep(0.005)
+    with pytest.raises(errors.NoAnswer, match=r"resolves to 10\.0\.0\.5"):
+        await host.check(20)
+
+
+async def test_an_address_is_asked_for_by_nobody() -> None:
+    names = Names("192.88.1.1")
+    host = resolver.Host("[::ffff:808:808]", 443, Egress(private=False), names)
+    assert (host.is_unchanged(), await host.permitted(0)) == (True, ("::ffff:808:808",))
+    host.doubt()
+    assert host.is_unchanged()
+    assert "refused: the host is ::1, a loopback address" in await refused(
+        resolver.Host("[::1]", 443, Egress(private=False), names)
+    )
+    assert names.asked == 0
+
+
+def test_the_system_is_asked_and_its_order_kept() -> None:
+    assert resolver.look_up("localhost", 80)[0] in {"127.0.0.1", "::1"}
+    with pytest.raises(OSError, match="not known"):
+        resolver.look_up("x" * 64, 80)

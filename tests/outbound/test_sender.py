@@ -1,0 +1,372 @@
+"""One attempt at a target: bounded in time and size, signed, and without a word of what is secret."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+import zlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from daemon.model import Content, Target
+from daemon.outbound import connection, masking, sender
+from tests.harness.listening import listening
+from tests.harness.receivers import SECRET, Receiver, Reply, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
+
+NEW = "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0LW5ldy1zZWNyZXQ="
+BODY = '{"type":"incident.triggered","data":{"title":"Größe geprüft ✓"}}'.encode()
+PATH = "/services/canary-path/canary-token"
+QUERY = "key=canary-query"
+HEADER = "canary-header-value"
+
+
+def target(url: str, *secrets: str, **more: Any) -> Target:
+    """A target that has time enough, whatever else the machine does."""
+    more.setdefault("timeout", timedelta(seconds=15))
+    return Target("ops", SecretStr(url), tuple(SecretStr(each) for each in secrets or (SECRET,)), **more)
+
+
+def plain(body: bytes) -> Content:
+    return Content(body, "application/json")
+
+
+async def attempt(chosen: Target, body: bytes = BODY) -> sender.Answer:
+    """One attempt of a sender of its own."""
+    sending = sender.Sender(chosen)
+    try:
+        async with asyncio.timeout(20):
+            return await sending.send("msg_1", plain(body), int(time.time()))
+    finally:
+        await sending.close()
+
+
+async def answered(reply: Reply, **more: Any) -> sender.Answer:
+    """How an attempt at a receiver that does so goes."""
+    async with Receiver(lambda _request: reply).serving() as url:
+        return await attempt(target(url, **more))
+
+
+def speaking(words: bytes) -> AbstractAsyncContextManager[int]:
+    """A server that says the same whatever it hears, and hangs up; yields its port."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(words)
+        await writer.drain()
+
+    return listening(converse)
+
+
+# --- what is sent
+
+
+async def test_the_library_of_standard_webhooks_verifies_what_is_sent() -> None:
+    receiver = Receiver()
+    async with receiver.serving() as url:
+        answer = await attempt(target(url))
+    (request,) = receiver.got
+    assert Webhook(SECRET).verify(request.body, request.headers)["data"]["title"] == "Größe geprüft ✓"
+    assert request.body == BODY
+    assert request.id == "msg_1"
+    assert (answer.status, answer.error, answer.excerpt) == (200, None, None)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(NEW).verify(request.body, request.headers)
+
+
+@pytest.mark.parametrize("changed", ["webhook-id", "webhook-timestamp"])
+async def test_the_signature_covers_id_time_and_body(changed: str) -> None:
+    receiver = Receiver()
+    async with receiver.serving() as url:
+        await attempt(target(url))
+    (request,) = receiver.got
+    other = request.headers | {changed: str(int(time.time()) + 1)}
+    for headers, body in ((other, BODY), (request.headers, BODY + b" ")):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(SECRET).verify(body, headers)
+
+
+async def test_several_secrets_sign_in_their_order() -> None:
+    receiver = Receiver()
+    async with receiver.serving() as url:
+        for secrets in ((SECRET, NEW), (SECRET,), (NEW,)):
+            await attempt(target(url, *secrets))
+    both, first, second = receiver.got
+    for secret in (SECRET, NEW):
+        Webhook(secret).verify(both.body, both.headers)
+    assert [len(each.headers["webhook-signature"].split(" ")) for each in (both, first, second)] == [2, 1, 1]
+    at = datetime.fromtimestamp(int(both.headers["webhook-timestamp"]), UTC)
+    in_turn = [Webhook(secret).sign("msg_1", at, BODY.decode()) for secret in (SECRET, NEW)]
+    assert both.headers["webhook-signature"].split(" ") == in_turn
+
+
+async def test_key_pairs_sign_beside_shared_secrets_and_are_told_to_no_format() -> None:
+    pair = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
+    told: list[tuple[str, ...]] = []
+
+    def sign(_body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+        told.append(tuple(secrets))
+        return {}
+
+    sending = sender.Sender(target("http://127.0.0.1:1/", pair, SECRET), sign)
+    headers = sending.headers("msg_1", plain(BODY), 1)
+    assert [each.partition(",")[0] for each in headers["webhook-signature"].split(" ")] == ["v1a", "v1"]
+    assert told == [(SECRET,)]
+
+
+async def test_path_query_and_headers_are_sent_as_they_are_configured() -> None:
+    receiver = Receiver()
+    async with receiver.serving() as url:
+        headers = (("X-Team", SecretStr("blue")), ("Authorization", SecretStr("Bearer x")))
+        await attempt(target(url.replace("/hook", "/a%2Fb/?c=d&e=%20"), headers=headers))
+    (request,) = receiver.got
+    assert request.path == "/a%2Fb/?c=d&e=%20"
+    assert (request.headers["x-team"], request.headers["authorization"]) == ("blue", "Bearer x")
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"].startswith("pagerelay/")
+    assert "accept-encoding" not in request.headers
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, receiver = Receiver(), Receiver()
+    async with proxy.serving() as between, receiver.serving() as url:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, between)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert (await attempt(target(url))).status == 200
+    assert (len(receiver.got), proxy.got) == (1, [])
+
+
+# --- what comes back
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+async def test_every_2xx_is_a_success(status: int) -> None:
+    answer = await answered(Reply(status, {"retry-after": "5"}, b"" if status == 204 else b"thanks"))
+    assert (answer.status, answer.error, answer.retry_after, answer.excerpt) == (status, None, None, None)
+
+
+@pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 410, 429, 500, 503, 599, 999])
+async def test_every_other_status_is_a_failure_with_what_was_said(status: int) -> None:
+    answer = await answered(Reply(status, {"retry-after": "5"}, b"" if status == 304 else b"no thanks"))
+    said = None if status == 304 else "no thanks"
+    assert (answer.status, answer.error, answer.retry_after) == (status, f"answered {status}", "5")
+    assert answer.excerpt == said
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    elsewhere = Receiver()
+    async with elsewhere.serving() as other:
+        answer = await answered(Reply(status, {"location": other}))
+    assert (answer.status, answer.error, elsewhere.got) == (status, f"answered {status}", [])
+
+
+@pytest.mark.parametrize("how", ["drip", "hang"])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_attempt_ends_as_a_whole_though_something_drips_in(how: str, status: int) -> None:
+    answer = await answered(Reply(status, how=how), timeout=timedelta(milliseconds=300))
+    assert (answer.status, answer.error) == (None, "no answer within 0.3 s")
+    assert 0.29 <= answer.seconds < 5
+
+
+async def test_no_more_than_64_kib_of_an_answer_are_read() -> None:
+    sent = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 Big\r\ntransfer-encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
+                await writer.drain()
+                sent += 0x1000
+        except ConnectionError:
+            gone.set()
+
+    gone = asyncio.Event()
+    async with listening(endless) as port, asyncio.timeout(20):
+        answer = await attempt(target(f"http://127.0.0.1:{port}/hook"))
+        await gone.wait()
+    assert (answer.status, answer.excerpt) == (500, "x" * 1024)
+    assert sent < 16 * 1024 * 1024  # what is on its way in buffers counts as well
+
+
+async def test_a_packed_answer_is_not_unpacked() -> None:
+    bomb = gzip.compress(b"a" * 50_000_000)
+    assert len(bomb) < connection.LARGEST_ANSWER
+    for encoding in ("gzip", "deflate", "br", "zstd"):
+        answer = await answered(Reply(500, {"content-encoding": encoding}, bomb))
+        assert answer.status == 500
+        assert answer.excerpt is not None
+        assert "aaaa" not in answer.excerpt
+        assert len(answer.excerpt) <= sender.EXCERPT
+    assert (await answered(Reply(200, {"content-encoding": "gzip"}, b"junk"))).status == 200
+
+
+async def test_an_answer_that_would_unpack_to_256_mib_takes_no_memory() -> None:
+    packer = zlib.compressobj(wbits=31)
+    head = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
+    mebibyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    bomb = head + mebibyte * 256
+    assert len(zlib.decompressobj(wbits=31).decompress(head + mebibyte * 2)) == 2 << 20
+    before = _peak(anew=True)
+    for code in (200, 500):
+        answer = await answered(Reply(code, {"content-encoding": "gzip"}, bomb))
+        assert answer.status == code
+    assert _peak() - before < 32 * 1024
+
+
+def _peak(*, anew: bool = False) -> int:
+    """The most memory that this process had, in KiB; ``anew``: from now on."""
+    if anew:
+        Path("/proc/self/clear_refs").write_text("5")
+    (line,) = (each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM:"))
+    return int(line.split()[1])
+
+
+async def test_an_answers_excerpt_is_text_whatever_its_bytes() -> None:
+    answer = await answered(Reply(500, {}, b"\x00\xff\xfe ok \xc3"))
+    assert answer.excerpt == "\ufffd\ufffd\ufffd ok \ufffd"
+    assert (await answered(Reply(500, {}, b""))).excerpt is None
+
+
+@pytest.mark.parametrize("value", ["\xff\xfe", "\xe9t\xe9"])
+async def test_a_retry_after_that_is_no_text_counts_as_absent(value: str) -> None:
+    async with speaking(
+        f"HTTP/1.1 503 No\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n".encode("latin-1")
+    ) as port:
+        answer = await attempt(target(f"http://127.0.0.1:{port}/"))
+    assert (answer.status, answer.retry_after, answer.error) == (503, None, "answered 503")
+
+
+# --- what goes wrong
+
+
+async def test_a_refused_connection_says_so() -> None:
+    async with Receiver().serving() as url:
+        pass
+    answer = await attempt(target(f"{url}?{QUERY}"))
+    assert (answer.status, answer.error) == (None, "could not connect: Connection refused (os error 111)")
+
+
+async def test_a_host_that_does_not_exist_says_so() -> None:
+    nowhere = f"http://{'x' * 64}.invalid/hook?{QUERY}"  # too long a label: nobody has to be asked
+    answer = await attempt(target(nowhere))
+    assert answer.status is None
+    assert answer.error == f"{'x' * 64}.invalid cannot be resolved: Name or service not known"
+
+
+async def test_a_connection_that_breaks_says_so() -> None:
+    answer = await answered(Reply(how="reset"))
+    assert answer.error == "the connection broke: connection closed before message completed"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the connection broke: invalid HTTP version parsed"),
+        (b"HTTP/1.1 500 No\r\ncontent-length: 10\r\n\r\nabc", "the connection broke: "),
+        (b"HTTP/1.1 500 No\r\ntransfer-encoding: chunked\r\n\r\nzzz\r\n", "the connection broke: "),
+        (b"HTTP/1.1 abc\r\n\r\n", "the connection broke: "),
+        (b"HTTP/1.1 500 No\r\n" + b"x: y\r\n" * 10_000 + b"\r\n", "the connection broke: "),
+        (b"", "the connection broke: "),
+    ],
+)
+async def test_what_is_no_answer_of_http_is_an_error_that_can_be_read(words: bytes, error: str) -> None:
+    async with speaking(words) as port:
+        answer = await attempt(target(f"http://127.0.0.1:{port}/hook"))
+    assert answer.status is None
+    assert answer.error is not None
+    assert answer.error.startswith(error)
+    assert len(answer.error) > len("the connection broke: ")
+
+
+async def test_https_where_none_is_spoken_says_so() -> None:
+    async with speaking(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        answer = await attempt(target(f"https://127.0.0.1:{port}/hook?{QUERY}"))
+    assert answer.error == "could not connect: received corrupt message of type InvalidContentType"
+
+
+# --- secrets
+
+
+def secretive(url: str) -> Target:
+    """A target where everything is secret."""
+    return target(url.replace("/hook", f"{PATH}?{QUERY}"), SECRET, NEW, headers=(("x-key", SecretStr(HEADER)),))
+
+
+@pytest.mark.parametrize("echo", [PATH, QUERY, f"{PATH}?{QUERY}", SECRET, NEW, HEADER, f"{NEW} {SECRET}{HEADER}"])
+@pytest.mark.parametrize("before", [0, 1000, 1020])
+async def test_an_excerpt_holds_no_secret_that_the_target_repeats_not_even_half_of_one(echo: str, before: int) -> None:
+    receiver = Receiver(lambda _request: Reply(404, {}, b"." * before + f"Cannot POST {echo} here".encode()))
+    async with receiver.serving() as url:
+        answer = await attempt(secretive(url))
+    assert answer.excerpt is not None
+    shown = answer.excerpt.lstrip(".")
+    assert "Cannot POST *** here".startswith(shown) or "***" in shown
+    for secret in (PATH, QUERY, SECRET, NEW, HEADER):
+        assert secret[:6] not in shown
+
+
+async def test_an_excerpt_holds_no_url_of_the_target() -> None:
+    receiver = Receiver(lambda request: Reply(404, {}, f"http://{request.headers['host']}{request.path}".encode()))
+    async with receiver.serving() as url:
+        answer = await attempt(secretive(url))
+    assert answer.excerpt == "***"
+
+
+async def test_no_excerpt_holds_a_token_of_the_url_alone_nor_as_json_spells_it() -> None:
+    path = "/services/T012345678/B0123456789/sEcretPart012345678901234"
+    said = rf'no hook "{path.rpartition("/")[2]}", {{"path": "{path}", "key": "a/&-canary"}}'
+
+    def behave(_request: Request) -> Reply:
+        return Reply(404, {}, (said + said.replace("/", r"\/") + said.replace("&", "&amp;")).encode())
+
+    async with Receiver(behave).serving() as url:
+        answer = await attempt(target(url.replace("/hook", f"{path}?key=a%2F%26-canary")))
+    assert answer.excerpt is not None
+    assert "sEcret" not in answer.excerpt
+    assert "canary" not in answer.excerpt
+    assert list(masking.pieces("https://ops.example.com/incoming-webhooks-of-pagerduty/v2?a=b")) == []
+
+
+async def test_no_error_and_no_repr_holds_a_secret() -> None:
+    shown = []
+    for url in ("http://127.0.0.1:1/hook", f"http://{'x' * 64}.invalid/hook"):
+        sending = sender.Sender(secretive(url))
+        shown += [repr(await sending.send("msg_1", plain(BODY), 1)), repr(sending)]
+        await sending.close()
+    async with speaking(b"junk") as port:
+        shown.append(repr(await attempt(secretive(f"http://127.0.0.1:{port}/hook"))))
+    for text in shown:
+        for secret in ("canary", SECRET.removeprefix("whsec_"), NEW.removeprefix("whsec_")):
+            assert secret not in text
+    assert len(shown) == 5
+
+
+def test_a_short_path_is_not_taken_for_a_secret() -> None:
+    short, long = "https://ops.example.com/in?a=b", f"https://ops.example.com{PATH}?{QUERY}"
+    assert list(masking.of_url(short)) == [short]
+    assert list(masking.of_url(long)) == [long, PATH, QUERY]
+
+
+async def test_connections_are_used_again() -> None:
+    receiver = Receiver(lambda request: Reply(200 if request.id == "msg_0" else 500, {}, b"short"))
+    async with receiver.serving() as url:
+        sending = sender.Sender(target(url))
+        for number in range(5):
+            await sending.send(f"msg_{number}", plain(BODY), 1)
+        await sending.close()
+    assert (len(receiver.got), receiver.connections) == (5, 1)

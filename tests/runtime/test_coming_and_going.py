@@ -1,0 +1,151 @@
+"""What a daemon finds when it starts, and leaves when it ends: nothing that is held by nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import sqlalchemy as sa
+
+from daemon import config
+from daemon.storage import queue, schema
+from daemon.storage.database import Database
+from tests.api import living
+from tests.delivery.lines import WANTED, fill, rows, until
+from tests.harness.receivers import SECRET, Receiver, Reply
+
+if TYPE_CHECKING:
+    from daemon.config import Settings
+    from tests.conftest import ManualClock
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = """
+database: {{url: "{database}"}}
+api: {{listen: null}}
+connections:
+  acme: {{api_key: key, api_url: "http://127.0.0.1:1"}}
+targets:
+  ops: {{url: "{url}", secret: {secret}{more}}}
+"""
+LAME = {  # what keeps results from being written, and nothing else
+    "sqlite": ["CREATE TRIGGER lame BEFORE INSERT ON attempts BEGIN SELECT RAISE(ABORT, 'lame'); END"],
+    "postgresql": ["ALTER TABLE attempts ADD CONSTRAINT lame CHECK (false) NOT VALID"],
+}
+
+
+def written(folder: Path, database: str, url: str, more: str = "") -> Settings:
+    """A configuration with one target."""
+    path = folder / "config.yaml"
+    path.write_text(CONFIGURATION.format(database=database.replace("+psycopg", ""), url=url, secret=SECRET, more=more))
+    return config.load(path, os.environ)
+
+
+def changed(database: Database, *statements: sa.Executable | str) -> None:
+    """Change the database by hand."""
+
+    def change(tx: sa.Connection) -> None:
+        for each in statements:
+            tx.execute(sa.text(each) if isinstance(each, str) else each)
+
+    database.write_now(change)
+
+
+async def test_a_daemon_that_cannot_write_what_it_did_leaves_nothing_that_it_holds(
+    tmp_path: Path, live: Database, database_url: str
+) -> None:
+    receiver = Receiver(lambda _request: Reply(delay=0.5))
+    fill(live, ["P1", "P1", "P2"], ["ops"])
+    async with receiver.serving() as url:
+        settings = written(tmp_path, database_url, url)
+        async with living.running(settings):
+            await receiver.until(lambda each: len(each.got) == 2)
+            changed(live, *LAME["sqlite" if live.is_sqlite else "postgresql"])
+        assert {row.claimed_by for row in rows(live)} == {None}
+        changed(live, "DROP TRIGGER lame" if live.is_sqlite else "ALTER TABLE attempts DROP CONSTRAINT lame")
+        async with living.running(settings):
+            await until(live, {"delivered": 3})
+
+
+async def test_what_is_held_by_nobody_that_is_known_is_sent_by_who_starts(
+    tmp_path: Path, live: Database, database_url: str
+) -> None:
+    receiver = Receiver()
+    fill(live, ["P1", "P1"], ["ops"])
+    live.write_now(lambda tx: queue.claim(tx, WANTED, "forgotten", live.now(tx)))
+    async with receiver.serving() as url, living.running(written(tmp_path, database_url, url)):
+        await until(live, {"delivered": 2})
+
+
+def standing(database: Database) -> Any:
+    """The target's row."""
+    return database.read_now(lambda tx: tx.execute(sa.select(schema.targets)).one())
+
+
+async def test_a_start_neither_ends_a_pause_that_a_target_asked_for_nor_probes_beside_another_daemon(
+    tmp_path: Path, live: Database, database_url: str
+) -> None:
+    receiver = Receiver()
+    fill(live, ["P1", "P2"], ["ops"])
+    async with receiver.serving() as url:
+        settings = written(tmp_path, database_url, url)
+        for failing in (None, live.read_now(live.now)):
+            asked = live.read_now(live.now) + timedelta(seconds=70)
+            changed(live, schema.targets.update().values(failing_since=failing, probe_at=asked))
+            async with living.running(settings):
+                pass
+            assert (standing(live).probe_at, receiver.got) == (asked, [])
+
+
+def test_what_a_dead_daemon_was_probing_is_probed_at_once(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1"], ["ops"])
+    changed(database, schema.targets.update().values(failing_since=clock(), probe_at=clock()))
+    probe = database.write_now(lambda tx: queue.claim(tx, WANTED, "dead", clock()))["ops"]
+    clock.advance(20)
+
+    def bury(tx: sa.Connection) -> dict[str, queue.Claim]:
+        queue.free_probes(tx, ["dead"], clock())
+        queue.release(tx, ["dead"])
+        return queue.claim(tx, WANTED, "living", clock())
+
+    assert database.write_now(bury)["ops"].chains == probe.chains != ()
+
+
+async def test_a_template_that_does_not_answer_keeps_no_daemon_from_ending_in_time(tmp_path: Path) -> None:
+    receiver = Receiver()
+    url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
+    database = Database(url)
+    database.upgrade()
+    fill(database, ["P1"], ["ops"])
+    async with receiver.serving() as there:
+        settings = written(tmp_path, url, there, ", format: template, template: '{}'")
+        command = [sys.executable, "-m", "daemon", "-c", str(settings.source), "run"]
+        daemon = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
+        try:
+            await receiver.until(lambda each: len(each.accepted) == 1, 60)
+            renderer = psutil.Process(daemon.pid).children()[0]
+            renderer.suspend()
+            try:
+                fill(database, ["P2"], ["ops"], first=1)
+                async with asyncio.timeout(20):
+                    while rows(database)[1].claimed_by is None:
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(0.5)  # until it is being rendered, which nobody sees
+                began = time.monotonic()
+                daemon.terminate()
+                async with asyncio.timeout(20):
+                    assert await daemon.wait() == 0
+                assert time.monotonic() - began < 10
+            finally:
+                with contextlib.suppress(psutil.NoSuchProcess):  # it may have gone with the daemon
+                    renderer.kill()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                daemon.kill()
+    database.close()

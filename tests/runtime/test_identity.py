@@ -1,0 +1,94 @@
+"""Whether a daemon that left its name in the database still lives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.runtime import identity
+from daemon.storage import store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
+
+SCRIPT = "from daemon import process; print(process.name(), flush=True); input()"
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[str]]:
+    """A process that says its name and waits."""
+    command = [sys.executable, "-c", SCRIPT]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        yield started
+        started.kill()
+
+
+def name_of(other: subprocess.Popen[str]) -> str:
+    """What it says."""
+    assert other.stdout is not None
+    return other.stdout.readline().strip()
+
+
+def test_a_process_that_lives_has_not_ended(other: subprocess.Popen[str]) -> None:
+    assert not identity.has_ended(name_of(other))
+    assert not identity.has_ended(identity.name())
+
+
+def test_a_process_that_was_killed_has_ended_before_and_after_its_parent_took_note(
+    other: subprocess.Popen[str],
+) -> None:
+    named = name_of(other)
+    other.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    assert identity.has_ended(named)
+    other.wait()
+    assert identity.has_ended(named)
+
+
+def test_a_process_id_that_somebody_else_has_now_is_no_sign_of_life() -> None:
+    host, place, pid, began, token = identity.name().rsplit("-", 4)
+    assert identity.has_ended("-".join((host, place, pid, str(int(began) - 1), token)))
+
+
+def test_a_process_that_lives_and_cannot_be_seen_has_not_ended(
+    other: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    named = name_of(other)
+    shown = tmp_path / "proc"
+    shown.mkdir()
+    for what in ("sys", "self"):
+        (shown / what).symlink_to(f"/proc/{what}")
+    monkeypatch.setattr(identity, "PROC", shown)
+    assert not identity.has_ended(named)
+    other.kill()
+    other.wait()
+    assert identity.has_ended(named)
+
+
+@pytest.mark.parametrize("named", ["", "a", "relay-1", "a-b-c-d-e", "relay-1-00000000-99999999-5-abcdef"])
+def test_of_a_name_from_elsewhere_nothing_is_known(named: str) -> None:
+    assert not identity.has_ended(named)
+
+
+def test_where_the_system_tells_nothing_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(identity, "PROC", tmp_path)
+    named = identity.name()
+    assert not identity.has_ended(named)
+    assert named != identity.name()
+
+
+def test_a_daemon_that_is_known_to_have_ended_is_buried_before_its_time(database: Database, clock: ManualClock) -> None:
+    for instance in ("lives", "ended"):
+        database.write_now(store.register, instance, "host", "0", clock())
+    clock.advance(1)
+    assert database.write_now(store.bury, clock(), "ended".__eq__) == ["ended"]
+    assert database.write_now(store.bury, clock(), "ended".__eq__) == []

@@ -1,0 +1,94 @@
+"""The tick: what is due runs, nothing runs twice at once, and a busy process says nothing about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from structlog.testing import capture_logs
+
+from daemon import errors
+from daemon.runtime import scheduler
+from daemon.runtime.scheduler import Job, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+TICK = timedelta(milliseconds=10)
+AGAIN = timedelta(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_a_tick_that_comes_while_the_process_is_busy_is_not_worth_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    beats: list[float] = []
+
+    def busy_and_beaten() -> bool:
+        free_at = time.monotonic() + 3 * TICK.total_seconds()
+        while time.monotonic() < free_at:
+            pass
+        return len(beats) >= 10
+
+    ticking = Scheduler([], TICK, lambda: beats.append(time.monotonic()))
+    with caplog.at_level(logging.WARNING):
+        ticking.start()
+        await until(busy_and_beaten)
+        await ticking.stop()
+    assert not caplog.records
+
+
+async def test_a_job_runs_again_and_again_and_never_twice_at_once() -> None:
+    beats = running = most = ended = 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+
+    async def run() -> timedelta:
+        nonlocal running, most, ended
+        running += 1
+        most = max(most, running)
+        began = beats
+        await until(lambda: beats > began + 3)
+        running -= 1
+        ended += 1
+        return AGAIN
+
+    ticking = Scheduler([Job("job", run)], TICK, beat)
+    ticking.start()
+    await until(lambda: ended == 5)
+    await ticking.stop()
+    assert most == 1
+
+
+async def test_a_job_that_fails_is_started_again_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "AFTER_FAILURE", AGAIN)
+    tries = 0
+
+    async def run() -> timedelta:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            message = "the disk is full"
+            raise errors.DatabaseError(message)
+        return timedelta(hours=1)
+
+    ticking = Scheduler([Job("job", run)], TICK)
+    with capture_logs() as lines:
+        ticking.start()
+        await until(lambda: any(line["event"] == "job.recovered" for line in lines))
+        await ticking.stop()
+    assert [line["event"] for line in lines] == ["job.failing", "job.recovered"]
+    assert lines[0]["error"] == "the disk is full"

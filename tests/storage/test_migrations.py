@@ -1,0 +1,184 @@
+"""The migrations: they build what the code uses, on both databases, by themselves and again and again."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from daemon import errors
+from daemon.storage import schema
+from daemon.storage.database import HEAD, Database, migrations_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Postgres
+
+ALEMBIC, COUNTERS = "alembic_version", "sqlite_sequence"  # not ours
+CATALOGUE = {
+    "sqlite": (
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema",
+        "SELECT t.name, c.* FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'",
+        """SELECT t.name, i.name, i."unique", i.origin, i.partial, c.* FROM sqlite_schema t,
+           pragma_index_list(t.name) i, pragma_index_xinfo(i.name) c WHERE t.type = 'table'""",
+    ),
+    "postgresql": (
+        """SELECT table_name, ordinal_position, column_name, data_type, is_nullable, column_default
+           FROM information_schema.columns WHERE table_schema = 'public'""",
+        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+           WHERE connamespace = 'public'::regnamespace""",
+        "SELECT sequencename, data_type::text, start_value, increment_by, cycle FROM pg_sequences",
+    ),
+}
+PARTS = re.compile(r",(?![^(]*\))|\n")
+PROCESSES = 2
+UPGRADE = "import sys; from daemon.database import Database; print(Database(sys.argv[1]).upgrade())"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without a single table, once of each kind."""
+    url = f"sqlite:///{tmp_path / 'empty.db'}"
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.new(template="template1")
+    database = Database(url)
+    yield database
+    database.close()
+
+
+def url_of(database: Database) -> str:
+    """Its URL, for another one to open it."""
+    return database.url.render_as_string(hide_password=False)
+
+
+def catalogue(database: Database) -> dict[str, set[tuple[Any, ...]]]:
+    """What the database itself says about every table, column, index and constraint."""
+
+    def look(tx: sa.Connection) -> dict[str, set[tuple[Any, ...]]]:
+        queries = CATALOGUE[tx.dialect.name]
+        rows = {query: {_normal(row) for row in tx.execute(sa.text(query))} for query in queries}
+        return {query: {row for row in found if not {ALEMBIC, COUNTERS} & set(row)} for query, found in rows.items()}
+
+    return database.read_now(look)
+
+
+def tables(database: Database) -> list[str]:
+    """The names of all tables."""
+    return database.read_now(lambda tx: sorted(sa.inspect(tx).get_table_names()))
+
+
+def _normal(row: sa.Row[Any]) -> tuple[Any, ...]:
+    """A row; the text of a statement as the set of its parts: neither constraints nor added columns have an order."""
+    return tuple(
+        frozenset(part.strip() for part in PARTS.split(value.strip().removesuffix(")")) if part.strip())
+        if isinstance(value, str) and value.startswith("CREATE TABLE")
+        else value
+        for value in row
+    )
+
+
+def test_the_migrations_build_to_the_last_detail_what_the_code_describes(empty: Database) -> None:
+    empty.upgrade()
+    migrated = catalogue(empty)
+    empty.write_now(schema.metadata.drop_all)
+    assert not any(catalogue(empty).values())
+    empty.write_now(schema.metadata.create_all)
+    described = catalogue(empty)
+    assert migrated == described
+    assert all(described.values())
+
+
+def test_the_condition_of_every_partial_index_is_kept(empty: Database) -> None:
+    empty.upgrade()
+    option = "sqlite_where" if empty.is_sqlite else "postgresql_where"
+    indexes = empty.read_now(lambda tx: sa.inspect(tx).get_indexes("deliveries"))
+    found = {str(index["name"]): str(index.get("dialect_options", {}).get(option)) for index in indexes}
+    assert {name: re.sub(r"[()]|::text", "", condition) for name, condition in found.items()} == {
+        "deliveries_by_state": "None",
+        "deliveries_dead": "state = 'dead'",
+        "deliveries_by_replay": "replay IS NOT NULL",
+        "deliveries_due": "state = 'pending' AND claimed_by IS NULL AND replay IS NULL",
+        "deliveries_replay_due": "state = 'pending' AND claimed_by IS NULL AND replay IS NOT NULL",
+        "deliveries_in_order": "state = 'pending'",
+    } | ({} if empty.is_sqlite else {"deliveries_once_per_target": "None"})
+
+
+def test_alembic_sees_no_difference_in_types_defaults_or_indexes(empty: Database) -> None:
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - slow to import
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+
+    empty.upgrade()
+    options = {"compare_type": True, "compare_server_default": True}
+
+    def compare(tx: sa.Connection) -> Any:
+        return compare_metadata(MigrationContext.configure(tx, opts=options), schema.metadata)
+
+    assert empty.read_now(compare) == []
+
+
+def test_upgrading_from_nothing_works_and_again_changes_nothing(empty: Database) -> None:
+    assert empty.version() is None
+    assert empty.upgrade() == HEAD
+    built = catalogue(empty)
+    assert empty.upgrade() == HEAD
+    assert empty.version() == HEAD
+    assert catalogue(empty) == built
+    empty.check()
+
+
+def test_daemons_that_start_at_once_on_a_new_database_all_find_it_ready(empty: Database) -> None:
+    command = [sys.executable, "-c", UPGRADE, url_of(empty)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(PROCESSES)
+    ]
+    ended = [(*process.communicate(timeout=120), process.returncode) for process in running]
+    assert ended == [(f"{HEAD}\n", "", 0)] * PROCESSES
+    empty.check()
+
+
+def test_a_migration_that_fails_half_way_leaves_nothing_behind(empty: Database) -> None:
+    empty.write_now(schema.users.create)  # the last table that the first migration makes
+    before = tables(empty)
+    with pytest.raises(errors.DatabaseError, match="already exists"):
+        empty.upgrade()
+    assert tables(empty) == before
+    assert empty.version() is None
+
+
+@pytest.mark.parametrize("ask", [Database.upgrade, Database.check])
+def test_a_newer_schema_is_refused_and_left_alone(database: Database, ask: Any) -> None:
+    database.write_now(lambda tx: tx.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")) and None)
+    before = catalogue(database)
+    with pytest.raises(errors.SchemaTooNew) as refused:
+        ask(database)
+    assert str(refused.value) == (
+        f"the database has schema 9999, this version of pagerelay knows up to {HEAD} "
+        "(install the version that wrote it, or a newer one)"
+    )
+    assert database.version() == "9999"
+    assert catalogue(database) == before
+
+
+def test_head_is_the_last_of_one_line_of_migrations() -> None:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - slow to import
+
+    assert ScriptDirectory(str(migrations_path())).get_heads() == [HEAD]
+
+
+def test_no_migration_depends_on_code_that_may_change() -> None:
+    files = sorted((migrations_path() / "versions").glob("*.py"))
+    assert files
+    for path in files:
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert {name.partition(".")[0] for name in names} <= {"alembic", "sqlalchemy"}, path.name

@@ -1,0 +1,309 @@
+"""Replays: what they take up, part by part, what they leave alone, and what comes of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon import views
+from daemon.model import Delivery, DeliveryState, Order, ReplayState
+from daemon.storage import queue, replays, schema
+from tests.delivery.lines import fill, rows
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from daemon.storage.database import Database
+    from daemon.views import ReplayItem
+    from tests.conftest import ManualClock
+
+LONG = timedelta(days=1)
+TARGETS = ("ops", "chat")
+
+
+def journal(
+    database: Database, count: int = 6, targets: tuple[str, ...] = ("ops",), dead: tuple[int, ...] = ()
+) -> None:
+    """Deliveries that have ended: delivered, but the ones of these places, which are dead."""
+    fill(database, [f"P{number}" for number in range(count)], targets)
+    finish(database, dead=dead)
+
+
+def finish(database: Database, dead: tuple[int, ...] = (), of: str | None = None) -> list[str]:
+    """Claim and send what is due; the ones of these places among them die. Answers the messages in their order."""
+
+    def send(tx: sa.Connection) -> list[str]:
+        now = database.now(tx)
+        wanted = {name: queue.Wanted(Order.PER_INCIDENT, 5000, 5000) for name in TARGETS if of in {None, name}}
+        claims = queue.claim(tx, wanted, "one", now)
+        got = sorted(
+            (each for claim in claims.values() for chain in claim.chains for each in chain.deliveries),
+            key=lambda each: each.id,
+        )
+        if got:
+            queue.record(tx, [_result(each, now, dies=place in dead) for place, each in enumerate(got)], "one")
+        return [each.message_id for each in got]
+
+    return database.write_now(send)
+
+
+def _result(each: Delivery, now: datetime, *, dies: bool = False) -> queue.Result:
+    if dies:
+        return queue.Result(each, DeliveryState.DEAD, now, 5, 500, "answered 500", "oops")
+    return queue.Result(each, DeliveryState.DELIVERED, now, 5, 204, None, None)
+
+
+def create(database: Database, clock: ManualClock, **more: Any) -> int:
+    """A replay of what was made in the last day, a second later."""
+    now = clock.advance(1)
+    wanted = replays.Wanted(more.pop("since", now - LONG), more.pop("until", now), **more)
+    return database.write_now(replays.create, wanted, TARGETS, now)
+
+
+def feed(database: Database, clock: ManualClock) -> replays.Fed:
+    """One go, a second later."""
+    return database.write_now(replays.feed, clock.advance(1))
+
+
+def look(database: Database, replay: int) -> ReplayItem:
+    found = database.read_now(views.replay, replay)
+    assert found is not None
+    return found
+
+
+def states(database: Database) -> list[tuple[str, int | None]]:
+    return [(row.state, row.replay) for row in rows(database)]
+
+
+def test_a_replay_sends_the_same_messages_again_and_counts_what_came_of_them(
+    database: Database, clock: ManualClock
+) -> None:
+    journal(database, dead=(1, 2))
+    made = create(database, clock)
+    assert (look(database, made).total, look(database, made).state) == (6, ReplayState.RUNNING)
+    fed = feed(database, clock)
+    assert fed == replays.Fed(frozenset({"ops"}), going_on=True)
+    assert states(database) == [("pending", made)] * 6
+    assert {(row.attempts, row.finished_at, row.renewed_at) for row in rows(database)} == {(0, None, clock.now)}
+    clock.advance(1)
+    assert finish(database, dead=(5,)) == [f"msg_evt_{number}" for number in range(6)]
+    assert feed(database, clock) == replays.Fed(frozenset(), going_on=False)
+    found = look(database, made)
+    assert (found.state, found.taken, found.delivered, found.dead) == (ReplayState.FINISHED, 6, 5, 1)
+    assert (found.pending, found.skipped, found.finished_at) == (0, 0, clock.now)
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"state": DeliveryState.DEAD}, {2, 3}),
+        ({"state": DeliveryState.DELIVERED}, {1, 4, 5, 6, 7, 8}),
+        ({"target": "ops"}, {1, 3, 5, 7}),
+        ({"trigger": "paged"}, {1, 2, 3, 4, 5, 6, 7, 8}),
+        ({"trigger": "other"}, set()),
+        ({"target": "chat", "state": DeliveryState.DEAD}, {2}),
+    ],
+)
+def test_a_replay_takes_up_what_its_filters_say_and_nothing_else(
+    database: Database, clock: ManualClock, filters: dict[str, Any], expected: set[int]
+) -> None:
+    journal(database, 4, TARGETS, dead=(1, 2))
+    made = create(database, clock, **filters)
+    assert look(database, made).total == len(expected)
+    feed(database, clock)
+    assert {row.id for row in rows(database) if row.state == "pending"} == expected
+
+
+def test_a_replay_takes_up_what_was_made_within_its_time(database: Database, clock: ManualClock) -> None:
+    start = clock.now
+    for number in range(4):
+        fill(database, [f"P{number}"], ["ops"], first=number)
+        clock.advance(60)
+    finish(database)
+    made = create(database, clock, since=start + timedelta(seconds=60), until=start + timedelta(seconds=120))
+    feed(database, clock)
+    assert states(database) == [("delivered", None), ("pending", made), ("pending", made), ("delivered", None)]
+
+
+def test_a_replay_without_deliveries_is_finished_at_once(database: Database, clock: ManualClock) -> None:
+    found = look(database, create(database, clock))
+    assert (found.state, found.total, found.skipped) == (ReplayState.FINISHED, 0, 0)
+
+
+def test_each_target_has_a_bounded_part_at_a_time_and_gets_the_next_when_half_is_sent(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MOST_WAITING", 4)
+    journal(database, 10, TARGETS)
+    made = create(database, clock)
+    assert feed(database, clock).targets == set(TARGETS)
+    waiting = [(row.target, row.state) for row in rows(database)]
+    assert [waiting.count((name, "pending")) for name in TARGETS] == [4, 4]
+    assert feed(database, clock).targets == set(), "nothing was sent"
+    sent = []
+    for _ in range(3):
+        sent += finish(database, of="ops")
+        feed(database, clock)
+    assert sorted(sent) == sorted(f"msg_evt_{number}" for number in range(10))
+    assert look(database, made).taken == 14, "one that sends nothing hinders nobody"
+    while got := finish(database):
+        sent += got
+        feed(database, clock)
+    assert len(sent) == 20
+    assert look(database, made).state is ReplayState.FINISHED
+
+
+def test_a_part_that_is_not_committed_is_taken_up_the_next_time_and_once(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MOST_WAITING", 2)
+    journal(database, 7)
+    made = create(database, clock)
+    sent: list[str] = []
+
+    def crash(tx: sa.Connection) -> None:
+        replays.feed(tx, clock.now)
+        raise ZeroDivisionError
+
+    for _ in range(10):
+        with pytest.raises(ZeroDivisionError):
+            database.write_now(crash)
+        feed(database, clock)
+        sent += finish(database)
+    assert sent == [f"msg_evt_{number}" for number in range(7)]
+    assert look(database, made).delivered == 7
+
+
+def test_a_clock_that_is_set_back_takes_nothing_up_twice_and_leaves_nothing_out(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MOST_WAITING", 2)
+    journal(database, 5)
+    create(database, clock)
+    sent: list[str] = []
+    for _ in range(6):
+        feed(database, clock)
+        sent += finish(database)
+        clock.advance(-3600)
+        database.write_now(queue.hurry, "ops", clock())
+    assert sent == [f"msg_evt_{number}" for number in range(5)]
+
+
+def test_what_is_pending_is_left_alone_and_what_was_sent_meanwhile_is_skipped(
+    database: Database, clock: ManualClock
+) -> None:
+    journal(database, 3, dead=(2,))
+    fill(database, ["P9"], ["ops"], first=9)
+    made = create(database, clock)
+    assert look(database, made).total == 3
+    assert database.write_now(replays.redeliver, 3, clock.advance(1))
+    clock.advance(1)
+    assert sorted(finish(database)) == ["msg_evt_2", "msg_evt_9"]
+    feed(database, clock)
+    finish(database)
+    feed(database, clock)
+    found = look(database, made)
+    assert (found.state, found.taken, found.delivered, found.skipped) == (ReplayState.FINISHED, 2, 2, 1)
+
+
+def test_what_is_left_of_a_delivery_whose_event_is_gone_is_skipped_and_counted(
+    database: Database, clock: ManualClock
+) -> None:
+    journal(database, 3)
+    made = create(database, clock)
+    gone = schema.events.delete().where(schema.events.c.id == "evt_1")
+    database.write_now(lambda tx: tx.execute(gone) and None)
+    feed(database, clock)
+    finish(database)
+    feed(database, clock)
+    assert states(database)[1] == ("delivered", None)
+    assert (look(database, made).delivered, look(database, made).skipped) == (2, 1)
+    assert not database.write_now(replays.redeliver, 2, clock.now)
+
+
+def test_two_replays_of_the_same_take_up_what_has_ended_and_both_keep_their_counts(
+    database: Database, clock: ManualClock
+) -> None:
+    journal(database, 4)
+    first = create(database, clock)
+    feed(database, clock)
+    clock.advance(1)
+    finish(database, dead=(0, 1))
+    second = create(database, clock)  # while the first is still open
+    assert look(database, second).total == 4
+    feed(database, clock)
+    clock.advance(1)
+    finish(database)
+    feed(database, clock)
+    found = [look(database, each) for each in (first, second)]
+    assert [(each.taken, each.delivered, each.dead) for each in found] == [(4, 2, 2), (4, 4, 0)]
+    assert {each.state for each in found} == {ReplayState.FINISHED}
+
+
+def test_cancelling_lets_everything_unsent_be_what_it_was(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MOST_WAITING", 4)
+    journal(database, 6, dead=(1,))
+    before = [tuple(row) for row in rows(database)]
+    made = create(database, clock)
+    feed(database, clock)
+    database.write_now(replays.cancel, made, clock.advance(1))
+    found = look(database, made)
+    assert (found.state, found.taken, found.pending, found.delivered) == (ReplayState.CANCELLED, 0, 0, 0)
+    shown = ("state", "attempts", "finished_at", "last_status", "last_error", "replay")
+    after = rows(database)
+    assert [tuple(getattr(row, name) for name in shown) for row in after] == [
+        tuple(dict(zip(after[0]._fields, row, strict=True))[name] for name in shown) for row in before
+    ]
+    assert feed(database, clock) == replays.Fed(frozenset(), going_on=False)
+    database.write_now(replays.cancel, made, clock.now)
+    assert look(database, made) == found
+
+
+def test_what_is_being_sent_while_it_is_cancelled_ends_first(database: Database, clock: ManualClock) -> None:
+    journal(database, 3, dead=(1, 2))
+    made = create(database, clock)
+    feed(database, clock)
+
+    def claim(tx: sa.Connection) -> list[Delivery]:
+        claims = queue.claim(tx, {"ops": queue.Wanted(Order.PER_INCIDENT, 2, 2)}, "one", clock.now)
+        return [each for chain in claims["ops"].chains for each in chain.deliveries]
+
+    one, two = database.write_now(claim)
+    database.write_now(replays.cancel, made, clock.advance(1))
+    assert [row.state for row in rows(database)] == ["pending", "pending", "dead"]
+    assert look(database, made).finished_at is None
+    later = clock.advance(1)
+    again = queue.Result(two, DeliveryState.PENDING, later, 5, 502, "answered 502", None, later + LONG)
+    database.write_now(queue.record, [_result(one, later), again], "one")
+    assert not feed(database, clock).going_on
+    delivered, failed, _ = rows(database)
+    assert (delivered.state, failed.state) == ("delivered", "dead")
+    assert (failed.attempts, failed.last_error) == (2, "answered 502")
+    found = look(database, made)
+    assert (found.state, found.taken, found.delivered, found.dead) == (ReplayState.CANCELLED, 1, 1, 0)
+
+
+def test_redelivering_is_for_one_and_as_often_as_it_is_asked_for(database: Database, clock: ManualClock) -> None:
+    journal(database, 2, dead=(0,))
+    assert database.write_now(replays.redeliver, 1, clock.advance(60))
+    assert database.write_now(replays.redeliver, 1, clock.advance(60)), "again, while it is pending"
+    row = rows(database)[0]
+    assert (row.state, row.replay, row.attempts, row.next_attempt_at) == ("pending", replays.BY_HAND, 0, clock.now)
+    assert row.renewed_at == clock.now - timedelta(seconds=60)
+    assert finish(database) == ["msg_evt_0"]
+    assert not database.write_now(replays.redeliver, 77, clock.now)
+
+
+def test_replays_that_ended_long_ago_are_forgotten(database: Database, clock: ManualClock) -> None:
+    journal(database, 1)
+    ended, going_on = create(database, clock, trigger="other"), create(database, clock)
+    clock.advance(3600)
+    assert database.write_now(replays.prune, timedelta(hours=2), clock.now, 10) == 0
+    assert database.write_now(replays.prune, timedelta(minutes=1), clock.now, 10) == 1
+    assert [database.read_now(views.replay, each) is None for each in (ended, going_on)] == [True, False]

@@ -1,0 +1,126 @@
+"""What people see of actions, on both kinds of database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import errors, views
+from daemon.model import MASK, ActionState, Outcome
+from daemon.storage import schema
+from tests.conftest import ManualClock
+from tests.harness import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from daemon.config import Settings
+    from daemon.storage.database import Database
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return shown.settings(tmp_path, database_url)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({}, ["act_1", "act_2", "act_3", "act_4", "act_5"]),
+        ({"state": "queued"}, ["act_4", "act_5"]),
+        ({"state": "running"}, ["act_3"]),
+        ({"state": "succeeded"}, ["act_1"]),
+        ({"state": "failed"}, ["act_2"]),
+        ({"operation": "CreateIncident"}, ["act_5"]),
+        ({"connection": "acme", "state": "queued"}, ["act_4"]),
+        ({"incident": "P3"}, ["act_3"]),
+        ({"incident": "P3", "operation": "CreateIncident"}, []),
+        ({"after": "3"}, ["act_4", "act_5"]),
+        ({"last": True, "limit": 2}, ["act_4", "act_5"]),
+    ],
+)
+def test_actions_are_listed_oldest_first_and_can_be_filtered(
+    kept: Database, filters: dict[str, str], found: list[str]
+) -> None:
+    assert [each.id for each in kept.read_now(views.actions, **filters).items] == found  # type: ignore[arg-type]
+
+
+def test_pages_of_actions_follow_one_another(kept: Database) -> None:
+    first = kept.read_now(views.actions, limit=3)
+    second = kept.read_now(views.actions, limit=3, after=first.next)
+    assert [each.id for each in (*first.items, *second.items)] == ["act_1", "act_2", "act_3", "act_4", "act_5"]
+    assert (first.next, second.next) == ("3", None)
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"state": "dead"}, 'no action state "dead" (there are: queued, running, succeeded, failed)'),
+        ({"connection": "acne"}, 'no connection "acne" (did you mean "acme"?)'),
+        ({"incident": "a\x00b"}, '"a\ufffdb" is no id'),
+        ({"operation": "a\x00b"}, '"a\ufffdb" is no id'),
+        ({"after": "act_1"}, '"after" is no cursor'),
+        ({"limit": 0}, "limit is 0, must be 1 to 500"),
+    ],
+)
+def test_a_filter_that_names_nothing_is_an_error_that_says_so(
+    kept: Database, filters: dict[str, object], said: str
+) -> None:
+    with pytest.raises(errors.UsageError) as caught:
+        kept.read_now(views.actions, **filters)  # type: ignore[arg-type]
+    assert said in str(caught.value)
+
+
+def test_an_action_that_ended_shows_how(kept: Database) -> None:
+    done, failed = kept.read_now(views.actions, limit=2).items
+    assert (done.state, done.outcome, done.result, done.error) == (
+        ActionState.SUCCEEDED,
+        Outcome.DONE,
+        {"id": "P1"},
+        None,
+    )
+    assert done.notify == ("ops",)
+    assert failed.error == views.ActionError("not_found", "PagerDuty has no incident P2", 404, 2100)
+    assert (failed.incident_id, failed.tries, failed.next_try_at) == ("P2", 2, None)
+
+
+def test_only_an_action_that_has_to_be_tried_again_says_when(kept: Database, clock: ManualClock) -> None:
+    found = {each.id: each.next_try_at for each in kept.read_now(views.actions).items}
+    assert {name: at for name, at in found.items() if at is not None} == {"act_4": clock.now + timedelta(seconds=10)}
+
+
+def test_one_action_is_found_by_its_id_and_what_is_secret_in_it_is_masked(kept: Database) -> None:
+    found = kept.read_now(views.action, "act_5")
+    assert found is not None
+    assert found.parameters == {"service_key": MASK, "description": shown.HOSTILE}
+    assert kept.read_now(views.action, "act_9") is None
+    assert kept.read_now(views.action, "act\x00") is None
+
+
+def test_status_counts_for_each_connection_what_waits_runs_and_failed_in_the_last_hour(
+    database: Database, settings: Settings, clock: ManualClock
+) -> None:
+    database.write_now(shown.fill, clock.now)
+
+    def queues() -> list[views.ActionQueue]:
+        found = database.read_now(views.connection_statuses, settings.connections, (), clock.now)
+        return [each.actions for each in found]
+
+    now = clock.now
+    minute = timedelta(minutes=1)
+    assert queues() == [
+        views.ActionQueue(1, now - minute, 1, now - 2 * minute, failed=1, failed_within=3600),
+        views.ActionQueue(1, now, 0, None, failed=0, failed_within=3600),
+    ]
+    clock.advance(60 * 57 + 1)
+    assert [each.failed for each in queues()] == [0, 0]
+    database.write_now(lambda tx: tx.execute(schema.actions.delete()) and None)
+    assert queues()[0] == views.ActionQueue(0, None, 0, None, failed=0, failed_within=3600)

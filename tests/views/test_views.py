@@ -1,0 +1,315 @@
+"""What people see of the database, on both kinds of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from daemon import errors, views
+from daemon.storage import schema
+from daemon.storage.database import Database
+from daemon.views import Health
+from daemon.views.overview import origin
+from tests.conftest import ManualClock
+from tests.harness import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from daemon.config import Settings
+    from daemon.views import Status
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return shown.settings(tmp_path, database_url)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
+
+
+@pytest.fixture
+def filled(database: Database, clock: ManualClock) -> Database:
+    database.write_now(shown.fill, clock.now)
+    return database
+
+
+def look(database: Database, settings: Settings, clock: ManualClock) -> Status:
+    parts = settings.connections, settings.triggers, settings.targets
+    return database.read_now(views.status, *parts, clock.now)
+
+
+def test_an_empty_database_shows_everything_as_waiting(
+    database: Database, settings: Settings, clock: ManualClock
+) -> None:
+    status = look(database, settings, clock)
+    assert status.instances == ()
+    assert status.journal == views.Journal(0, None, None)
+    assert {each.health for each in status.connections} == {Health.WAITING}
+    assert {each.health for each in status.triggers} == {Health.WAITING}
+    assert {each.health for each in status.targets} == {Health.WAITING}
+    assert [each.budget.left for each in status.connections] == [30, 30]
+
+
+def test_status_shows_what_is_well_and_what_fails(filled: Database, settings: Settings, clock: ManualClock) -> None:
+    status = look(filled, settings, clock)
+    acme, beta = status.connections
+    assert (acme.health, acme.open_incidents, acme.quarantined, acme.lag) == (Health.OK, 2, 0, 15.0)
+    assert acme.budget == views.Budget(calls=30, period=60.0, used=4, left=26)
+    assert (beta.health, beta.quarantined, beta.last_error) == (Health.FAILING, 1, "401 2006 Authentication failed")
+    chat, ops = status.targets
+    assert (chat.health, chat.pending, chat.oldest_pending_at, chat.dead) == (Health.OK, 0, None, 0)
+    assert (ops.health, ops.pending, ops.dead) == (Health.FAILING, 2, 1)
+    assert ops.oldest_pending_at == clock.now - timedelta(minutes=3)
+    new, done = status.triggers
+    assert (new.behind, new.to, new.on, new.health) == (
+        2,
+        ("ops", "chat"),
+        ("incident.triggered",),
+        Health.BEHIND,
+    )
+    assert done.behind == 1
+    assert status.journal.events == 5
+
+
+def test_a_daemon_without_a_heartbeat_for_a_minute_is_not_shown(
+    filled: Database, settings: Settings, clock: ManualClock
+) -> None:
+    assert [each.id for each in look(filled, settings, clock).instances] == ["a"]
+
+
+def test_what_the_configuration_no_longer_names_is_not_shown(
+    filled: Database, settings: Settings, clock: ManualClock
+) -> None:
+    one = {"ops": settings.targets["ops"]}
+    found = filled.read_now(views.target_statuses, one, clock.now)
+    assert [each.name for each in found] == ["ops"]
+    assert filled.read_now(views.connection_statuses, {}, (), clock.now) == ()
+
+
+def test_a_blocked_a_late_and_a_new_connection_say_so(
+    database: Database, settings: Settings, clock: ManualClock
+) -> None:
+    now = clock.now
+    blocked = shown.connection("acme", now, blocked_until=now + timedelta(seconds=40))
+    database.write_now(shown.insert, schema.connections, blocked, shown.connection("beta", now))
+    assert [each.health for each in look(database, settings, clock).connections] == [Health.BLOCKED, Health.OK]
+    clock.advance(120)
+    status = look(database, settings, clock)
+    assert [each.health for each in status.connections] == [Health.LATE, Health.LATE]
+    assert status.connections[0].blocked_until is None
+
+
+def test_a_paused_target_says_so(filled: Database, settings: Settings, clock: ManualClock) -> None:
+    pause = schema.targets.update().where(schema.targets.c.name == "ops").values(paused_at=clock.now)
+    filled.write_now(lambda tx: tx.execute(pause) and None)
+    found = filled.read_now(views.target_statuses, settings.targets, clock.now)
+    assert [(each.health, each.paused) for each in found] == [(Health.OK, False), (Health.PAUSED, True)]
+
+
+def test_a_target_that_asked_for_a_pause_or_took_nothing_yet_says_so(
+    database: Database, settings: Settings, clock: ManualClock
+) -> None:
+    def health() -> list[Health]:
+        return [each.health for each in database.read_now(views.target_statuses, settings.targets, clock.now)]
+
+    now = clock.now
+    asked = {"name": "chat", "last_success_at": now, "probe_at": now + timedelta(seconds=40)}
+    database.write_now(shown.insert, schema.targets, asked, {"name": "ops"})
+    assert health() == [Health.BLOCKED, Health.WAITING]
+    clock.advance(40)
+    assert health() == [Health.OK, Health.WAITING]
+    database.write_now(shown.insert, schema.events, shown.event(1, now))
+    database.write_now(shown.insert, schema.messages, shown.message(1, now))
+    database.write_now(shown.insert, schema.deliveries, shown.delivery(1, now))
+    assert health()[1] == Health.WAITING
+    database.write_now(lambda tx: tx.execute(schema.deliveries.update().values(attempts=1)) and None)
+    assert health()[1] == Health.FAILING
+    dead = schema.deliveries.update().values(state="dead", finished_at=now)
+    database.write_now(lambda tx: tx.execute(dead) and None)
+    assert health()[1] == Health.FAILING
+
+
+def test_a_connection_is_ready_for_three_poll_intervals_after_a_success(
+    filled: Database, settings: Settings, clock: ManualClock
+) -> None:
+    def unready() -> list[str]:
+        return filled.read_now(views.unready, settings.connections, settings.triggers.values(), clock.now)
+
+    clock.advance(78)  # the last success was 12 s ago, and every poll may take 30 s
+    assert unready() == []
+    clock.advance(1)
+    assert unready() == [
+        "connection acme: not polled for 91 s",
+        "connection beta: not polled for 91 s (401 2006 Authentication failed)",
+    ]
+
+
+def test_readiness_follows_the_triggers_own_pace(database: Database, settings: Settings, clock: ManualClock) -> None:
+    database.write_now(shown.insert, schema.connections, shown.connection("acme", clock.now))
+    acme = {"acme": settings.connections["acme"]}
+    slow = replace(settings.triggers["new"], every=timedelta(minutes=10))
+    clock.advance(600)
+    assert database.read_now(views.unready, acme, [slow], clock.now) == []
+    assert database.read_now(views.unready, acme, [slow, settings.triggers["new"]], clock.now) != []
+
+
+def test_pages_of_the_journal_are_complete_while_it_is_pruned_and_grows(database: Database, clock: ManualClock) -> None:
+    database.write_now(shown.insert, schema.events, *(shown.event(number, clock.now) for number in range(1, 8)))
+    first = database.read_now(views.events, limit=3)
+    assert [each.id for each in first.items] == ["evt_1", "evt_2", "evt_3"]
+    gone = schema.events.delete().where(schema.events.c.seq.in_([2, 3, 4]))
+    database.write_now(lambda tx: tx.execute(gone) and None)
+    database.write_now(shown.insert, schema.events, shown.event(8, clock.now))
+    second = database.read_now(views.events, limit=3, after=first.next)
+    third = database.read_now(views.events, limit=3, after=second.next)
+    assert [each.id for each in (*second.items, *third.items)] == ["evt_5", "evt_6", "evt_7", "evt_8"]
+    assert third.next is None
+
+
+def test_the_last_page_comes_oldest_first_too(kept: Database) -> None:
+    page = kept.read_now(views.events, limit=2, last=True)
+    assert [each.cursor for each in page.items] == ["4", "5"]
+    assert [each.id for each in kept.read_now(views.deliveries, limit=2, last=True).items] == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"incident": "P3"}, ["evt_3"]),
+        ({"type": "incident.resolved"}, ["evt_5"]),
+        ({"type": "OnIncidentResolved"}, ["evt_5"]),
+        ({"connection": "beta"}, ["evt_5"]),
+        ({"trigger": "new"}, ["evt_1", "evt_2", "evt_3", "evt_4"]),
+        ({"trigger": "done"}, ["evt_5"]),
+        ({"trigger": "new", "incident": "P5"}, []),
+    ],
+)
+def test_events_can_be_filtered(kept: Database, filters: dict[str, str], found: list[str]) -> None:
+    assert [each.id for each in kept.read_now(views.events, **filters).items] == found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"state": "pending"}, [3, 4]),
+        ({"state": "delivered"}, [1, 5]),
+        ({"state": "dead"}, [2]),
+        ({"target": "chat"}, [1, 5]),
+        ({"trigger": "done"}, [5]),
+        ({"incident": "P2"}, [2]),
+        ({"target": "chat", "state": "dead"}, []),
+    ],
+)
+def test_deliveries_can_be_filtered(kept: Database, filters: dict[str, str], found: list[int]) -> None:
+    assert [each.id for each in kept.read_now(views.deliveries, **filters).items] == found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("view", "filters", "said"),
+    [
+        (views.events, {"type": "incident.opened"}, 'no event type "incident.opened" (there are: incident.triggered, '),
+        (views.events, {"connection": "acne"}, 'no connection "acne" (did you mean "acme"?)'),
+        (views.events, {"trigger": "nope"}, 'no trigger "nope"'),
+        (views.events, {"after": "-1"}, '"after" is no cursor'),
+        (views.events, {"after": "1 or 1"}, '"after" is no cursor'),
+        (views.events, {"incident": "a\x00b"}, '"a\ufffdb" is no id'),
+        (views.events, {"limit": 501}, "limit is 501, must be 1 to 500"),
+        (views.deliveries, {"state": "lost"}, 'no delivery state "lost" (there are: pending, delivered, dead)'),
+        (views.deliveries, {"target": "op"}, 'no target "op" (did you mean "ops"?)'),
+        (views.deliveries, {"limit": 0}, "limit is 0, must be 1 to 500"),
+    ],
+)
+def test_a_filter_that_names_nothing_is_an_error_that_says_so(
+    kept: Database, view: object, filters: dict[str, object], said: str
+) -> None:
+    with pytest.raises(errors.UsageError) as caught:
+        kept.read_now(view, **filters)  # type: ignore[arg-type]
+    assert said in str(caught.value)
+
+
+def test_a_cursor_beyond_everything_is_the_end(kept: Database) -> None:
+    page = kept.read_now(views.events, after="9" * 19)
+    assert (page.items, page.next) == ([], None)
+
+
+def test_a_delivery_comes_with_its_attempts_and_its_event(kept: Database) -> None:
+    found = kept.read_now(views.delivery, 3)
+    assert found is not None
+    assert [(each.status, each.error) for each in found.attempts] == [
+        (None, "no answer within 15 s"),
+        (503, "answered 503"),
+    ]
+    assert (found.delivery.trigger, found.delivery.type) == ("new", "incident.triggered")
+    assert found.event is not None
+    assert found.event.incident["title"] == shown.HOSTILE
+    assert kept.read_now(views.delivery, 99) is None
+    assert kept.read_now(views.delivery, 2**70) is None
+
+
+def test_a_delivery_whose_message_was_pruned_is_still_shown(filled: Database) -> None:
+    filled.write_now(lambda tx: tx.execute(schema.messages.delete()) and None)
+    found = filled.read_now(views.delivery, 2)
+    assert found is not None
+    assert (found.delivery.trigger, found.event) == (None, None)
+
+
+def test_running_deliveries_are_those_that_are_claimed(kept: Database) -> None:
+    assert [each.id for each in kept.read_now(views.deliveries).items if each.running] == [4]
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("https://hooks.example.com/services/T0/B0/secret", "https://hooks.example.com/…"),
+        ("https://user:word@hooks.example.com:8443/?token=x", "https://hooks.example.com:8443/…"),
+        ("http://127.0.0.1:9/", "http://127.0.0.1:9"),
+    ],
+)
+def test_of_a_url_only_scheme_host_and_port_are_shown(url: str, seen: str) -> None:
+    assert origin(url) == seen
+
+
+def test_no_secret_is_in_any_view(filled: Database, settings: Settings, clock: ManualClock) -> None:
+    text = repr(look(filled, settings, clock))
+    assert [each for each in shown.CANARIES if each in text] == []
+
+
+def test_no_view_reads_a_whole_table_of_deliveries_or_actions(tmp_path: Path, clock: ManualClock) -> None:
+    url = f"sqlite:///{tmp_path / 'plans.db'}"  # PostgreSQL's plans depend on how much is in the tables
+    filled, settings = Database(url, clock=clock), shown.settings(tmp_path, url)
+    filled.upgrade()
+    filled.write_now(shown.fill, clock.now)
+    plans: list[str] = []
+
+    def explain(connection: sa.Connection, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            raw = connection.connection.cursor()
+            raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
+            plans.extend(row[3] for row in raw.fetchall())
+
+    def look_at_everything(tx: sa.Connection) -> None:
+        sa.event.listen(tx, "before_cursor_execute", explain)
+        views.status(tx, settings.connections, settings.triggers, settings.targets, clock.now)
+        for state in ("pending", "dead"):
+            views.deliveries(tx, state=state)
+        views.deliveries(tx, incident="P1")
+        for unfinished in ("queued", "running"):
+            views.actions(tx, state=unfinished)
+        views.actions(tx, incident="P1")
+        views.actions(tx, after="3")
+        views.action(tx, "act_3")
+        views.deliveries(tx, after="3")
+        views.delivery(tx, 3)
+
+    filled.read_now(look_at_everything)
+    assert len(plans) > 20
+    assert [plan for plan in plans if plan in {"SCAN deliveries", "SCAN actions"}] == []
+    filled.close()
