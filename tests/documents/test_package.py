@@ -91,7 +91,7 @@ def test_the_wheel_carries_all_code_every_migration_the_command_and_the_licence(
 
 def test_what_is_in_the_wheel_builds_a_database(wheel: Path, tmp_path: Path) -> None:
     code = (
-        "import daemon; from daemon.database import Database, migrations_path; database = Database('sqlite:///x.db');"
+        "import daemon; from daemon.storage.database import Database, migrations_path; database = Database('sqlite:///x.db');"
         "print(database.upgrade(), daemon.__file__, migrations_path(), sep='\\n')"
     )
     done = run(sys.executable, "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(wheel), "PATH": "/usr/bin"})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
-SCRIPT = "from daemon import process; print(process.name(), flush=True); input()"
+SCRIPT = "from daemon.runtime import identity; print(identity.name(), flush=True); input()"
 
 
 @pytest.fixture

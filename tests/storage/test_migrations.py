@@ -40,7 +40,7 @@ CATALOGUE = {
 }
 PARTS = re.compile(r",(?![^(]*\))|\n")
 PROCESSES = 2
-UPGRADE = "import sys; from daemon.database import Database; print(Database(sys.argv[1]).upgrade())"
+UPGRADE = "import sys; from daemon.storage.database import Database; print(Database(sys.argv[1]).upgrade())"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
