@@ -88,7 +88,7 @@ async def test_what_is_behind_a_running_delivery_of_this_daemon_is_claimed_too_a
 async def test_a_lane_that_was_full_looks_again_when_the_next_delivery_is_due(
     live: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.delivery.deliveries.LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr("daemon.delivery.loop.LOOK_SECONDS", 3600.0)
     live.gate.set()
     receiver = Receiver()
     fill(live, [f"P{number}" for number in range(201)], ["ops"])
