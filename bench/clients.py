@@ -15,7 +15,8 @@ from daemon.outbound import connection, sender
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.model import Content, Target
+    from daemon.model import Content
+    from daemon.settings import Target
 
 
 class AiohttpSender(sender.Sender):

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from daemon import detection
 from daemon.formats import standard
-from daemon.model import DetectedBy, Event, EventType, Message, Target
+from daemon.model import DetectedBy, Event, EventType, Message
+from daemon.settings import Target
 from daemon.storage import queue, schema, store
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from bench import figures
 from daemon.ingest.poller import Poller
-from daemon.model import EventType, Target, Trigger
+from daemon.model import EventType
+from daemon.settings import Target, Trigger
 from daemon.storage import store
 from daemon.storage.database import Database
 from tests.conftest import ManualClock

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.config import Settings
-    from daemon.model import Connection
+    from daemon.settings import Connection, Settings
 
 log = structlog.get_logger()
 
@@ -160,8 +159,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
 
 def _house_keeping(database: Database, settings: Settings, instance: str) -> list[Job]:
     """What runs again and again for the whole daemon."""
-    kept = settings.database.retention
-    periods = maintenance.Periods(kept.events, kept.deliveries, kept.dead, kept.actions)
+    periods = settings.database.retention
     heartbeat = maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__)
     retention = maintenance.Retention(database, periods, settings.connections, settings.triggers)
     return [Job("heartbeat", heartbeat.run), Job("retention", retention.run)]

@@ -6,14 +6,11 @@ Times are aware datetimes in UTC. Nothing here knows a database, HTTP or the con
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network, IPv6Network
-
-    from pydantic import SecretStr
+    from datetime import datetime
 
 Json: TypeAlias = dict[str, Any]
 
@@ -102,154 +99,6 @@ class Order(enum.StrEnum):
 
     PER_INCIDENT = "per-incident"
     NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """A connection's call budget: at most ``calls`` requests in any ``period``."""
-
-    calls: int = 30
-    period: timedelta = timedelta(seconds=60)
-    poll_interval: timedelta = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One PagerDuty account: key, hosts, call budget."""
-
-    name: str
-    api_key: SecretStr
-    api_url: str
-    events_url: str
-    limits: Limits = field(default_factory=Limits)
-    overlap: timedelta = timedelta(minutes=5)
-    sweep_every: timedelta = timedelta(minutes=15)
-    reconcile_every: timedelta = timedelta(minutes=10)
-    proxy: SecretStr | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """At most ``calls`` attempts in any ``period``, for one target."""
-
-    calls: int
-    period: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """When a failed delivery is tried again: after ``first``, then ``factor`` times longer, up to ``max``.
-
-    It is dead after ``horizon``.
-    """
-
-    first: timedelta = timedelta(seconds=5)
-    factor: float = 3.0
-    max: timedelta = timedelta(hours=8)
-    horizon: timedelta = timedelta(hours=76)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a target's format is told besides. Each format says which of these it takes."""
-
-    template: str | None = None
-    content_mode: str | None = None
-    batch: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Egress:
-    """Which addresses targets may have: private ones at all, or only those in ``allow``."""
-
-    private: bool = True
-    allow: tuple[IPv4Network | IPv6Network, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Basic:
-    """A user and a password, sent with every request."""
-
-    username: str
-    password: SecretStr
-
-
-@dataclass(frozen=True, slots=True)
-class Bearer:
-    """A token, sent with every request."""
-
-    token: SecretStr
-
-
-@dataclass(frozen=True, slots=True)
-class OAuth2:
-    """Tokens that are fetched with client credentials, which go into a header or ``in_body``."""
-
-    token_url: SecretStr
-    client_id: str
-    client_secret: SecretStr
-    scope: str | None = None
-    audience: str | None = None
-    in_body: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Authorities that are trusted besides the system's, and a certificate with its key to show; all in PEM."""
-
-    ca: str | None = None
-    identity: SecretStr | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A webhook receiver. ``egress`` are the rules of the whole configuration."""
-
-    name: str
-    url: SecretStr
-    secrets: tuple[SecretStr, ...]
-    format: str = "standard"
-    options: Options = field(default_factory=Options)
-    headers: tuple[tuple[str, SecretStr], ...] = ()
-    timeout: timedelta = timedelta(seconds=15)
-    order: Order = Order.PER_INCIDENT
-    concurrency: int = 8
-    rate_limit: RateLimit | None = None
-    retry: Retry = field(default_factory=Retry)
-    auth: Basic | Bearer | OAuth2 | None = None
-    tls: Tls | None = None
-    proxy: SecretStr | None = None
-    egress: Egress = field(default_factory=Egress)
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """What an incident must look like for a trigger; an empty field means: any."""
-
-    services: frozenset[str] = frozenset()
-    teams: frozenset[str] = frozenset()
-    urgencies: frozenset[str] = frozenset()
-    escalation_policies: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """A configured subscription. ``user`` is a PagerDuty id or an e-mail address.
-
-    ``on`` are the names of ``daemon.triggers`` by which it subscribes: each means events of its own.
-    ``condition`` is an expression that a message must fulfil, on top of all the rest.
-    """
-
-    name: str
-    on: tuple[str, ...]
-    connection: str
-    to: tuple[str, ...]
-    every: timedelta = timedelta(seconds=30)
-    user: str | None = None
-    incident: str | None = None
-    where: Where = field(default_factory=Where)
-    condition: str | None = None
-    start: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from daemon import errors
+from daemon.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,4 +74,4 @@ def _problem(error: Any, known: list[str]) -> tuple[str, str]:  # noqa: ANN401 -
             what = "must be a whole number from 1 to 604800"
         case _:
             what = "cannot be used"
-    return "".join(each if each.isprintable() else "\ufffd" for each in name[:80]), what
+    return printable(name[:80]), what

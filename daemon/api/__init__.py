@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from daemon.api.waiting import Waiting
 
@@ -18,39 +18,10 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
     from prometheus_client import CollectorRegistry
-    from pydantic import SecretStr
 
-    from daemon.model import Connection, Target, Trigger
     from daemon.pagerduty import Client
+    from daemon.settings import Settings
     from daemon.storage.database import Database
-
-
-class Listening(Protocol):
-    """Where to listen, and the token that /v1 asks for."""
-
-    @property
-    def host(self) -> str: ...  # noqa: D102 - the class says it
-    @property
-    def port(self) -> int: ...  # noqa: D102
-    @property
-    def token(self) -> SecretStr | None: ...  # noqa: D102
-
-
-class Settings(Protocol):
-    """What the API has to know of the configuration."""
-
-    @property
-    def api(self) -> Listening | None: ...  # noqa: D102 - the class says it
-    @property
-    def connections(self) -> Mapping[str, Connection]: ...  # noqa: D102
-    @property
-    def triggers(self) -> Mapping[str, Trigger]: ...  # noqa: D102
-    @property
-    def targets(self) -> Mapping[str, Target]: ...  # noqa: D102
-    @property
-    def actions_notify(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def alerts_to(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +89,4 @@ async def serving(
             work.waiting.stop()
 
 
-__all__ = ["Listening", "Settings", "Waiting", "Work", "bind", "create", "serving"]
+__all__ = ["Waiting", "Work", "bind", "create", "serving"]

@@ -17,13 +17,15 @@ from daemon.api.reading import AboutIncidents
 from daemon.api.waiting import ENDED
 from daemon.model import ActionState  # noqa: TC001 - read while running
 from daemon.storage import action_queue
+from daemon.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     import sqlalchemy as sa
 
-    from daemon.api import Settings, Work
+    from daemon.api import Work
+    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 log = structlog.get_logger()
@@ -102,14 +104,14 @@ def router(database: Database, settings: Settings, work: Work) -> APIRouter:
 
     @made.post("/actions/{operation}", include_in_schema=False)
     async def unknown(operation: str) -> None:
-        hint = views.nearest(operation, actions.REGISTRY) or f" (there are: {', '.join(actions.REGISTRY)})"
+        hint = did_you_mean(operation, actions.REGISTRY) or f" (there are: {', '.join(actions.REGISTRY)})"
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no operation {views.quoted(operation)}{hint}")
 
     @made.get("/actions")
     async def list_actions(wanted: Annotated[OfActions, Query()]) -> views.Actions:
         """Actions, oldest first."""
         if wanted.operation is not None and wanted.operation not in actions.REGISTRY:
-            hint = views.nearest(wanted.operation, actions.REGISTRY)
+            hint = did_you_mean(wanted.operation, actions.REGISTRY)
             raise errors.UsageError(f"no operation {views.quoted(wanted.operation)}{hint}")
         return await database.read(views.actions, **wanted.model_dump())
 
@@ -166,10 +168,10 @@ class _Desk:
         if asked.connection is None and len(known) != 1:
             mistakes.append((("connection",), f"is missing (there are several: {', '.join(known)})"))
         elif name not in known:
-            mistakes.append((("connection",), f"is no connection{views.nearest(name, known)}"))
+            mistakes.append((("connection",), f"is no connection{did_you_mean(name, known)}"))
         for place, target in enumerate(asked.notify or ()):
             if target not in targets:
-                mistakes.append((("notify", str(place)), f"is no target{views.nearest(target, targets)}"))
+                mistakes.append((("notify", str(place)), f"is no target{did_you_mean(target, targets)}"))
             elif not formats.tells_actions(targets[target]):
                 mistakes.append(
                     (("notify", str(place)), f"has format {targets[target].format}, which tells no actions")

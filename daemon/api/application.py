@@ -12,7 +12,8 @@ from daemon.api import access, acting, guard, operations, picking, problems, rea
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from daemon.api import Settings, Work
+    from daemon.api import Work
+    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 FIRST_ERROR = "4"

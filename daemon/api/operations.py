@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from prometheus_client import CollectorRegistry
 
-    from daemon.api import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 log = structlog.get_logger()

@@ -15,14 +15,16 @@ from starlette.exceptions import HTTPException
 from daemon import errors, views
 from daemon.api import problems
 from daemon.pagerduty import picks
+from daemon.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import sqlalchemy as sa
 
-    from daemon.api import Settings, Work
+    from daemon.api import Work
     from daemon.pagerduty import Client
+    from daemon.settings import Settings
     from daemon.storage.database import Database
     from daemon.views import ConnectionStatus
 
@@ -115,7 +117,7 @@ class _Lists:
         """One list, or the problem that says why there is none."""
         client = self._clients.get(name)
         if client is None:
-            hint = views.nearest(name, self._clients)
+            hint = did_you_mean(name, self._clients)
             raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no connection {views.quoted(name)}{hint}")
         try:
             async with asyncio.timeout(self._patience):

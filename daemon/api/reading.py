@@ -16,7 +16,7 @@ from daemon.model import DeliveryState
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from daemon.api import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 Number = Annotated[int, Path(alias="id", description="The delivery's id")]

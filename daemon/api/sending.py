@@ -20,11 +20,13 @@ from daemon.delivery import sample_delivery
 from daemon.model import PAUSED_BY_HAND, DeliveryState
 from daemon.storage import queue, replays
 from daemon.storage.database import system_clock
+from daemon.text import did_you_mean
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from daemon.api import Settings, Work
+    from daemon.api import Work
+    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 log = structlog.get_logger()
@@ -198,7 +200,7 @@ def _check(asked: ReplayRequest, settings: Settings) -> None:
         ("target", asked.target, settings.targets),
     ):
         if name is not None and name not in known:
-            mistakes.append((key, f"is no {key}{views.nearest(name, known)}"))
+            mistakes.append((key, f"is no {key}{did_you_mean(name, known)}"))
     if asked.until is not None and asked.until < asked.since:
         mistakes.append(("until", "must not be before since"))
     if mistakes:
@@ -215,5 +217,5 @@ def _found(item: views.ReplayItem | None, number: int) -> views.ReplayItem:
 
 def _must_be_target(name: str, settings: Settings) -> None:
     if name not in settings.targets:
-        hint = views.nearest(name, settings.targets)
+        hint = did_you_mean(name, settings.targets)
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no target {views.quoted(name)}{hint}")

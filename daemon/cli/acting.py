@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.actions import Checked
-    from daemon.config import Settings
     from daemon.model import Json
+    from daemon.settings import Settings
     from daemon.storage.database import Database
     from daemon.views import ActionItem
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.views import TargetStatus
 
 

@@ -14,7 +14,7 @@ from daemon.cli import storage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
     from daemon.views import EventItem
 

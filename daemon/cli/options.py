@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.settings import Settings
 
 Config = Annotated[
     Path | None,

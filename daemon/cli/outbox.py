@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.views import DeliveryDetail, DeliveryItem
 
 STYLES = {DeliveryState.PENDING: "yellow", DeliveryState.DELIVERED: "green", DeliveryState.DEAD: "bold red"}

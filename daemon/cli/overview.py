@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
     from daemon.views import ActionQueue, ConnectionStatus, Status, TargetStatus, TriggerStatus
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from rich.table import Table
 
-    from daemon.config import Settings
-    from daemon.model import Connection, Json
+    from daemon.model import Json
     from daemon.pagerduty import Client
+    from daemon.settings import Connection, Settings
     from daemon.storage.database import Database
 
 PATIENCE = 20.0  # that a daemon has with PagerDuty

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.views import ActionItem
 
 WIDE = 100  # less has no room for all columns

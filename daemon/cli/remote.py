@@ -17,8 +17,8 @@ from daemon.cli import show as terminal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.config import Settings
     from daemon.model import Json
+    from daemon.settings import Settings
 
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 15.0

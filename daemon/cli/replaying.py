@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
     from daemon.views import ReplayItem
 

@@ -11,7 +11,7 @@ import uvloop
 from daemon.runtime import log
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.settings import Settings
 
 
 def run(settings: Settings) -> None:

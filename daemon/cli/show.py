@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from daemon.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.style import StyleType
@@ -115,4 +117,4 @@ def clock(moment: datetime) -> str:
 def plain(text: object) -> str:
     """Other people's text on one line: what could steer a terminal is shown as a question mark."""
     flat = " ".join(str(text).split())
-    return "".join(character if character.isprintable() else "\ufffd" for character in flat)
+    return printable(flat)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
 
 P = TypeVar("P")
 
@@ -63,8 +63,7 @@ def upgrade(settings: Settings) -> None:
 
 def prune(settings: Settings) -> None:
     """Remove what is too old, in parts, so that a running daemon waits for none of them long."""
-    kept = settings.database.retention
-    periods = maintenance.Periods(kept.events, kept.deliveries, kept.dead, kept.actions)
+    periods = settings.database.retention
     removed = 0
     with opened(settings) as database:
         known = set(database.read_now(_connections))

@@ -16,7 +16,7 @@ from daemon.delivery import sample_delivery
 from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.settings import Settings
 
 LONGEST = timedelta(minutes=5)
 

@@ -5,58 +5,26 @@ Only this package reads the file and the environment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from daemon import errors, model
-from daemon.config import check, file_model, format_support, mistakes, overrides, source
+from daemon import errors
+from daemon.config import check, format_support, mistakes, overrides, source
 from daemon.config.json_schema import schema
 from daemon.outbound import masking
+from daemon.settings import ApiSettings, DatabaseSettings, LogSettings, RetentionPeriods, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
-
-    from pydantic import SecretStr
 
     from daemon.config.document import Tree
 
-__all__ = ["DEFAULT_PATHS", "Api", "Settings", "find", "load", "schema", "secrets"]
+__all__ = ["DEFAULT_PATHS", "find", "load", "schema", "secrets"]
 
 DEFAULT_PATHS = (Path("config.yaml"), Path("/etc/pagerelay/config.yaml"))
 SHORTEST_SECRET = 4
 LONG_PATH = 20  # of a target's URL: many receivers have nothing else that is secret
-
-
-@dataclass(frozen=True, slots=True)
-class Api:
-    """Where the HTTP server listens, and the token that /v1 asks for."""
-
-    host: str
-    port: int
-    token: SecretStr | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The configuration, checked and complete. ``api`` is None if there shall be no HTTP server.
-
-    ``actions_notify`` are the targets that are told the outcome of every action, ``alerts_to`` those that
-    are told what fails for longer than ``alerts_after``.
-    """
-
-    source: Path
-    database: file_model.Database
-    log: file_model.Log
-    api: Api | None
-    connections: Mapping[str, model.Connection]
-    targets: Mapping[str, model.Target]
-    triggers: Mapping[str, model.Trigger]
-    actions_notify: tuple[str, ...]
-    alerts_to: tuple[str, ...]
-    alerts_after: timedelta
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path:
@@ -111,9 +79,9 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
     listen = check.api(file, tree)
     return Settings(
         source=Path(tree.file),
-        database=file.database,
-        log=file.log,
-        api=Api(*listen, file.api.token) if listen else None,
+        database=DatabaseSettings(file.database.url, RetentionPeriods(**dict(file.database.retention))),
+        log=LogSettings(file.log.format, file.log.level),
+        api=ApiSettings(*listen, file.api.token) if listen else None,
         connections=connections,
         targets=targets,
         triggers=triggers,

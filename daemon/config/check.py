@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from daemon import formats, model, triggers
+from daemon import formats, model, settings, triggers
 from daemon.config import target_access
 from daemon.config.document import MOST_SHOWN, Place, Tree, listed, named, nearest
 from daemon.config.validators import written
@@ -27,7 +27,7 @@ HOSTS = {
     "us": ("https://api.pagerduty.com", "https://events.pagerduty.com"),
     "eu": ("https://api.eu.pagerduty.com", "https://events.eu.pagerduty.com"),
 }
-CEILING = model.Limits()
+CEILING = settings.Limits()
 LONGEST_TIMEOUT = timedelta(seconds=60)
 LONGEST_OVERLAP = timedelta(hours=1)
 
@@ -56,24 +56,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def connections(file: file_model.File, tree: Tree, names: Known) -> dict[str, model.Connection]:
+def connections(file: file_model.File, tree: Tree, names: Known) -> dict[str, settings.Connection]:
     """The connections; their limits may not be looser than the connector's, except on loopback."""
     if not names.connections:
         tree.mistake(("connections",), "there must be at least one (see config.example.yaml)")
     return {name: _connection(name, given, tree) for name, given in file.connections.items()}
 
 
-def _connection(name: str, given: file_model.Connection, tree: Tree) -> model.Connection:
+def _connection(name: str, given: file_model.Connection, tree: Tree) -> settings.Connection:
     place: Place = ("connections", name)
     api_url, events_url = HOSTS[given.region]
     if given.api_url and _on_loopback(given.api_url):
         api_url = events_url = given.api_url  # the simulator serves both, and nothing of it may reach PagerDuty
-    made = model.Connection(
+    made = settings.Connection(
         name=name,
         api_key=given.api_key,
         api_url=given.api_url or api_url,
         events_url=given.events_url or events_url,
-        limits=model.Limits(given.limits.calls, given.limits.period, given.limits.poll_interval),
+        limits=settings.Limits(given.limits.calls, given.limits.period, given.limits.poll_interval),
         overlap=given.overlap,
         sweep_every=given.sweep_every,
         reconcile_every=given.reconcile_every,
@@ -97,7 +97,7 @@ def _on_loopback(url: str) -> bool:
     return is_loopback(urlsplit(url).hostname or "")
 
 
-def _check_ceilings(limits: model.Limits, place: Place, tree: Tree) -> None:
+def _check_ceilings(limits: settings.Limits, place: Place, tree: Tree) -> None:
     """30 calls in 60 s, one poll in 30 s; tighter ones are welcome."""
     reason = "(looser limits only where api_url is a loopback address)"
     if limits.calls > CEILING.calls:
@@ -108,13 +108,13 @@ def _check_ceilings(limits: model.Limits, place: Place, tree: Tree) -> None:
         tree.mistake((*place, "poll_interval"), f"must be at least {written(CEILING.poll_interval)} {reason}")
 
 
-def targets(file: file_model.File, tree: Tree) -> dict[str, model.Target]:
+def targets(file: file_model.File, tree: Tree) -> dict[str, settings.Target]:
     """The targets, and which addresses they may have."""
     rules = target_access.egress(file, tree)
     return {name: _target(name, given, rules, tree) for name, given in file.targets.items()}
 
 
-def _target(name: str, given: file_model.Target, rules: model.Egress, tree: Tree) -> model.Target:
+def _target(name: str, given: file_model.Target, rules: settings.Egress, tree: Tree) -> settings.Target:
     place: Place = ("targets", name)
     _check_format(given, tree, place)
     if given.timeout > LONGEST_TIMEOUT:
@@ -125,18 +125,18 @@ def _target(name: str, given: file_model.Target, rules: model.Egress, tree: Tree
     target_access.check_url(given.url, rules, tree, (*place, "url"))
     target_access.check_proxy(given.proxy, tree, place)
     limit = given.rate_limit
-    return model.Target(
+    return settings.Target(
         name=name,
         url=given.url,
         secrets=tuple(given.secret),
         format=given.format,
-        options=model.Options(given.template, given.content_mode, given.batch or False),
+        options=settings.Options(given.template, given.content_mode, given.batch or False),
         headers=tuple(given.headers.items()),
         timeout=given.timeout,
         order=model.Order(given.order),
         concurrency=given.concurrency,
-        rate_limit=None if limit is None else model.RateLimit(limit.calls, limit.period),
-        retry=model.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
+        rate_limit=None if limit is None else settings.RateLimit(limit.calls, limit.period),
+        retry=settings.Retry(given.retry.first, given.retry.factor, given.retry.max, given.retry.horizon),
         auth=target_access.auth(given, rules, tree, place),
         tls=target_access.tls(given, tree, place),
         proxy=given.proxy,
@@ -160,16 +160,16 @@ def _check_format(given: file_model.Target, tree: Tree, place: Place) -> None:
 
 
 def triggers_of(
-    file: file_model.File, tree: Tree, names: Known, usable: dict[str, model.Connection]
-) -> dict[str, model.Trigger]:
+    file: file_model.File, tree: Tree, names: Known, usable: dict[str, settings.Connection]
+) -> dict[str, settings.Trigger]:
     """The triggers; what they refer to must exist."""
     made = {name: _trigger(name, given, tree, names, usable) for name, given in file.triggers.items()}
     return {name: trigger for name, trigger in made.items() if trigger is not None}
 
 
 def _trigger(
-    name: str, given: file_model.Trigger, tree: Tree, names: Known, usable: dict[str, model.Connection]
-) -> model.Trigger | None:
+    name: str, given: file_model.Trigger, tree: Tree, names: Known, usable: dict[str, settings.Connection]
+) -> settings.Trigger | None:
     place: Place = ("triggers", name)
     on = _names_of_events(given.on, tree, (*place, "on"))
     connection = usable.get(_connection_of(given, tree, place, names) or "")
@@ -184,7 +184,7 @@ def _trigger(
     if given.every is not None and given.every < interval:
         advice = f"must not be shorter than {written(interval)}, the poll_interval of its connection"
         tree.mistake((*place, "every"), advice)
-    return model.Trigger(
+    return settings.Trigger(
         name=name,
         on=on,
         connection=connection.name,
@@ -192,7 +192,7 @@ def _trigger(
         every=given.every or interval,
         user=given.user,
         incident=given.incident,
-        where=model.Where(
+        where=settings.Where(
             frozenset(given.where.services),
             frozenset(given.where.teams),
             frozenset(given.where.urgencies),

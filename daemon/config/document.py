@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from daemon.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -113,8 +115,3 @@ def listed(known: Collection[str]) -> str:
     """`` (known: …)``: the first few of what is known; nothing if nothing is."""
     more = ", …" if len(known) > MOST_SHOWN else ""
     return f" (known: {', '.join(named(each) for each in list(known)[:MOST_SHOWN])}{more})" if known else ""
-
-
-def printable(text: str) -> str:
-    """One line that cannot steer a terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)

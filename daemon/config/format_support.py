@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from daemon.config.document import Place, Tree
-    from daemon.model import Target, Trigger
+    from daemon.settings import Target, Trigger
 
 
 def check(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from daemon import model
+from daemon import settings
 from daemon.outbound import ip_policy, resolver
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 LARGEST_FILE = 1024 * 1024
 
 
-def egress(file: file_model.File, tree: Tree) -> model.Egress:
+def egress(file: file_model.File, tree: Tree) -> settings.Egress:
     """The rules for where targets may be."""
     networks = [ipaddress.ip_network(each) for each in file.egress.allow]
     for number, network in enumerate(networks):
         if (kind := ip_policy.never(network)) is not None:
             tree.mistake(("egress", "allow", number), f"cannot be allowed, for it is {kind} (remove it)")
-    return model.Egress(file.egress.private == "allow", tuple(networks))
+    return settings.Egress(file.egress.private == "allow", tuple(networks))
 
 
-def check_url(url: SecretStr, rules: model.Egress, tree: Tree, place: Place) -> None:
+def check_url(url: SecretStr, rules: settings.Egress, tree: Tree, place: Place) -> None:
     """The host must be one that may be connected to, as far as that is known without asking for a name."""
     if (reason := resolver.refusal(url.get_secret_value(), rules)) is not None:
         tree.mistake(place, reason)
@@ -44,8 +44,8 @@ def check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
 
 
 def auth(
-    given: file_model.Target, rules: model.Egress, tree: Tree, place: Place
-) -> model.Basic | model.Bearer | model.OAuth2 | None:
+    given: file_model.Target, rules: settings.Egress, tree: Tree, place: Place
+) -> settings.Basic | settings.Bearer | settings.OAuth2 | None:
     """Exactly one way to show who pagerelay is; none if there is no ``auth``."""
     if given.auth is None:
         return None
@@ -58,20 +58,20 @@ def auth(
         if name.lower() == "authorization":
             tree.mistake((*place, "headers", name), "goes not together with auth, which sets it (remove one of them)")
     if given.auth.basic is not None:
-        return model.Basic(given.auth.basic.username, given.auth.basic.password)
+        return settings.Basic(given.auth.basic.username, given.auth.basic.password)
     if given.auth.bearer is not None:
-        return model.Bearer(given.auth.bearer)
+        return settings.Bearer(given.auth.bearer)
     if given.auth.oauth2 is None:
         return None
     oauth2 = given.auth.oauth2
     check_url(oauth2.token_url, rules, tree, (*place, "auth", "oauth2", "token_url"))
     in_body = oauth2.client_auth == "body"
-    return model.OAuth2(
+    return settings.OAuth2(
         oauth2.token_url, oauth2.client_id, oauth2.client_secret, oauth2.scope, oauth2.audience, in_body
     )
 
 
-def tls(given: file_model.Target, tree: Tree, place: Place) -> model.Tls | None:
+def tls(given: file_model.Target, tree: Tree, place: Place) -> settings.Tls | None:
     """What is in the files of ``tls``; None without it, or with a mistake in it."""
     if given.tls is None:
         return None
@@ -87,7 +87,7 @@ def tls(given: file_model.Target, tree: Tree, place: Place) -> model.Tls | None:
     ca = _content(given.tls.ca, certificates.problem_of_certificates, tree, (*where, "ca"))
     certificate = _content(given.tls.certificate, certificates.problem_of_certificates, tree, (*where, "certificate"))
     key = _content(given.tls.key, lambda pem: certificates.problem_of_key(pem, certificate), tree, (*where, "key"))
-    made = model.Tls(ca, SecretStr(f"{certificate}\n{key}") if certificate and key else None)
+    made = settings.Tls(ca, SecretStr(f"{certificate}\n{key}") if certificate and key else None)
     if not certificates.is_usable(made):
         tree.mistake(where, "cannot be used: certificates or a key of a kind that is not supported")
     return made

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from daemon.model import Retry
+    from daemon.settings import Retry
 
 SUCCESS = range(200, 300)
 GONE = 410

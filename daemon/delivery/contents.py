@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from daemon.delivery.lane import Prepared, Rendered
-    from daemon.model import Message, Options, Target
+    from daemon.model import Message
+    from daemon.settings import Options, Target
     from daemon.storage.database import Database
 
 log = structlog.get_logger()

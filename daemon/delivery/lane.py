@@ -17,7 +17,7 @@ import structlog
 
 from daemon.delivery import backoff
 from daemon.delivery.rate import Rate
-from daemon.model import REFUSALS, Content, Delivery, Message, Order, Target
+from daemon.model import REFUSALS, Content, Delivery, Message, Order
 from daemon.storage import queue
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from daemon import errors
     from daemon.outbound.sender import Answer, Sender
+    from daemon.settings import Target
 
 log = structlog.get_logger()
 

@@ -22,7 +22,7 @@ from daemon.delivery import backoff
 from daemon.delivery.contents import GONE, Contents, rendered
 from daemon.delivery.lane import Chain, Lane, Stock
 from daemon.delivery.recorder import AFTER_FAILURE_SECONDS, Recorder
-from daemon.model import Content, Delivery, DeliveryState, Message, Target
+from daemon.model import Content, Delivery, DeliveryState, Message
 from daemon.outbound.sender import Answer, Sender
 from daemon.storage import queue
 from daemon.storage.database import system_clock
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from daemon.delivery.lane import Item, Prepared, Rendered
     from daemon.delivery.recorder import Records
     from daemon.outbound.sender import Sign
+    from daemon.settings import Target
     from daemon.storage.database import Clock, Database
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.model import RateLimit
+    from daemon.settings import RateLimit
 
 LOOK_AGAIN_SECONDS = 0.02
 

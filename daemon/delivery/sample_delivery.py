@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime, timedelta
 
-    from daemon.model import Message, Target, Trigger
+    from daemon.model import Message
+    from daemon.settings import Target, Trigger
 
 MARK_BYTES = 11
 

@@ -6,8 +6,8 @@ themselves. No I/O, no clock, no randomness.
 
 from __future__ import annotations
 
-from daemon.detection.events import Detection, batch_id, message_id
+from daemon.detection.events import Detection
 from daemon.detection.log import baseline, read
 from daemon.detection.reconciliation import reconcile
 
-__all__ = ["Detection", "baseline", "batch_id", "message_id", "read", "reconcile"]
+__all__ = ["Detection", "baseline", "read", "reconcile"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from daemon.model import EventType
+from daemon.text import iso
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _snooze(record: Json, channel: Json) -> Json:
     for action in lenient_json.listed(record, "changed_actions"):
         at = lenient_json.moment(action, "at")
         if lenient_json.text(action, "type") == "unacknowledge" and at is not None:
-            found["until"] = at.isoformat().replace("+00:00", "Z")
+            found["until"] = iso(at)
     return {"snooze": found} if found else {}
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from daemon import ids
 from daemon.model import Event, EventType, Snapshot, Status
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from daemon.model import DetectedBy, Json
-
-ID_LENGTH = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def event(
     """
     key = "" if occurrence.type is EventType.TRIGGERED else occurrence.key
     return Event(
-        id="evt_" + _digest(connection, snapshot.incident_id, occurrence.type, key),
+        id=ids.event_id(connection, snapshot.incident_id, occurrence.type, key),
         type=occurrence.type,
         connection=connection,
         incident_id=snapshot.incident_id,
@@ -66,16 +64,6 @@ def event(
             "log_entry": occurrence.log_entry,
         },
     )
-
-
-def message_id(event_id: str, trigger: str) -> str:
-    """The ``webhook-id`` of an event as one trigger sends it."""
-    return "msg_" + _digest(event_id, trigger)
-
-
-def batch_id(trigger: str, event_ids: Iterable[str]) -> str:
-    """The ``webhook-id`` of several events that one trigger sends together."""
-    return "msg_" + _digest(trigger, *event_ids)
 
 
 def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
@@ -117,13 +105,3 @@ def with_assigned(snapshot: Snapshot, users: Sequence[str], at: datetime) -> Sna
     told = dict(snapshot.assigned)
     told.update({user: max(at, told.get(user, at)) for user in users})
     return replace(snapshot, assigned=tuple(sorted(told.items())))
-
-
-def digest(content: str) -> str:
-    """A short mark of a text."""
-    return _digest(content)
-
-
-def _digest(*parts: str) -> str:
-    joined = "\x1f".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(joined).hexdigest()[:ID_LENGTH]

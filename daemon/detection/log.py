@@ -14,18 +14,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon import ids
 from daemon.detection import changes, delegation
 from daemon.detection.events import (
     Detection,
     Occurrence,
     adopted,
-    digest,
     event,
     unknown,
     with_assigned,
     with_status,
 )
 from daemon.model import Announced, DetectedBy, EventType, Snapshot, Status
+from daemon.text import iso
 from daemon.triggers import REGISTRY, lenient_json
 
 if TYPE_CHECKING:
@@ -206,10 +207,10 @@ class _Reading:
                 return snapshot
         self._emit(entry, snapshot, EventType.ANNOTATED, note=_note(entry))
         since, until = entry.created_at - SAME_NOTE, entry.created_at + SAME_NOTE
-        return with_announced(snapshot, Announced(EventType.ANNOTATED, since, until, (digest(content),)))
+        return with_announced(snapshot, Announced(EventType.ANNOTATED, since, until, (ids.digest(content),)))
 
     def _annotated(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        marks = (digest(entry.note),) if entry.note else ()
+        marks = (ids.digest(entry.note),) if entry.note else ()
         return self._tell(entry, snapshot, EventType.ANNOTATED, marks=marks, note=_note(entry))
 
     def _assigned(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
@@ -302,5 +303,5 @@ def _note(entry: LogEntry) -> Json:
         "id": None,
         "content": entry.note,
         "user": {"id": user} if user else None,
-        "created_at": entry.created_at.isoformat().replace("+00:00", "Z"),
+        "created_at": iso(entry.created_at),
     }

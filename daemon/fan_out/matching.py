@@ -13,7 +13,8 @@ from daemon.triggers import lenient_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from daemon.model import Event, Json, Trigger, Where
+    from daemon.model import Event, Json
+    from daemon.settings import Trigger, Where
 
 
 @dataclass(frozen=True, slots=True)

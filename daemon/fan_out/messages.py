@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from daemon import detection, errors, formats
+from daemon import errors, formats, ids
 from daemon.fan_out.condition import Condition
 from daemon.formats import standard
 from daemon.model import Message
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.fan_out import matching
-    from daemon.model import Event, Json, Target, Trigger
+    from daemon.model import Event, Json
+    from daemon.settings import Target, Trigger
 
 JOURNAL_PART = 500
 MOST_ASKED = 10_000  # conditions in one transaction: others want to write, too
@@ -120,7 +121,7 @@ def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator
             each for each in match.trigger.to if not targets[each].options.batch and _sends(targets[each], event)
         )
         if to:
-            message_id = detection.message_id(event.id, name)
+            message_id = ids.message_id(event.id, name)
             yield queue.NewMessage(message_id, seq, name, match.type, event.incident_id, to)
 
 
@@ -134,7 +135,7 @@ def _together(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterat
         to = tuple(each for each in match.trigger.to if targets[each].options.batch and _sends(targets[each], event))
         for start in range(0, len(events) if to else 0, LARGEST_BATCH):
             part = events[start : start + LARGEST_BATCH]
-            message_id = detection.batch_id(name, [event.id for _, event, _ in part])
+            message_id = ids.batch_id(name, [event.id for _, event, _ in part])
             seqs = tuple(seq for seq, _, _ in part)
             yield queue.NewMessage(message_id, 0, name, kind, BATCHES, to, seqs)
 

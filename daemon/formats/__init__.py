@@ -14,7 +14,7 @@ from daemon.formats.format import Format
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from daemon.model import Target
+    from daemon.settings import Target
 
 REGISTRY: dict[str, Format] = {
     "standard": standard.FORMAT,

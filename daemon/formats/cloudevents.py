@@ -12,7 +12,8 @@ from daemon.formats.format import Format
 from daemon.model import Action, Batch, Content, Event
 
 if TYPE_CHECKING:
-    from daemon.model import Json, Message, Options
+    from daemon.model import Json, Message
+    from daemon.settings import Options
 
 BINARY = "binary"
 READABLE = "".join(map(chr, range(0x21, 0x7F))).translate({ord('"'): None, ord("%"): None})  # in a header as it is

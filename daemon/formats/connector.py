@@ -11,7 +11,8 @@ from daemon.model import Batch, Content, Event, EventType
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
-    from daemon.model import Json, Message, Options
+    from daemon.model import Json, Message
+    from daemon.settings import Options
 
 
 def content(message: Message, _options: Options) -> Content | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from daemon.model import Content, Event, Message, Options
+    from daemon.model import Content, Event, Message
+    from daemon.settings import Options
 
 
 def _everything(_event: Event) -> bool:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from daemon.model import Json, Message, Options
+    from daemon.model import Json, Message
+    from daemon.settings import Options
 
 STATUSES = {  # what the incident was just then, whatever became of it since
     EventType.TRIGGERED: Status.TRIGGERED,

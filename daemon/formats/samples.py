@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from daemon import triggers
 from daemon.model import Action, ActionState, Alert, DetectedBy, Event, EventType, Message, Outcome, Status
+from daemon.text import iso
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -138,7 +139,7 @@ def alert(kind: str = "target.failing", *, mark: str = MARK, at: datetime = THEN
 
 
 def _incident(status: Status, at: datetime, user: Json) -> Json:
-    then = at.isoformat().replace("+00:00", "Z")
+    then = iso(at)
     resolved = status is Status.RESOLVED
     acknowledged = status is Status.ACKNOWLEDGED
     return _reference("PTESTINCIDENT", "incident", f"[#1] {TITLE}") | {
@@ -168,7 +169,7 @@ def _incident(status: Status, at: datetime, user: Json) -> Json:
 
 
 def _note(at: datetime) -> Json:
-    then = at.isoformat().replace("+00:00", "Z")
+    then = iso(at)
     return {"id": None, "content": NOTE, "user": {"id": "PTESTUSER"}, "created_at": then}
 
 

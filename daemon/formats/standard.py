@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
 
 from daemon.formats.format import Format
 from daemon.model import Action, Alert, Batch, Content, Event, EventType
+from daemon.text import iso
 from daemon.triggers import REGISTRY, lenient_json
 
 if TYPE_CHECKING:
-    from daemon.model import Json, Message, Options
+    from datetime import datetime
+
+    from daemon.model import Json, Message
+    from daemon.settings import Options
 
 
 def content(message: Message, _options: Options) -> Content | None:
@@ -83,11 +86,6 @@ def _of_action(action: Action) -> Json:
         "created_at": iso(action.created_at),
         "finished_at": iso(action.finished_at or action.created_at),
     }
-
-
-def iso(moment: datetime) -> str:
-    """An instant as receivers get it."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 FORMAT = Format(

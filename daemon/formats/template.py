@@ -24,7 +24,8 @@ from daemon.model import Batch, Content
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from daemon.model import Json, Message, Options
+    from daemon.model import Json, Message
+    from daemon.settings import Options
 
 LARGEST_TEMPLATE = 64 * 1024
 LARGEST_BODY = 256 * 1024

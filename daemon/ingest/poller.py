@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.model import Connection, Target, Trigger
     from daemon.pagerduty import Client, Window
+    from daemon.settings import Connection, Target, Trigger
     from daemon.storage.database import Clock, Database
 
 log = structlog.get_logger()

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.model import Connection, Json
+    from daemon.model import Json
     from daemon.pagerduty import Client
+    from daemon.settings import Connection
     from daemon.storage.database import Clock, Database
 
 log = structlog.get_logger()

@@ -14,8 +14,8 @@ from daemon.storage import store
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from daemon.model import Connection
     from daemon.pagerduty import Client
+    from daemon.settings import Connection
     from daemon.storage.database import Clock, Database
 
 log = structlog.get_logger()

@@ -5,6 +5,6 @@ from __future__ import annotations
 from daemon.maintenance.alerting import Alerting
 from daemon.maintenance.heartbeat import Heartbeat
 from daemon.maintenance.replaying import Replaying
-from daemon.maintenance.retention import Periods, Retention, prune
+from daemon.maintenance.retention import Retention, prune
 
-__all__ = ["Alerting", "Heartbeat", "Periods", "Replaying", "Retention", "prune"]
+__all__ = ["Alerting", "Heartbeat", "Replaying", "Retention", "prune"]

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from daemon import detection, views
-from daemon.formats import standard
+from daemon import ids, views
 from daemon.model import PAUSED_BY_HAND, Alert
 from daemon.storage import queue
 from daemon.storage.schema import connections, targets
+from daemon.text import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from daemon.model import Json, Target
+    from daemon.model import Json
+    from daemon.settings import Target
     from daemon.storage.database import Database
 
 log = structlog.get_logger()
@@ -88,7 +89,7 @@ class Alerting:
         if not to:
             return None
         alert = Alert(due.kind, now, self._of_target(tx, row, now) if table is targets else _of_connection(row))
-        message_id = detection.message_id(f"{due.kind} {name}", due.since.isoformat())
+        message_id = ids.message_id(f"{due.kind} {name}", due.since.isoformat())
         queue.enqueue_alert(tx, message_id, alert, f"{due.kind.partition('.')[0]} {name}", to, now)
         return due.kind
 
@@ -147,4 +148,4 @@ def _of_connection(row: Any) -> Json:  # noqa: ANN401 - a row of the connections
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else standard.iso(moment)
+    return None if moment is None else iso(moment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from daemon.settings import RetentionPeriods
     from daemon.storage.database import Database
 
 log = structlog.get_logger()
@@ -23,21 +23,11 @@ EVERY = timedelta(minutes=10)
 PART = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Periods:
-    """How long things are kept: events, delivered deliveries, dead deliveries, actions and replays that ended."""
-
-    events: timedelta
-    deliveries: timedelta
-    dead: timedelta
-    actions: timedelta
-
-
 class Retention:
     """Prunes everything, for the connections and triggers that are configured."""
 
     def __init__(
-        self, database: Database, periods: Periods, connections: Collection[str], triggers: Collection[str]
+        self, database: Database, periods: RetentionPeriods, connections: Collection[str], triggers: Collection[str]
     ) -> None:
         self._database = database
         self._periods = periods
@@ -59,7 +49,7 @@ class Retention:
 def prune(
     tx: sa.Connection,
     database: Database,
-    periods: Periods,
+    periods: RetentionPeriods,
     connections: Collection[str],
     triggers: Collection[str],
 ) -> int:

@@ -11,7 +11,7 @@ from pyreqwest.client import ClientBuilder
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-    from daemon.model import Tls
+    from daemon.settings import Tls
 
 
 def applied(tls: Tls, builder: ClientBuilder) -> ClientBuilder:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyreqwest.client import Client
     from pyreqwest.response import BaseResponse
 
-    from daemon.model import Egress, Target
+    from daemon.settings import Egress, Target
 
 LARGEST_ANSWER = 64 * 1024
 SUCCESS = range(200, 300)

@@ -13,13 +13,13 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 import orjson
 
 from daemon import errors
-from daemon.model import Basic, Bearer, OAuth2
 from daemon.outbound import connection, resolver
+from daemon.settings import Basic, Bearer, OAuth2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.model import Target
+    from daemon.settings import Target
 
 OK = 200
 EARLY = 30.0  # seconds before its end at which a token is no longer used, or a fifth of its life if that is less

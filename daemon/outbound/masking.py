@@ -9,12 +9,13 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus, unquote, urlsplit
 
-from daemon.model import MASK, Basic, Bearer, OAuth2
+from daemon.model import MASK
+from daemon.settings import Basic, Bearer, OAuth2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from daemon.model import Target
+    from daemon.settings import Target
 
 LEAST_TOKEN = 16  # characters
 WORDS = re.compile(r"[a-z._-]*")

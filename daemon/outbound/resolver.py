@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from pyreqwest.http import Url
 
 from daemon import errors
-from daemon.model import Egress
 from daemon.outbound import ip_policy
+from daemon.settings import Egress
 
 if TYPE_CHECKING:
     from collections.abc import Callable

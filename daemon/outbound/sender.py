@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon import errors
-from daemon.model import OAuth2
 from daemon.outbound import connection, credentials, masking, resolver, signing
+from daemon.settings import OAuth2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from daemon.model import Content, Target
+    from daemon.model import Content
+    from daemon.settings import Target
 
     Sign = Callable[[bytes, Sequence[str]], Mapping[str, str]]
 

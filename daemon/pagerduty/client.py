@@ -33,7 +33,8 @@ from daemon.triggers import lenient_json
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from daemon.model import Connection, Json, Priority
+    from daemon.model import Json, Priority
+    from daemon.settings import Connection
     from daemon.storage.ratelimit import Permits
 
 log = structlog.get_logger()

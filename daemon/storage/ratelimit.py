@@ -28,7 +28,7 @@ from daemon.storage.schema import connections, permit_waits, permits
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
-    from daemon.model import Limits
+    from daemon.settings import Limits
     from daemon.storage.database import Database
 
 LONGEST_CALL = timedelta(seconds=30)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from daemon.detection import Detection
-    from daemon.model import Json, LogEntry, Rejected, Trigger
+    from daemon.model import Json, LogEntry, Rejected
+    from daemon.settings import Trigger
 
 INSTANCE_TTL = timedelta(seconds=60)
 HISTORY = timedelta(days=7)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from daemon.views.actions import action, actions
 from daemon.views.lists import deliveries, delivery, events
 from daemon.views.overview import connection_statuses, living, status, target_statuses, trigger_statuses
-from daemon.views.paging import LARGEST_PAGE, legible, nearest, quoted
+from daemon.views.paging import LARGEST_PAGE, legible, quoted
 from daemon.views.readiness import unready
 from daemon.views.replays import replay, replays
 from daemon.views.values import (
@@ -66,7 +66,6 @@ __all__ = [
     "events",
     "legible",
     "living",
-    "nearest",
     "quoted",
     "replay",
     "replays",

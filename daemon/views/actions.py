@@ -44,12 +44,12 @@ def actions(
     if state is not None:
         query = query.where(*_in_state(_state(state)))
     if operation is not None:
-        query = query.where(table.c.operation == paging.printable(operation))
+        query = query.where(table.c.operation == paging.valid_id(operation))
     if connection is not None:
         paging.must_exist(tx, "connection", schema.connections.c.name, connection)
         query = query.where(table.c.connection == connection)
     if incident is not None:
-        query = query.where(_anywhere(), table.c.subject == paging.printable(incident))
+        query = query.where(_anywhere(), table.c.subject == paging.valid_id(incident))
     rows, following = paging.page(tx, query, table.c.seq, after, limit, last=last)
     return Actions([_action(row) for row in rows], following)
 

@@ -38,7 +38,7 @@ def events(
     table = schema.events
     query = sa.select(table)
     if incident is not None:
-        query = query.where(table.c.incident_id == paging.printable(incident))
+        query = query.where(table.c.incident_id == paging.valid_id(incident))
     if type is not None:
         query = query.where(table.c.type == _event_type(type))
     if connection is not None:
@@ -78,7 +78,7 @@ def deliveries(
     if state is not None:
         query = query.where(_in_state(_state(state)))
     if incident is not None:
-        query = query.where(table.c.message_id.in_(_messages_of(paging.printable(incident))))
+        query = query.where(table.c.message_id.in_(_messages_of(paging.valid_id(incident))))
     found, following = paging.page(tx, query, table.c.id, after, limit, last=last)
     rows = tx.execute(_joined().where(table.c.id.in_([row.id for row in found])).order_by(table.c.id))
     return Deliveries([_delivery(row) for row in rows], following)

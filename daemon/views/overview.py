@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from daemon.model import Connection, Target, Trigger
+    from daemon.settings import Connection, Target, Trigger
 
 ALIVE = timedelta(seconds=60)  # a daemon without a heartbeat for so long is taken for dead
 OPEN = ("triggered", "acknowledged")

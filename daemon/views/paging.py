@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from daemon import errors
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from daemon.text import did_you_mean, printable
 
 LARGEST_PAGE = 500
 DEFAULT_PAGE = 100
@@ -39,7 +36,7 @@ def _position(cursor: str) -> int:
     raise errors.UsageError('"after" is no cursor (take the "next" of an earlier answer)')
 
 
-def printable(name: str) -> str:
+def valid_id(name: str) -> str:
     """What holds other characters is no id, and PostgreSQL would not even take it."""
     if not name.isprintable():
         raise errors.UsageError(f"{quoted(name)} is no id")
@@ -50,13 +47,7 @@ def must_exist(tx: sa.Connection, kind: str, column: sa.Column[str], name: str) 
     """Raise UsageError unless a row has that name."""
     names = list(tx.execute(sa.select(column)).scalars())
     if name not in names:
-        raise errors.UsageError(f"no {kind} {quoted(name)}{nearest(name, names)}")
-
-
-def nearest(name: str, names: Collection[str]) -> str:
-    """A hint at the name that was meant, if one is like it."""
-    near = difflib.get_close_matches(name, names, 1)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+        raise errors.UsageError(f"no {kind} {quoted(name)}{did_you_mean(name, names)}")
 
 
 def quoted(name: str) -> str:
@@ -66,4 +57,4 @@ def quoted(name: str) -> str:
 
 def legible(name: str) -> str:
     """What somebody gave, safe to be shown."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in name[:80])
+    return printable(name[:80])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from daemon.model import Connection, Trigger
+    from daemon.settings import Connection, Trigger
 
 MISSED_POLLS = 3
 LEAST_PATIENCE = timedelta(seconds=3)

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from daemon import actions, pagerduty
 from daemon.actions.executor import Executor
-from daemon.model import ActionState, Connection, Limits
+from daemon.model import ActionState
+from daemon.settings import Connection, Limits
 from daemon.simulator import Account, Simulator
 from daemon.storage import action_queue, ratelimit, store
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.model import ActionState, Limits, Outcome, Status
+from daemon.model import ActionState, Outcome, Status
+from daemon.settings import Limits
 from daemon.simulator import quirks
 from daemon.storage import action_queue
 from tests.actions.conftest import opened

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
     from fastapi import FastAPI
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 

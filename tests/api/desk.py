@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from fastapi import FastAPI
 
-    from daemon.config import Settings
     from daemon.model import Json
+    from daemon.settings import Settings
     from daemon.simulator.incident import Incident
     from daemon.storage.database import Database
     from tests.conftest import ManualClock

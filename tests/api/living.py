@@ -12,7 +12,7 @@ from tests.api.desk import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
 
 
 @contextlib.asynccontextmanager

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
 

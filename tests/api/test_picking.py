@@ -18,8 +18,7 @@ from tests.api.desk import opened
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daemon.config import Settings
-    from daemon.model import Connection
+    from daemon.settings import Connection, Settings
     from daemon.storage.database import Database
     from tests.api.desk import Desk
     from tests.conftest import ManualClock

@@ -15,7 +15,7 @@ from tests.harness import shown
 if TYPE_CHECKING:
     import httpx
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
 

@@ -11,7 +11,7 @@ from daemon import config, errors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
 
 MINIMAL = """
 connections:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import config, errors, model, triggers
+from daemon.settings import ApiSettings, Limits, RateLimit, Retry, Trigger, Where
 from tests.cli.conftest import invoke
 from tests.config.conftest import MINIMAL, mistakes
 
@@ -24,17 +25,17 @@ def test_defaults_are_those_of_the_design(load: Load) -> None:
     assert settings.database.url.get_secret_value() == "sqlite:///pagerelay.db"
     assert [kept.events, kept.deliveries, kept.dead, kept.actions] == [timedelta(days=each) for each in (30, 7, 30, 30)]
     assert (settings.log.format, settings.log.level) == ("auto", "info")
-    assert settings.api == config.Api("127.0.0.1", 8421, None)
+    assert settings.api == ApiSettings("127.0.0.1", 8421, None)
     connection = settings.connections["acme"]
     assert (connection.api_url, connection.events_url) == config.check.HOSTS["us"]
-    assert connection.limits == model.Limits(30, timedelta(seconds=60), timedelta(seconds=30))
+    assert connection.limits == Limits(30, timedelta(seconds=60), timedelta(seconds=30))
     assert connection.overlap == timedelta(minutes=5)
     assert (connection.sweep_every, connection.reconcile_every) == (timedelta(minutes=15), timedelta(minutes=10))
     target = settings.targets["ops"]
     assert (target.format, target.headers, target.rate_limit) == ("standard", (), None)
     assert (target.timeout, target.order, target.concurrency) == (timedelta(seconds=15), model.Order.PER_INCIDENT, 8)
-    assert target.retry == model.Retry(timedelta(seconds=5), 3, timedelta(hours=8), timedelta(hours=76))
-    assert settings.triggers["new"] == model.Trigger(
+    assert target.retry == Retry(timedelta(seconds=5), 3, timedelta(hours=8), timedelta(hours=76))
+    assert settings.triggers["new"] == Trigger(
         name="new", on=("incident.triggered",), connection="acme", to=("ops",), every=timedelta(seconds=30)
     )
     assert settings.actions_notify == ()
@@ -77,9 +78,9 @@ def test_everything_that_is_set_arrives(load: Load) -> None:
     assert target.url.get_secret_value() == "http://10.0.0.1:8080/in?a=b"
     assert [each.get_secret_value()[:10] for each in target.secrets] == ["whsec_MDEy", "whsec_YWJj"]
     assert {name: value.get_secret_value() for name, value in target.headers} == {"X-Team": "ops", "X-Number": "7"}
-    assert (target.order, target.rate_limit) == (model.Order.NONE, model.RateLimit(5, timedelta(seconds=1)))
+    assert (target.order, target.rate_limit) == (model.Order.NONE, RateLimit(5, timedelta(seconds=1)))
     trigger = settings.triggers["new"]
-    assert trigger.where == model.Where(services=frozenset({"PSVC1", "PSVC2"}), urgencies=frozenset({"high"}))
+    assert trigger.where == Where(services=frozenset({"PSVC1", "PSVC2"}), urgencies=frozenset({"high"}))
     assert (trigger.every, trigger.start) == (timedelta(hours=1), datetime(2026, 11, 1, tzinfo=UTC))
 
 
@@ -123,7 +124,7 @@ def test_a_trigger_runs_as_often_as_its_connection_allows_unless_it_says_otherwi
 def test_a_simulator_on_loopback_may_have_looser_limits_and_needs_no_tls(load: Load, url: str) -> None:
     limits = "{calls: 1000, period: 1s, poll_interval: 100ms}"
     connection = load(f'connections: {{sim: {{api_key: k, api_url: "{url}", limits: {limits}}}}}').connections["sim"]
-    assert connection.limits == model.Limits(1000, timedelta(seconds=1), timedelta(milliseconds=100))
+    assert connection.limits == Limits(1000, timedelta(seconds=1), timedelta(milliseconds=100))
 
 
 def test_a_simulator_gets_the_events_as_well_so_that_nothing_of_it_reaches_pagerduty(load: Load) -> None:
@@ -147,7 +148,7 @@ def test_beyond_loopback_the_server_listens_with_a_token_only(load: Load) -> Non
     listening = "connections: {acme: {api_key: k}}\napi: {listen: '0.0.0.0:80'"
     assert mistakes(load, listening + "}")[0].startswith("2: api.listen: ")
     assert load(listening + ", token: t-o-k-e-n}").api is not None
-    assert load(listening.replace("0.0.0.0", "[::1]") + "}").api == config.Api("::1", 80, None)
+    assert load(listening.replace("0.0.0.0", "[::1]") + "}").api == ApiSettings("::1", 80, None)
 
 
 def test_yaml_is_read_as_its_version_1_2(load: Load) -> None:

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from daemon import detection
 from daemon.delivery import Deliveries
-from daemon.model import DetectedBy, Event, EventType, Order, Retry, Target
+from daemon.model import DetectedBy, Event, EventType, Order
+from daemon.settings import Retry, Target
 from daemon.storage import queue, schema, store
 from tests.conftest import START
 from tests.harness.receivers import SECRET

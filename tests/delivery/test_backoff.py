@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.delivery.backoff import Again, Dead, Delivered, Gone, asked_pause, decide, pause, probe_pause
-from daemon.model import Retry
+from daemon.settings import Retry
 from tests.conftest import START
 
 RETRY = Retry()

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.delivery import Deliveries
-from daemon.model import Retry
+from daemon.settings import Retry
 from daemon.storage import queue, schema
 from daemon.storage.database import Database
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until

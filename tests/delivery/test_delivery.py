@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
 from daemon.formats import template
-from daemon.model import Options, Order, RateLimit, Retry
+from daemon.model import Order
+from daemon.settings import Options, RateLimit, Retry
 from daemon.storage import queue, schema
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
 from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request

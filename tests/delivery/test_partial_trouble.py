@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.delivery.lane import Lane
 from daemon.formats import REGISTRY
-from daemon.model import DeliveryState, Options, Order, RateLimit, Retry
+from daemon.model import DeliveryState, Order
 from daemon.outbound import connection
 from daemon.outbound.sender import Answer
+from daemon.settings import Options, RateLimit, Retry
 from daemon.storage import queue, replays, schema
 from daemon.storage.queue import claims, probing
 from tests.conftest import START

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 from daemon.delivery.rate import Rate
-from daemon.model import RateLimit
+from daemon.settings import RateLimit
 
 PERIOD = 0.1
 

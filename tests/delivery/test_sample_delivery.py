@@ -12,7 +12,7 @@ import pytest
 from daemon import api, config, triggers
 from daemon.delivery import sample_delivery
 from daemon.formats import samples
-from daemon.model import Trigger
+from daemon.settings import Trigger
 from daemon.storage import schema
 from tests.api.client import client_of
 from tests.cli.conftest import invoke
@@ -24,7 +24,7 @@ from tests.harness.receivers import OK, SECRET, Receiver, Reply
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 LONGEST = timedelta(seconds=20)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.model import Retry
+from daemon.settings import Retry
 from daemon.storage import queue, schema
 from tests.delivery.lines import QUICK, attempts, delivering, fill, rows, target, until
 from tests.harness.receivers import OK, Receiver, Reply, Request

@@ -17,9 +17,10 @@ from pydantic import SecretStr
 
 from daemon import config, formats
 from daemon.formats import samples, standard, template
-from daemon.model import EventType, Target
+from daemon.model import EventType
 from daemon.outbound import signing
 from daemon.outbound.sender import Sender
+from daemon.settings import Target
 from tests.formats.made import BARE, EVENTS, content
 from tests.harness.receivers import SECRET
 

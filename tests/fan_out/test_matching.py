@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from daemon.fan_out.matching import Index
-from daemon.model import DetectedBy, Event, EventType, Trigger, Where
+from daemon.model import DetectedBy, Event, EventType
+from daemon.settings import Trigger, Where
 from daemon.triggers import NARROWER
 from tests.conftest import START
 

@@ -14,7 +14,8 @@ from daemon import detection, views
 from daemon.fan_out import matching
 from daemon.fan_out.messages import LARGEST_BATCH, Fanned, FanOut
 from daemon.formats import samples
-from daemon.model import Batch, DeliveryState, EventType, Options, Order, Target, Trigger
+from daemon.model import Batch, DeliveryState, EventType, Order
+from daemon.settings import Options, Target, Trigger
 from daemon.storage import queue, schema, store
 from daemon.storage.database import Database
 from tests.conftest import START

@@ -8,7 +8,8 @@ from typing import Any
 
 from daemon import formats
 from daemon.formats import samples
-from daemon.model import ActionState, Batch, Content, EventType, Message, Options
+from daemon.model import ActionState, Batch, Content, EventType, Message
+from daemon.settings import Options
 
 EVENTS = [samples.event(kind) for kind in EventType]
 BARE = [samples.bare_event(kind) for kind in EventType]

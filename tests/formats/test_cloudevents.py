@@ -10,7 +10,9 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from daemon import formats
 from daemon.formats import samples, standard
-from daemon.model import Content, EventType, Options
+from daemon.model import Content, EventType
+from daemon.settings import Options
+from daemon.text import iso
 from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, content
 
 MODES = [None, "structured", "binary"]
@@ -28,7 +30,7 @@ def test_the_library_reads_every_message_back(message: Any, mode: str | None) ->
     found, told = read(made), standard.document(message)
     assert (found.get_specversion(), found.get_id()) == ("1.0", message.id)
     assert found.get_type() == f"pagerelay.{message.type}"
-    assert standard.iso(found.get_time()) == told["timestamp"]
+    assert iso(found.get_time()) == told["timestamp"]
     assert found.get_datacontenttype() == "application/json"
     assert found.get_data() == told["data"]
     assert made == content("cloudevents", message, content_mode=mode)

@@ -9,7 +9,8 @@ import pytest
 
 from daemon import formats
 from daemon.formats import samples
-from daemon.model import Batch, EventType, Message, Options
+from daemon.model import Batch, EventType, Message
+from daemon.settings import Options
 from tests.formats.made import BARE, EVENTS, OTHERS, body, with_incident
 
 PROPERTIES = [

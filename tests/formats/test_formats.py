@@ -8,7 +8,8 @@ import pytest
 
 from daemon import formats
 from daemon.formats import samples, standard
-from daemon.model import ActionState, EventType, Options
+from daemon.model import ActionState, EventType
+from daemon.settings import Options
 from tests.formats.made import BARE, EVENTS, OTHERS
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from pydantic import SecretStr
 
 from daemon import formats
 from daemon.formats import samples
-from daemon.model import EventType, Options, Target
+from daemon.model import EventType
 from daemon.outbound.sender import Sender
+from daemon.settings import Options, Target
 from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, body, changed, content, with_incident
 from tests.harness import recordings
 from tests.harness.receivers import SECRET

@@ -13,7 +13,8 @@ import pytest
 
 from daemon import errors, formats
 from daemon.formats import samples, standard, template
-from daemon.model import EventType, Options
+from daemon.model import EventType
+from daemon.settings import Options
 from tests.formats.made import BATCH, EVENTS, body, content
 
 if TYPE_CHECKING:

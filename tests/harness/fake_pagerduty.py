@@ -11,7 +11,7 @@ import httpx
 from pydantic import SecretStr
 
 from daemon import pagerduty
-from daemon.model import Connection, Limits
+from daemon.settings import Connection, Limits
 from daemon.storage import ratelimit
 from tests.detection.stories import iso, user
 

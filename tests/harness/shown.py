@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pytest
     import sqlalchemy as sa
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Clock
     from tests.conftest import Postgres
 

@@ -16,7 +16,8 @@ from daemon import views
 from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
-from daemon.model import EventType, Limits, Target, Trigger
+from daemon.model import EventType
+from daemon.settings import Limits, Target, Trigger
 from daemon.storage import schema, store
 from daemon.storage.database import Database
 from tests.conftest import ManualClock

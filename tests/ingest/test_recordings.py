@@ -20,12 +20,13 @@ import pytest
 import sqlalchemy as sa
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from daemon import detection, formats
+from daemon import detection, formats, ids
 from daemon.fan_out import matching
 from daemon.formats import standard
-from daemon.model import Event, LogEntry, Message, Options, Rejected, Trigger, Where
+from daemon.model import Event, LogEntry, Message, Rejected
 from daemon.outbound import signing
 from daemon.pagerduty import records
+from daemon.settings import Options, Trigger, Where
 from daemon.storage import schema, store
 from tests.conftest import START
 from tests.harness import recordings
@@ -308,7 +309,7 @@ def use(event: Event) -> None:
     for match in INDEX.match(event):
         for kind in formats.REGISTRY.values():
             name = match.trigger.name
-            told = Message(detection.message_id(event.id, name), name, match.type, event)
+            told = Message(ids.message_id(event.id, name), name, match.type, event)
             kind.content(told, Options())
 
 
@@ -435,7 +436,7 @@ def test_every_event_is_a_body_that_the_verifier_of_standard_webhooks_accepts(na
     now = int(time.time())
     key = signing.key(SECRET)
     for event in events:
-        message = Message(detection.message_id(event.id, "all"), "all", event.type, event)
+        message = Message(ids.message_id(event.id, "all"), "all", event.type, event)
         body = standard.body(message)
         headers = {
             "webhook-id": message.id,

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from daemon import maintenance
 from daemon.formats import REGISTRY
-from daemon.model import PAUSED_BY_HAND, Options
+from daemon.model import PAUSED_BY_HAND
+from daemon.settings import Options
 from daemon.storage import queue, schema, store
 from tests.delivery.lines import fill, target
 

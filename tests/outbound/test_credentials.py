@@ -12,8 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from daemon import errors
-from daemon.model import Basic, Bearer, Content, Egress, OAuth2, Target
+from daemon.model import Content
 from daemon.outbound import credentials, sender
+from daemon.settings import Basic, Bearer, Egress, OAuth2, Target
 from tests.harness.receivers import SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import pytest
 from pydantic import SecretStr
 from pyreqwest.http import Url
 
-from daemon.model import Content, Egress, Target
+from daemon.model import Content
 from daemon.outbound import resolver, sender
+from daemon.settings import Egress, Target
 from tests.harness.listening import listening
 from tests.harness.receivers import SECRET, Receiver, Reply
 

@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from daemon.model import Egress
 from daemon.outbound import ip_policy
+from daemon.settings import Egress
 
 DENY = Egress(private=False)
 NEVER = {

@@ -10,8 +10,8 @@ from ipaddress import ip_network
 import pytest
 
 from daemon import errors
-from daemon.model import Egress
 from daemon.outbound import resolver
+from daemon.settings import Egress
 
 
 class Names:

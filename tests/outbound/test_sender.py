@@ -14,8 +14,9 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from daemon.model import Content, Target
+from daemon.model import Content
 from daemon.outbound import connection, masking, sender
+from daemon.settings import Target
 from tests.harness.listening import listening
 from tests.harness.receivers import SECRET, Receiver, Reply, Request
 

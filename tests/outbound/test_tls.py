@@ -9,8 +9,9 @@ import pytest
 from pydantic import SecretStr
 from pyreqwest.http import Url
 
-from daemon.model import Content, Target, Tls
+from daemon.model import Content
 from daemon.outbound import sender
+from daemon.settings import Target, Tls
 from tests.harness.certificates import Authority
 from tests.harness.receivers import SECRET, Receiver
 

@@ -9,7 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from daemon import pagerduty
-from daemon.model import Connection, Limits
+from daemon.settings import Connection, Limits
 from daemon.storage import ratelimit
 
 if TYPE_CHECKING:

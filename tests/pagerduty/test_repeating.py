@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from daemon import errors
-from daemon.model import Limits, Priority
+from daemon.model import Priority
 from daemon.pagerduty import client as pagerduty_client
+from daemon.settings import Limits
 from daemon.storage import ratelimit, schema
 from tests.conftest import START
 from tests.pagerduty.far_side import listing, refusal

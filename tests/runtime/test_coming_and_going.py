@@ -22,7 +22,7 @@ from tests.delivery.lines import WANTED, fill, rows, until
 from tests.harness.receivers import SECRET, Receiver, Reply
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from tests.conftest import ManualClock
 
 ROOT = Path(__file__).parents[2]

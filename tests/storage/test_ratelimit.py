@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon import errors
-from daemon.model import Limits, Priority
+from daemon.model import Priority
 from daemon.pagerduty import client
+from daemon.settings import Limits
 from daemon.storage import ratelimit, schema, store
 from daemon.storage.database import Database
 from daemon.storage.ratelimit import Granted, Permit, Wait, decide

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from daemon import errors
-from daemon.model import EventType, Rejected, Trigger
+from daemon.model import EventType, Rejected
+from daemon.settings import Trigger
 from daemon.storage import schema, store
 from daemon.storage.database import Database
 from tests.conftest import START

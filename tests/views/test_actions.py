@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 

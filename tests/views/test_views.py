@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from daemon.config import Settings
+    from daemon.settings import Settings
     from daemon.views import Status
 
 

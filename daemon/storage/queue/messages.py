@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from daemon import detection
+from daemon import ids
 from daemon.model import Action, Alert, Batch, DeliveryState, Event, Message
 from daemon.storage import action_queue, bulk
 from daemon.storage.queue.rows import PENDING
@@ -72,7 +72,7 @@ def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
 
     It goes in line with the other messages of its incident.
     """
-    message_id = detection.message_id(action.id, action.state.value)
+    message_id = ids.message_id(action.id, action.state.value)
     of_action = {"id": message_id, "event_seq": 0, "trigger": "", "created_at": now, "action_id": action.id}
     insert_new(tx, messages, [of_action | {"type": f"action.{action.state}"}])
     insert_new(tx, deliveries, _new_deliveries(message_id, action.subject or action.id, action.notify, now))

@@ -1,0 +1,34 @@
+"""How pagerelay writes times, foreign text and hints: the same everywhere."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+REPLACEMENT = "\ufffd"
+
+
+def iso(moment: datetime) -> str:
+    """Return an instant in UTC as ISO 8601 with ``Z``, such as ``2026-11-23T10:00:00Z``."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def printable(text: str) -> str:
+    """Return text that cannot control a terminal: each unprintable character becomes U+FFFD."""
+    return "".join(character if character.isprintable() else REPLACEMENT for character in text)
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the known name most similar to a mistyped one, or None if none is similar."""
+    return next(iter(difflib.get_close_matches(wrong, list(known), n=1)), None)
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean "x"?)``, or nothing if no known name is similar."""
+    name = nearest(wrong, known)
+    return "" if name is None else f' (did you mean "{name}"?)'
