@@ -35,7 +35,7 @@ def _keys(place: tuple[str, ...], part: dict[str, Any]) -> Iterator[tuple[str, d
     entry = inner.get("additionalProperties")
     if "properties" in inner:
         for key, each in inner["properties"].items():
-            yield from _keys((*place, key), {**each, "needed": key in inner.get("required", ())})
+            yield from _keys((*place, key), {**each, "required": key in inner.get("required", ())})
     elif json_schema.resolved(entry).get("properties"):
         yield from _keys((*place, NAME), dict(json_schema.resolved(entry)))
     else:

@@ -23,7 +23,7 @@ def documented() -> dict[str, str]:
             for key, default, meaning in re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| (.*)\|$", section, re.MULTILINE):
                 if not key.startswith("incident."):
                     found[f"{heading[1]}.{key}"] = default
-                    assert meaning or default == "needed", key
+                    assert meaning or default == "required", key
     return found
 
 
@@ -37,13 +37,13 @@ def test_every_default_is_the_one_that_is_documented() -> None:
     about = documented()
     for key, part in keys.every_key().items():
         default = part.get("default")
-        if part["needed"]:
-            assert about[key] == "needed", key
+        if part["required"]:
+            assert about[key] == "required", key
         elif default is not None:
             shown = f"{default:g}" if isinstance(default, float) else default
             assert about[key] == f"`{shown}`", key
         else:
-            assert about[key] != "needed", key
+            assert about[key] != "required", key
             assert about[key].startswith("`") == (about[key] in {"`[]`", "`{}`"}), key
 
 
