@@ -150,7 +150,7 @@ async def _bare(urls: Sequence[str], messages: Sequence[tuple[str, bytes]]) -> f
 
 def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[..., Sender] = Sender) -> Run:
     """The daemon's own delivery loop, from the first claim to the commit of the last result."""
-    targets = load.targets(receivers.urls)
+    targets = load.receivers(receivers.urls)
     empty = Database(url)
     load.fill(empty, list(targets), count)
     empty.close()

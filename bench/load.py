@@ -12,7 +12,7 @@ from daemon import detection
 from daemon.formats import standard
 from daemon.model import DetectedBy, Event, EventType, Message
 from daemon.settings import Target
-from daemon.storage import queue, schema, store
+from daemon.storage import messages, schema, store, targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 CONCURRENCY = 8
 
 
-def targets(urls: Sequence[str]) -> dict[str, Target]:
+def receivers(urls: Sequence[str]) -> dict[str, Target]:
     """One target for each URL, as a configuration without further wishes makes it."""
     return {
         f"target-{number}": Target(f"target-{number}", SecretStr(url), (SecretStr(SECRET),), concurrency=CONCURRENCY)
@@ -51,12 +51,13 @@ def fill(database: Database, names: Sequence[str], count: int) -> None:
     def write(tx: sa.Connection) -> None:
         now = database.now(tx)
         store.save(tx, "acme", detection.Detection(tuple(events(count)), ()), (), now)
-        queue.ensure_targets(tx, names)
+        targets.ensure(tx, names)
         rows = tx.execute(sa.select(schema.events))
         new = [
-            queue.NewMessage(f"msg_{row.id}", row.seq, "paged", row.type, row.incident_id, tuple(names)) for row in rows
+            messages.NewMessage(f"msg_{row.id}", row.seq, "paged", row.type, row.incident_id, tuple(names))
+            for row in rows
         ]
-        queue.enqueue(tx, new, now)
+        messages.enqueue(tx, new, now)
 
     database.upgrade()
     database.write_now(write)

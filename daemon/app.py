@@ -28,7 +28,7 @@ from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
 from daemon.runtime import identity, systemd
 from daemon.runtime.scheduler import Job, Scheduler
-from daemon.storage import action_queue, queue, ratelimit, store
+from daemon.storage import action_queue, claims, messages, ratelimit, store, targets
 from daemon.storage.database import Database, system_clock
 
 if TYPE_CHECKING:
@@ -220,16 +220,16 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     ended = (lambda each: each != instance) if database.is_sqlite else identity.has_ended
     store.register(tx, instance, socket.gethostname(), daemon.__version__, now)
     store.ensure(tx, settings.connections, settings.triggers.values(), now)
-    queue.ensure_targets(tx, settings.targets)
-    dead = [*store.bury(tx, now, ended), *queue.strangers(tx)]
-    queue.free_probes(tx, dead, now)
-    queue.release(tx, dead)
+    targets.ensure(tx, settings.targets)
+    dead = [*store.bury(tx, now, ended), *claims.strangers(tx)]
+    targets.free_probes(tx, dead, now)
+    claims.release(tx, dead)
     action_queue.release(tx, dead)
 
 
 def _tell_stranded(tx: sa.Connection, settings: Settings) -> None:
     """Log what waits for something that the configuration does not name, or does not name any more."""
-    for name, count in queue.stranded(tx, settings.targets).items():
+    for name, count in messages.stranded(tx, settings.targets).items():
         log.warning("target.unknown", target=name, pending=count, remedy="nothing is sent until it is configured again")
     for name, count in action_queue.stranded(tx, settings.connections).items():
         log.warning(
@@ -248,7 +248,7 @@ async def _leave(database: Database, instance: str) -> None:
 def _left(tx: sa.Connection, instance: str) -> None:
     """Let nothing be held by a daemon that nobody knows any more: what it could not give back, it leaves."""
     store.leave(tx, instance)
-    queue.release(tx, [instance])
+    claims.release(tx, [instance])
     action_queue.release(tx, [instance])
 
 

@@ -18,7 +18,7 @@ from daemon import errors
 from daemon.actions import REGISTRY, Done, Ended, Try, problems
 from daemon.model import MASK, Action, ActionState
 from daemon.pagerduty import lookups, writes
-from daemon.storage import action_queue, queue, store
+from daemon.storage import action_queue, messages, store
 from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class Executor:
         write = log.info if ended.state is ActionState.SUCCEEDED else log.warning
         write(f"action.{ended.state}", **told, **({"outcome": ended.outcome.value} if ended.outcome else {}), **error)
         if ended.notify:
-            queue.enqueue_action(tx, ended, now)
+            messages.enqueue_action(tx, ended, now)
         return set(ended.notify)
 
     def _masked(self, action: Action, problem: Json) -> Json:

@@ -18,7 +18,7 @@ from daemon.api import problems
 from daemon.api.reading import Page  # noqa: TC001 - read while running
 from daemon.delivery import sample_delivery
 from daemon.model import PAUSED_BY_HAND, DeliveryState
-from daemon.storage import queue, replays
+from daemon.storage import replays, targets
 from daemon.storage.database import system_clock
 from daemon.text import did_you_mean
 
@@ -165,7 +165,7 @@ def _add_targets(made: APIRouter, database: Database, settings: Settings, work: 
         _must_be_target(name, settings)
 
         def hold(tx: sa.Connection) -> views.TargetStatus:
-            queue.pause(tx, name, PAUSED_BY_HAND, database.now(tx))
+            targets.pause(tx, name, PAUSED_BY_HAND, database.now(tx))
             return shown(tx, name)
 
         return await database.write(hold)
@@ -176,7 +176,7 @@ def _add_targets(made: APIRouter, database: Database, settings: Settings, work: 
         _must_be_target(name, settings)
 
         def release(tx: sa.Connection) -> views.TargetStatus:
-            queue.resume(tx, name, database.now(tx))
+            targets.resume(tx, name, database.now(tx))
             return shown(tx, name)
 
         item = await database.write(release)

@@ -12,7 +12,7 @@ from daemon.cli import storage
 from daemon.cli.nearest import must_be_one
 from daemon.cli.overview import STYLES
 from daemon.model import PAUSED_BY_HAND
-from daemon.storage import queue
+from daemon.storage import targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +43,13 @@ def show(settings: Settings, *, json: bool) -> None:
 
 def pause(settings: Settings, name: str) -> None:
     """Hold a target."""
-    found = _change(settings, name, lambda tx, now: queue.pause(tx, name, PAUSED_BY_HAND, now))
+    found = _change(settings, name, lambda tx, now: targets.pause(tx, name, PAUSED_BY_HAND, now))
     terminal.console().print(f"{name}: {found.paused_reason} (go on: pagerelay targets resume {name})", soft_wrap=True)
 
 
 def resume(settings: Settings, name: str) -> None:
     """Hold a target no longer."""
-    found = _change(settings, name, lambda tx, now: queue.resume(tx, name, now))
+    found = _change(settings, name, lambda tx, now: targets.resume(tx, name, now))
     terminal.console().print(f"{name}: resumed, {found.pending:,} pending", soft_wrap=True)
 
 
@@ -58,7 +58,7 @@ def _change(settings: Settings, name: str, change: Callable[[sa.Connection, date
     with storage.opened(settings) as database:
 
         def write(tx: sa.Connection) -> tuple[TargetStatus, ...]:
-            queue.ensure_targets(tx, [name])
+            targets.ensure(tx, [name])
             now = database.now(tx)
             change(tx, now)
             return views.target_statuses(tx, {name: settings.targets[name]}, now)

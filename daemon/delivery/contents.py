@@ -12,7 +12,7 @@ import structlog
 
 from daemon import errors
 from daemon.formats import REGISTRY
-from daemon.storage import queue
+from daemon.storage import claims, messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Contents:
         self._database = database
         self._kept: OrderedDict[Key, Prepared] = OrderedDict()
 
-    async def of(self, claims: Sequence[tuple[Target, queue.Claim]]) -> Mapping[tuple[str, str], Prepared]:
+    async def of(self, claims: Sequence[tuple[Target, claims.Claim]]) -> Mapping[tuple[str, str], Prepared]:
         """What each target gets, by its name and the message's id; what is missing is gone. Raises DatabaseError."""
         wanted = {
             (target.name, each.message_id): (target.format, target.options, each.message_id)
@@ -49,7 +49,7 @@ class Contents:
         found = {key: self._kept[key] for key in keys & self._kept.keys()}
         missing = keys - found.keys()
         if missing:
-            loaded = await self._database.read(queue.load, {message_id for _, _, message_id in missing})
+            loaded = await self._database.read(messages.load, {message_id for _, _, message_id in missing})
             for key in missing:
                 if key[2] in loaded:
                     message = loaded[key[2]]

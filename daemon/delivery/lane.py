@@ -18,7 +18,8 @@ import structlog
 from daemon.delivery import backoff
 from daemon.delivery.rate import Rate
 from daemon.model import REFUSALS, Content, Delivery, Message, Order
-from daemon.storage import queue
+from daemon.storage import claims, targets
+from daemon.storage import due as due_deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -148,9 +149,9 @@ class Lane:
         dues = [stock.due for stock, has_room in stocks if has_room or stock.due > now]
         return min(dues, default=None)
 
-    def wanted(self) -> queue.Wanted:
+    def wanted(self) -> due_deliveries.Wanted:
         """What to claim for it."""
-        return queue.Wanted(self.target.order, LIVE, REPLAYED if self.replayed.has_room() else 0)
+        return due_deliveries.Wanted(self.target.order, LIVE, REPLAYED if self.replayed.has_room() else 0)
 
     def startable(self) -> int:
         """How many more chains may be sent at the same time; replayed ones get half of the places at most."""
@@ -188,7 +189,7 @@ class Lane:
 
     # --- how the target does
 
-    def learn(self, claim: queue.Claim, notes: int, hold: float) -> None:
+    def learn(self, claim: claims.Claim, notes: int, hold: float) -> None:
         """Take over what other daemons, or people, have said of the target.
 
         ``hold``: until then it wants no request, if it asked for that. Not what a claim says that was asked for
@@ -285,12 +286,12 @@ class Lane:
             self.failing_since, self.probe, self.probes, self.probe_at = None, None, 0, None
             log.warning("target.paused", target=self.target.name, reason=answer.error)
 
-    def note(self) -> queue.Note:
+    def note(self) -> targets.Note:
         """What is to be written down of it."""
         facts = self.failing_since, self.error, self.probe_at, self.probes, self.gone_at, self.hopeless
-        return queue.Note(self.target.name, self.success_at, self.changed, *facts, self.known)
+        return targets.Note(self.target.name, self.success_at, self.changed, *facts, self.known)
 
-    def written_down(self, note: queue.Note, at: float, *, overtaken: bool = False) -> None:
+    def written_down(self, note: targets.Note, at: float, *, overtaken: bool = False) -> None:
         """A note is safe, or others know better. What happened since then is not: that the target is gone, perhaps."""
         self.noted = at
         if self.success_at == note.success_at:

@@ -24,7 +24,7 @@ from daemon.delivery.lane import Chain, Lane, Stock
 from daemon.delivery.recorder import AFTER_FAILURE_SECONDS, Recorder
 from daemon.model import Content, Delivery, DeliveryState, Message
 from daemon.outbound.sender import Answer, Sender
-from daemon.storage import queue
+from daemon.storage import claims, due, results
 from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
@@ -141,11 +141,11 @@ class Deliveries:
         """Wait for work, for room, or for the next delivery that is due; let others go first in any case."""
         await asyncio.sleep(0)
         now = asyncio.get_running_loop().time()
-        dues = (due for lane in self._lanes.values() if (due := lane.due(now)) is not None)
-        due = min(dues, default=now + LOOK_SECONDS)
-        if due > now and not self._stopping.is_set():
+        dues = (at for lane in self._lanes.values() if (at := lane.due(now)) is not None)
+        at = min(dues, default=now + LOOK_SECONDS)
+        if at > now and not self._stopping.is_set():
             try:
-                async with asyncio.timeout(min(due - now, LOOK_SECONDS)):
+                async with asyncio.timeout(min(at - now, LOOK_SECONDS)):
                     await self._woken.wait()
             except TimeoutError:
                 return
@@ -170,24 +170,24 @@ class Deliveries:
             claim = claims[lane.target.name]
             until = now if claim.standing is None or claim.standing.until is None else claim.standing.until
             lane.learn(claim, notes[lane.target.name], told + (until - now).total_seconds())
-            for stock, due in ((lane.live, claim.next_due), (lane.replayed, claim.next_replayed)):
-                if due is not None:
-                    stock.due = min(stock.due, asked + max((due - now).total_seconds(), 0.0))
+            for stock, at in ((lane.live, claim.next_due), (lane.replayed, claim.next_replayed)):
+                if at is not None:
+                    stock.due = min(stock.due, asked + max((at - now).total_seconds(), 0.0))
             for chain in claim.chains:
                 named = ((each, (lane.target.name, each.message_id)) for each in chain.deliveries)
                 items = deque((each, contents.get(name, GONE)) for each, name in named)
                 if not lane.stock(chain.deliveries[0]).take(items, chain.after, lane.target.order):
-                    self._give_back(items, self._now() + queue.BEHIND_RUNNING)
+                    self._give_back(items, self._now() + due.BEHIND_RUNNING)
             if lane.is_held(asked) and lane.probe is None:
                 self._empty(lane)
             self._start_workers(lane)
 
     def _claim(
-        self, tx: sa.Connection, wanted: Mapping[str, queue.Wanted]
-    ) -> tuple[datetime, timedelta, dict[str, queue.Claim]]:
+        self, tx: sa.Connection, wanted: Mapping[str, due.Wanted]
+    ) -> tuple[datetime, timedelta, dict[str, claims.Claim]]:
         now = self._database.now(tx)
         ahead = now - self._clock()  # at once: what the claim takes would count as a difference of the clocks
-        return now, ahead, queue.claim(tx, wanted, self._instance, now)
+        return now, ahead, claims.claim(tx, wanted, self._instance, now)
 
     # --- sending
 
@@ -254,7 +254,7 @@ class Deliveries:
     async def _attempt(self, lane: Lane, delivery: Delivery, content: Rendered) -> datetime | None:
         """Make one attempt; answers when to try again if it failed."""
         if isinstance(content, str):
-            self._recorder.keep(queue.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, content, None))
+            self._recorder.keep(results.Result(delivery, DeliveryState.DEAD, self._now(), 0, None, content, None))
             log.warning("delivery.dead", **_named(delivery), attempts=delivery.attempts, error=content)
             lane.forget_probe({delivery.id}, self._now())
             return None
@@ -317,7 +317,7 @@ class Deliveries:
         self._attempts(delivery.target, outcome).inc()
         took = round(answer.seconds * 1000)
         self._recorder.keep(
-            queue.Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at)
+            results.Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at)
         )
 
     def _now(self) -> datetime:
@@ -352,10 +352,10 @@ class Deliveries:
 
     def _plan(self, lane: Lane, at: datetime) -> None:
         """Look for a lane's work at that time, if not earlier."""
-        due = asyncio.get_running_loop().time() + (at - self._now()).total_seconds()
+        looked = asyncio.get_running_loop().time() + (at - self._now()).total_seconds()
         for stock in (lane.live, lane.replayed):
-            if due < stock.due:
-                stock.due = due
+            if looked < stock.due:
+                stock.due = looked
                 self._woken.set()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon import errors
-from daemon.storage import queue
+from daemon.storage import claims, results, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -36,9 +36,9 @@ AFTER_FAILURE_SECONDS = 1.0
 class Records:
     """What is to be written down. ``given_back`` has deliveries by the time until which they are put off."""
 
-    results: list[queue.Result] = field(default_factory=list)
+    results: list[results.Result] = field(default_factory=list)
     given_back: dict[datetime | None, list[int]] = field(default_factory=dict)
-    notes: list[queue.Note] = field(default_factory=list)
+    notes: list[targets.Note] = field(default_factory=list)
 
     def give_back(self, ids: Iterable[int], until: datetime | None) -> None:
         """Add deliveries that were not tried."""
@@ -72,7 +72,7 @@ class Recorder:
         self._told = asyncio.Event()
         self._closing = False
 
-    def keep(self, result: queue.Result) -> None:
+    def keep(self, result: results.Result) -> None:
         """Write down an attempt."""
         self._waiting.results.append(result)
         self.wake()
@@ -139,7 +139,7 @@ class Recorder:
         for note in records.notes:
             self._lanes[note.name].written_down(note, time.monotonic(), overtaken=note.name in overtaken)
         for name, count in expired.items():
-            log.warning("delivery.dead", target=name, deliveries=count, error=queue.HOPELESS)
+            log.warning("delivery.dead", target=name, deliveries=count, error=targets.HOPELESS)
         self._recorded(records, paused)
 
     def _is_noteworthy(self, lane: Lane) -> bool:
@@ -149,14 +149,14 @@ class Recorder:
     def _write(self, tx: sa.Connection, records: Records) -> tuple[frozenset[str], dict[str, int], frozenset[str]]:
         """Write everything; answers which targets are paused, what was given up, and whose note was overtaken."""
         if records.results:
-            queue.record(tx, records.results, self._instance)
+            results.record(tx, records.results, self._instance)
         for until, ids in records.given_back.items():
-            queue.give_back(tx, ids, self._instance, until)
+            claims.give_back(tx, ids, self._instance, until)
         now = self._now()
-        overtaken = queue.note_targets(tx, records.notes, now)
+        overtaken = targets.note_targets(tx, records.notes, now)
         expired = {}
         held = [note for note in records.notes if note.name not in overtaken]
         for name, since in ((note.name, note.hopeless) for note in held if note.hopeless is not None):
             tried = {each.delivery.incident_id for each in records.results if each.delivery.target == name}
-            expired[name] = queue.expire(tx, name, since, tried, now)
-        return queue.paused(tx), {name: count for name, count in expired.items() if count}, overtaken
+            expired[name] = targets.expire(tx, name, since, tried, now)
+        return targets.paused(tx), {name: count for name, count in expired.items() if count}, overtaken

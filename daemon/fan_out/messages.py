@@ -12,7 +12,7 @@ from daemon import errors, formats, ids
 from daemon.fan_out.condition import Condition
 from daemon.formats import standard
 from daemon.model import Message
-from daemon.storage import queue, store
+from daemon.storage import messages, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,14 +63,14 @@ class FanOut:
         part = store.journal(tx, self._connection, min(marks.values()), limit)
         complaints: dict[str, str | None] = {}
         wanted = list(self._wanted(part, marks, index, complaints))
-        messages = [*_singly(wanted, self._targets), *_together(wanted, self._targets)]
-        queue.enqueue(tx, messages, now)
+        new = [*_singly(wanted, self._targets), *_together(wanted, self._targets)]
+        messages.enqueue(tx, new, now)
         store.note_events(tx, {match.trigger.name: event.occurred_at for _, event, match in wanted})
         store.note_conditions(tx, complaints)
         if part:
             store.advance(tx, names, part[-1][0])
-        woken = frozenset(target for message in messages for target in message.targets)
-        return Fanned(len(messages), woken, more=len(part) == limit, complaints=complaints)
+        woken = frozenset(target for message in new for target in message.targets)
+        return Fanned(len(new), woken, more=len(part) == limit, complaints=complaints)
 
     def _wanted(
         self,
@@ -113,7 +113,7 @@ class _Shown:
         return standard.readdressed(self._document, match.type, match.trigger.name)
 
 
-def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[queue.NewMessage]:
+def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
     """A message for each event, for those targets whose format sends it."""
     for seq, event, match in wanted:
         name = match.trigger.name
@@ -122,10 +122,10 @@ def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator
         )
         if to:
             message_id = ids.message_id(event.id, name)
-            yield queue.NewMessage(message_id, seq, name, match.type, event.incident_id, to)
+            yield messages.NewMessage(message_id, seq, name, match.type, event.incident_id, to)
 
 
-def _together(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[queue.NewMessage]:
+def _together(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
     """What the targets get that want a trigger's events in one message: one for each name of events."""
     batches: dict[tuple[str, str], list[Wanted]] = {}
     for each in wanted:
@@ -137,7 +137,7 @@ def _together(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterat
             part = events[start : start + LARGEST_BATCH]
             message_id = ids.batch_id(name, [event.id for _, event, _ in part])
             seqs = tuple(seq for seq, _, _ in part)
-            yield queue.NewMessage(message_id, 0, name, kind, BATCHES, to, seqs)
+            yield messages.NewMessage(message_id, 0, name, kind, BATCHES, to, seqs)
 
 
 def _sends(target: Target, event: Event) -> bool:

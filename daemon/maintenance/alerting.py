@@ -14,7 +14,7 @@ import structlog
 
 from daemon import ids, views
 from daemon.model import PAUSED_BY_HAND, Alert
-from daemon.storage import queue
+from daemon.storage import messages
 from daemon.storage.schema import connections, targets
 from daemon.text import iso
 
@@ -90,7 +90,7 @@ class Alerting:
             return None
         alert = Alert(due.kind, now, self._of_target(tx, row, now) if table is targets else _of_connection(row))
         message_id = ids.message_id(f"{due.kind} {name}", due.since.isoformat())
-        queue.enqueue_alert(tx, message_id, alert, f"{due.kind.partition('.')[0]} {name}", to, now)
+        messages.enqueue_alert(tx, message_id, alert, f"{due.kind.partition('.')[0]} {name}", to, now)
         return due.kind
 
     def _of_target(self, tx: sa.Connection, row: Any, now: datetime) -> Json:  # noqa: ANN401 - a row of the targets table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon.runtime import identity
-from daemon.storage import action_queue, queue, store
+from daemon.storage import action_queue, claims, store, targets
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -41,7 +41,7 @@ class Heartbeat:
         if not store.heartbeat(tx, self._instance, now):
             store.register(tx, self._instance, self._hostname, self._version, now)
         buried = store.bury(tx, now, identity.has_ended)
-        queue.free_probes(tx, buried, now)
-        queue.release(tx, buried)
+        targets.free_probes(tx, buried, now)
+        claims.release(tx, buried)
         action_queue.release(tx, buried)
         return buried

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon.storage import action_queue, queue, replays, store
+from daemon.storage import action_queue, messages, replays, store
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,9 +55,9 @@ def prune(
 ) -> int:
     """Remove at most a few hundred rows of each table; answers how many went."""
     now = database.now(tx)
-    removed = queue.prune(tx, delivered=periods.deliveries, dead=periods.dead, now=now, limit=PART)
+    removed = messages.prune(tx, delivered=periods.deliveries, dead=periods.dead, now=now, limit=PART)
     removed += action_queue.prune(tx, periods.actions, now, PART)
     removed += replays.prune(tx, periods.actions, now, PART)
     for name in connections:
         removed += store.prune(tx, name, periods.events, now, PART)
-    return removed + store.prune_journal(tx, periods.events, triggers, now, PART, queue.needed_events())
+    return removed + store.prune_journal(tx, periods.events, triggers, now, PART, messages.needed_events())

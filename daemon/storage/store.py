@@ -72,7 +72,7 @@ def heartbeat(tx: sa.Connection, instance: str, now: datetime) -> bool:
 def bury(tx: sa.Connection, now: datetime, ended: Callable[[str], bool] = lambda _instance: False) -> list[str]:
     """Remove daemons that gave no sign of life for ``INSTANCE_TTL``, or are known to have ``ended``; answer their ids.
 
-    Their polls are given back here, their deliveries by ``queue.release``.
+    Their polls are given back here, their deliveries by ``claims.release``.
     """
     known = tx.execute(sa.select(instances.c.id, instances.c.heartbeat_at)).all()
     dead = [row.id for row in known if abs(now - row.heartbeat_at) > INSTANCE_TTL or ended(row.id)]

@@ -14,7 +14,7 @@ from daemon import errors
 from daemon.formats import standard
 from daemon.model import ActionState, Outcome, Status
 from daemon.simulator import quirks
-from daemon.storage import action_queue, queue, schema
+from daemon.storage import action_queue, messages, schema, targets
 
 if TYPE_CHECKING:
     import httpx
@@ -177,14 +177,14 @@ async def test_the_same_key_gives_the_same_action_and_with_another_request_an_er
 
 def body_of(office: Office, message_id: str) -> Json:
     """What a target gets."""
-    loaded = office.database.read_now(queue.load, [message_id])
+    loaded = office.database.read_now(messages.load, [message_id])
     body: Json = orjson.loads(standard.body(loaded[message_id]))
     return body
 
 
 async def test_the_outcome_is_told_to_the_targets_that_the_action_names(office: Office) -> None:
     incident = office.incident()
-    office.database.write_now(queue.ensure_targets, ["ops", "chat"])
+    office.database.write_now(targets.ensure, ["ops", "chat"])
     done = office.ask("ResolveIncident", notify=("ops", "chat"), incidentId=incident.id, userId=office.alice)
     failed = office.ask("ResolveIncident", notify=("ops",), incidentId="PNONE", userId=office.alice)
     await office.work(office.executor(), done, failed)
@@ -208,7 +208,7 @@ async def test_the_outcome_is_told_to_the_targets_that_the_action_names(office: 
 async def test_an_integration_key_is_gone_once_the_action_has_ended_and_never_told(
     office: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    office.database.write_now(queue.ensure_targets, ["ops"])
+    office.database.write_now(targets.ensure, ["ops"])
     secret = "canary0123456789abcdef"
     failed = office.ask("CreateIncident", notify=("ops",), service_key=secret, description="x")
     await office.work(office.executor(), failed)
@@ -241,7 +241,7 @@ async def test_what_was_running_is_finished_or_put_back_when_the_daemon_stops(of
 async def test_actions_that_ended_long_ago_go_with_their_keys_unless_a_message_still_tells_of_them(
     office: Office,
 ) -> None:
-    office.database.write_now(queue.ensure_targets, ["ops"])
+    office.database.write_now(targets.ensure, ["ops"])
     told = office.ask("GetUser", userId=office.alice, notify=("ops",))
     ended = office.ask("GetUser", userId=office.alice, key="abc")
     waiting = office.ask("AcknowledgeIncident", incidentId="P1", userId=office.alice)

@@ -14,7 +14,7 @@ from daemon import detection
 from daemon.delivery import Deliveries
 from daemon.model import DetectedBy, Event, EventType, Order
 from daemon.settings import Retry, Target
-from daemon.storage import queue, schema, store
+from daemon.storage import due, messages, schema, store, targets
 from tests.conftest import START
 from tests.harness.receivers import SECRET
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from daemon.storage.database import Database
 
-WANTED = {"ops": queue.Wanted(Order.PER_INCIDENT, 10)}
+WANTED = {"ops": due.Wanted(Order.PER_INCIDENT, 10)}
 QUICK = Retry(first=timedelta(milliseconds=40), factor=1.5, max=timedelta(milliseconds=200), horizon=timedelta(hours=1))
 
 
@@ -49,28 +49,28 @@ def event(number: int, incident: str, kind: EventType = EventType.ANNOTATED) -> 
     )
 
 
-def fill(database: Database, incidents: Sequence[str], targets: Sequence[str], first: int = 0) -> None:
-    """Put one event for each of ``incidents`` into the journal, with a message for all ``targets``."""
+def fill(database: Database, incidents: Sequence[str], names: Sequence[str], first: int = 0) -> None:
+    """Put one event for each of ``incidents`` into the journal, with a message for all targets of these ``names``."""
 
     def write(tx: sa.Connection) -> None:
         now = database.now(tx)
         events = tuple(event(first + number, incident) for number, incident in enumerate(incidents))
         store.save(tx, "acme", detection.Detection(events, ()), (), now)
         rows = tx.execute(sa.select(schema.events))
-        queue.ensure_targets(tx, targets)
+        targets.ensure(tx, names)
         new = [
-            queue.NewMessage(f"msg_{row.id}", row.seq, "paged", row.type, row.incident_id, tuple(targets))
+            messages.NewMessage(f"msg_{row.id}", row.seq, "paged", row.type, row.incident_id, tuple(names))
             for row in rows
         ]
-        queue.enqueue(tx, new, now)
+        messages.enqueue(tx, new, now)
 
     database.write_now(write)
 
 
 @asynccontextmanager
-async def delivering(database: Database, *targets: Target, instance: str = "one") -> AsyncIterator[Deliveries]:
+async def delivering(database: Database, *receivers: Target, instance: str = "one") -> AsyncIterator[Deliveries]:
     """A delivery loop; ends with its attempts finished."""
-    deliveries = Deliveries(database, {each.name: each for each in targets}, instance)
+    deliveries = Deliveries(database, {each.name: each for each in receivers}, instance)
     running = asyncio.create_task(deliveries.run())
     try:
         yield deliveries

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from daemon.delivery import Deliveries
 from daemon.settings import Retry
-from daemon.storage import queue, schema
+from daemon.storage import claims, schema, targets
 from daemon.storage.database import Database
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
 from tests.harness.receivers import OK, Receiver, Reply
@@ -113,9 +113,9 @@ async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(po
         loop.call_soon_threadsafe(held.set)
         asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
 
-    def claim(tx: sa.Connection) -> tuple[queue.Claim, Any]:
+    def claim(tx: sa.Connection) -> tuple[claims.Claim, Any]:
         now = database.now(tx)
-        return queue.claim(tx, WANTED, "two", now)["ops"], now
+        return claims.claim(tx, WANTED, "two", now)["ops"], now
 
     holding = asyncio.create_task(database.write(hold))
     await held.wait()
@@ -133,12 +133,12 @@ async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(po
 async def test_a_paused_target_is_not_looked_at_again_soon(live: Gated) -> None:
     fill(live, ["P1"], ["ops"])
 
-    def pause_and_claim(tx: sa.Connection) -> queue.Claim:
+    def pause_and_claim(tx: sa.Connection) -> claims.Claim:
         now = live.now(tx)
         tx.execute(schema.targets.update().values(paused_at=now))
-        return queue.claim(tx, WANTED, "one", now)["ops"]
+        return claims.claim(tx, WANTED, "one", now)["ops"]
 
-    assert live.write_now(pause_and_claim) == queue.Claim(standing=queue.Standing(paused=True))
+    assert live.write_now(pause_and_claim) == claims.Claim(standing=targets.Standing(paused=True))
 
 
 @pytest.mark.parametrize("reply", [Reply(429, {"retry-after": "60"}), Reply(410)], ids=["asked", "gone"])

@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import Webhook
 from daemon.formats import template
 from daemon.model import Order
 from daemon.settings import Options, RateLimit, Retry
-from daemon.storage import queue, schema
+from daemon.storage import claims, schema
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
 from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 
@@ -259,13 +259,13 @@ async def test_on_stop_running_attempts_finish_and_the_rest_stays_pending(live: 
 
 async def test_what_a_dead_daemon_had_claimed_is_sent_by_another_with_the_same_id(live: Database) -> None:
     fill(live, ["P1", "P2"], ["ops"])
-    live.write_now(lambda tx: queue.claim(tx, WANTED, "dead", live.now(tx)))
+    live.write_now(lambda tx: claims.claim(tx, WANTED, "dead", live.now(tx)))
     receiver = Receiver()
     async with receiver.serving() as url, delivering(live, target("ops", url), instance="two") as deliveries:
         fill(live, ["P3"], ["ops"], first=2)
         deliveries.wake(["ops"])
         await until(live, {"delivered": 1, "pending": 2})
-        live.write_now(queue.release, ["dead"])
+        live.write_now(claims.release, ["dead"])
         deliveries.wake(["ops"])
         await until(live, {"delivered": 3})
     assert sorted(request.id for request in receiver.got) == ["msg_evt_0", "msg_evt_1", "msg_evt_2"]
@@ -277,8 +277,8 @@ async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live:
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url), instance="slow"):
         await receiver.until(lambda each: len(each.got) == 1)
-        live.write_now(queue.release, ["slow"])
-        live.write_now(lambda tx: queue.claim(tx, WANTED, "other", live.now(tx)))
+        live.write_now(claims.release, ["slow"])
+        live.write_now(lambda tx: claims.claim(tx, WANTED, "other", live.now(tx)))
         gate.set()
     assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", "other", 0)]
 

@@ -14,8 +14,7 @@ from daemon.model import DeliveryState, Order
 from daemon.outbound import connection
 from daemon.outbound.sender import Answer
 from daemon.settings import Options, RateLimit, Retry
-from daemon.storage import queue, replays, schema
-from daemon.storage.queue import claims, probing
+from daemon.storage import claims, due, probes, replays, results, schema, targets
 from tests.conftest import START
 from tests.delivery.lines import attempts, delivering, fill, rows, target, until
 from tests.delivery.test_trouble import Gate, replayed, seen, standing
@@ -33,15 +32,15 @@ if TYPE_CHECKING:
 
 HOUR = timedelta(hours=1)
 PUT_OFF = schema.deliveries.update().where(schema.deliveries.c.id == 2).values(next_attempt_at=START + 8 * HOUR)
-WANTED = {"ops": queue.Wanted(Order.PER_INCIDENT, 10, 10)}
+WANTED = {"ops": due.Wanted(Order.PER_INCIDENT, 10, 10)}
 
 
-def claim(database: Database, instance: str = "one") -> queue.Claim:
+def claim(database: Database, instance: str = "one") -> claims.Claim:
     """What a daemon gets to send to ops now."""
-    return database.write_now(lambda tx: queue.claim(tx, WANTED, instance, database.now(tx)))["ops"]
+    return database.write_now(lambda tx: claims.claim(tx, WANTED, instance, database.now(tx)))["ops"]
 
 
-def ids(claimed: queue.Claim) -> list[int]:
+def ids(claimed: claims.Claim) -> list[int]:
     """The deliveries of a claim, in their order."""
     return [each.id for chain in claimed.chains for each in chain.deliveries]
 
@@ -52,18 +51,18 @@ def changed(tx: sa.Connection, *statements: sa.Update) -> None:
         tx.execute(each)
 
 
-def failed(database: Database, claimed: queue.Claim, until_then: datetime) -> None:
+def failed(database: Database, claimed: claims.Claim, until_then: datetime) -> None:
     """Let the first of what was claimed fail, and give the rest back."""
     first, *rest = (each for chain in claimed.chains for each in chain.deliveries)
-    result = queue.Result(first, DeliveryState.PENDING, START, 5, 500, "answered 500", None, until_then)
-    database.write_now(queue.record, [result], "one")
-    database.write_now(queue.give_back, [each.id for each in rest], "one", until_then)
+    result = results.Result(first, DeliveryState.PENDING, START, 5, 500, "answered 500", None, until_then)
+    database.write_now(results.record, [result], "one")
+    database.write_now(claims.give_back, [each.id for each in rest], "one", until_then)
 
 
 def failing(database: Database, probe_at: datetime) -> None:
     """Note that ops is failing."""
-    note = queue.Note("ops", None, changed=True, failing_since=START, error="answered 500", probe_at=probe_at)
-    database.write_now(queue.note_targets, [note], probe_at)
+    note = targets.Note("ops", None, changed=True, failing_since=START, error="answered 500", probe_at=probe_at)
+    database.write_now(targets.note_targets, [note], probe_at)
 
 
 async def seen_attempt(database: Database) -> None:
@@ -98,16 +97,16 @@ def test_what_was_never_tried_goes_first_however_much_has_failed_before(database
     fill(database, [f"P{number}" for number in range(30)], ["ops"])
     for _ in range(3):
         tried = [each for chain in claim(database).chains for each in chain.deliveries]
-        results = [queue.Result(each, DeliveryState.PENDING, START, 5, 500, "no", None, clock()) for each in tried]
-        database.write_now(queue.record, results, "one")
+        outcomes = [results.Result(each, DeliveryState.PENDING, START, 5, 500, "no", None, clock()) for each in tried]
+        database.write_now(results.record, outcomes, "one")
         put_off = schema.deliveries.update().where(schema.deliveries.c.attempts > 0)
         database.write_now(changed, put_off.values(next_attempt_at=clock() + HOUR))
     fill(database, ["Q1", "Q2"], ["ops"], first=30)
     new = [row.id for row in rows(database) if row.attempts == 0]
-    database.write_now(queue.hurry, "ops", clock.advance(60))
+    database.write_now(targets.hurry, "ops", clock.advance(60))
     first = claim(database)
     assert ids(first)[:3] == [*new, 1]
-    database.write_now(queue.give_back, ids(first), "one")
+    database.write_now(claims.give_back, ids(first), "one")
     due = schema.deliveries.update().values(next_attempt_at=START)
     late = due.where(schema.deliveries.c.attempts == 0).values(next_attempt_at=clock())
     database.write_now(changed, due, late)
@@ -123,7 +122,7 @@ def test_what_is_only_behind_what_is_on_its_way_is_not_asked_for_again_and_again
     fill(database, ["P1"], ["ops"], first=1)
     failing(database, clock())
     behind = claim(database)
-    assert (behind.chains, behind.next_due) == ((), clock() + queue.BEHIND_RUNNING)
+    assert (behind.chains, behind.next_due) == ((), clock() + due.BEHIND_RUNNING)
 
 
 def test_what_is_sent_at_once_by_hand_takes_with_it_what_waits_behind_it(
@@ -161,7 +160,7 @@ async def test_what_waits_for_the_rate_is_not_sent_to_a_target_that_was_paused_m
     rate = RateLimit(1, timedelta(milliseconds=200))
     async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate)):
         await receiver.until(lambda each: len(each.got) == 2)
-        live.write_now(lambda tx: queue.pause(tx, "ops", "paused by hand", live.now(tx)))
+        live.write_now(lambda tx: targets.pause(tx, "ops", "paused by hand", live.now(tx)))
         async with asyncio.timeout(20):
             while any(row.claimed_by for row in rows(live)):
                 await asyncio.sleep(0.01)
@@ -176,7 +175,7 @@ async def test_resuming_forgets_that_the_target_asked_for_a_pause(live: Database
     async with receiver.serving() as url, delivering(live, target("ops", url, **patient)) as deliveries:
         await seen(live, "probe_at")
         assert standing(live).failing_since is None
-        live.write_now(lambda tx: queue.resume(tx, "ops", live.now(tx)))
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
         deliveries.wake(["ops"])
         await until(live, {"delivered": 2})
 
@@ -186,11 +185,11 @@ def test_a_pause_that_was_asked_for_holds_for_every_daemon_and_makes_nothing_due
 ) -> None:
     fill(database, ["P1", "P2"], ["ops"])
     failed(database, claim(database), clock() + HOUR)
-    note = queue.Note("ops", None, changed=True, probe_at=clock.advance(60))
+    note = targets.Note("ops", None, changed=True, probe_at=clock.advance(60))
     clock.advance(-60)
-    database.write_now(queue.note_targets, [note], clock())
+    database.write_now(targets.note_targets, [note], clock())
     other = claim(database, "two")
-    assert (ids(other), other.standing) == ([], queue.Standing(waits=True, until=note.probe_at))
+    assert (ids(other), other.standing) == ([], targets.Standing(waits=True, until=note.probe_at))
     clock.advance(60)
     assert ids(claim(database, "two")) == []
     clock.advance(3600)
@@ -210,8 +209,8 @@ def test_a_target_that_goes_while_a_note_is_written_is_paused_by_the_next(clock:
 def test_who_knows_no_error_leaves_the_one_that_is_written(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1"], ["ops"])
     failing(database, clock())
-    note = queue.Note("ops", None, changed=True, failing_since=START, probe_at=clock())
-    database.write_now(queue.note_targets, [note], clock())
+    note = targets.Note("ops", None, changed=True, failing_since=START, probe_at=clock())
+    database.write_now(targets.note_targets, [note], clock())
     assert standing(database).last_error == "answered 500"
 
 
@@ -234,7 +233,7 @@ async def test_a_probe_that_fails_speaks_for_all_whose_time_is_over_as_well(live
             await until(live, {"dead": 300})
     assert len(gate.receiver.got) < 100
     errors = {row.last_error for row in rows(live)}
-    assert errors == {"answered 500", queue.HOPELESS}
+    assert errors == {"answered 500", targets.HOPELESS}
 
 
 def test_the_first_probe_after_a_long_downtime_gives_nothing_up(database: Database, clock: ManualClock) -> None:
@@ -262,14 +261,14 @@ def test_what_was_never_tried_for_its_turn_had_not_come_is_not_given_up(database
     later = clock.advance(60)
 
     def give_up(tx: sa.Connection, since: datetime, tried: tuple[str, ...]) -> int:
-        return queue.expire(tx, "ops", since, tried, later)
+        return targets.expire(tx, "ops", since, tried, later)
 
     assert database.write_now(give_up, later, ()) == 0, "what is on its way"
-    database.write_now(queue.give_back, [1, 2, 3, 4, 5], "one")
+    database.write_now(claims.give_back, [1, 2, 3, 4, 5], "one")
     assert database.write_now(give_up, START - timedelta(seconds=1), ()) == 0, "what has time left"
     assert database.write_now(give_up, later, ("P2",)) == 2
     assert [row.state for row in rows(database)] == ["dead", "pending", "pending", "pending", "dead"]
-    database.write_now(queue.give_back, [2], "one")
+    database.write_now(claims.give_back, [2], "one")
     database.write_now(changed, PUT_OFF)
     assert database.write_now(give_up, later, ("P2",)) == 0, "what was behind another and is not due"
     assert database.write_now(give_up, later, ()) == 1
@@ -312,8 +311,8 @@ async def test_a_request_that_breaks_is_a_failed_attempt(live: Database, monkeyp
 async def test_what_no_database_takes_is_recorded_without_it(database: Database) -> None:
     fill(database, ["P1"], ["ops"])
     [delivery] = claim(database).chains[0].deliveries
-    result = queue.Result(delivery, DeliveryState.PENDING, START, 5, 500, "a\x00b\ud800", "c\x00", START)
-    database.write_now(queue.record, [result], "one")
+    result = results.Result(delivery, DeliveryState.PENDING, START, 5, 500, "a\x00b\ud800", "c\x00", START)
+    database.write_now(results.record, [result], "one")
     assert (rows(database)[0].last_error, attempts(database)[0].answer) == ("a\ufffdb?", "c\ufffd")
 
 
@@ -344,10 +343,10 @@ def test_a_failing_target_with_nothing_due_is_probed_every_few_minutes_all_the_s
     clock.advance(1)
     probed = claim(database)
     assert (ids(probed), probed.next_due) == ([1], clock() + timedelta(minutes=4))
-    refusal = queue.Result(
+    refusal = results.Result(
         probed.chains[0].deliveries[0], DeliveryState.PENDING, START, 5, 400, "no", None, clock() + HOUR
     )
-    database.write_now(queue.record, [refusal], "one")
+    database.write_now(results.record, [refusal], "one")
     database.write_now(changed, schema.deliveries.update().where(schema.deliveries.c.id > 1).values(state="delivered"))
     clock.advance(330)
     refused = claim(database)
@@ -402,7 +401,7 @@ def test_a_pause_that_is_asked_for_outlasts_a_probe_that_was_not_sent() -> None:
 async def test_a_failing_target_is_probed_though_its_rate_is_slower_than_leases_end(
     live: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (claims, probing):
+    for module in (claims, probes):
         monkeypatch.setattr(module, "PROBE_LEASE", timedelta(milliseconds=200))
     gate = Gate()
     fill(live, [f"P{number}" for number in range(10)], ["ops"])
@@ -431,7 +430,7 @@ async def test_a_target_is_left_alone_as_long_as_it_asks_for_and_no_longer(live:
 def test_a_target_that_is_resumed_has_no_error_any_more(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1"], ["ops"])
     failing(database, clock())
-    database.write_now(queue.resume, "ops", clock())
+    database.write_now(targets.resume, "ops", clock())
     assert (standing(database).last_error, standing(database).failing_since) == (None, None)
 
 
@@ -441,7 +440,7 @@ async def test_a_probe_that_fails_after_somebody_has_resumed_the_target_says_not
     failing_for_long(live, 20)
     async with receiver.serving() as url, delivering(live, target("ops", url)):
         await receiver.until(lambda each: len(each.got) == 3)
-        live.write_now(lambda tx: queue.resume(tx, "ops", live.now(tx)))
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
         await until(live, {"delivered": 17, "dead": 3})
         assert standing(live).failing_since is None
 
@@ -451,11 +450,11 @@ def test_who_notes_later_that_a_target_fails_leaves_what_was_noted_first(
 ) -> None:
     fill(database, ["P1"], ["ops"])
     failing(database, clock.advance(1))
-    late = queue.Note("ops", None, changed=True, failing_since=clock.advance(1), error="no", probe_at=clock())
-    assert database.write_now(queue.note_targets, [late], clock()) == {"ops"}
+    late = targets.Note("ops", None, changed=True, failing_since=clock.advance(1), error="no", probe_at=clock())
+    assert database.write_now(targets.note_targets, [late], clock()) == {"ops"}
     assert standing(database).failing_since == START
     again = dataclasses.replace(late, failing_since=START, known=START)
-    assert database.write_now(queue.note_targets, [again], clock()) == frozenset()
+    assert database.write_now(targets.note_targets, [again], clock()) == frozenset()
 
 
 async def test_a_pause_that_another_daemon_was_asked_for_holds_what_is_claimed_already(live: Database) -> None:
@@ -464,8 +463,8 @@ async def test_a_pause_that_another_daemon_was_asked_for_holds_what_is_claimed_a
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=1)) as deliveries:
         await receiver.until(lambda each: len(each.got) == 2)
         asked = live.read_now(live.now) + HOUR
-        note = queue.Note("ops", None, changed=True, probe_at=asked)
-        live.write_now(queue.note_targets, [note], asked)
+        note = targets.Note("ops", None, changed=True, probe_at=asked)
+        live.write_now(targets.note_targets, [note], asked)
         deliveries.wake(["ops"])
         async with asyncio.timeout(20):
             while any(row.claimed_by for row in rows(live)):

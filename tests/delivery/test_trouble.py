@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.settings import Retry
-from daemon.storage import queue, schema
+from daemon.storage import schema, targets
 from tests.delivery.lines import QUICK, attempts, delivering, fill, rows, target, until
 from tests.harness.receivers import OK, Receiver, Reply, Request
 
@@ -157,7 +157,7 @@ async def test_a_target_that_is_gone_is_paused_and_loses_nothing(live: Database)
         deliveries.wake(["ops"])
         await until(live, {"pending": 30})
         gate.down = False
-        live.write_now(lambda tx: queue.resume(tx, "ops", live.now(tx)))
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
         assert len(gate.receiver.got) == told
         deliveries.wake(["ops"])
         await until(live, {"delivered": 30})
@@ -169,13 +169,13 @@ async def test_a_target_that_is_paused_by_hand_gets_no_more_of_what_was_claimed_
     fill(live, [f"P{number}" for number in range(120)], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=2)) as deliveries:
         await receiver.until(lambda each: len(each.accepted) >= 2)
-        live.write_now(lambda tx: queue.pause(tx, "ops", "paused by hand", live.now(tx)))
+        live.write_now(lambda tx: targets.pause(tx, "ops", "paused by hand", live.now(tx)))
         async with asyncio.timeout(20):
             while any(row.claimed_by for row in rows(live)):
                 await asyncio.sleep(0.01)
         got = len(receiver.got)
         assert got < 40
-        live.write_now(lambda tx: queue.resume(tx, "ops", live.now(tx)))
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
         deliveries.wake(["ops"])
         await until(live, {"delivered": 120})
 

@@ -16,7 +16,7 @@ from daemon.fan_out.messages import LARGEST_BATCH, Fanned, FanOut
 from daemon.formats import samples
 from daemon.model import Batch, DeliveryState, EventType, Order
 from daemon.settings import Options, Target, Trigger
-from daemon.storage import queue, schema, store
+from daemon.storage import claims, due, messages, schema, store, targets
 from daemon.storage.database import Database
 from tests.conftest import START
 from tests.delivery.lines import delivering, until
@@ -46,15 +46,15 @@ def happening(count: int, kind: EventType = EventType.TRIGGERED, first: int = 0)
     return [replace(event, id=f"evt_{number}", incident_id=f"P{number}") for number in range(first, first + count)]
 
 
-def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger], *targets: Target) -> Fanned:
+def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger], *receivers: Target) -> Fanned:
     """Put events into the journal and let the triggers read it."""
 
     def write(tx: sa.Connection) -> Fanned:
         now, names = database.now(tx), [trigger.name for trigger in triggers]
         store.ensure(tx, ["acme"], triggers, now)
-        queue.ensure_targets(tx, [each.name for each in targets])
+        targets.ensure(tx, [each.name for each in receivers])
         store.save(tx, "acme", detection.Detection(tuple(events), ()), (), now)
-        fan_out = FanOut("acme", triggers, {each.name: each for each in targets})
+        fan_out = FanOut("acme", triggers, {each.name: each for each in receivers})
         return fan_out.part(tx, names, matching.Index(triggers, {}), now)
 
     return database.write_now(write)
@@ -68,7 +68,7 @@ def deliveries(database: Database, name: str) -> list[Any]:
 
 def told(database: Database, message_id: str) -> list[str]:
     """The events that a message tells of."""
-    message = database.read_now(queue.load, [message_id])[message_id]
+    message = database.read_now(messages.load, [message_id])[message_id]
     assert isinstance(message.about, Batch)
     return [event.id for event in message.about.events]
 
@@ -105,7 +105,7 @@ def test_events_of_different_names_are_in_different_messages(database: Database)
     fan(database, happened, [everything], FLOW)
     rows = deliveries(database, "flow")
     assert [told(database, row.message_id) for row in rows] == [["evt_0", "evt_1", "evt_3"], ["evt_2"]]
-    kinds = [database.read_now(queue.load, [row.message_id])[row.message_id].type for row in rows]
+    kinds = [database.read_now(messages.load, [row.message_id])[row.message_id].type for row in rows]
     assert kinds == ["incident.triggered", "incident.annotated"]
 
 
@@ -135,7 +135,7 @@ def test_reading_the_same_part_again_makes_the_same_message(database: Database) 
 
 def test_batches_of_a_target_go_one_after_the_other(database: Database) -> None:
     fan(database, happening(101), [TRIGGERED], FLOW, OPS)
-    claimed = database.write_now(queue.claim, {"flow": queue.Wanted(Order.PER_INCIDENT, 10)}, "one", START)
+    claimed = database.write_now(claims.claim, {"flow": due.Wanted(Order.PER_INCIDENT, 10)}, "one", START)
     assert [len(chain.deliveries) for chain in claimed["flow"].chains] == [2]
 
 
@@ -144,8 +144,8 @@ def test_events_stay_while_a_batch_needs_them_and_go_with_it(database: Database)
     (row,) = deliveries(database, "flow")
 
     def prune(tx: sa.Connection, now: Any) -> tuple[int, int]:
-        gone = queue.prune(tx, delivered=timedelta(days=7), dead=timedelta(days=30), now=now, limit=100)
-        return gone, store.prune_journal(tx, timedelta(days=30), ["new"], now, 100, queue.needed_events())
+        gone = messages.prune(tx, delivered=timedelta(days=7), dead=timedelta(days=30), now=now, limit=100)
+        return gone, store.prune_journal(tx, timedelta(days=30), ["new"], now, 100, messages.needed_events())
 
     def deliver(tx: sa.Connection) -> None:
         values = {"state": DeliveryState.DELIVERED.value, "finished_at": database.now(tx)}

@@ -13,7 +13,7 @@ from daemon import maintenance
 from daemon.formats import REGISTRY
 from daemon.model import PAUSED_BY_HAND
 from daemon.settings import Options
-from daemon.storage import queue, schema, store
+from daemon.storage import messages, schema, store, targets
 from tests.delivery.lines import fill, target
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Watch:
 
         def prepare(tx: sa.Connection) -> None:
             store.ensure(tx, ["acme"], (), clock())
-            queue.ensure_targets(tx, WATCHED)
+            targets.ensure(tx, WATCHED)
 
         database.write_now(prepare)
 
@@ -61,7 +61,7 @@ class Watch:
     def said(self) -> list[tuple[str, Any]]:
         """Each message with its data, in the order in which they were made."""
         rows = self.database.read_now(lambda tx: tx.execute(sa.select(schema.messages)).all())
-        loaded = self.database.read_now(queue.load, [row.id for row in rows if row.alert])
+        loaded = self.database.read_now(messages.load, [row.id for row in rows if row.alert])
         contents = [REGISTRY["standard"].content(each, Options()) for each in loaded.values()]
         bodies = [orjson.loads(each.body) for each in contents if each is not None]
         return [(each["type"], each["data"]) for each in sorted(bodies, key=lambda each: each["timestamp"])]
@@ -177,13 +177,13 @@ async def test_an_alert_and_the_note_that_it_is_told_are_written_together_or_not
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the daemon were killed in the middle, again and again; another replica has its own idea of the time."""
-    enqueue = queue.enqueue_alert
+    enqueue = messages.enqueue_alert
 
     def die(*arguments: Any) -> None:
         enqueue(*arguments)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queue, "enqueue_alert", die)
+    monkeypatch.setattr(messages, "enqueue_alert", die)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             await watch.fail(schema.targets, "ops")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from daemon import maintenance, views
 from daemon.model import PAUSED_BY_HAND, ReplayState
-from daemon.storage import queue, replays, schema
+from daemon.storage import claims, messages, replays, schema, targets
 from daemon.storage.database import Database
 from tests.delivery.lines import delivering, fill, rows, target, until
 from tests.harness.receivers import Receiver, Reply
@@ -74,11 +74,11 @@ async def test_a_replay_is_sent_part_by_part_and_a_target_that_is_paused_holds_u
     monkeypatch.setattr(replays, "MOST_WAITING", 10)
     fill(live, [f"P{number % 7}" for number in range(40)], ["ops", "chat"])
     live.write_now(end)
-    live.write_now(lambda tx: queue.pause(tx, "chat", PAUSED_BY_HAND, live.now(tx)))
+    live.write_now(lambda tx: targets.pause(tx, "chat", PAUSED_BY_HAND, live.now(tx)))
     receiver = Receiver()
     async with receiver.serving() as url:
-        targets = target("ops", f"{url}/ops"), target("chat", f"{url}/chat")
-        async with delivering(live, *targets) as deliveries, feeding(live, deliveries) as chore:
+        receivers = target("ops", f"{url}/ops"), target("chat", f"{url}/chat")
+        async with delivering(live, *receivers) as deliveries, feeding(live, deliveries) as chore:
             made = create(live, "ops", "chat")
             chore.wake()
             await receiver.until(lambda each: len(each.accepted) == 40)
@@ -86,7 +86,7 @@ async def test_a_replay_is_sent_part_by_part_and_a_target_that_is_paused_holds_u
             assert {each.path for each in receiver.accepted} == {"/hook/ops"}
             waiting = [row for row in rows(live) if row.target == "chat" and row.state == "pending"]
             assert len(waiting) == 10, "its part waits"
-            live.write_now(lambda tx: queue.resume(tx, "chat", live.now(tx)))
+            live.write_now(lambda tx: targets.resume(tx, "chat", live.now(tx)))
             deliveries.wake(["chat"])
             found = await ended(live, made)
     assert (found.state, found.delivered, found.dead, found.skipped) == (ReplayState.FINISHED, 80, 0, 0)
@@ -101,7 +101,7 @@ async def test_a_cancelled_replay_is_brought_to_its_end_without_its_maker(live: 
     hold = schema.deliveries.update().values(claimed_by="dead")
     live.write_now(lambda tx: tx.execute(hold) and None)
     live.write_now(lambda tx: replays.cancel(tx, made, live.now(tx)))
-    live.write_now(queue.release, ["dead"])
+    live.write_now(claims.release, ["dead"])
     async with delivering(live) as deliveries, feeding(live, deliveries):
         found = await ended(live, made)
     assert (found.state, found.taken) == (ReplayState.CANCELLED, 0)
@@ -139,7 +139,7 @@ async def test_what_a_replay_takes_up_is_not_pruned_at_the_same_time(postgres: P
         asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
 
     def prune(tx: sa.Connection) -> int:
-        return queue.prune(tx, delivered=HOUR, dead=HOUR, now=database.now(tx), limit=10)
+        return messages.prune(tx, delivered=HOUR, dead=HOUR, now=database.now(tx), limit=10)
 
     taking = asyncio.create_task(database.write(take))
     await taken.wait()

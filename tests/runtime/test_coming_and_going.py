@@ -15,7 +15,7 @@ import psutil
 import sqlalchemy as sa
 
 from daemon import config
-from daemon.storage import queue, schema
+from daemon.storage import claims, schema, targets
 from daemon.storage.database import Database
 from tests.api import living
 from tests.delivery.lines import WANTED, fill, rows, until
@@ -78,7 +78,7 @@ async def test_what_is_held_by_nobody_that_is_known_is_sent_by_who_starts(
 ) -> None:
     receiver = Receiver()
     fill(live, ["P1", "P1"], ["ops"])
-    live.write_now(lambda tx: queue.claim(tx, WANTED, "forgotten", live.now(tx)))
+    live.write_now(lambda tx: claims.claim(tx, WANTED, "forgotten", live.now(tx)))
     async with receiver.serving() as url, living.running(written(tmp_path, database_url, url)):
         await until(live, {"delivered": 2})
 
@@ -106,13 +106,13 @@ async def test_a_start_neither_ends_a_pause_that_a_target_asked_for_nor_probes_b
 def test_what_a_dead_daemon_was_probing_is_probed_at_once(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1"], ["ops"])
     changed(database, schema.targets.update().values(failing_since=clock(), probe_at=clock()))
-    probe = database.write_now(lambda tx: queue.claim(tx, WANTED, "dead", clock()))["ops"]
+    probe = database.write_now(lambda tx: claims.claim(tx, WANTED, "dead", clock()))["ops"]
     clock.advance(20)
 
-    def bury(tx: sa.Connection) -> dict[str, queue.Claim]:
-        queue.free_probes(tx, ["dead"], clock())
-        queue.release(tx, ["dead"])
-        return queue.claim(tx, WANTED, "living", clock())
+    def bury(tx: sa.Connection) -> dict[str, claims.Claim]:
+        targets.free_probes(tx, ["dead"], clock())
+        claims.release(tx, ["dead"])
+        return claims.claim(tx, WANTED, "living", clock())
 
     assert database.write_now(bury)["ops"].chains == probe.chains != ()
 

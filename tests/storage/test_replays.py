@@ -9,7 +9,7 @@ import pytest
 
 from daemon import views
 from daemon.model import Delivery, DeliveryState, Order, ReplayState
-from daemon.storage import queue, replays, schema
+from daemon.storage import claims, due, replays, results, schema, targets
 from tests.delivery.lines import fill, rows
 
 if TYPE_CHECKING:
@@ -38,23 +38,23 @@ def finish(database: Database, dead: tuple[int, ...] = (), of: str | None = None
 
     def send(tx: sa.Connection) -> list[str]:
         now = database.now(tx)
-        wanted = {name: queue.Wanted(Order.PER_INCIDENT, 5000, 5000) for name in TARGETS if of in {None, name}}
-        claims = queue.claim(tx, wanted, "one", now)
+        wanted = {name: due.Wanted(Order.PER_INCIDENT, 5000, 5000) for name in TARGETS if of in {None, name}}
+        claimed = claims.claim(tx, wanted, "one", now)
         got = sorted(
-            (each for claim in claims.values() for chain in claim.chains for each in chain.deliveries),
+            (each for claim in claimed.values() for chain in claim.chains for each in chain.deliveries),
             key=lambda each: each.id,
         )
         if got:
-            queue.record(tx, [_result(each, now, dies=place in dead) for place, each in enumerate(got)], "one")
+            results.record(tx, [_result(each, now, dies=place in dead) for place, each in enumerate(got)], "one")
         return [each.message_id for each in got]
 
     return database.write_now(send)
 
 
-def _result(each: Delivery, now: datetime, *, dies: bool = False) -> queue.Result:
+def _result(each: Delivery, now: datetime, *, dies: bool = False) -> results.Result:
     if dies:
-        return queue.Result(each, DeliveryState.DEAD, now, 5, 500, "answered 500", "oops")
-    return queue.Result(each, DeliveryState.DELIVERED, now, 5, 204, None, None)
+        return results.Result(each, DeliveryState.DEAD, now, 5, 500, "answered 500", "oops")
+    return results.Result(each, DeliveryState.DELIVERED, now, 5, 204, None, None)
 
 
 def create(database: Database, clock: ManualClock, **more: Any) -> int:
@@ -189,7 +189,7 @@ def test_a_clock_that_is_set_back_takes_nothing_up_twice_and_leaves_nothing_out(
         feed(database, clock)
         sent += finish(database)
         clock.advance(-3600)
-        database.write_now(queue.hurry, "ops", clock())
+        database.write_now(targets.hurry, "ops", clock())
     assert sent == [f"msg_evt_{number}" for number in range(5)]
 
 
@@ -271,16 +271,16 @@ def test_what_is_being_sent_while_it_is_cancelled_ends_first(database: Database,
     feed(database, clock)
 
     def claim(tx: sa.Connection) -> list[Delivery]:
-        claims = queue.claim(tx, {"ops": queue.Wanted(Order.PER_INCIDENT, 2, 2)}, "one", clock.now)
-        return [each for chain in claims["ops"].chains for each in chain.deliveries]
+        claimed = claims.claim(tx, {"ops": due.Wanted(Order.PER_INCIDENT, 2, 2)}, "one", clock.now)
+        return [each for chain in claimed["ops"].chains for each in chain.deliveries]
 
     one, two = database.write_now(claim)
     database.write_now(replays.cancel, made, clock.advance(1))
     assert [row.state for row in rows(database)] == ["pending", "pending", "dead"]
     assert look(database, made).finished_at is None
     later = clock.advance(1)
-    again = queue.Result(two, DeliveryState.PENDING, later, 5, 502, "answered 502", None, later + LONG)
-    database.write_now(queue.record, [_result(one, later), again], "one")
+    again = results.Result(two, DeliveryState.PENDING, later, 5, 502, "answered 502", None, later + LONG)
+    database.write_now(results.record, [_result(one, later), again], "one")
     assert not feed(database, clock).going_on
     delivered, failed, _ = rows(database)
     assert (delivered.state, failed.state) == ("delivered", "dead")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.storage import bulk
-from daemon.storage.queue.rows import free, refused
-from daemon.storage.queue.standing import PROBE_LEASE
-from daemon.storage.queue.taking import Chain, take
+from daemon.storage.deliveries import free, refused
+from daemon.storage.due import Chain, take
 from daemon.storage.schema import deliveries, targets
+from daemon.storage.targets import PROBE_LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from daemon.storage.queue.taking import Wanted
+    from daemon.storage.due import Wanted
 
 EARLY = timedelta(minutes=4)  # so long after a probe could have been made, what is not due yet may be it
 

@@ -14,12 +14,11 @@ import sqlalchemy as sa
 
 from daemon.model import Delivery, DeliveryState
 from daemon.storage import bulk
-from daemon.storage.queue.rows import PENDING, update
-from daemon.storage.rows import chunks
-from daemon.storage.schema import attempts, deliveries, instances
+from daemon.storage.deliveries import update
+from daemon.storage.schema import attempts, deliveries
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
 
@@ -100,25 +99,3 @@ def _attempt(result: Result) -> dict[str, Any]:
 def _storable(text: str | None) -> str | None:
     """Text without what a database does not take, or one attempt would keep all others from being recorded."""
     return None if text is None else text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-
-
-def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: datetime | None = None) -> None:
-    """Give back deliveries that were claimed and not tried; ``until`` puts them off."""
-    values: dict[str, Any] = {"claimed_by": None}
-    if until is not None:
-        values["next_attempt_at"] = until
-    update(tx, ids, deliveries.c.claimed_by == instance, **values)
-
-
-def release(tx: sa.Connection, dead: Collection[str]) -> None:
-    """Give back everything that dead daemons had claimed."""
-    for part in chunks(dead):
-        held = (deliveries.c.state == PENDING) & deliveries.c.claimed_by.in_(part)
-        tx.execute(deliveries.update().where(held).values(claimed_by=None))
-
-
-def strangers(tx: sa.Connection) -> list[str]:
-    """Who holds deliveries and is no daemon that anybody knows: one that was killed while it was taken for dead."""
-    held = deliveries.c.state == PENDING, deliveries.c.claimed_by.is_not(None)
-    unknown = deliveries.c.claimed_by.not_in(sa.select(instances.c.id))
-    return list(tx.execute(sa.select(deliveries.c.claimed_by).where(*held, unknown).distinct()).scalars())

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.storage import bulk
-from daemon.storage.queue.probing import EARLY, early_at, probes
-from daemon.storage.queue.rows import update
-from daemon.storage.queue.standing import PROBE_LEASE, Standing
-from daemon.storage.queue.taking import BEHIND_RUNNING, Chain, Wanted, next_due, take
-from daemon.storage.schema import targets
+from daemon.storage.deliveries import PENDING, update
+from daemon.storage.due import BEHIND_RUNNING, Chain, Wanted, next_due, take
+from daemon.storage.probes import EARLY, early_at, probes
+from daemon.storage.rows import chunks
+from daemon.storage.schema import deliveries, instances, targets
+from daemon.storage.targets import PROBE_LEASE, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -119,3 +120,25 @@ def _next(due: datetime | None, row: Any, now: datetime, *, took: bool) -> datet
         early = early_at(row.probe_at, now)
         due = min(due, early if early > now else now + EARLY)
     return max(due, earliest)
+
+
+def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: datetime | None = None) -> None:
+    """Give back deliveries that were claimed and not tried; ``until`` puts them off."""
+    values: dict[str, Any] = {"claimed_by": None}
+    if until is not None:
+        values["next_attempt_at"] = until
+    update(tx, ids, deliveries.c.claimed_by == instance, **values)
+
+
+def release(tx: sa.Connection, dead: Collection[str]) -> None:
+    """Give back everything that dead daemons had claimed."""
+    for part in chunks(dead):
+        held = (deliveries.c.state == PENDING) & deliveries.c.claimed_by.in_(part)
+        tx.execute(deliveries.update().where(held).values(claimed_by=None))
+
+
+def strangers(tx: sa.Connection) -> list[str]:
+    """Who holds deliveries and is no daemon that anybody knows: one that was killed while it was taken for dead."""
+    held = deliveries.c.state == PENDING, deliveries.c.claimed_by.is_not(None)
+    unknown = deliveries.c.claimed_by.not_in(sa.select(instances.c.id))
+    return list(tx.execute(sa.select(deliveries.c.claimed_by).where(*held, unknown).distinct()).scalars())

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from daemon.model import Delivery, Order
 from daemon.storage import bulk
-from daemon.storage.queue.rows import PENDING, begun, free, update
+from daemon.storage.deliveries import PENDING, begun, free, update
 from daemon.storage.schema import deliveries
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.model import DeliveryState
-from daemon.storage.queue.rows import PENDING, begun, free, refused
+from daemon.storage.deliveries import PENDING, begun, free, refused
+from daemon.storage.rows import insert_new
 from daemon.storage.schema import deliveries, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
 
@@ -54,6 +55,11 @@ class Note:
     paused_at: datetime | None = None
     hopeless: datetime | None = None
     known: datetime | None = None
+
+
+def ensure(tx: sa.Connection, names: Iterable[str]) -> None:
+    """Make rows for targets that have none yet."""
+    insert_new(tx, targets, [{"name": name} for name in names])
 
 
 def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from daemon import ids
 from daemon.model import Action, Alert, Batch, DeliveryState, Event, Message
 from daemon.storage import action_queue, bulk
-from daemon.storage.queue.rows import PENDING
+from daemon.storage.deliveries import PENDING
 from daemon.storage.rows import chunks, event_of, insert_new
-from daemon.storage.schema import attempts, batched, deliveries, events, messages, targets
+from daemon.storage.schema import attempts, batched, deliveries, events, messages
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -38,11 +38,6 @@ class NewMessage:
     incident_id: str
     targets: tuple[str, ...]
     batched: tuple[int, ...] = ()
-
-
-def ensure_targets(tx: sa.Connection, names: Iterable[str]) -> None:
-    """Make rows for targets that have none yet."""
-    insert_new(tx, targets, [{"name": name} for name in names])
 
 
 def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None:
