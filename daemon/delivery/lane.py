@@ -208,10 +208,7 @@ class Lane:
             self.failures, self.probe_at = 0, None
         self.failing_since = self.known = standing.failing_since
         self.probes = standing.probes
-        if not standing.waits:
-            self.hold, self.asked_until = 0.0, None
-        elif standing.until is not None:
-            self.hold, self.asked_until = hold, standing.until
+        self.hold, self.asked_until = (0.0, None) if standing.until is None else (hold, standing.until)
         if self.failing_since is None:
             self.probe = None
         elif claim.chains:
@@ -224,12 +221,13 @@ class Lane:
             log.info("target.recovered", target=self.target.name, failing_since=self.failing_since)
             self.failing_since, self.error, self.probe, self.probes, self.probe_at = None, None, None, 0, None
             self.probing_since, self.changed = None, True
+            self.hold, self.asked_until = 0.0, None
 
     def note_asked(self, at: datetime, hold: float) -> None:
         """The target wants no request until then: for every daemon, and until it is resumed."""
         if self.asked_until is None or at > self.asked_until:
             self.hold, self.asked_until = hold, at
-        self.probe_at, self.changed = self.asked_until, True
+        self.changed = True
 
     def note_failure(self, delivery: Delivery, answer: Answer, now: datetime, luck: float) -> None:
         """The target has not taken something.
@@ -250,7 +248,7 @@ class Lane:
         else:  # it was on its way before
             return
         self.error, self.changed = answer.error, True
-        self.probe_at = self._not_before(now + backoff.probe_pause(self.probes, self.target.retry, luck))
+        self.probe_at = now + backoff.probe_pause(self.probes, self.target.retry, luck)
 
     def _hopeless(self, answer: Answer, failing_since: datetime, now: datetime) -> datetime | None:
         """What began before then need wait no longer: the target has failed as long, a good while of it for us.
@@ -267,11 +265,7 @@ class Lane:
     def forget_probe(self, ids: Collection[int], now: datetime) -> None:
         """What was claimed as a probe was not sent: another may follow at once."""
         if self.probe in ids:
-            self.probe, self.probe_at, self.changed = None, self._not_before(now), True
-
-    def _not_before(self, at: datetime) -> datetime:
-        """That time, or when the pause is over that the target asked for: by whichever of its answers."""
-        return at if self.asked_until is None else max(at, self.asked_until)
+            self.probe, self.probe_at, self.changed = None, now, True
 
     def note_paused(self) -> None:
         """Somebody has paused the target."""
@@ -288,7 +282,15 @@ class Lane:
 
     def note(self) -> targets.Note:
         """What is to be written down of it."""
-        facts = self.failing_since, self.error, self.probe_at, self.probes, self.gone_at, self.hopeless
+        facts = (
+            self.failing_since,
+            self.error,
+            self.probe_at,
+            self.asked_until,
+            self.probes,
+            self.gone_at,
+            self.hopeless,
+        )
         return targets.Note(self.target.name, self.success_at, self.changed, *facts, self.known)
 
     def written_down(self, note: targets.Note, at: float, *, overtaken: bool = False) -> None:

@@ -19,7 +19,7 @@ from daemon.storage.due import BEHIND_RUNNING, Chain, Wanted, next_due, take
 from daemon.storage.probes import EARLY, early_at, probes
 from daemon.storage.rows import chunks
 from daemon.storage.schema import deliveries, instances, targets
-from daemon.storage.targets import PROBE_LEASE, Standing
+from daemon.storage.targets import PROBE_LEASE, Standing, ready_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -76,8 +76,7 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
 
 def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, Any]:
     """The targets' rows, ours until the transaction ends; somebody else holds those that are missing."""
-    columns = targets.c.name, targets.c.paused_at, targets.c.failing_since, targets.c.probe_at, targets.c.probes
-    asked = sa.select(*columns).where(bulk.among(tx, targets.c.name, names))
+    asked = sa.select(targets).where(bulk.among(tx, targets.c.name, names))
     return {row.name: row for row in tx.execute(asked.with_for_update(skip_locked=True))}
 
 
@@ -86,13 +85,13 @@ def _is_due(at: datetime | None, now: datetime) -> bool:
 
 
 def _waits(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of the targets table
-    return row.probe_at is not None and now < row.probe_at
+    at = ready_at(row)
+    return at is not None and now < at
 
 
 def _standing(row: Any, now: datetime) -> Standing:  # noqa: ANN401 - a row of the targets table
-    waits = _waits(row, now)
-    until = row.probe_at if waits and row.failing_since is None else None
-    return Standing(row.paused_at is not None, row.failing_since, row.probes, waits, until)
+    until = row.blocked_until if row.blocked_until is not None and now < row.blocked_until else None
+    return Standing(row.paused_at is not None, row.failing_since, row.probes, _waits(row, now), until)
 
 
 def _chains(
@@ -115,9 +114,10 @@ def _next(due: datetime | None, row: Any, now: datetime, *, took: bool) -> datet
     if due is None or (row.failing_since is None and not _waits(row, now)):
         return due
     # What is due and no probe is behind what is on its way.
-    earliest = row.probe_at if _waits(row, now) else now + (PROBE_LEASE if took else BEHIND_RUNNING)
+    ready = ready_at(row)
+    earliest = ready if ready is not None and now < ready else now + (PROBE_LEASE if took else BEHIND_RUNNING)
     if row.failing_since is not None:
-        early = early_at(row.probe_at, now)
+        early = early_at(ready_at(row), now)
         due = min(due, early if early > now else now + EARLY)
     return max(due, earliest)
 

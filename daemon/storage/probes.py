@@ -11,7 +11,7 @@ from daemon.storage import bulk
 from daemon.storage.deliveries import free, refused
 from daemon.storage.due import Chain, take
 from daemon.storage.schema import deliveries, targets
-from daemon.storage.targets import PROBE_LEASE
+from daemon.storage.targets import PROBE_LEASE, ready_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,7 +28,7 @@ def probes(
     """For each of these targets, whose ``rows`` are locked, one delivery, if there is one; nobody else has another."""
     found = _first(tx, wanted, instance, now)
     long_idle = {
-        name: each for name, each in wanted.items() if name not in found and early_at(rows[name].probe_at, now) <= now
+        name: each for name, each in wanted.items() if name not in found and early_at(ready_at(rows[name]), now) <= now
     }
     if long_idle:
         _bring_forward(tx, long_idle, now)
@@ -39,9 +39,9 @@ def probes(
     return found
 
 
-def early_at(probe_at: datetime | None, now: datetime) -> datetime:
+def early_at(ready_at: datetime | None, now: datetime) -> datetime:
     """When a failing target is probed with something that is not due yet."""
-    return now if probe_at is None else probe_at + EARLY
+    return now if ready_at is None else ready_at + EARLY
 
 
 def _first(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: datetime) -> dict[str, list[Chain]]:

@@ -198,6 +198,7 @@ targets = sa.Table(
     sa.Column("probe_at", Instant),
     sa.Column("probes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("alerted_at", Instant),
+    sa.Column("blocked_until", Instant),
 )
 
 _PENDING = sa.text("state = 'pending'")

@@ -51,6 +51,7 @@ class Note:
     failing_since: datetime | None = None
     error: str | None = None
     probe_at: datetime | None = None
+    blocked_until: datetime | None = None
     probes: int = 0
     paused_at: datetime | None = None
     hopeless: datetime | None = None
@@ -70,7 +71,7 @@ def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
 
 def resume(tx: sa.Connection, name: str, now: datetime) -> None:
     """Send to a target again, at once and all that waits for it, as if it had never failed."""
-    nothing = dict.fromkeys(("paused_at", "paused_reason", "failing_since", "probe_at", "last_error"))
+    nothing = dict.fromkeys(("paused_at", "paused_reason", "failing_since", "probe_at", "blocked_until", "last_error"))
     tx.execute(targets.update().where(targets.c.name == name).values(**nothing, probes=0))
     hurry(tx, name, now)
 
@@ -104,15 +105,21 @@ def expire(tx: sa.Connection, name: str, since: datetime, tried: Collection[str]
     return int(tx.execute(deliveries.update().where(deliveries.c.id.in_(chosen)).values(values)).rowcount)
 
 
+def ready_at(row: Any) -> datetime | None:  # noqa: ANN401 - a row of the targets table
+    """Return when the target may get something: after its pause, and a failing one not before its next probe."""
+    times = [row.blocked_until, row.probe_at if row.failing_since is not None else None]
+    return max((at for at in times if at is not None), default=None)
+
+
 def paused(tx: sa.Connection) -> frozenset[str]:
     """The targets that get nothing for the time being."""
     return frozenset(tx.execute(sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))).scalars())
 
 
 def free_probes(tx: sa.Connection, dead: Collection[str], now: datetime) -> None:
-    """Let what dead daemons were probing be probed at once. A target that asked for a longer pause gets it."""
+    """Let what dead daemons were probing be probed at once. A target that asked for a pause gets it."""
     held = deliveries.c.state == PENDING, deliveries.c.claimed_by.in_(dead)
-    leased = targets.c.failing_since.is_not(None), targets.c.probe_at > now, targets.c.probe_at <= now + PROBE_LEASE
+    leased = targets.c.failing_since.is_not(None), targets.c.probe_at > now
     probed = targets.c.name.in_(sa.select(deliveries.c.target).where(*held))
     if dead:
         tx.execute(targets.update().where(*leased, probed).values(probe_at=now))
@@ -131,6 +138,7 @@ def note_targets(tx: sa.Connection, notes: Sequence[Note], now: datetime) -> fro
             tx.execute(one.values(last_success_at=note.success_at))
         if note.changed:
             values: dict[str, Any] = {"failing_since": note.failing_since, "probe_at": note.probe_at}
+            values["blocked_until"] = note.blocked_until
             values["probes"] = note.probes
             if note.error is not None or note.failing_since is None:
                 values["last_error"] = note.error
@@ -140,6 +148,6 @@ def note_targets(tx: sa.Connection, notes: Sequence[Note], now: datetime) -> fro
                 overtaken.add(note.name)
         if note.paused_at is not None:
             pause(tx, note.name, note.error or "", note.paused_at)
-        elif note.changed and note.failing_since is None and note.probe_at is None:
+        elif note.changed and note.failing_since is None and note.blocked_until is None:
             hurry(tx, note.name, now)
     return frozenset(overtaken)

@@ -14,6 +14,7 @@ from daemon.model import DeliveryState
 from daemon.outbound import signing
 from daemon.storage import ratelimit
 from daemon.storage.schema import connections, deliveries, events, instances, quarantine, snapshots, targets, triggers
+from daemon.storage.targets import ready_at
 from daemon.views.actions import queues
 from daemon.views.readiness import patience
 from daemon.views.replays import open_replays
@@ -169,7 +170,7 @@ def target_statuses(tx: sa.Connection, configured: Mapping[str, Target], now: da
                 dead=_value(row, "dead") or 0,
                 last_success_at=_value(row, "last_success_at"),
                 failing_since=_value(row, "failing_since"),
-                probe_at=_value(row, "probe_at"),
+                probe_at=None if row is None else ready_at(row),
                 last_error=_value(row, "last_error"),
             )
         )
@@ -235,7 +236,7 @@ def _target_health(row: Any, now: datetime) -> Health:  # noqa: ANN401 - a row o
         return Health.PAUSED
     if row.failing_since is not None:
         return Health.FAILING
-    if row.probe_at is not None and now < row.probe_at:
+    if row.blocked_until is not None and now < row.blocked_until:
         return Health.BLOCKED
     if row.last_success_at is not None:
         return Health.OK

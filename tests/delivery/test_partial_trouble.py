@@ -173,7 +173,7 @@ async def test_resuming_forgets_that_the_target_asked_for_a_pause(live: Database
     fill(live, ["P1", "P2"], ["ops"])
     patient: dict[str, Any] = {"concurrency": 1, "retry": Retry()}
     async with receiver.serving() as url, delivering(live, target("ops", url, **patient)) as deliveries:
-        await seen(live, "probe_at")
+        await seen(live, "blocked_until")
         assert standing(live).failing_since is None
         live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
         deliveries.wake(["ops"])
@@ -185,11 +185,11 @@ def test_a_pause_that_was_asked_for_holds_for_every_daemon_and_makes_nothing_due
 ) -> None:
     fill(database, ["P1", "P2"], ["ops"])
     failed(database, claim(database), clock() + HOUR)
-    note = targets.Note("ops", None, changed=True, probe_at=clock.advance(60))
+    note = targets.Note("ops", None, changed=True, blocked_until=clock.advance(60))
     clock.advance(-60)
     database.write_now(targets.note_targets, [note], clock())
     other = claim(database, "two")
-    assert (ids(other), other.standing) == ([], targets.Standing(waits=True, until=note.probe_at))
+    assert (ids(other), other.standing) == ([], targets.Standing(waits=True, until=note.blocked_until))
     clock.advance(60)
     assert ids(claim(database, "two")) == []
     clock.advance(3600)
@@ -386,7 +386,7 @@ async def test_a_pause_that_one_answer_asks_for_is_not_ended_by_others_that_ask_
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=4, retry=Retry())):
         await seen(live, "failing_since")
     (asked,) = (row.next_attempt_at for row in rows(live) if row.message_id == "msg_evt_0")
-    assert standing(live).probe_at == asked
+    assert standing(live).blocked_until == asked
 
 
 def test_a_pause_that_is_asked_for_outlasts_a_probe_that_was_not_sent() -> None:
@@ -395,7 +395,7 @@ def test_a_pause_that_is_asked_for_outlasts_a_probe_that_was_not_sent() -> None:
     lane.note_asked(START + HOUR, 3600.0)
     lane.note_asked(START + HOUR / 2, 1800.0)
     lane.forget_probe({7}, START)
-    assert (lane.probe_at, lane.hold) == (START + HOUR, 3600.0)
+    assert (lane.asked_until, lane.hold) == (START + HOUR, 3600.0)
 
 
 async def test_a_failing_target_is_probed_though_its_rate_is_slower_than_leases_end(
@@ -463,7 +463,7 @@ async def test_a_pause_that_another_daemon_was_asked_for_holds_what_is_claimed_a
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=1)) as deliveries:
         await receiver.until(lambda each: len(each.got) == 2)
         asked = live.read_now(live.now) + HOUR
-        note = targets.Note("ops", None, changed=True, probe_at=asked)
+        note = targets.Note("ops", None, changed=True, blocked_until=asked)
         live.write_now(targets.note_targets, [note], asked)
         deliveries.wake(["ops"])
         async with asyncio.timeout(20):

@@ -97,10 +97,10 @@ async def test_a_start_neither_ends_a_pause_that_a_target_asked_for_nor_probes_b
         settings = written(tmp_path, database_url, url)
         for failing in (None, live.read_now(live.now)):
             asked = live.read_now(live.now) + timedelta(seconds=70)
-            changed(live, schema.targets.update().values(failing_since=failing, probe_at=asked))
+            changed(live, schema.targets.update().values(failing_since=failing, blocked_until=asked))
             async with living.running(settings):
                 pass
-            assert (standing(live).probe_at, receiver.got) == (asked, [])
+            assert (standing(live).blocked_until, receiver.got) == (asked, [])
 
 
 def test_what_a_dead_daemon_was_probing_is_probed_at_once(database: Database, clock: ManualClock) -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from daemon import errors
 from daemon.storage import schema
 from daemon.storage.database import HEAD, Database, migrations_path
+from tests.conftest import START
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,3 +184,51 @@ def test_no_migration_depends_on_code_that_may_change() -> None:
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
         assert {name.partition(".")[0] for name in names} <= {"alembic", "sqlalchemy"}, path.name
+
+
+def upgrade_to(database: Database, revision: str) -> None:
+    """Bring a database to an older schema."""
+    from alembic import command  # noqa: PLC0415 - slow to import
+    from alembic.config import Config  # noqa: PLC0415
+
+    configuration = Config()
+    configuration.set_main_option("script_location", str(migrations_path()))
+
+    def migrate(tx: sa.Connection) -> None:
+        configuration.attributes["connection"] = tx
+        command.upgrade(configuration, revision)
+
+    database.write_now(migrate)
+
+
+def test_targets_of_schema_0003_keep_their_pauses_probes_and_leases(empty: Database) -> None:
+    upgrade_to(empty, "0003")
+    now = empty.read_now(empty.now)
+    soon, later = now + timedelta(seconds=60), now + timedelta(hours=1)
+    columns = ("name", "failing_since", "probe_at", "paused_at", "probes", "last_error")
+    before: list[tuple[Any, ...]] = [
+        ("new", None, None, None, 0, None),
+        ("blocked", None, later, None, 0, None),
+        ("blocked-before", None, START, None, 0, None),
+        ("paused-and-blocked", None, soon, now, 0, None),
+        ("failing", START, soon, None, 3, "answered 500"),
+        ("failing-and-due", START, START, None, 3, "answered 500"),
+        ("failing-and-blocked", START, later, None, 3, "answered 503"),
+    ]
+    old = sa.table("targets", *(sa.column(name, schema.targets.c[name].type) for name in columns))
+    empty.write_now(
+        lambda tx: tx.execute(old.insert(), [dict(zip(columns, row, strict=True)) for row in before]) and None
+    )
+    empty.upgrade()
+    rows = empty.read_now(lambda tx: tx.execute(sa.select(schema.targets)).all())
+    assert {(row.name, row.probe_at, row.blocked_until) for row in rows} == {
+        ("new", None, None),
+        ("blocked", None, later),
+        ("blocked-before", None, START),
+        ("paused-and-blocked", None, soon),
+        ("failing", soon, None),
+        ("failing-and-due", START, None),
+        ("failing-and-blocked", later, later),
+    }
+    kept = {(row.name, row.failing_since, row.paused_at, row.probes, row.last_error) for row in rows}
+    assert kept == {(name, failing, paused, probes, error) for name, failing, _, paused, probes, error in before}

@@ -121,7 +121,7 @@ def test_a_target_that_asked_for_a_pause_or_took_nothing_yet_says_so(
         return [each.health for each in database.read_now(views.target_statuses, settings.targets, clock.now)]
 
     now = clock.now
-    asked = {"name": "chat", "last_success_at": now, "probe_at": now + timedelta(seconds=40)}
+    asked = {"name": "chat", "last_success_at": now, "blocked_until": now + timedelta(seconds=40)}
     database.write_now(shown.insert, schema.targets, asked, {"name": "ops"})
     assert health() == [Health.BLOCKED, Health.WAITING]
     clock.advance(40)
