@@ -22,12 +22,15 @@ class AcknowledgeIncident(ChangeParameters):
 
 def _holds(incident: Json, parameters: AcknowledgeIncident, _trace: Json | None) -> bool:
     """Whether the incident is acknowledged by this user."""
-    by = [lenient_json.text(lenient_json.inner(each, "acknowledger"), "id") for each in _acknowledgements(incident)]
+    by = [
+        lenient_json.get_text(lenient_json.get_object(each, "acknowledger"), "id")
+        for each in _acknowledgements(incident)
+    ]
     return lenient_json.status(incident) is Status.ACKNOWLEDGED and parameters.userId in by
 
 
 def _acknowledgements(incident: Json) -> list[Json]:
-    return lenient_json.listed(incident, "acknowledgements")
+    return lenient_json.get_objects(incident, "acknowledgements")
 
 
 CHANGE = Change(

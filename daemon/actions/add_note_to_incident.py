@@ -60,10 +60,16 @@ async def _added(given: Try, parameters: AddNoteToIncident) -> Json | None:
     now = given.now()
     since = written_at + ((server_time or now) - now) - TOLERANCE
     for note in notes:
-        at = lenient_json.moment(note, "created_at")
-        mine = lenient_json.text(lenient_json.inner(note, "user"), "id") == parameters.userId
-        same = (lenient_json.text(note, "content") or "").strip() == parameters.note.strip()
-        if mine and same and at is not None and at >= since and lenient_json.text(note, "id") not in given.others_notes:
+        at = lenient_json.get_time(note, "created_at")
+        mine = lenient_json.get_text(lenient_json.get_object(note, "user"), "id") == parameters.userId
+        same = (lenient_json.get_text(note, "content") or "").strip() == parameters.note.strip()
+        if (
+            mine
+            and same
+            and at is not None
+            and at >= since
+            and lenient_json.get_text(note, "id") not in given.others_notes
+        ):
             return note
     return None
 

@@ -34,7 +34,7 @@ async def run(given: Try, parameters: CreateIncident) -> Done:
         return Done(Outcome.DONE, objects.new_incident(key))
     await given.begin({given.action.id: None})
     answer = await writes.trigger(given.client, parameters.service_key, parameters.description, key)
-    return Done(Outcome.DONE, objects.new_incident(lenient_json.text(answer, "incident_key") or key))
+    return Done(Outcome.DONE, objects.new_incident(lenient_json.get_text(answer, "incident_key") or key))
 
 
 OPERATION = Operation(

@@ -34,7 +34,7 @@ def _holds(incident: Json, parameters: EscalateIncident, trace: Json | None) -> 
 
 
 def _policy(incident: Json | None) -> str | None:
-    return lenient_json.text(lenient_json.inner(incident, "escalation_policy"), "id")
+    return lenient_json.get_text(lenient_json.get_object(incident, "escalation_policy"), "id")
 
 
 CHANGE = Change(

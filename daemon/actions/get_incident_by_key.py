@@ -33,7 +33,7 @@ async def run(given: Try, parameters: GetIncidentByKey) -> Done:
 
 
 def _rank(incident: Json) -> tuple[bool, str, int]:
-    at, number = lenient_json.moment(incident, "created_at"), incident.get("incident_number")
+    at, number = lenient_json.get_time(incident, "created_at"), incident.get("incident_number")
     is_open = lenient_json.status(incident) is not Status.RESOLVED
     return is_open, at.isoformat() if at else "", number if isinstance(number, int) else 0
 

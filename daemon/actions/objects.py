@@ -27,24 +27,24 @@ def incident(found: Json) -> Json:
     """Incident."""
     return {name: found.get(name) for name in INCIDENT_FIELDS} | {
         "assignedUserId": lenient_json.assigned_user(found),
-        "escalation_policy": lenient_json.inner(found, "escalation_policy"),
+        "escalation_policy": lenient_json.get_object(found, "escalation_policy"),
     }
 
 
 def user(found: Json) -> Json:
     """User."""
-    lists = {name: lenient_json.listed(found, name) for name in USER_LISTS}
+    lists = {name: lenient_json.get_objects(found, name) for name in USER_LISTS}
     return {name: found.get(name) for name in USER_TEXTS} | {"billed": found.get("billed")} | lists
 
 
 def added_note(found: Json, user_id: str) -> Json:
     """AddNoteResponse."""
-    author = {"id": lenient_json.text(lenient_json.inner(found, "user"), "id") or user_id}
+    author = {"id": lenient_json.get_text(lenient_json.get_object(found, "user"), "id") or user_id}
     note = {
-        "id": lenient_json.text(found, "id"),
+        "id": lenient_json.get_text(found, "id"),
         "user": author,
-        "content": lenient_json.text(found, "content") or "",
-        "created_at": lenient_json.text(found, "created_at"),
+        "content": lenient_json.get_text(found, "content") or "",
+        "created_at": lenient_json.get_text(found, "created_at"),
     }
     return {"user": author, "note": note}
 

@@ -33,8 +33,10 @@ def _holds(incident: Json, _parameters: SnoozeIncident, trace: Json | None) -> b
 
 
 def _wakes_at(incident: Json | None) -> list[str | None]:
-    pending = lenient_json.listed(incident, "pending_actions")
-    return [lenient_json.text(each, "at") for each in pending if lenient_json.text(each, "type") == "unacknowledge"]
+    pending = lenient_json.get_objects(incident, "pending_actions")
+    return [
+        lenient_json.get_text(each, "at") for each in pending if lenient_json.get_text(each, "type") == "unacknowledge"
+    ]
 
 
 async def _send(client: Client, parameters: SnoozeIncident, sender: str) -> Json:

@@ -60,7 +60,7 @@ def _result(result: Json, item: ActionItem) -> str:
         name, email = (terminal.plain(result.get(key)) for key in ("name", "email"))
         return f"{terminal.plain(result.get('id'))} is {name} <{email}>"
     if "note" in result:
-        return f"note {terminal.plain(lenient_json.inner(result, 'note').get('id'))} on {item.incident_id}"
+        return f"note {terminal.plain(lenient_json.get_object(result, 'note').get('id'))} on {item.incident_id}"
     if "incident_key" in result:
         return f"PagerDuty took the event, with the incident_key {terminal.plain(result['incident_key'])}"
     return ""

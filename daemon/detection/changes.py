@@ -22,7 +22,7 @@ FIELD = ("id", "name", "value", "old_value")
 def told(kind: EventType, entry: LogEntry) -> Json | None:
     """The changes that an entry tells of, under the names that receivers get."""
     reader = _READERS.get(kind)
-    return None if reader is None else reader(entry.raw, lenient_json.inner(entry.raw, "channel")) or None
+    return None if reader is None else reader(entry.raw, lenient_json.get_object(entry.raw, "channel")) or None
 
 
 def _priority(_record: Json, channel: Json) -> Json:
@@ -30,7 +30,7 @@ def _priority(_record: Json, channel: Json) -> Json:
     found = {"from": "old_priority", "to": "new_priority"}
     if not any(isinstance(channel.get(key), dict) for key in found.values()):
         return {}
-    return {"priority": {word: lenient_json.inner(channel, key) or None for word, key in found.items()}}
+    return {"priority": {word: lenient_json.get_object(channel, key) or None for word, key in found.items()}}
 
 
 def _snooze(record: Json, channel: Json) -> Json:
@@ -38,21 +38,23 @@ def _snooze(record: Json, channel: Json) -> Json:
     found: Json = {}
     if isinstance(seconds := channel.get("duration"), int | float) and not isinstance(seconds, bool) and seconds > 0:
         found["duration"] = seconds
-    for action in lenient_json.listed(record, "changed_actions"):
-        at = lenient_json.moment(action, "at")
-        if lenient_json.text(action, "type") == "unacknowledge" and at is not None:
+    for action in lenient_json.get_objects(record, "changed_actions"):
+        at = lenient_json.get_time(action, "at")
+        if lenient_json.get_text(action, "type") == "unacknowledge" and at is not None:
             found["until"] = iso(at)
     return {"snooze": found} if found else {}
 
 
 def _fields(_record: Json, channel: Json) -> Json:
     """Each field's new value and the old one: of the account's own fields, and of PagerDuty's."""
-    changeset = lenient_json.inner(channel, "changeset")
+    changeset = lenient_json.get_object(channel, "changeset")
     changed = [
-        *lenient_json.listed(changeset, "customer_fields"),
-        *lenient_json.listed(changeset, "application_fields"),
+        *lenient_json.get_objects(changeset, "customer_fields"),
+        *lenient_json.get_objects(changeset, "application_fields"),
     ]
-    fields = [_named(each) for each in changed if lenient_json.text(each, "name") or lenient_json.text(each, "id")]
+    fields = [
+        _named(each) for each in changed if lenient_json.get_text(each, "name") or lenient_json.get_text(each, "id")
+    ]
     return {"fields": fields} if fields else {}
 
 

@@ -36,7 +36,7 @@ def carried_out(entries: Iterable[LogEntry]) -> Mapping[str, list[LogEntry]]:
 
 
 def _of(entry: LogEntry, users: set[str], waiting: Mapping[str, set[str] | None]) -> str | None:
-    channel = lenient_json.text(lenient_json.inner(entry.raw, "channel"), "type")
+    channel = lenient_json.get_text(lenient_json.get_object(entry.raw, "channel"), "type")
     for delegation, named in waiting.items():
         if (users <= named and channel in {None, AUTOMATIC}) if named is not None and users else channel == AUTOMATIC:
             return delegation

@@ -68,13 +68,13 @@ def event(
 
 def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
     """The snapshot of an incident of which everything so far is history: nothing of it will be sent."""
-    created_at = lenient_json.moment(incident, "created_at") or read_at
+    created_at = lenient_json.get_time(incident, "created_at") or read_at
     assignments = lenient_json.assignments(incident)
     return Snapshot(
         incident_id=incident_id,
         created=True,
         status=lenient_json.status(incident) or Status.TRIGGERED,
-        status_at=lenient_json.moment(incident, "last_status_change_at") or created_at,
+        status_at=lenient_json.get_time(incident, "last_status_change_at") or created_at,
         assigned=tuple((assignee["id"], at or created_at) for assignee, at in assignments),
         incident=incident,
         read_at=read_at,
@@ -83,7 +83,7 @@ def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
 
 def unknown(incident_id: str, incident: Json, read_at: datetime, at: datetime) -> Snapshot:
     """The snapshot of an incident of which nothing has been sent, and which shows itself in an entry of ``at``."""
-    created_at = lenient_json.moment(incident, "created_at")
+    created_at = lenient_json.get_time(incident, "created_at")
     return Snapshot(
         incident_id=incident_id,
         created=False,

@@ -60,7 +60,7 @@ def baseline(
 
 def _is_younger(incident: Json, baseline_at: datetime) -> bool:
     """Whether its creating entry can be from after the reading; the two times may differ by a second."""
-    created_at = lenient_json.moment(incident, "created_at")
+    created_at = lenient_json.get_time(incident, "created_at")
     return created_at is not None and created_at >= baseline_at - CREATION_APART
 
 
@@ -101,7 +101,7 @@ def in_order(entries: Sequence[LogEntry]) -> list[LogEntry]:
 
 
 def _is_first(entry: LogEntry) -> bool:
-    return lenient_json.text(lenient_json.inner(entry.incident, "first_trigger_log_entry"), "id") == entry.id
+    return lenient_json.get_text(lenient_json.get_object(entry.incident, "first_trigger_log_entry"), "id") == entry.id
 
 
 class _Reading:
@@ -152,7 +152,7 @@ class _Reading:
         """
         snapshot = self._snapshots.get(entry.incident_id)
         if snapshot is None:
-            created_at = lenient_json.moment(entry.incident, "created_at")
+            created_at = lenient_json.get_time(entry.incident, "created_at")
             if created_at is not None and created_at < self._history and not _is_first(entry):
                 return adopted(entry.incident_id, entry.incident, self._read_at)
             return unknown(entry.incident_id, entry.incident, self._read_at, entry.created_at)
@@ -170,7 +170,7 @@ class _Reading:
 
     def _triggered(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
         """A creating entry; any other is a repeated trigger event on an incident that exists."""
-        told_first = lenient_json.text(lenient_json.inner(snapshot.incident, "first_trigger_log_entry"), "id")
+        told_first = lenient_json.get_text(lenient_json.get_object(snapshot.incident, "first_trigger_log_entry"), "id")
         if snapshot.created or (told_first is not None and told_first != entry.id):
             return snapshot
         self._emit(entry, snapshot, EventType.TRIGGERED)
@@ -268,7 +268,7 @@ class _Reading:
             assignees=assignees,
             note=note,
             changes=changes.told(kind, entry),
-            log_entry={"id": entry.id, "type": entry.type, "channel": lenient_json.text(_channel(entry), "type")},
+            log_entry={"id": entry.id, "type": entry.type, "channel": lenient_json.get_text(_channel(entry), "type")},
         )
         self._events.append(event(self._connection, snapshot, occurrence, self._now, DetectedBy.LOG_ENTRY))
 
@@ -289,7 +289,7 @@ def with_announced(snapshot: Snapshot, announced: Announced) -> Snapshot:
 
 
 def _channel(entry: LogEntry) -> Json:
-    return lenient_json.inner(entry.raw, "channel")
+    return lenient_json.get_object(entry.raw, "channel")
 
 
 def _ids(assignees: Sequence[Json] | None) -> tuple[str, ...]:
@@ -298,7 +298,7 @@ def _ids(assignees: Sequence[Json] | None) -> tuple[str, ...]:
 
 def _note(entry: LogEntry) -> Json:
     """The note as the connector's AddNoteResponse has it; its own id is not in the log."""
-    user = lenient_json.text(entry.agent, "id")
+    user = lenient_json.get_text(entry.agent, "id")
     return {
         "id": None,
         "content": entry.note,

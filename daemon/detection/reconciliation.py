@@ -54,7 +54,7 @@ def reconcile(
 
 
 def _age(item: tuple[str, Json | None]) -> str:
-    return lenient_json.text(item[1], "created_at") or ""
+    return lenient_json.get_text(item[1], "created_at") or ""
 
 
 def _compare(
@@ -69,7 +69,7 @@ def _compare(
         return None, []
     if incident is None:
         return before and replace(before, created=True, status=Status.RESOLVED, status_at=read_at), []
-    created_at = lenient_json.moment(incident, "created_at") or read_at
+    created_at = lenient_json.get_time(incident, "created_at") or read_at
     if created_at < history and (before is None or not before.created):
         return adopted(incident_id, incident, read_at), []
     if before is None and created_at > settled:
@@ -116,19 +116,19 @@ def _status(snapshot: Snapshot, incident: Json, settled: datetime, found: list[O
     real = lenient_json.status(incident)
     if real is None or real is snapshot.status:
         return snapshot
-    changed_at = lenient_json.moment(incident, "last_status_change_at")
+    changed_at = lenient_json.get_time(incident, "last_status_change_at")
     at: datetime | None
     match real:
         case Status.TRIGGERED:
             return _back(snapshot, incident, changed_at, settled, found)
         case Status.ACKNOWLEDGED:
-            newest = max(lenient_json.listed(incident, "acknowledgements"), key=_acknowledged_at, default={})
-            at = lenient_json.moment(newest, "at") or changed_at
-            agent = lenient_json.inner(newest, "acknowledger") or None
+            newest = max(lenient_json.get_objects(incident, "acknowledgements"), key=_acknowledged_at, default={})
+            at = lenient_json.get_time(newest, "at") or changed_at
+            agent = lenient_json.get_object(newest, "acknowledger") or None
             return _changed(snapshot, EventType.ACKNOWLEDGED, real, at, settled, agent, found)
         case Status.RESOLVED:
-            at = lenient_json.moment(incident, "resolved_at") or changed_at
-            agent = lenient_json.inner(incident, "last_status_change_by") or None
+            at = lenient_json.get_time(incident, "resolved_at") or changed_at
+            agent = lenient_json.get_object(incident, "last_status_change_by") or None
             return _changed(snapshot, EventType.RESOLVED, real, at, settled, agent, found)
         case _:
             assert_never(real)
@@ -143,12 +143,12 @@ def _back(
         return with_status(snapshot, Status.TRIGGERED, when) if when <= settled else snapshot
     if changed_at is None or changed_at <= snapshot.status_at:
         return snapshot
-    agent = lenient_json.inner(incident, "last_status_change_by") or None
+    agent = lenient_json.get_object(incident, "last_status_change_by") or None
     return _changed(snapshot, EventType.REOPENED, Status.TRIGGERED, changed_at, settled, agent, found)
 
 
 def _acknowledged_at(acknowledgement: Json) -> str:
-    at = lenient_json.moment(acknowledgement, "at")
+    at = lenient_json.get_time(acknowledgement, "at")
     return at.isoformat() if at else ""
 
 

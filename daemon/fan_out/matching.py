@@ -44,7 +44,7 @@ class Index:
 
         Who subscribed by the event's type and by a narrower name as well gets it by its type.
         """
-        incident = lenient_json.inner(event.payload, "incident")
+        incident = lenient_json.get_object(event.payload, "incident")
         found: dict[str, Match] = {}
         for each in self._subscribed(event):
             if _fits(each.trigger.where, incident) and _not_before_start(each.trigger, event):
@@ -55,7 +55,10 @@ class Index:
         names = [name for name in (event.type.value, triggers.narrower(event)) if name]
         users: set[str | None] = {None}
         if event.type is EventType.ASSIGNED:
-            users |= {lenient_json.text(assignee, "id") for assignee in lenient_json.listed(event.payload, "assignees")}
+            users |= {
+                lenient_json.get_text(assignee, "id")
+                for assignee in lenient_json.get_objects(event.payload, "assignees")
+            }
         for name, user, incident in itertools.product(names, users, (None, event.incident_id)):
             for trigger in self._index.get((name, user, incident), ()):
                 yield Match(trigger, name)
@@ -73,14 +76,21 @@ def _not_before_start(trigger: Trigger, event: Event) -> bool:
 def _fits(where: Where, incident: Json) -> bool:
     """Whether the incident is what ``where`` asks for. What the incident does not say does not fit."""
     return (
-        (not where.services or lenient_json.text(lenient_json.inner(incident, "service"), "id") in where.services)
-        and (not where.urgencies or lenient_json.text(incident, "urgency") in where.urgencies)
+        (
+            not where.services
+            or lenient_json.get_text(lenient_json.get_object(incident, "service"), "id") in where.services
+        )
+        and (not where.urgencies or lenient_json.get_text(incident, "urgency") in where.urgencies)
         and (
             not where.escalation_policies
-            or lenient_json.text(lenient_json.inner(incident, "escalation_policy"), "id") in where.escalation_policies
+            or lenient_json.get_text(lenient_json.get_object(incident, "escalation_policy"), "id")
+            in where.escalation_policies
         )
         and (
             not where.teams
-            or bool(where.teams & {lenient_json.text(team, "id") for team in lenient_json.listed(incident, "teams")})
+            or bool(
+                where.teams
+                & {lenient_json.get_text(team, "id") for team in lenient_json.get_objects(incident, "teams")}
+            )
         )
     )

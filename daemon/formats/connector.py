@@ -32,23 +32,23 @@ def content(message: Message, _options: Options) -> Content | None:
 
 
 def _note(event: Event) -> Json:
-    return {"content": lenient_json.text(lenient_json.inner(event.payload, "note"), "content") or ""}
+    return {"content": lenient_json.get_text(lenient_json.get_object(event.payload, "note"), "content") or ""}
 
 
 def _incident(event: Event) -> Json:
     """The connector's Incident: its properties, and no others."""
-    incident = lenient_json.inner(event.payload, "incident")
+    incident = lenient_json.get_object(event.payload, "incident")
     return {
         "id": event.incident_id,
-        "summary": lenient_json.text(incident, "summary"),
-        "html_url": lenient_json.text(incident, "html_url"),
-        "created_at": lenient_json.text(incident, "created_at"),
-        "status": lenient_json.text(incident, "status"),
-        "incident_key": lenient_json.text(incident, "incident_key"),
+        "summary": lenient_json.get_text(incident, "summary"),
+        "html_url": lenient_json.get_text(incident, "html_url"),
+        "created_at": lenient_json.get_text(incident, "created_at"),
+        "status": lenient_json.get_text(incident, "status"),
+        "incident_key": lenient_json.get_text(incident, "incident_key"),
         "assignedUserId": lenient_json.assigned_user(incident),
-        "last_status_change_at": lenient_json.text(incident, "last_status_change_at"),
-        "escalation_policy": lenient_json.inner(incident, "escalation_policy"),
-        "urgency": lenient_json.text(incident, "urgency"),
+        "last_status_change_at": lenient_json.get_text(incident, "last_status_change_at"),
+        "escalation_policy": lenient_json.get_object(incident, "escalation_policy"),
+        "urgency": lenient_json.get_text(incident, "urgency"),
     }
 
 

@@ -65,14 +65,14 @@ def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
 
 
 def _envelope(event: Event, name: str) -> Json:
-    incident = lenient_json.inner(event.payload, "incident")
+    incident = lenient_json.get_object(event.payload, "incident")
     is_note = event.type is EventType.ANNOTATED
     return {
         "id": event.id.removeprefix("evt_").upper(),
         "event_type": name,
         "resource_type": "incident",
         "occurred_at": _milliseconds(event.occurred_at),
-        "agent": _agent(lenient_json.inner(event.payload, "agent"), incident),
+        "agent": _agent(lenient_json.get_object(event.payload, "agent"), incident),
         "client": None,
         "data": _note(event, incident) if is_note else _incident(event, incident),
     }
@@ -81,53 +81,53 @@ def _envelope(event: Event, name: str) -> Json:
 def _incident(event: Event, incident: Json) -> Json:
     status = STATUSES.get(event.type) or lenient_json.status(incident)
     reason = incident.get("resolve_reason")
-    kind = lenient_json.inner(incident, "incident_type")
+    kind = lenient_json.get_object(incident, "incident_type")
     return {
         "id": event.incident_id,
         "type": "incident",
-        "self": lenient_json.text(incident, "self"),
-        "html_url": lenient_json.text(incident, "html_url"),
+        "self": lenient_json.get_text(incident, "self"),
+        "html_url": lenient_json.get_text(incident, "html_url"),
         "number": incident.get("incident_number"),
         "status": None if status is None else status.value,
-        "incident_key": lenient_json.text(incident, "incident_key"),
-        "created_at": _seconds(lenient_json.moment(incident, "created_at")),
+        "incident_key": lenient_json.get_text(incident, "incident_key"),
+        "created_at": _seconds(lenient_json.get_time(incident, "created_at")),
         "reopened_at": _seconds(event.occurred_at) if event.type is EventType.REOPENED else None,
         "title": _title(incident),
-        "service": _reference(lenient_json.inner(incident, "service"), "service"),
+        "service": _reference(lenient_json.get_object(incident, "service"), "service"),
         "assignees": [] if status is Status.RESOLVED else _assignees(event, incident),
-        "escalation_policy": _reference(lenient_json.inner(incident, "escalation_policy"), "escalation_policy"),
-        "teams": [_reference(team, "team") for team in lenient_json.listed(incident, "teams")],
-        "priority": _reference(lenient_json.inner(incident, "priority"), "priority"),
-        "urgency": lenient_json.text(incident, "urgency"),
-        "conference_bridge": lenient_json.inner(incident, "conference_bridge") or None,
+        "escalation_policy": _reference(lenient_json.get_object(incident, "escalation_policy"), "escalation_policy"),
+        "teams": [_reference(team, "team") for team in lenient_json.get_objects(incident, "teams")],
+        "priority": _reference(lenient_json.get_object(incident, "priority"), "priority"),
+        "urgency": lenient_json.get_text(incident, "urgency"),
+        "conference_bridge": lenient_json.get_object(incident, "conference_bridge") or None,
         "resolve_reason": reason if isinstance(reason, dict) else None,
-        "incident_type": {"name": lenient_json.text(kind, "name")} if kind else None,
+        "incident_type": {"name": lenient_json.get_text(kind, "name")} if kind else None,
     }
 
 
 def _assignees(event: Event, incident: Json) -> list[Any]:
     """Whom the incident is assigned to; of an assignment that was followed by others, whom it named."""
     now = [assignee for assignee, _ in lenient_json.assignments(incident)]
-    named = lenient_json.listed(event.payload, "assignees")
+    named = lenient_json.get_objects(event.payload, "assignees")
     ids = {assignee["id"] for assignee in now}
-    current = all(lenient_json.text(assignee, "id") in ids for assignee in named)
+    current = all(lenient_json.get_text(assignee, "id") in ids for assignee in named)
     return [_reference(each, "user") for each in (now if current else named)]
 
 
 def _note(event: Event, incident: Json) -> Json:
     """A note. Its own id is not in PagerDuty's log: the id of its entry there, or the event's, stands for it."""
-    note = lenient_json.inner(event.payload, "note")
-    entry = lenient_json.text(lenient_json.inner(event.payload, "log_entry"), "id")
+    note = lenient_json.get_object(event.payload, "note")
+    entry = lenient_json.get_text(lenient_json.get_object(event.payload, "log_entry"), "id")
     return {
         "incident": {
             "id": event.incident_id,
             "type": "incident_reference",
-            "self": lenient_json.text(incident, "self"),
-            "html_url": lenient_json.text(incident, "html_url"),
+            "self": lenient_json.get_text(incident, "self"),
+            "html_url": lenient_json.get_text(incident, "html_url"),
             "summary": _title(incident),
         },
-        "id": lenient_json.text(note, "id") or entry or event.id,
-        "content": lenient_json.text(note, "content") or "",
+        "id": lenient_json.get_text(note, "id") or entry or event.id,
+        "content": lenient_json.get_text(note, "content") or "",
         "trimmed": False,
         "type": "incident_note",
     }
@@ -135,9 +135,9 @@ def _note(event: Event, incident: Json) -> Json:
 
 def _title(incident: Json) -> str | None:
     """The title; a mere reference has it in its summary, behind the number."""
-    summary = lenient_json.text(incident, "summary")
+    summary = lenient_json.get_text(incident, "summary")
     number, _, rest = (summary or "").partition("] ")
-    return lenient_json.text(incident, "title") or (rest if number.startswith("[#") and rest else summary)
+    return lenient_json.get_text(incident, "title") or (rest if number.startswith("[#") and rest else summary)
 
 
 def _agent(agent: Json, incident: Json) -> Json | None:
@@ -156,7 +156,7 @@ def _agent(agent: Json, incident: Json) -> Json | None:
 def _account(incident: Json) -> str | None:
     """Where the incident's account is on the web."""
     try:
-        place = urlsplit(lenient_json.text(incident, "html_url") or "")
+        place = urlsplit(lenient_json.get_text(incident, "html_url") or "")
     except ValueError:  # it is no URL
         return None
     return f"{place.scheme}://{place.netloc}" if place.hostname else None
@@ -164,15 +164,15 @@ def _account(incident: Json) -> str | None:
 
 def _reference(thing: Json, kind: str) -> Json | None:
     """A resource as webhooks name it: where it is, and nothing of what it is."""
-    identity = lenient_json.text(thing, "id")
+    identity = lenient_json.get_text(thing, "id")
     if identity is None:
         return None
     return {
         "id": identity,
-        "type": (lenient_json.text(thing, "type") or kind).removesuffix("_reference") + "_reference",
-        "self": lenient_json.text(thing, "self"),
-        "html_url": lenient_json.text(thing, "html_url"),
-        "summary": lenient_json.text(thing, "summary") or lenient_json.text(thing, "name"),
+        "type": (lenient_json.get_text(thing, "type") or kind).removesuffix("_reference") + "_reference",
+        "self": lenient_json.get_text(thing, "self"),
+        "html_url": lenient_json.get_text(thing, "html_url"),
+        "summary": lenient_json.get_text(thing, "summary") or lenient_json.get_text(thing, "name"),
     }
 
 

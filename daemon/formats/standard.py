@@ -52,7 +52,7 @@ def _told(message: Message) -> tuple[datetime, Json]:
 
 
 def _of_event(event: Event, trigger: str) -> Json:
-    incident = lenient_json.inner(event.payload, "incident")
+    incident = lenient_json.get_object(event.payload, "incident")
     data: Json = {
         "event_id": event.id,
         "connection": event.connection,

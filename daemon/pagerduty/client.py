@@ -63,8 +63,8 @@ class Answer:
 
     def one(self, name: str) -> Json:
         """The object that was asked for. Raises Temporary if it is not there: nothing is known then."""
-        found = lenient_json.inner(self.body, name)
-        if lenient_json.text(found, "id") is None:
+        found = lenient_json.get_object(self.body, name)
+        if lenient_json.get_text(found, "id") is None:
             message = f"PagerDuty answered without {name}"
             raise errors.Temporary(message, status=OK)
         return found
@@ -74,7 +74,7 @@ class Answer:
         if not isinstance(self.body.get(name), list):
             message = f"PagerDuty answered without {name}"
             raise errors.Temporary(message, status=OK)
-        return lenient_json.listed(self.body, name)
+        return lenient_json.get_objects(self.body, name)
 
 
 class Client:
@@ -197,8 +197,8 @@ class Client:
         query = [("query", email)]
         pages = await read_all(lambda offset: self._page("/users", "users", query, offset, priority))
         for user in pages.records:
-            if (lenient_json.text(user, "email") or "").lower() == email.lower():
-                return lenient_json.text(user, "id")
+            if (lenient_json.get_text(user, "email") or "").lower() == email.lower():
+                return lenient_json.get_text(user, "id")
         return None
 
     async def _page(self, path: str, name: str, query: Query, offset: int, priority: Priority) -> Page:

@@ -36,13 +36,13 @@ def failure(
     identity = request_id(headers)
     if status in SUCCESS:
         return errors.Temporary(f"{where} with something that is no JSON object", status=status, request_id=identity)
-    detail = lenient_json.inner(answer, "error") or (answer if isinstance(answer, dict) else {})
+    detail = lenient_json.get_object(answer, "error") or (answer if isinstance(answer, dict) else {})
     code = detail.get("code") if isinstance(detail.get("code"), int) else None
     message = f"{where} with {status}"
     if code:
         message += f" ({code})"
     words = [
-        lenient_json.text(detail, "message") or lenient_json.text(detail, "error") or "",
+        lenient_json.get_text(detail, "message") or lenient_json.get_text(detail, "error") or "",
         *_texts(detail.get("errors")),
     ]
     # What stands between PagerDuty and us may repeat the request's headers, and with them the key.

@@ -123,4 +123,4 @@ async def read_all(fetch: Callable[[int], Awaitable[Page]]) -> Pages:
 
 def _identity(record: object) -> str:
     """What makes a record the same one on two pages: its id, or all of it if it has none."""
-    return lenient_json.text(record, "id") or orjson.dumps(record).decode()
+    return lenient_json.get_text(record, "id") or orjson.dumps(record).decode()

@@ -55,7 +55,7 @@ async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
             query += [("date_range", "all"), ("sort_by", order), ("limit", str(MOST)), ("offset", str(page * MOST))]
             answer = await client.call("GET", "/incidents", Priority.ACTION, query=query, room=2)
             for each in answer.all("incidents"):
-                identity = lenient_json.text(each, "id")
+                identity = lenient_json.get_text(each, "id")
                 if identity in wanted and identity is not None:
                     found.setdefault(identity, each)
             if answer.body.get("more") is not True:
@@ -111,7 +111,11 @@ async def _pick(client: Client, name: str, text: str | None) -> list[Json]:
 
 
 def _words(incident: Json) -> str:
-    service = lenient_json.text(lenient_json.inner(incident, "service"), "summary") or ""
-    return (
-        f"{lenient_json.text(incident, 'summary') or ''} {service} {lenient_json.text(incident, 'id') or ''}".casefold()
+    """Return the text that people search an incident by."""
+    service = lenient_json.get_object(incident, "service")
+    texts = (
+        lenient_json.get_text(incident, "summary"),
+        lenient_json.get_text(service, "summary"),
+        lenient_json.get_text(incident, "id"),
     )
+    return " ".join(text or "" for text in texts).casefold()

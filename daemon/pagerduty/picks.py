@@ -53,13 +53,13 @@ async def incidents(client: Client, text: str | None) -> list[IncidentPick]:
     return [
         IncidentPick(
             identity,
-            lenient_json.text(each, "summary"),
-            lenient_json.text(each, "status"),
-            lenient_json.text(each, "urgency"),
-            lenient_json.text(each, "created_at"),
-            lenient_json.text(lenient_json.inner(each, "service"), "summary"),
-            tuple(lenient_json.text(who, "summary") or who["id"] for who, _ in lenient_json.assignments(each)),
-            lenient_json.text(each, "html_url"),
+            lenient_json.get_text(each, "summary"),
+            lenient_json.get_text(each, "status"),
+            lenient_json.get_text(each, "urgency"),
+            lenient_json.get_text(each, "created_at"),
+            lenient_json.get_text(lenient_json.get_object(each, "service"), "summary"),
+            tuple(lenient_json.get_text(who, "summary") or who["id"] for who, _ in lenient_json.assignments(each)),
+            lenient_json.get_text(each, "html_url"),
         )
         for identity, each in _identified(found)
     ]
@@ -70,7 +70,8 @@ async def users(client: Client, text: str | None) -> list[UserPick]:
     fields = ("name", "email", "job_title", "html_url")
     found = await lookups.users(client, text)
     return [
-        UserPick(identity, *(lenient_json.text(each, name) for name in fields)) for identity, each in _identified(found)
+        UserPick(identity, *(lenient_json.get_text(each, name) for name in fields))
+        for identity, each in _identified(found)
     ]
 
 
@@ -79,11 +80,11 @@ async def escalation_policies(client: Client, text: str | None) -> list[PolicyPi
     fields = ("name", "html_url")
     found = await lookups.escalation_policies(client, text)
     return [
-        PolicyPick(identity, *(lenient_json.text(each, name) for name in fields))
+        PolicyPick(identity, *(lenient_json.get_text(each, name) for name in fields))
         for identity, each in _identified(found)
     ]
 
 
 def _identified(found: list[Json]) -> list[tuple[str, Json]]:
     """The records that can be picked: those with an id."""
-    return [(identity, each) for each in found if (identity := lenient_json.text(each, "id"))]
+    return [(identity, each) for each in found if (identity := lenient_json.get_text(each, "id"))]

@@ -96,8 +96,8 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 def log_entry(raw: object) -> LogEntry | Rejected:
     """One record of GET /log_entries."""
-    entry_id, incident_id = _id(raw), _id(lenient_json.inner(raw, "incident"))
-    kind, created_at = lenient_json.text(raw, "type"), lenient_json.moment(raw, "created_at")
+    entry_id, incident_id = _id(raw), _id(lenient_json.get_object(raw, "incident"))
+    kind, created_at = lenient_json.get_text(raw, "type"), lenient_json.get_time(raw, "created_at")
     if not isinstance(raw, dict):
         return rejected("the record is no object", raw)
     if entry_id is None:
@@ -115,7 +115,7 @@ def log_entry(raw: object) -> LogEntry | Rejected:
         created_at=created_at,
         incident_id=incident_id,
         incident=record.pop("incident"),
-        agent=lenient_json.inner(record, "agent") or None,
+        agent=lenient_json.get_object(record, "agent") or None,
         assignees=_assignees(record),
         note=_note(record, kind),
         raw=record,
@@ -148,14 +148,14 @@ def _without_contacts(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _id(record: object) -> str | None:
-    value = lenient_json.text(record, "id")
+    value = lenient_json.get_text(record, "id")
     return value if value and len(value) <= LONGEST_ID and "\x00" not in value else None
 
 
 def _assignees(raw: Json) -> tuple[Json, ...] | None:
     if not isinstance(raw.get("assignees"), list):
         return None
-    return tuple(each for each in lenient_json.listed(raw, "assignees") if _id(each))
+    return tuple(each for each in lenient_json.get_objects(raw, "assignees") if _id(each))
 
 
 def _note(raw: Json, kind: str) -> str | None:
@@ -163,8 +163,10 @@ def _note(raw: Json, kind: str) -> str | None:
     if kind not in NOTE_TYPES:
         return None
     if kind == "resolve_log_entry":
-        return lenient_json.text(raw, "note")
-    channel = lenient_json.inner(raw, "channel")
+        return lenient_json.get_text(raw, "note")
+    channel = lenient_json.get_object(raw, "channel")
     return (
-        lenient_json.text(channel, "content") or lenient_json.text(channel, "summary") or lenient_json.text(raw, "note")
+        lenient_json.get_text(channel, "content")
+        or lenient_json.get_text(channel, "summary")
+        or lenient_json.get_text(raw, "note")
     )

@@ -37,8 +37,8 @@ async def update_incidents(client: Client, changes: Mapping[str, Json], sender: 
     updates = [{"id": incident_id, "type": "incident_reference"} | change for incident_id, change in changes.items()]
     answer = await client.call("PUT", "/incidents", Priority.ACTION, body={"incidents": updates}, sender=sender)
     changed = {}
-    for each in lenient_json.listed(answer.body, "incidents"):
-        identity = lenient_json.text(each, "id")
+    for each in lenient_json.get_objects(answer.body, "incidents"):
+        identity = lenient_json.get_text(each, "id")
         if identity in changes and identity is not None and lenient_json.status(each) and "error" not in each:
             changed[identity] = each
     return changed

@@ -79,7 +79,7 @@ def narrower(event: Event) -> str | None:
     """
     if event.type is not EventType.ASSIGNED or is_at_creation(event):
         return None
-    entry = lenient_json.text(lenient_json.inner(event.payload, "log_entry"), "type")
+    entry = lenient_json.get_text(lenient_json.get_object(event.payload, "log_entry"), "type")
     return _BY_LOG_ENTRY.get(entry or ASSIGNMENT)
 
 

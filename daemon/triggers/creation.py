@@ -22,11 +22,11 @@ def is_at_creation(event: Event) -> bool:
     It comes with the creation and is made by no person. Where that is not clear, it counts as
     a later one: told twice is better than not told.
     """
-    log_entry = lenient_json.inner(event.payload, "log_entry")
-    if event.type is not EventType.ASSIGNED or lenient_json.text(log_entry, "type") not in {None, ASSIGNMENT}:
+    log_entry = lenient_json.get_object(event.payload, "log_entry")
+    if event.type is not EventType.ASSIGNED or lenient_json.get_text(log_entry, "type") not in {None, ASSIGNMENT}:
         return False
-    created_at = lenient_json.moment(lenient_json.inner(event.payload, "incident"), "created_at")
+    created_at = lenient_json.get_time(lenient_json.get_object(event.payload, "incident"), "created_at")
     if created_at is None or abs(event.occurred_at - created_at) > APART:
         return False
-    by = lenient_json.text(lenient_json.inner(event.payload, "agent"), "type") or ""
-    return lenient_json.text(log_entry, "channel") == AUTOMATIC or not by.startswith("user")
+    by = lenient_json.get_text(lenient_json.get_object(event.payload, "agent"), "type") or ""
+    return lenient_json.get_text(log_entry, "channel") == AUTOMATIC or not by.startswith("user")
