@@ -1,4 +1,4 @@
-# Two stages: the first installs what the hashes name, the second carries the result and no tools.
+# Two stages: the first installs the pinned packages, the second contains the result without build tools.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -20,10 +20,10 @@ LABEL org.opencontainers.image.title="pagerelay" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN mkdir -p /etc/pagerelay && install -d -m 0700 -o 10001 -g 10001 /var/lib/pagerelay
 COPY --from=build /opt/pagerelay /opt/pagerelay
-# Everything is compiled already, so that the root file system can be read-only and the start stays quick.
+# Everything is already compiled, so the root file system can be read-only and the start stays quick.
 ENV PATH=/opt/pagerelay/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
-# The default database, sqlite:///pagerelay.db, lies here.
+# The default database, sqlite:///pagerelay.db, is created here.
 WORKDIR /var/lib/pagerelay
 VOLUME /var/lib/pagerelay
 EXPOSE 8421
