@@ -10,6 +10,7 @@ import aiohttp
 
 import daemon
 from bench import delivery, figures, load, receiver
+from daemon.model import SUCCESS
 from daemon.outbound import connection, sender
 
 if TYPE_CHECKING:
@@ -45,11 +46,11 @@ class AiohttpSender(sender.Sender):
         posted = self._session.post(self._address, data=content.body, headers=headers, allow_redirects=False)
         try:
             async with posted as response:
-                await response.content.read(connection.LARGEST_ANSWER)
+                await response.content.read(connection.LARGEST_BODY)
                 status, again = response.status, response.headers.get("retry-after")
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             return sender.Answer(None, type(error).__name__, None, None, time.perf_counter() - started)
-        problem = None if status in sender.SUCCESS else f"answered {status}"
+        problem = None if status in SUCCESS else f"answered {status}"
         return sender.Answer(status, problem, again, None, time.perf_counter() - started)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = dict[str, Any]
 
 MASK = "***"
+SUCCESS = range(200, 300)  # HTTP statuses
 REFUSALS = (400, 409, 413, 415, 422)  # statuses that refuse one message and say nothing about the target
 PAUSED_BY_HAND = "paused by hand"  # why a target gets nothing; other reasons are its own answers
 

@@ -40,7 +40,7 @@ def check_url(url: SecretStr, rules: settings.Egress, tree: Tree, place: Place) 
 def check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
     """A proxy may be private, but nothing that is always refused."""
     if proxy is not None:
-        check_url(proxy, resolver.EVERYWHERE, tree, (*place, "proxy"))
+        check_url(proxy, resolver.ANYWHERE, tree, (*place, "proxy"))
 
 
 def auth(

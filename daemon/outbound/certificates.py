@@ -1,4 +1,4 @@
-"""Certificates and keys of a target: what is in their files, whether they fit, and a client that uses them."""
+"""CA certificates, client certificates and keys of a target: checking them, and using them in a client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def applied(tls: Tls, builder: ClientBuilder) -> ClientBuilder:
-    """The builder, for a client that trusts and shows these certificates."""
+    """Return a builder whose client trusts the CA and presents the client certificate."""
     if tls.ca is not None:
         for certificate in x509.load_pem_x509_certificates(tls.ca.encode()):
             builder = builder.add_root_certificate_der(certificate.public_bytes(serialization.Encoding.DER))
@@ -25,29 +25,29 @@ def applied(tls: Tls, builder: ClientBuilder) -> ClientBuilder:
 
 
 def problem_of_certificates(pem: str) -> str | None:
-    """Why a text holds no certificates; None if it does."""
+    """Return what is wrong with PEM certificates, or None."""
     try:
         x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
-        return "holds no certificate in PEM (make one of another form: openssl x509 -in FILE -out NEW)"
+        return "contains no PEM certificate (convert another format: openssl x509 -in FILE -out NEW)"
     return None
 
 
 def problem_of_key(pem: str, certificate: str | None) -> str | None:
-    """Why a text is not the key of a certificate, if there is one; None if it is."""
+    """Return why a PEM key is unusable or does not belong to the certificate, or None."""
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except TypeError:
         return "is encrypted (remove its passphrase: openssl pkey -in FILE -out NEW)"
     except (ValueError, ArithmeticError):
-        return "holds no private key in PEM (make one of another form: openssl pkey -in FILE -out NEW)"
+        return "contains no PEM private key (convert another format: openssl pkey -in FILE -out NEW)"
     if certificate is not None and _public(key) != _public(x509.load_pem_x509_certificates(certificate.encode())[0]):
-        return "is not the key of the certificate"
+        return "does not belong to the certificate"
     return None
 
 
 def is_usable(tls: Tls) -> bool:
-    """Whether the HTTP client takes them: it knows fewer kinds of keys than there are."""
+    """Return whether the HTTP client accepts them: it supports only some kinds of keys."""
     try:
         applied(tls, ClientBuilder()).build()
     except ValueError:

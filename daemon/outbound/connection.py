@@ -1,8 +1,7 @@
-"""The way to the host of a URL: a client for one address that was checked, and for nothing else.
+"""An HTTP client that is pinned to one checked address of a URL's host.
 
-The HTTP client never resolves a name by itself. It is made anew when the name leads elsewhere,
-so that the connections that it keeps open are to a checked address, too. Redirects are not followed,
-proxies of the environment are not used, answers are not decompressed.
+The HTTP library never resolves a name itself. The client is replaced when the name moves, so its open connections go to
+a checked address as well. It follows no redirects, ignores proxy environment variables and does not decompress.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pyreqwest.proxy import ProxyBuilder
 
 import daemon
 from daemon import errors
+from daemon.model import SUCCESS
 from daemon.outbound import certificates, resolver
 
 if TYPE_CHECKING:
@@ -30,44 +30,43 @@ if TYPE_CHECKING:
 
     from daemon.settings import Egress, Target
 
-LARGEST_ANSWER = 64 * 1024
-SUCCESS = range(200, 300)
+LARGEST_BODY = 64 * 1024
 MOST_TRIED = 3  # addresses that share the time of one attempt
-CONNECTING = "client error (Connect)"  # how the library says that there was no connection yet
+CONNECTING = "client error (Connect)"  # the library's words for an error before there was a connection
 
 
 @dataclass
-class Line:
-    """A client for one address. ``busy`` counts its requests, so that it is closed behind the last of them."""
+class AddressClient:
+    """A client for one address. ``busy`` counts its requests, so that it can be closed after the last one."""
 
     client: Client
     address: str
     busy: int = 0
-    is_old: bool = False
+    is_retired: bool = False
 
-    def taken(self) -> Line:
-        """The line, for one more request."""
+    def acquire(self) -> AddressClient:
+        """Count one more request."""
         self.busy += 1
         return self
 
-    async def leave(self) -> None:
-        """Take no more requests."""
-        self.is_old = True
+    async def retire(self) -> None:
+        """Accept no more requests, and close after the last one."""
+        self.is_retired = True
         if not self.busy:
             await self.client.close()
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back: the status, Retry-After unless it was a success, and the beginning of the body."""
+class Response:
+    """A response: its status, ``Retry-After`` unless it succeeded, and the beginning of its body."""
 
     status: int
     retry_after: str | None
     body: bytes
 
 
-class Route:
-    """The way to a URL of a target: its own, or that of its tokens. ``headers`` go with every request."""
+class PinnedClient:
+    """Posts to one URL: a target's own, or that of its tokens. ``headers`` go with every request."""
 
     def __init__(
         self,
@@ -84,64 +83,66 @@ class Route:
         self._seconds = target.timeout.total_seconds()
         self._proxy = None if target.proxy is None else Url(target.proxy.get_secret_value())
         there = _host(self._url, target.egress, lookup, clock)
-        self._host = there if self._proxy is None else _host(self._proxy, resolver.EVERYWHERE, lookup, clock)
+        self._host = there if self._proxy is None else _host(self._proxy, resolver.ANYWHERE, lookup, clock)
         self._behind_proxy = None if self._proxy is None else there
-        self._line: Line | None = None
-        self._is_in_doubt = False
+        self._current: AddressClient | None = None
+        self._must_resolve = False
         self._failed: set[str] = set()
         if self._proxy is None and self._host.is_address and self._host.is_permitted:
-            with contextlib.suppress(errors.NoAnswer):  # the first request says so
-                self._line = self._line_to(self._host.name.strip("[]"), 1)
+            with contextlib.suppress(errors.NoAnswer):  # the first request reports it
+                self._current = self._client_for(self._host.name.strip("[]"), 1)
 
-    async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
-        """One request, at each permitted address in turn until there is a connection. Raises NoAnswer.
+    async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
+        """Post once, to each permitted address in turn until one accepts the connection.
 
-        The error may hold what is secret.
+        Raises NoAnswer, whose text may contain a secret.
         """
         ends = time.perf_counter() + seconds
-        failures: dict[str, str] = {}  # by the addresses that could not be connected to
-        line = self._ready()
-        limit = None if line is not None and seconds == self._seconds else seconds
+        failures: dict[str, str] = {}  # by address
+        client = self._current_client()
+        limit = None if client is not None and seconds == self._seconds else seconds
         while True:
-            if line is None:
-                line = await self._find(max(ends - time.perf_counter(), 0.0))
+            if client is None:
+                client = await self._resolve(max(ends - time.perf_counter(), 0.0))
                 limit = max(ends - time.perf_counter(), 0.0)
-            if line.address in failures:
-                line.busy -= 1
+            if client.address in failures:
+                client.busy -= 1
                 raise errors.NoAnswer(failures.popitem()[1])
             try:
-                return await self._post(line, headers, body, limit)
+                return await self._post(client, headers, body, limit)
             except exceptions.PyreqwestError as error:
                 failure = self._explain(error)
                 if CONNECTING not in _causes(error):
                     raise errors.NoAnswer(failure) from None
-                self._give_up(line)
-                failures[line.address] = failure
-                line = None
+                self._mark_failed(client)
+                failures[client.address] = failure
+                client = None
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._line is not None:
-            await self._line.client.close()
+        if self._current is not None:
+            await self._current.client.close()
 
-    async def _post(self, line: Line, headers: Mapping[str, str], body: bytes, seconds: float | None) -> Reply:
+    async def _post(
+        self, client: AddressClient, headers: Mapping[str, str], body: bytes, seconds: float | None
+    ) -> Response:
         request = (
-            line.client.post(self._url).headers(headers).body_bytes(body).streamed_read_buffer_limit(LARGEST_ANSWER)
+            client.client.post(self._url).headers(headers).body_bytes(body).streamed_read_buffer_limit(LARGEST_BODY)
         )
-        if seconds is not None:  # less than what the client would take
+        if seconds is not None:  # less than the client's own time-out
             request = request.timeout(timedelta(seconds=max(seconds, 0.0)))
         try:
             async with request.build_streamed() as response:
-                answer = await response.body_reader.read(LARGEST_ANSWER)
+                answer = await response.body_reader.read(LARGEST_BODY)
                 again = None if response.status in SUCCESS else _text_header(response, "retry-after")
-                return Reply(response.status, again, bytes(answer or b""))
+                return Response(response.status, again, bytes(answer or b""))
         finally:
-            line.busy -= 1
-            if line.is_old and not line.busy:
-                await line.client.close()
+            client.busy -= 1
+            if client.is_retired and not client.busy:
+                await client.client.close()
 
     def _explain(self, error: exceptions.PyreqwestError) -> str:
-        """The innermost cause, in the system's words; the outer ones name the URL."""
+        """Return the innermost cause in the system's words; the outer ones contain the URL."""
         causes = _causes(error)
         if CONNECTING in causes:
             return f"could not connect: {causes[-1]}"
@@ -149,49 +150,49 @@ class Route:
             return f"no answer within {self._seconds:g} s"
         return f"the connection broke: {causes[-1]}" if causes else "the connection broke"
 
-    def _ready(self) -> Line | None:
-        """The line, taken for a request, if nothing has to be found out for it."""
-        if self._line is None or self._is_in_doubt or not self._host.is_unchanged():
+    def _current_client(self) -> AddressClient | None:
+        """Return the current client if nothing has to be resolved first."""
+        if self._current is None or self._must_resolve or not self._host.is_unchanged():
             return None
         if self._behind_proxy is not None and not self._behind_proxy.is_unchanged():
             return None
-        return self._line.taken()
+        return self._current.acquire()
 
-    async def _find(self, seconds: float) -> Line:
-        """The line, taken for a request. Raises NoAnswer if there is none, or if none is found within ``seconds``."""
+    async def _resolve(self, seconds: float) -> AddressClient:
+        """Resolve the host, return a client for a permitted address. Raises NoAnswer if that fails in ``seconds``."""
         if self._behind_proxy is not None:
             await self._behind_proxy.check(seconds)
-        found = await self._host.permitted(seconds)
-        if self._line is not None and self._line.address in found and not self._is_in_doubt:
-            return self._line.taken()
-        self._is_in_doubt = False
-        if self._failed.issuperset(found):
+        addresses = await self._host.permitted(seconds)
+        if self._current is not None and self._current.address in addresses and not self._must_resolve:
+            return self._current.acquire()
+        self._must_resolve = False
+        if self._failed.issuperset(addresses):
             self._failed.clear()
-        return await self._go_to(next(each for each in found if each not in self._failed), len(found))
+        return await self._switch_to(next(each for each in addresses if each not in self._failed), len(addresses))
 
-    def _give_up(self, line: Line) -> None:
-        """No connection could be made: the next line goes to another address, if there is one."""
-        self._failed.add(line.address)
-        self._is_in_doubt = True
+    def _mark_failed(self, client: AddressClient) -> None:
+        """Try another address next time, if there is one."""
+        self._failed.add(client.address)
+        self._must_resolve = True
         self._host.doubt()
 
-    async def _go_to(self, address: str, choice: int) -> Line:
-        old = self._line
+    async def _switch_to(self, address: str, choice: int) -> AddressClient:
+        old = self._current
         if old is not None and old.address == address:
-            return old.taken()
-        self._line = line = self._line_to(address, choice).taken()
+            return old.acquire()
+        self._current = client = self._client_for(address, choice).acquire()
         if old is not None:
-            await old.leave()
-        return line
+            await old.retire()
+        return client
 
-    def _line_to(self, address: str, choice: int) -> Line:
+    def _client_for(self, address: str, choice: int) -> AddressClient:
         builder = self._builder().connect_timeout(self._target.timeout / min(choice, MOST_TRIED))
         if not self._host.is_address:
             builder = builder.resolve(self._host.name, address, self._host.port)
         try:
-            return Line(builder.build(), address)
-        except exceptions.BuilderError as error:  # such as on a machine without any certificates
-            message = f"no client can be made: {_causes(error)[-1]}"
+            return AddressClient(builder.build(), address)
+        except exceptions.BuilderError as error:  # for example on a machine without CA certificates
+            message = f"cannot create an HTTP client: {_causes(error)[-1]}"
             raise errors.NoAnswer(message) from None
 
     def _builder(self) -> ClientBuilder:
@@ -219,13 +220,13 @@ def _host(url: Url, rules: Egress, lookup: resolver.Lookup, clock: Callable[[], 
 
 
 def _causes(error: exceptions.PyreqwestError) -> list[str]:
-    """What came of what, the innermost last."""
-    told = error.details["causes"] if isinstance(error, exceptions.DetailedPyreqwestError) else None
-    return [cause["message"] for cause in told or ()]
+    """Return the chain of causes, the innermost last."""
+    causes = error.details["causes"] if isinstance(error, exceptions.DetailedPyreqwestError) else None
+    return [cause["message"] for cause in causes or ()]
 
 
 def _text_header(response: BaseResponse, name: str) -> str | None:
     try:
         return response.get_header(name)
-    except ValueError:  # bytes that are no text
+    except ValueError:  # not decodable
         return None

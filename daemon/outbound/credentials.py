@@ -1,4 +1,4 @@
-"""Who pagerelay is to a target: a header that stays the same, or tokens, fetched with client credentials (OAuth 2)."""
+"""Authentication to a target: a fixed header, or access tokens fetched with OAuth 2 client credentials."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from daemon.settings import Target
 
 OK = 200
-EARLY = 30.0  # seconds before its end at which a token is no longer used, or a fifth of its life if that is less
-UNSAID = 3600.0  # seconds for which a token is used that has no end
-PAUSE = 1.0  # seconds between two requests for a token that failed
+EARLY = 30.0  # seconds before expiry at which a token is no longer used, or a fifth of its lifetime if that is less
+DEFAULT_LIFETIME = 3600.0  # seconds, for a token without ``expires_in``
+PAUSE = 1.0  # seconds between two failed token requests
 TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 CODE = re.compile(r"[a-z_]{1,60}")
 
 
 def header(auth: Basic | Bearer | OAuth2 | None) -> dict[str, str]:
-    """The header that is the same in every request, if there is one."""
+    """Return the fixed authorization header, if there is one."""
     match auth:
         case Basic(username, password):
             pair = f"{username}:{password.get_secret_value()}"
@@ -42,7 +42,7 @@ def header(auth: Basic | Bearer | OAuth2 | None) -> dict[str, str]:
 
 
 class Tokens:
-    """A target's access tokens: one is kept while it lasts, and fetched once however many wait for it."""
+    """A target's access tokens: one is cached until it expires, and fetched once however many attempts wait for it."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Tokens:
     ) -> None:
         url = auth.token_url.get_secret_value()
         self._host = urlsplit(url).hostname or ""
-        self._route = connection.Route(url, target, lookup=lookup)
+        self._client = connection.PinnedClient(url, target, lookup=lookup)
         self._headers, self._body = _request(auth)
         self._seconds = target.timeout.total_seconds()
         self._clock = clock
@@ -61,87 +61,87 @@ class Tokens:
         self._until = self._failed_at = float("-inf")
         self._failure = ""
         self._fetching: asyncio.Task[str] | None = None
-        self.known: deque[str] = deque(maxlen=3)  # those that an answer may repeat
+        self.known: deque[str] = deque(maxlen=3)  # which a response may repeat
 
-    def kept(self) -> str | None:
-        """The token that is at hand."""
+    def cached(self) -> str | None:
+        """Return the cached token, if it has not expired."""
         return self._token if self._clock() < self._until else None
 
     def drop(self, token: str) -> None:
-        """A token that is kept was not taken."""
+        """Forget a cached token that was rejected."""
         if token == self._token:
             self._until = float("-inf")
 
-    async def fetched(self, seconds: float) -> str:
-        """The token that is at hand, or a new one. Raises NoAnswer, if there is none within ``seconds``, too."""
-        kept = self.kept()
-        if kept is not None:
-            return kept
+    async def fetch(self, seconds: float) -> str:
+        """Return the cached token or a new one. Raises NoAnswer, also if there is none within ``seconds``."""
+        cached = self.cached()
+        if cached is not None:
+            return cached
         if self._fetching is None:
             if self._clock() < self._failed_at + PAUSE:
                 raise errors.NoAnswer(self._failure)
-            self._fetching = asyncio.create_task(self._fetch(), name=f"token from {self._host}")
+            self._fetching = asyncio.create_task(self._request_token(), name=f"token from {self._host}")
             self._fetching.add_done_callback(self._ended)
         fetching = self._fetching
-        await asyncio.wait((fetching,), timeout=max(seconds, 0.0))  # the end of an attempt is not the end of the others
+        await asyncio.wait((fetching,), timeout=max(seconds, 0.0))  # one attempt's time-out must not cancel the others'
         if not fetching.done():
             raise errors.NoAnswer(self._about("no answer in time"))
         return fetching.result()
 
     async def close(self) -> None:
-        """Fetch no more, and close all connections."""
+        """Stop fetching, and close all connections."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait((self._fetching,))
-        await self._route.close()
+        await self._client.close()
 
     def _ended(self, fetching: asyncio.Task[str]) -> None:
         self._fetching = None
         if not fetching.cancelled() and (error := fetching.exception()) is not None:
             self._failure, self._failed_at = str(error), self._clock()
 
-    async def _fetch(self) -> str:
-        asked = self._clock()
+    async def _request_token(self) -> str:
+        requested_at = self._clock()
         try:
-            reply = await self._route.post(self._headers, self._body, self._seconds)
+            reply = await self._client.post(self._headers, self._body, self._seconds)
         except errors.NoAnswer as error:
             raise errors.NoAnswer(self._about(str(error))) from None
         token, seconds = self._read(reply)
         self.known.append(token)
-        self._token, self._until = token, asked + seconds - min(EARLY, seconds / 5)
+        self._token, self._until = token, requested_at + seconds - min(EARLY, seconds / 5)
         return token
 
-    def _read(self, reply: connection.Reply) -> tuple[str, float]:
-        """A token and how long it lasts. What else the answer says may be secret and is not told."""
+    def _read(self, reply: connection.Response) -> tuple[str, float]:
+        """Return a token and its lifetime in seconds; report nothing else of the response, which may be secret."""
         try:
-            said = orjson.loads(reply.body)
+            document = orjson.loads(reply.body)
         except ValueError:
-            said = None
-        said = said if isinstance(said, dict) else {}
+            document = None
+        document = document if isinstance(document, dict) else {}
         if reply.status != OK:
-            code = said.get("error")
+            code = document.get("error")
             reason = f" ({code})" if isinstance(code, str) and CODE.fullmatch(code) else ""
             raise errors.NoAnswer(self._about(f"answered {reply.status}{reason}"))
-        token, kind, lasts = said.get("access_token"), said.get("token_type", "bearer"), said.get("expires_in")
+        token, kind = document.get("access_token"), document.get("token_type", "bearer")
         if not isinstance(token, str) or not TOKEN.fullmatch(token):
             raise errors.NoAnswer(self._about("answered 200 without an access_token"))
         if not isinstance(kind, str) or kind.lower() != "bearer":
-            raise errors.NoAnswer(self._about("answered with a token that is no bearer token"))
-        return token, _seconds(lasts)
+            raise errors.NoAnswer(self._about("answered with a token that is not a bearer token"))
+        return token, _lifetime(document.get("expires_in"))
 
     def _about(self, what: str) -> str:
         return f"no token from {self._host}: {what}"
 
 
-def _seconds(lasts: object) -> float:
+def _lifetime(expires_in: object) -> float:
     try:
-        return max(float(lasts), 0.0) if isinstance(lasts, int | float | str) else UNSAID
+        return max(float(expires_in), 0.0) if isinstance(expires_in, int | float | str) else DEFAULT_LIFETIME
     except ValueError:
-        return UNSAID
+        return DEFAULT_LIFETIME
 
 
 def _request(auth: OAuth2) -> tuple[dict[str, str], bytes]:
-    """The headers and the form of a request for a token."""
+    """Return the headers and the form of a token request."""
     form = {"grant_type": "client_credentials", "scope": auth.scope, "audience": auth.audience}
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     secret = auth.client_secret.get_secret_value()

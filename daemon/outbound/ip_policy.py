@@ -1,7 +1,7 @@
-"""Which addresses may be connected to, by tables of networks; an IPv4 address inside an IPv6 one counts as well.
+"""Egress rules: which addresses may be connected to. An IPv4 address embedded in an IPv6 address counts as well.
 
-The standard library's ``is_global`` and ``is_private`` have other opinions about NAT64, 6to4,
-multicast and cloud metadata, and change them with its version.
+Tables of networks instead of the standard library's ``is_global`` and ``is_private``, which are wrong for NAT64, 6to4,
+multicast and cloud metadata, and change between versions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _table(*rows: tuple[str, str]) -> Table:
     return tuple((kind, tuple(ip_network(each) for each in networks.split())) for kind, networks in rows)
 
 
-# What nothing may connect to, whatever the configuration says. The first row that fits gives its name.
+# Never allowed, whatever the configuration says. The first matching row names the kind.
 NEVER = _table(
     (
         "a cloud metadata address",
@@ -39,7 +39,7 @@ NEVER = _table(
     ("the broadcast address", "255.255.255.255"),
     ("a reserved address", "192.0.0.0/24 192.88.99.0/24 240.0.0.0/4 2001:10::/28 2001:20::/28"),
 )
-# What is not on the public internet: allowed unless the configuration says otherwise.
+# Not on the public internet: allowed unless the configuration says otherwise.
 PRIVATE = _table(
     ("a loopback address", "127.0.0.0/8 ::1"),
     ("a private address", "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fec0::/10 64:ff9b:1::/48"),
@@ -50,7 +50,7 @@ PRIVATE = _table(
     ),
 )
 GLOBAL = ip_network("2000::/3")
-# Where IPv6 addresses carry an IPv4 one in their last 32 bits.
+# IPv6 networks with an IPv4 address in the last 32 bits.
 TRANSLATED = tuple(ip_network(each) for each in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
 LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
 SIX_TO_FOUR = ip_network("2002::/16")
@@ -60,7 +60,7 @@ LOOPBACK, UNSPECIFIED = IPv6Address("::1"), IPv6Address("::")
 
 
 def refusal(text: str, rules: Egress) -> str | None:
-    """Why an address may not be connected to; None if it may."""
+    """Return why an address is refused, or None if it is permitted."""
     address = ip_address(text)
     for each in (address, *_inside(address)):
         through = "" if each == address else f"the way to {each}, "
@@ -74,7 +74,7 @@ def refusal(text: str, rules: Egress) -> str | None:
 
 
 def never(network: Network) -> str | None:
-    """What a network is that no configuration can allow; None if it can."""
+    """Return the kind of a network that no configuration can allow, or None."""
     for kind, refused in NEVER:
         for each in refused:
             if network.version == each.version and network.subnet_of(each):  # type: ignore[arg-type]
@@ -87,21 +87,21 @@ def _kind(address: Address, table: Table) -> str | None:
 
 
 def _unassigned(address: Address) -> str | None:
-    """Everything in IPv6 that is neither global, nor private, nor the cover of an IPv4 address."""
+    """Return the kind of an IPv6 address that is neither global, nor private, nor an embedded IPv4 address."""
     if isinstance(address, IPv4Address) or address in GLOBAL or any(address in each for each in TRANSLATED):
         return None
     return None if _kind(address, PRIVATE) else "a reserved address"
 
 
 def _inside(address: Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses to which packets for this IPv6 address may go."""
+    """Yield the IPv4 addresses to which packets for this IPv6 address may go."""
     if isinstance(address, IPv4Address) or address in (LOOPBACK, UNSPECIFIED):
         return
     bits = int(address)
     last = bits & 0xFFFFFFFF
     if any(address in each for each in TRANSLATED) or (bits >> 32) & 0xFFFFFFFF in ISATAP:
         yield IPv4Address(last)
-    if address in LOCAL_NAT64:  # at the end, or behind 48 bits and around the octet that is left out
+    if address in LOCAL_NAT64:  # in the last 32 bits, or after 48 bits around the skipped octet
         yield from (IPv4Address(each) for each in (last, bits >> 48 & 0xFFFF0000 | bits >> 40 & 0xFFFF) if each >> 24)
     if address in SIX_TO_FOUR:
         yield IPv4Address(bits >> 80 & 0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""What of a configuration must never be shown, and texts without it."""
+"""Secrets of targets and proxies, and masking them in texts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 LEAST_TOKEN = 16  # characters
 WORDS = re.compile(r"[a-z._-]*")
-SHORTEST = 8  # of a path or a query: shorter ones are too common in texts, and no secret
+SHORTEST = 8  # characters of a path or query; shorter ones are common in texts and not secret
 
 
 def of_target(target: Target) -> Iterator[str]:
-    """What a target's requests carry that is secret, but for its URL."""
+    """Yield the secrets in a target's requests, except those in its URL."""
     yield from (secret.get_secret_value() for secret in target.secrets)
     yield from (value.get_secret_value() for _, value in target.headers)
     yield from _of_auth(target.auth)
@@ -47,7 +47,7 @@ def _of_auth(auth: Basic | Bearer | OAuth2 | None) -> Iterator[str]:
 
 
 def of_proxy(url: str) -> Iterator[str]:
-    """The password of a proxy's URL, as it is written, as it is meant, and as it is sent."""
+    """Yield the password of a proxy URL: as written, decoded, and as sent."""
     parts = urlsplit(url)
     if parts.password is not None:
         name, password = unquote(parts.username or ""), unquote(parts.password)
@@ -56,19 +56,19 @@ def of_proxy(url: str) -> Iterator[str]:
 
 
 def _sent(pair: str) -> str:
-    """As it is in a header."""
+    """Return a user name and password as sent in a header."""
     return b64encode(pair.encode()).decode()
 
 
 def of_url(url: str) -> Iterator[str]:
-    """Path and query, which many answers repeat by themselves and which are long where they are a secret."""
+    """Yield a URL, its path and its query, which many responses repeat and which are long if they are secret."""
     parts = urlsplit(url)
     yield url
     yield from (each for each in (parts.path, parts.query) if len(each) >= SHORTEST)
 
 
 def pieces(url: str) -> Iterator[str]:
-    """What in a URL may be a token by itself: values of the query, and long parts of the path that are no words."""
+    """Yield the parts of a URL that may be tokens: query values, and long path segments that are not words."""
     parts = urlsplit(url)
     values = (value for pair in parts.query.split("&") for value in (pair.partition("=")[2],))
     tokens = (each for each in parts.path.split("/") if len(each) >= LEAST_TOKEN and not WORDS.fullmatch(each))
@@ -76,20 +76,20 @@ def pieces(url: str) -> Iterator[str]:
         yield from (part for part in {each, unquote(each)} if len(part) >= SHORTEST)
 
 
-def spelt(hidden: Iterable[str]) -> Iterator[str]:
-    """What is to be hidden, also as it is within JSON and HTML, where many answers repeat it."""
+def spellings(hidden: Iterable[str]) -> Iterator[str]:
+    """Yield secrets as they are, and as JSON and HTML spell them, because many responses repeat them."""
     for each in hidden:
         quoted = json.dumps(each)[1:-1]
         yield from (each, quoted, quoted.replace("/", "\\/"), html.escape(each))
 
 
-def masked(text: str, hidden: Iterable[str]) -> str:
-    """The text without what is hidden, which begins with the longest."""
+def mask(text: str, hidden: Iterable[str]) -> str:
+    """Return the text without the secrets, which are sorted longest first."""
     for each in hidden:
         text = text.replace(each, MASK)
     return text
 
 
 def longest_first(hidden: Iterable[str], shortest: int = 1) -> list[str]:
-    """What is to be hidden, in the order in which nothing remains of it."""
+    """Return the secrets in an order in which no part of one remains."""
     return sorted({each for each in hidden if len(each) >= shortest}, key=len, reverse=True)

@@ -1,7 +1,7 @@
-"""Where a host is: the addresses that its name has by now, as far as they are permitted.
+"""Resolving a host to its permitted addresses.
 
-A name is asked for in a thread of its own, by whoever needs it first: a slow answer holds up neither
-the loop nor another target, and no end of an attempt or of the daemon waits for it.
+A name is resolved in its own thread, on behalf of whoever needs it first. A slow resolver delays neither the event loop
+nor another target, and neither a timed-out attempt nor the daemon's shutdown waits for it.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
     Lookup: TypeAlias = Callable[[str, int], tuple[str, ...]]
 
-FRESH = 30.0  # seconds for which an answer is not asked for again
-KEPT = 300.0  # seconds for which it still serves though asking does not work
-PATIENCE = 1.0  # seconds to wait for a new answer where an old one still serves
-PAUSE = 5.0  # seconds between two questions, whatever fails
-EVERYWHERE = Egress()
+FRESH = 30.0  # seconds before a name is resolved again
+STALE = 300.0  # seconds for which an old result is used while resolving fails
+PATIENCE = 1.0  # seconds to wait for a new result while an old one can be used
+PAUSE = 5.0  # seconds between two queries after a failure
+ANYWHERE = Egress()
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def look_up(name: str, port: int) -> tuple[str, ...]:
-    """The addresses of a name, in the system's order. Raises OSError if there are none."""
-    found = socket.getaddrinfo(name.encode("ascii"), port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(address[0]) for family, _, _, _, address in found if family in FAMILIES))
+    """Return the addresses of a name in the system's order. Raises OSError if there are none."""
+    results = socket.getaddrinfo(name.encode("ascii"), port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for family, _, _, _, address in results if family in FAMILIES))
 
 
 class Host:
-    """A name or an address, as the HTTP client reads it, and the rules for it."""
+    """A host name or address, as the HTTP client reads it, and the egress rules for it."""
 
     def __init__(
         self,
@@ -58,76 +58,76 @@ class Host:
         self._permitted: tuple[str, ...] = ()
         self._problem: str | None = None
         self._refused: str | None = None
-        self._is_news = False
-        self._asking: asyncio.Future[tuple[str, ...]] | None = None
-        self._asked_at = self._found_at = self._due = float("-inf")
+        self._has_changed = False
+        self._query: asyncio.Future[tuple[str, ...]] | None = None
+        self._queried_at = self._resolved_at = self._due = float("-inf")
         self.is_address = _is_address(name)
         if self.is_address:
             self._due = float("inf")
             self._judge((name.strip("[]"),))
 
     def is_unchanged(self) -> bool:
-        """Whether ``permitted`` and ``check`` would say at once what they said the last time."""
-        return not self._is_news and self._clock() < self._due
+        """Return whether ``permitted`` and ``check`` would give the same result without waiting."""
+        return not self._has_changed and self._clock() < self._due
 
     @property
     def is_permitted(self) -> bool:
-        """Whether an address was found that may be connected to."""
+        """Whether at least one permitted address is known."""
         return bool(self._permitted)
 
     async def permitted(self, seconds: float) -> tuple[str, ...]:
-        """The addresses that may be connected to, at least one. Raises NoAnswer if ``seconds`` do not find any."""
+        """Return the permitted addresses, at least one. Raises NoAnswer if there are none within ``seconds``."""
         if self._clock() >= self._due:
-            await self._ask(seconds)
-        self._is_news = False
+            await self._resolve(seconds)
+        self._has_changed = False
         if self._problem is not None:
             raise errors.NoAnswer(self._problem)
         return self._permitted
 
     async def check(self, seconds: float) -> None:
-        """Raise NoAnswer if any of its addresses is refused. A name that is unknown here is left to the proxy."""
+        """Raise NoAnswer if any address is refused. A name that cannot be resolved here is left to the proxy."""
         if self._clock() >= self._due:
             with contextlib.suppress(errors.NoAnswer):
-                await self._ask(min(seconds, PATIENCE))
-        self._is_news = False
+                await self._resolve(min(seconds, PATIENCE))
+        self._has_changed = False
         if self._refused is not None:
             raise errors.NoAnswer(self._refused)
 
     def doubt(self) -> None:
-        """A connection failed, so that the name may have moved: ask again soon."""
+        """Resolve again soon: a connection failed, so the name may have moved."""
         if not self.is_address:
-            self._due = min(self._due, self._asked_at + PAUSE)
+            self._due = min(self._due, self._queried_at + PAUSE)
 
-    async def _ask(self, seconds: float) -> None:
-        if self._asking is None:
-            self._asked_at = self._clock()
-            self._asking = _in_thread(self._lookup, self.name, self.port)
-            self._asking.add_done_callback(self._told)
-        serves = bool(self._permitted) and self._clock() - self._found_at < KEPT
-        asking = self._asking
-        await asyncio.wait((asking,), timeout=min(seconds, PATIENCE) if serves else seconds)
-        if asking.done():
+    async def _resolve(self, seconds: float) -> None:
+        if self._query is None:
+            self._queried_at = self._clock()
+            self._query = _in_thread(self._lookup, self.name, self.port)
+            self._query.add_done_callback(self._on_resolved)
+        is_usable = bool(self._permitted) and self._clock() - self._resolved_at < STALE
+        query = self._query
+        await asyncio.wait((query,), timeout=min(seconds, PATIENCE) if is_usable else seconds)
+        if query.done():
             return
-        if not serves:
+        if not is_usable:
             message = f"{self.name} was not resolved in time"
             raise errors.NoAnswer(message)
         self._due = self._clock() + FRESH
 
-    def _told(self, asked: asyncio.Future[tuple[str, ...]]) -> None:
+    def _on_resolved(self, query: asyncio.Future[tuple[str, ...]]) -> None:
         now = self._clock()
-        self._asking = None
-        self._is_news = True  # whoever asked may not wait for it any more
-        if (error := asked.exception()) is None:
-            self._found_at, self._due = now, now + FRESH
-            self._judge(asked.result())
-        elif self._permitted and now - self._found_at < KEPT:
+        self._query = None
+        self._has_changed = True  # whoever started the query may have given up waiting
+        if (error := query.exception()) is None:
+            self._resolved_at, self._due = now, now + FRESH
+            self._judge(query.result())
+        elif self._permitted and now - self._resolved_at < STALE:
             self._due = now + FRESH
         else:
             self._permitted, self._refused, self._due = (), None, now + PAUSE
-            self._problem = f"{self.name} cannot be resolved: {getattr(error, 'strerror', None) or 'it is no name'}"
+            self._problem = f"{self.name} cannot be resolved: {getattr(error, 'strerror', None) or 'invalid name'}"
 
-    def _judge(self, found: tuple[str, ...]) -> None:
-        reasons = {each: ip_policy.refusal(each, self._rules) for each in found}
+    def _judge(self, addresses: tuple[str, ...]) -> None:
+        reasons = {each: ip_policy.refusal(each, self._rules) for each in addresses}
         self._permitted = tuple(each for each, reason in reasons.items() if reason is None)
         refused = [f"{each}, {reason}" for each, reason in reasons.items() if reason is not None]
         where = "the host is" if self.is_address else f"{self.name} resolves to"
@@ -135,12 +135,12 @@ class Host:
         self._problem = None if self._permitted else self._refused or f"{self.name} has no address"
 
 
-def refusal(url: str, rules: Egress = EVERYWHERE) -> str | None:
-    """Why nothing can connect to a URL, as far as that is known without asking for a name."""
+def refusal(url: str, rules: Egress = ANYWHERE) -> str | None:
+    """Return why a URL can never be connected to, as far as that is known without resolving its name."""
     try:
         name = Url(url).host_str or ""
     except ValueError:
-        return "cannot be understood: its host is no name and no address"
+        return "has an invalid host: neither a name nor an address"
     reason = ip_policy.refusal(name.strip("[]"), rules) if _is_address(name) else None
     return None if reason is None else f"its host is {reason}"
 
@@ -157,20 +157,20 @@ def _in_thread(function: Lookup, name: str, port: int) -> asyncio.Future[tuple[s
     loop = asyncio.get_running_loop()
     future: asyncio.Future[tuple[str, ...]] = loop.create_future()
 
-    def settle(found: tuple[str, ...] | Exception) -> None:
-        if isinstance(found, Exception):
-            future.set_exception(found)
+    def settle(result: tuple[str, ...] | Exception) -> None:
+        if isinstance(result, Exception):
+            future.set_exception(result)
         else:
-            future.set_result(found)
+            future.set_result(result)
 
     def work() -> None:
-        found: tuple[str, ...] | Exception
+        result: tuple[str, ...] | Exception
         try:
-            found = function(name, port)
+            result = function(name, port)
         except (OSError, ValueError) as error:
-            found = error
+            result = error
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, found)
+            loop.call_soon_threadsafe(settle, result)
 
     threading.Thread(target=work, name=f"resolving {name}", daemon=True).start()
     return future

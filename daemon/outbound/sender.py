@@ -1,6 +1,6 @@
-"""The only module that talks to targets: one signed POST, bounded in time and in size.
+"""Sending one signed POST to a target, bounded in time and size.
 
-No error and no excerpt of an answer holds a secret of the target.
+Neither errors nor response excerpts contain a secret of the target.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon import errors
+from daemon.model import SUCCESS
 from daemon.outbound import connection, credentials, masking, resolver, signing
 from daemon.settings import OAuth2
 
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 EXCERPT = 1024
-SUCCESS = range(200, 300)
 UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How an attempt went: the status, or why there is none; ``excerpt`` of the body unless it was a success."""
+    """The result of an attempt: a status or an error, and the beginning of the body unless it succeeded.
+
+    ``seconds`` is the duration; ``retry_after`` is the raw header.
+    """
 
     status: int | None
     error: str | None
@@ -42,7 +45,7 @@ class Answer:
 
 
 class Sender:
-    """Sends to one target, over connections of its own."""
+    """Sends messages to one target over its own connections."""
 
     def __init__(self, target: Target, sign: Sign | None = None, *, lookup: resolver.Lookup = resolver.look_up) -> None:
         self._sign = sign
@@ -52,19 +55,19 @@ class Sender:
         self._shared = signing.shared(secrets)
         url = target.url.get_secret_value()
         hidden = [*masking.of_url(url), *masking.pieces(url), *masking.of_target(target)]
-        self._hidden = masking.longest_first(masking.spelt(hidden))
+        self._hidden = masking.longest_first(masking.spellings(hidden))
         headers = {name: value.get_secret_value() for name, value in target.headers}
-        self._route = connection.Route(url, target, headers | credentials.header(target.auth), lookup=lookup)
+        self._client = connection.PinnedClient(url, target, headers | credentials.header(target.auth), lookup=lookup)
         self._tokens = credentials.Tokens(target, target.auth, lookup) if isinstance(target.auth, OAuth2) else None
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._route.close()
+        await self._client.close()
         if self._tokens is not None:
             await self._tokens.close()
 
     def headers(self, message_id: str, content: Content, timestamp: int) -> dict[str, str]:
-        """What an attempt's headers say of the message, and the signatures of it."""
+        """Return an attempt's headers: the message's id and content type, and its signatures."""
         headers = {
             "content-type": content.content_type,
             "webhook-id": message_id,
@@ -82,12 +85,12 @@ class Sender:
         headers = self.headers(message_id, content, timestamp)
         try:
             if self._tokens is None:
-                reply = await self._route.post(headers, content.body, self._seconds)
+                reply = await self._client.post(headers, content.body, self._seconds)
             else:
                 reply = await self._post_with_token(self._tokens, headers, content.body, started + self._seconds)
         except errors.NoAnswer as error:
             return Answer(None, self._mask(str(error)), None, None, time.perf_counter() - started)
-        except Exception as error:  # or one message that nobody has foreseen would be tried without end
+        except Exception as error:  # an unforeseen error must not retry one message for ever
             log.exception("sender.broken", message=message_id)
             why = f"the request failed with {type(error).__name__} (please report it)"
             return Answer(None, why, None, None, time.perf_counter() - started)
@@ -98,24 +101,24 @@ class Sender:
 
     async def _post_with_token(
         self, tokens: credentials.Tokens, headers: dict[str, str], body: bytes, ends: float
-    ) -> connection.Reply:
-        """One request with a token, and one more with a new token if the one that was kept is not taken any more."""
-        kept = tokens.kept()
-        if kept is not None:
-            reply = await self._route.post(headers | _bearer(kept), body, ends - time.perf_counter())
+    ) -> connection.Response:
+        """Post with an access token; post again with a new token if a cached one is rejected."""
+        cached = tokens.cached()
+        if cached is not None:
+            reply = await self._client.post(headers | _bearer(cached), body, ends - time.perf_counter())
             if reply.status != UNAUTHORIZED:
                 return reply
-            tokens.drop(kept)
-        token = await tokens.fetched(ends - time.perf_counter())
-        return await self._route.post(headers | _bearer(token), body, ends - time.perf_counter())
+            tokens.drop(cached)
+        token = await tokens.fetch(ends - time.perf_counter())
+        return await self._client.post(headers | _bearer(token), body, ends - time.perf_counter())
 
-    def _excerpt(self, answer: bytes) -> str | None:
-        """The beginning of an answer; masked before it is cut, or half a secret could be left."""
-        return self._mask(answer.decode("utf-8", "replace").replace("\x00", "\ufffd"))[:EXCERPT] or None
+    def _excerpt(self, body: bytes) -> str | None:
+        """Return the beginning of a body, masked before it is cut, so that no half of a secret remains."""
+        return self._mask(body.decode("utf-8", "replace").replace("\x00", "\ufffd"))[:EXCERPT] or None
 
     def _mask(self, text: str) -> str:
         tokens = () if self._tokens is None else self._tokens.known
-        return masking.masked(text, [*masking.spelt(tokens), *self._hidden])
+        return masking.mask(text, [*masking.spellings(tokens), *self._hidden])
 
 
 def _bearer(token: str) -> dict[str, str]:

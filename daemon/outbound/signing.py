@@ -1,7 +1,7 @@
-"""Secrets as Standard Webhooks writes them, and the signatures that they make.
+"""Signing secrets and signatures as in Standard Webhooks.
 
-``whsec_`` is a key that both sides know (HMAC-SHA256, ``v1``). ``whsk_`` is a key pair's secret half
-(Ed25519, ``v1a``); its public half, ``whpk_``, is what receivers check with.
+``whsec_`` is a shared key (HMAC-SHA256, ``v1``). ``whsk_`` is the private key of a key pair (Ed25519, ``v1a``);
+receivers verify with its public key, ``whpk_``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    Key: TypeAlias = Callable[[bytes], str]  # from what is signed to one signature
+    Key: TypeAlias = Callable[[bytes], str]  # from the signed content to one signature
 
 SHARED, PAIR, PUBLIC = "whsec_", "whsk_", "whpk_"
 SHARED_BYTES = range(24, 65)
-SEED = 32  # bytes; some libraries write the public half behind them
-ADVICE = "must be whsec_ and the base64 of 24 to 64 random bytes (make one: echo whsec_$(openssl rand -base64 32))"
-ADVICE_PAIR = "must be whsk_ and the base64 of a 32 byte Ed25519 key (make one: echo whsk_$(openssl rand -base64 32))"
+SEED = 32  # bytes; some libraries append the public key
+ADVICE = "must be whsec_ plus the base64 of 24 to 64 random bytes (create: echo whsec_$(openssl rand -base64 32))"
+ADVICE_PAIR = "must be whsk_ plus the base64 of a 32-byte Ed25519 key (create: echo whsk_$(openssl rand -base64 32))"
 
 
 def problem(secret: str) -> str | None:
-    """What is wrong with a secret; None if nothing is."""
+    """Return what is wrong with a secret, or None."""
     try:
         if secret.startswith(PAIR):
             _pair(secret)
@@ -38,7 +38,7 @@ def problem(secret: str) -> str | None:
 
 
 def key(secret: str) -> Key:
-    """What signs with a secret."""
+    """Return the function that signs with a secret."""
     if secret.startswith(PAIR):
         pair = _pair(secret)
         return lambda content: f"v1a,{base64.b64encode(pair.sign(content)).decode()}"
@@ -47,18 +47,18 @@ def key(secret: str) -> Key:
 
 
 def signature(keys: Sequence[Key], message_id: str, timestamp: int, body: bytes) -> str:
-    """The header ``webhook-signature``: one signature for each key, the newest first."""
+    """Return the header ``webhook-signature``: one signature per key, the newest first."""
     content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
     return " ".join(each(content) for each in keys)
 
 
 def shared(secrets: Sequence[str]) -> list[str]:
-    """Those of the secrets that the receiver knows as well."""
+    """Return the secrets that are shared keys."""
     return [secret for secret in secrets if secret.startswith(SHARED)]
 
 
 def public_keys(secrets: Sequence[str]) -> tuple[str, ...]:
-    """The public halves of those that are pairs, in their order."""
+    """Return the public keys of the key pairs, in order."""
     pairs = (_pair(secret) for secret in secrets if secret.startswith(PAIR))
     return tuple(PUBLIC + base64.b64encode(pair.public_key().public_bytes_raw()).decode() for pair in pairs)
 
@@ -71,11 +71,11 @@ def _bytes(secret: str, prefix: str) -> bytes:
 
 
 def _pair(secret: str) -> Ed25519PrivateKey:
-    # Most targets have no such key, and the library takes its time to load.
+    # Few targets have such a key, and the library is slow to import.
     from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
 
-    given = _bytes(secret, PAIR)
-    pair = ed25519.Ed25519PrivateKey.from_private_bytes(given[:SEED])
-    if given[SEED:] not in {b"", pair.public_key().public_bytes_raw()}:
+    content = _bytes(secret, PAIR)
+    pair = ed25519.Ed25519PrivateKey.from_private_bytes(content[:SEED])
+    if content[SEED:] not in {b"", pair.public_key().public_bytes_raw()}:
         raise ValueError
     return pair

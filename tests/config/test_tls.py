@@ -54,7 +54,7 @@ def test_files_that_are_right_are_read_whole(load: Load, text: str, authority: A
 def test_a_key_of_another_certificate_is_a_mistake(load: Load, text: str, authority: Authority, tmp_path: Path) -> None:
     (tmp_path / "own.key").write_text(authority.issue("other").key)
     (line,) = mistakes(load, text)
-    assert line == "7: targets.ops.tls.key: the file is not the key of the certificate"
+    assert line == "7: targets.ops.tls.key: the file does not belong to the certificate"
 
 
 def test_a_key_with_a_passphrase_is_a_mistake(load: Load, text: str, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_file_that_holds_something_else_is_a_mistake_that_shows_nothing_of_it(
     for name, key in (("own.key", "key"), ("own.pem", "certificate")):
         (tmp_path / name).write_bytes(content)
         lines = mistakes(load, text)
-        assert any(line.startswith(f"7: targets.ops.tls.{key}: the file holds no ") for line in lines)
+        assert any(line.startswith(f"7: targets.ops.tls.{key}: the file contains no PEM ") for line in lines)
         assert "canary" not in "".join(lines)
 
 

@@ -297,12 +297,12 @@ async def test_a_request_that_breaks_is_a_failed_attempt(live: Database, monkeyp
     receiver = Receiver()
     fill(live, ["P1"], ["ops"])
 
-    async def broken(_route: connection.Route, *_request: object) -> connection.Reply:
+    async def broken(_route: connection.PinnedClient, *_request: object) -> connection.Response:
         raise RuntimeError("canary")
 
     async with receiver.serving() as url:
         with monkeypatch.context() as patched:
-            patched.setattr(connection.Route, "post", broken)
+            patched.setattr(connection.PinnedClient, "post", broken)
             async with delivering(live, target("ops", url)):
                 await seen_attempt(live)
         assert attempts(live)[0].error == "the request failed with RuntimeError (please report it)"

@@ -155,12 +155,12 @@ async def test_a_token_is_replaced_before_it_ends(lasts: object, seconds: float)
     async with server.serving() as url:
         auth = oauth2(url)
         tokens = credentials.Tokens(target(url, auth), auth, clock=clock)
-        assert await tokens.fetched(5) == "canary-token-1"
+        assert await tokens.fetch(5) == "canary-token-1"
         clock.now += max(seconds - 0.5, 0)
-        assert tokens.kept() == ("canary-token-1" if seconds else None)
+        assert tokens.cached() == ("canary-token-1" if seconds else None)
         clock.now += 1
-        assert tokens.kept() is None
-        assert await tokens.fetched(5) == "canary-token-2"
+        assert tokens.cached() is None
+        assert await tokens.fetch(5) == "canary-token-2"
         await tokens.close()
 
 
@@ -174,7 +174,7 @@ async def test_a_token_is_replaced_before_it_ends(lasts: object, seconds: float)
         (Reply(200, {}, b"canary"), "answered 200 without an access_token"),
         (Reply(200, {}, b'["canary"]'), "answered 200 without an access_token"),
         (given("canary token\n"), "answered 200 without an access_token"),
-        (given("canary", token_type="mac"), "answered with a token that is no bearer token"),
+        (given("canary", token_type="mac"), "answered with a token that is not a bearer token"),
         (Reply(200, how="reset"), "the connection broke: connection closed before message completed"),
     ],
 )
@@ -207,7 +207,7 @@ async def test_a_failure_is_not_asked_for_again_by_every_attempt() -> None:
         for pause in (0.0, 0.5, 0.6):
             clock.now += pause
             with pytest.raises(errors.NoAnswer, match="answered 500"):
-                await tokens.fetched(5)
+                await tokens.fetch(5)
         await tokens.close()
     assert len(server.got) == 2
 
@@ -219,8 +219,8 @@ async def test_the_end_of_an_attempt_does_not_end_the_request_for_a_token() -> N
         auth = oauth2(url)
         tokens = credentials.Tokens(target(url, auth, timeout=timedelta(minutes=1)), auth)
         with pytest.raises(errors.NoAnswer, match="no answer in time"):
-            await tokens.fetched(0)
-        one, other = (asyncio.create_task(tokens.fetched(60)) for _ in range(2))
+            await tokens.fetch(0)
+        one, other = (asyncio.create_task(tokens.fetch(60)) for _ in range(2))
         await server.until(lambda each: bool(each.got))
         one.cancel()
         await asyncio.wait([one])

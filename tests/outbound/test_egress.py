@@ -391,5 +391,5 @@ def test_what_is_known_without_asking_is_a_mistake_of_the_configuration() -> Non
     for url in ("https://hooks.example/in", "http://8.8.8.8/", "http://[2606:4700::1]/"):
         assert resolver.refusal(url, DENY) is None
     assert resolver.refusal("http://10.0.0.1/", Egress()) is None
-    assert resolver.refusal("http://256.0.0.1/") == "cannot be understood: its host is no name and no address"
-    assert resolver.refusal("http://[fe80::1%25eth0]/") == "cannot be understood: its host is no name and no address"
+    assert resolver.refusal("http://256.0.0.1/") == "has an invalid host: neither a name nor an address"
+    assert resolver.refusal("http://[fe80::1%25eth0]/") == "has an invalid host: neither a name nor an address"

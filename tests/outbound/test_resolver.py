@@ -106,7 +106,7 @@ async def test_after_a_failed_connection_it_is_asked_again_but_not_for_each_of_t
     assert names.asked == 2
 
 
-async def test_an_answer_still_serves_for_a_while_though_asking_fails() -> None:
+async def test_an_answer_still_serves_for_a_while_though_query_fails() -> None:
     names = Names("192.88.1.1")
     host = names.host()
     await host.permitted(20)
@@ -135,7 +135,7 @@ async def test_a_slow_answer_ends_with_the_attempt_and_serves_the_next_one() -> 
     assert (await waiting, names.asked) == (("192.88.1.1",), 1)
 
 
-async def test_while_asking_is_slow_the_last_answer_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_query_is_slow_the_last_answer_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "PATIENCE", 0.01)
     names = Names("192.88.1.1")
     host = names.host()
@@ -184,7 +184,7 @@ async def test_a_name_that_turns_out_to_be_refused_after_all_is_refused_from_the
     await host.check(20)  # nobody here knows it, so far
     names.go_on.set()
     async with asyncio.timeout(20):
-        while host.is_unchanged() or names.asked == 0 or host._asking is not None:
+        while host.is_unchanged() or names.asked == 0 or host._query is not None:
             await asyncio.sleep(0.005)
     with pytest.raises(errors.NoAnswer, match=r"resolves to 10\.0\.0\.5"):
         await host.check(20)

@@ -206,7 +206,7 @@ async def test_no_more_than_64_kib_of_an_answer_are_read() -> None:
 
 async def test_a_packed_answer_is_not_unpacked() -> None:
     bomb = gzip.compress(b"a" * 50_000_000)
-    assert len(bomb) < connection.LARGEST_ANSWER
+    assert len(bomb) < connection.LARGEST_BODY
     for encoding in ("gzip", "deflate", "br", "zstd"):
         answer = await answered(Reply(500, {"content-encoding": encoding}, bomb))
         assert answer.status == 500

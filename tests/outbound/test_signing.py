@@ -83,7 +83,7 @@ def test_all_secrets_sign_in_their_order_of_whichever_kind_they_are() -> None:
 def test_what_is_no_secret_is_a_mistake_that_says_how_to_make_one(secret: str) -> None:
     told = signing.problem(secret)
     assert told is not None
-    assert "(make one: echo whs" in told
+    assert "(create: echo whs" in told
     assert secret not in told or not secret
 
 

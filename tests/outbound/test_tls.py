@@ -75,7 +75,7 @@ async def test_a_machine_without_any_authority_says_so(monkeypatch: pytest.Monke
     monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
     for url in ("https://127.0.0.1:1/in", "https://hooks.example/in"):
         answer = await attempt(url, None)
-        assert str(answer.error).startswith("no client can be made: ")
+        assert str(answer.error).startswith("cannot create an HTTP client: ")
         assert "No CA certificates" in str(answer.error)
 
 
