@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 REPLACEMENT = "\ufffd"
+EXCERPT = 80  # characters of somebody's text that an error repeats
 
 
 def iso(moment: datetime) -> str:
@@ -32,3 +33,13 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return `` (did you mean "x"?)``, or nothing if no known name is similar."""
     name = nearest(wrong, known)
     return "" if name is None else f' (did you mean "{name}"?)'
+
+
+def excerpt(text: str) -> str:
+    """Return the beginning of somebody's text, safe to be shown on one line."""
+    return printable(text[:EXCERPT])
+
+
+def quoted(text: str) -> str:
+    """Return the beginning of somebody's text in quotes, safe to be shown on one line."""
+    return f'"{excerpt(text)}"'

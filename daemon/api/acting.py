@@ -11,13 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from starlette.exceptions import HTTPException
 
-from daemon import actions, errors, formats, views
+from daemon import actions, errors, formats, text
 from daemon.api import problems
 from daemon.api.reading import AboutIncidents
 from daemon.api.waiting import ENDED
 from daemon.model import ActionState  # noqa: TC001 - read while running
 from daemon.storage import action_queue
 from daemon.text import did_you_mean
+from daemon.views import action_list, paging
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -34,7 +35,7 @@ LONGEST_WAIT = 60
 LONGEST_KEY = 255
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": views.ActionItem, "description": "It has ended: ``state`` says how"},
+    200: {"model": action_list.ActionItem, "description": "It has ended: ``state`` says how"},
     202: {
         "description": "It is queued, or being carried out",
         "headers": {"Location": {"schema": {"type": "string"}, "description": "Where to look for its end"}},
@@ -105,24 +106,24 @@ def router(database: Database, settings: Settings, work: Work) -> APIRouter:
     @made.post("/actions/{operation}", include_in_schema=False)
     async def unknown(operation: str) -> None:
         hint = did_you_mean(operation, actions.REGISTRY) or f" (there are: {', '.join(actions.REGISTRY)})"
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no operation {views.quoted(operation)}{hint}")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no operation {text.quoted(operation)}{hint}")
 
     @made.get("/actions")
-    async def list_actions(wanted: Annotated[OfActions, Query()]) -> views.Actions:
+    async def list_actions(wanted: Annotated[OfActions, Query()]) -> paging.Page[action_list.ActionItem]:
         """Actions, oldest first."""
         if wanted.operation is not None and wanted.operation not in actions.REGISTRY:
             hint = did_you_mean(wanted.operation, actions.REGISTRY)
-            raise errors.UsageError(f"no operation {views.quoted(wanted.operation)}{hint}")
-        return await database.read(views.actions, **wanted.model_dump())
+            raise errors.UsageError(f"no operation {text.quoted(wanted.operation)}{hint}")
+        return await database.read(action_list.read, **wanted.model_dump())
 
     @made.get("/actions/{id}", responses=NOT_FOUND)
     async def one_action(
         action_id: Annotated[str, Path(alias="id", description="The action's id")],
-    ) -> views.ActionItem:
+    ) -> action_list.ActionItem:
         """One action."""
-        found = await database.read(views.action, action_id)
+        found = await database.read(action_list.find, action_id)
         if found is None:
-            detail = f"there is no action {views.quoted(action_id)} (it may have been pruned)"
+            detail = f"there is no action {text.quoted(action_id)} (it may have been pruned)"
             raise HTTPException(HTTPStatus.NOT_FOUND, detail)
         return found
 
@@ -137,20 +138,20 @@ class _Desk:
         self._settings = settings
         self._work = work
 
-    def endpoint(self, operation: actions.Operation) -> Callable[..., Awaitable[views.ActionItem]]:
+    def endpoint(self, operation: actions.Operation) -> Callable[..., Awaitable[action_list.ActionItem]]:
         """What handles the requests for an operation."""
 
         async def ask(
             asked: Asked, request: Request, response: Response, idempotency_key: Key = None, wait: Wait = 0
-        ) -> views.ActionItem:
+        ) -> action_list.ActionItem:
             wanted = self._request(operation, asked, idempotency_key)
             item, new = await self._database.write(self._accept, wanted)
             if new:
                 log.info("action.accepted", action=item.id, operation=item.operation, connection=item.connection)
             self._work.wake(item.connection)
 
-            async def look() -> views.ActionItem:
-                return await self._database.read(views.action, item.id) or item
+            async def look() -> action_list.ActionItem:
+                return await self._database.read(action_list.find, item.id) or item
 
             item = await self._work.waiting.until_ended(item, wait, look, lambda: _gone(request))
             response.headers["Location"] = f"/v1/actions/{item.id}"
@@ -194,11 +195,11 @@ class _Desk:
             key,
         )
 
-    def _accept(self, tx: sa.Connection, wanted: action_queue.Request) -> tuple[views.ActionItem, bool]:
+    def _accept(self, tx: sa.Connection, wanted: action_queue.Request) -> tuple[action_list.ActionItem, bool]:
         """The action, and whether it is a new one."""
         now = self._database.now(tx)
         accepted = action_queue.accept(tx, wanted, now)
-        item = views.action(tx, accepted.id)
+        item = action_list.find(tx, accepted.id)
         assert item is not None  # noqa: S101 - for the type checker: it is in the same transaction
         return item, item.created_at == now
 

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from daemon.model import ActionState
-from daemon.views import Health
+from daemon.views.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from daemon.views import ConnectionStatus, Status, TargetStatus, TriggerStatus
+    from daemon.views.connection_health import ConnectionStatus
+    from daemon.views.overview import Overview
+    from daemon.views.target_health import TargetStatus
+    from daemon.views.trigger_health import TriggerStatus
 
 
-def text(status: Status, counted: CollectorRegistry | None) -> bytes:
+def text(status: Overview, counted: CollectorRegistry | None) -> bytes:
     """All metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Gauges(status))
@@ -34,7 +37,7 @@ def text(status: Status, counted: CollectorRegistry | None) -> bytes:
 class _Gauges(Collector):
     """A status as metrics."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Overview) -> None:
         self._status = status
 
     def collect(self) -> Iterator[Metric]:

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 import daemon
-from daemon import errors, views
+from daemon import errors
 from daemon.api import metrics as gauges
 from daemon.api import problems
+from daemon.views import connection_health, overview
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -49,10 +50,10 @@ def router(database: Database, settings: Settings, counted: CollectorRegistry | 
     made = APIRouter(tags=["operations"])
 
     def unready(tx: sa.Connection) -> list[str]:
-        return views.unready(tx, settings.connections, settings.triggers.values(), database.now(tx))
+        return connection_health.read_unready(tx, settings.connections, settings.triggers.values(), database.now(tx))
 
-    def status(tx: sa.Connection) -> views.Status:
-        return views.status(tx, settings.connections, settings.triggers, settings.targets, database.now(tx))
+    def status(tx: sa.Connection) -> overview.Overview:
+        return overview.read(tx, settings.connections, settings.triggers, settings.targets, database.now(tx))
 
     @made.get("/healthz")
     async def healthz() -> Alive:

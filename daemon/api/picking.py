@@ -12,10 +12,11 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from daemon import errors, views
+from daemon import errors
 from daemon.api import problems
 from daemon.pagerduty import picks
-from daemon.text import did_you_mean
+from daemon.text import did_you_mean, quoted
+from daemon.views import connection_health
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from daemon.pagerduty import Client
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from daemon.views import ConnectionStatus
+    from daemon.views.connection_health import ConnectionStatus
 
 Pick = TypeVar("Pick")
 
@@ -118,7 +119,7 @@ class _Lists:
         client = self._clients.get(name)
         if client is None:
             hint = did_you_mean(name, self._clients)
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no connection {views.quoted(name)}{hint}")
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no connection {quoted(name)}{hint}")
         try:
             async with asyncio.timeout(self._patience):
                 return await ask(client, text)
@@ -132,7 +133,7 @@ class _Lists:
 
         def look(tx: sa.Connection) -> tuple[ConnectionStatus, float | None]:
             now = self._database.now(tx)
-            (found,) = views.connection_statuses(tx, {name: self._settings.connections[name]}, (), now)
+            (found,) = connection_health.read(tx, {name: self._settings.connections[name]}, (), now)
             return found, None if found.blocked_until is None else (found.blocked_until - now).total_seconds()
 
         found, blocked = await self._database.read(look)

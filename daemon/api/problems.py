@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from daemon import errors, views
+from daemon import errors, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ def _mistake(error: Any) -> dict[str, str]:  # noqa: ANN401 - pydantic's error a
     message = "there is no such parameter" if error["type"] == "extra_forbidden" else error["msg"]
     if error["loc"] == ("body",) and error["type"] in NO_OBJECT:
         message = "must be a JSON object, sent with the header Content-Type: application/json"
-    return {"where": ".".join(views.legible(str(part)) for part in error["loc"]), "message": message}
+    return {"where": ".".join(text.excerpt(str(part)) for part in error["loc"]), "message": message}
 
 
 async def _usage(_request: Request, error: Exception) -> Answer:

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from daemon import views
 from daemon.api import problems
 from daemon.model import DeliveryState
+from daemon.views import connection_health, delivery_list, event_list, overview, paging, target_health, trigger_health
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -30,7 +30,7 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
 class Connections:
     """The configured connections."""
 
-    items: tuple[views.ConnectionStatus, ...]
+    items: tuple[connection_health.ConnectionStatus, ...]
     next: None = None
 
 
@@ -38,7 +38,7 @@ class Connections:
 class Triggers:
     """The configured triggers."""
 
-    items: tuple[views.TriggerStatus, ...]
+    items: tuple[trigger_health.TriggerStatus, ...]
     next: None = None
 
 
@@ -46,7 +46,7 @@ class Triggers:
 class Targets:
     """The configured targets."""
 
-    items: tuple[views.TargetStatus, ...]
+    items: tuple[target_health.TargetStatus, ...]
     next: None = None
 
 
@@ -56,7 +56,7 @@ class Page(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     after: str | None = Field(None, description="A cursor: what comes after it. Take `next` of the page before")
-    limit: int = Field(100, ge=1, le=views.LARGEST_PAGE, description="The longest that the page may be")
+    limit: int = Field(100, ge=1, le=paging.LARGEST_PAGE, description="The longest that the page may be")
 
 
 class AboutIncidents(Page):
@@ -86,46 +86,46 @@ def router(database: Database, settings: Settings) -> APIRouter:
     made = APIRouter(tags=["reading"])
 
     @made.get("/status")
-    async def status() -> views.Status:
+    async def status() -> overview.Overview:
         """Everything at a glance."""
         parts = settings.connections, settings.triggers, settings.targets
-        return await database.read(lambda tx: views.status(tx, *parts, database.now(tx)))
+        return await database.read(lambda tx: overview.read(tx, *parts, database.now(tx)))
 
     @made.get("/connections")
     async def connections() -> Connections:
         """The connections."""
 
-        def look(tx: sa.Connection) -> tuple[views.ConnectionStatus, ...]:
-            return views.connection_statuses(tx, settings.connections, settings.triggers.values(), database.now(tx))
+        def look(tx: sa.Connection) -> tuple[connection_health.ConnectionStatus, ...]:
+            return connection_health.read(tx, settings.connections, settings.triggers.values(), database.now(tx))
 
         return Connections(await database.read(look))
 
     @made.get("/triggers")
     async def triggers() -> Triggers:
         """The triggers."""
-        return Triggers(await database.read(views.trigger_statuses, settings.triggers))
+        return Triggers(await database.read(trigger_health.read, settings.triggers))
 
     @made.get("/targets")
     async def targets() -> Targets:
         """The targets."""
-        return Targets(await database.read(lambda tx: views.target_statuses(tx, settings.targets, database.now(tx))))
+        return Targets(await database.read(lambda tx: target_health.read(tx, settings.targets, database.now(tx))))
 
     @made.get("/events")
-    async def events(wanted: Annotated[OfEvents, Query()]) -> views.Events:
+    async def events(wanted: Annotated[OfEvents, Query()]) -> paging.Page[event_list.EventItem]:
         """The journal, oldest first."""
-        return await database.read(views.events, **wanted.model_dump())
+        return await database.read(event_list.read, **wanted.model_dump())
 
     @made.get("/deliveries")
-    async def deliveries(wanted: Annotated[OfDeliveries, Query()]) -> views.Deliveries:
+    async def deliveries(wanted: Annotated[OfDeliveries, Query()]) -> paging.Page[delivery_list.DeliveryItem]:
         """Deliveries, oldest first."""
-        return await database.read(views.deliveries, **wanted.model_dump())
+        return await database.read(delivery_list.read, **wanted.model_dump())
 
     @made.get("/deliveries/{id}", responses=NOT_FOUND)
     async def delivery(
         number: Annotated[int, Path(alias="id", description="The delivery's id")],
-    ) -> views.DeliveryDetail:
+    ) -> delivery_list.DeliveryDetail:
         """One delivery with its attempts."""
-        found = await database.read(views.delivery, number)
+        found = await database.read(delivery_list.find, number)
         if found is None:
             raise HTTPException(404, f"there is no delivery {number} (it may have been pruned)")
         return found

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from daemon import errors, views
+from daemon import errors, text
 from daemon.api import problems
 from daemon.api.reading import Page  # noqa: TC001 - read while running
 from daemon.delivery import sample_delivery
@@ -21,6 +21,7 @@ from daemon.model import PAUSED_BY_HAND, DeliveryState
 from daemon.storage import replays, targets
 from daemon.storage.database import system_clock
 from daemon.text import did_you_mean
+from daemon.views import delivery_list, paging, replay_list, target_health
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -86,14 +87,14 @@ def _add_deliveries(made: APIRouter, database: Database, settings: Settings, wor
     @made.post("/deliveries/{id}/redeliver", status_code=HTTPStatus.ACCEPTED, responses=NO_DELIVERY)
     async def redeliver(
         number: Annotated[int, Path(alias="id", description="The delivery's id")],
-    ) -> views.DeliveryItem:
+    ) -> delivery_list.DeliveryItem:
         """Send one delivery again, or at once if it is still to be sent."""
 
-        def again(tx: sa.Connection) -> views.DeliveryDetail | None:
-            found = views.delivery(tx, number)
+        def again(tx: sa.Connection) -> delivery_list.DeliveryDetail | None:
+            found = delivery_list.find(tx, number)
             if found is None or found.delivery.target not in settings.targets:
                 return found
-            return views.delivery(tx, number) if replays.redeliver(tx, number, database.now(tx)) else None
+            return delivery_list.find(tx, number) if replays.redeliver(tx, number, database.now(tx)) else None
 
         found = await database.write(again)
         if found is None:
@@ -101,7 +102,7 @@ def _add_deliveries(made: APIRouter, database: Database, settings: Settings, wor
             raise HTTPException(HTTPStatus.NOT_FOUND, detail)
         item = found.delivery
         if item.target not in settings.targets:
-            raise errors.UsageError(f"the target {views.quoted(item.target)} is not in the configuration any more")
+            raise errors.UsageError(f"the target {text.quoted(item.target)} is not in the configuration any more")
         log.info("delivery.renewed", delivery=item.id, target=item.target)
         work.wake_targets([item.target])
         return item
@@ -109,14 +110,14 @@ def _add_deliveries(made: APIRouter, database: Database, settings: Settings, wor
 
 def _add_replays(made: APIRouter, database: Database, settings: Settings, work: Work) -> None:
     @made.post("/replays", status_code=HTTPStatus.ACCEPTED, responses=ACCEPTED)
-    async def create(asked: ReplayRequest, response: Response) -> views.ReplayItem:
+    async def create(asked: ReplayRequest, response: Response) -> replay_list.ReplayItem:
         """Send what was delivered or is dead again, with the same ids. A daemon carries it out, part by part."""
         _check(asked, settings)
 
-        def begin(tx: sa.Connection) -> views.ReplayItem | None:
+        def begin(tx: sa.Connection) -> replay_list.ReplayItem | None:
             now = database.now(tx)
             wanted = replays.Wanted(asked.since, asked.until or now, asked.trigger, asked.target, asked.state)
-            return views.replay(tx, replays.create(tx, wanted, settings.targets, now))
+            return replay_list.find(tx, replays.create(tx, wanted, settings.targets, now))
 
         item = await database.write(begin)
         assert item is not None  # noqa: S101 - for the type checker: it is in the same transaction
@@ -126,27 +127,27 @@ def _add_replays(made: APIRouter, database: Database, settings: Settings, work: 
         return item
 
     @made.get("/replays")
-    async def list_replays(wanted: Annotated[Page, Query()]) -> views.Replays:
+    async def list_replays(wanted: Annotated[Page, Query()]) -> paging.Page[replay_list.ReplayItem]:
         """Replays, oldest first."""
-        return await database.read(views.replays, **wanted.model_dump())
+        return await database.read(replay_list.read, **wanted.model_dump())
 
     @made.get("/replays/{id}", responses=NO_REPLAY)
     async def one_replay(
         number: Annotated[int, Path(alias="id", description="The replay's id")],
-    ) -> views.ReplayItem:
+    ) -> replay_list.ReplayItem:
         """One replay."""
-        return _found(await database.read(views.replay, number), number)
+        return _found(await database.read(replay_list.find, number), number)
 
     @made.post("/replays/{id}/cancel", responses=NO_REPLAY)
     async def cancel(
         number: Annotated[int, Path(alias="id", description="The replay's id")],
-    ) -> views.ReplayItem:
+    ) -> replay_list.ReplayItem:
         """Stop a replay: what is not sent becomes again what it was. One that has ended stays as it is."""
 
-        def stop(tx: sa.Connection) -> views.ReplayItem | None:
-            if views.replay(tx, number) is not None:
+        def stop(tx: sa.Connection) -> replay_list.ReplayItem | None:
+            if replay_list.find(tx, number) is not None:
                 replays.cancel(tx, number, database.now(tx))
-            return views.replay(tx, number)
+            return replay_list.find(tx, number)
 
         item = _found(await database.write(stop), number)
         log.info("replay.cancelled", replay=item.id)
@@ -155,27 +156,27 @@ def _add_replays(made: APIRouter, database: Database, settings: Settings, work: 
 
 
 def _add_targets(made: APIRouter, database: Database, settings: Settings, work: Work) -> None:
-    def shown(tx: sa.Connection, name: str) -> views.TargetStatus:
-        (found,) = views.target_statuses(tx, {name: settings.targets[name]}, database.now(tx))
+    def shown(tx: sa.Connection, name: str) -> target_health.TargetStatus:
+        (found,) = target_health.read(tx, {name: settings.targets[name]}, database.now(tx))
         return found
 
     @made.post("/targets/{name}/pause", responses=NO_TARGET)
-    async def pause(name: Name) -> views.TargetStatus:
+    async def pause(name: Name) -> target_health.TargetStatus:
         """Send nothing to a target until it is resumed: what is for it waits."""
         _must_be_target(name, settings)
 
-        def hold(tx: sa.Connection) -> views.TargetStatus:
+        def hold(tx: sa.Connection) -> target_health.TargetStatus:
             targets.pause(tx, name, PAUSED_BY_HAND, database.now(tx))
             return shown(tx, name)
 
         return await database.write(hold)
 
     @made.post("/targets/{name}/resume", responses=NO_TARGET)
-    async def resume(name: Name) -> views.TargetStatus:
+    async def resume(name: Name) -> target_health.TargetStatus:
         """Send to a target again, at once."""
         _must_be_target(name, settings)
 
-        def release(tx: sa.Connection) -> views.TargetStatus:
+        def release(tx: sa.Connection) -> target_health.TargetStatus:
             targets.resume(tx, name, database.now(tx))
             return shown(tx, name)
 
@@ -209,7 +210,7 @@ def _check(asked: ReplayRequest, settings: Settings) -> None:
         )
 
 
-def _found(item: views.ReplayItem | None, number: int) -> views.ReplayItem:
+def _found(item: replay_list.ReplayItem | None, number: int) -> replay_list.ReplayItem:
     if item is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no replay {number} (it may have been pruned)")
     return item
@@ -218,4 +219,4 @@ def _found(item: views.ReplayItem | None, number: int) -> views.ReplayItem:
 def _must_be_target(name: str, settings: Settings) -> None:
     if name not in settings.targets:
         hint = did_you_mean(name, settings.targets)
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no target {views.quoted(name)}{hint}")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no target {text.quoted(name)}{hint}")

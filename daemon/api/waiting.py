@@ -11,7 +11,7 @@ from daemon.model import ActionState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
-    from daemon.views import ActionItem
+    from daemon.views.action_list import ActionItem
 
 LOOK_SECONDS = 2.0  # another replica may carry the action out: it tells nobody here
 MOST_WAITING = 128  # the server takes more requests than that: some are left for everybody else

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from daemon import actions, errors, formats, views
+from daemon import actions, errors, formats
 from daemon.cli import given, operations, outcome, remote, storage
 from daemon.cli import show as terminal
 from daemon.cli.failures import FAILED
 from daemon.cli.nearest import must_be_one
 from daemon.model import ActionState
 from daemon.storage import action_queue
+from daemon.views import action_list, overview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from daemon.model import Json
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from daemon.views import ActionItem
+    from daemon.views.action_list import ActionItem
 
 LOOK_SECONDS = 0.2
 LONGEST_WAIT = 60.0  # that the API takes
@@ -145,7 +146,7 @@ def _through_a_daemon(settings: Settings, request: action_queue.Request, until: 
 def _item(answer: Json | None) -> ActionItem | None:
     """The action that an answer shows; None if it shows none, for who answers may be somebody else."""
     try:
-        return TypeAdapter(views.ActionItem).validate_python(answer)
+        return TypeAdapter(action_list.ActionItem).validate_python(answer)
     except ValidationError:
         return None
 
@@ -163,11 +164,11 @@ def _into_the_database(settings: Settings, request: action_queue.Request, until:
 
 def _accept(tx: sa.Connection, database: Database, request: action_queue.Request) -> tuple[str, bool]:
     now = database.now(tx)
-    return action_queue.accept(tx, request, now).id, not views.living(tx, now)
+    return action_queue.accept(tx, request, now).id, not overview.live_instances(tx, now)
 
 
 def _found(database: Database, action_id: str) -> ActionItem:
-    found = database.read_now(views.action, action_id)
+    found = database.read_now(action_list.find, action_id)
     if found is None:
         raise errors.PagerelayError(f"the action {action_id} is gone from the database")
     return found

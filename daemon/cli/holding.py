@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from daemon import views
 from daemon.cli import show as terminal
 from daemon.cli import storage
 from daemon.cli.nearest import must_be_one
 from daemon.cli.overview import STYLES
 from daemon.model import PAUSED_BY_HAND
 from daemon.storage import targets
+from daemon.views import target_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.settings import Settings
-    from daemon.views import TargetStatus
+    from daemon.views.target_health import TargetStatus
 
 
 def show(settings: Settings, *, json: bool) -> None:
@@ -30,7 +30,7 @@ def show(settings: Settings, *, json: bool) -> None:
 
         def look(tx: sa.Connection) -> tuple[tuple[TargetStatus, ...], datetime]:
             now = database.now(tx)
-            return views.target_statuses(tx, settings.targets, now), now
+            return target_health.read(tx, settings.targets, now), now
 
         found, now = database.read_now(look)
     if json:
@@ -61,7 +61,7 @@ def _change(settings: Settings, name: str, change: Callable[[sa.Connection, date
             targets.ensure(tx, [name])
             now = database.now(tx)
             change(tx, now)
-            return views.target_statuses(tx, {name: settings.targets[name]}, now)
+            return target_health.read(tx, {name: settings.targets[name]}, now)
 
         (found,) = database.write_now(write)
         return found

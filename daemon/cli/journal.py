@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from daemon import views
 from daemon.cli import show as terminal
 from daemon.cli import storage
+from daemon.views import event_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from daemon.views import EventItem
+    from daemon.views.event_list import EventItem
 
 FOLLOW_SECONDS = 1.0
 STYLES = {
@@ -36,7 +36,7 @@ def show(
         given: dict[str, Any] = dict(filters)
         # Before the page is read: what comes between the two is new, too.
         places = _places(database, settings.connections, given, after) if follow else {}
-        page = database.read_now(views.events, **given, limit=limit, after=after, last=after is None)
+        page = database.read_now(event_list.read, **given, limit=limit, after=after, last=after is None)
         if json and not follow:
             terminal.document(page)
             return
@@ -69,12 +69,12 @@ def _follow(
 
 
 def _head(database: Database, filters: dict[str, Any]) -> str:
-    latest = database.read_now(views.events, **filters, limit=1, last=True).items
+    latest = database.read_now(event_list.read, **filters, limit=1, last=True).items
     return latest[0].cursor if latest else "0"
 
 
 def _new(database: Database, name: str, places: dict[str, str], filters: dict[str, Any]) -> list[EventItem]:
-    items = database.read_now(views.events, **filters | {"connection": name}, after=places[name]).items
+    items = database.read_now(event_list.read, **filters | {"connection": name}, after=places[name]).items
     if items:
         places[name] = items[-1].cursor
     return items

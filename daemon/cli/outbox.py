@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from daemon import errors, views
+from daemon import errors
 from daemon.cli import show as terminal
 from daemon.cli import storage
 from daemon.model import DeliveryState
 from daemon.storage import replays
+from daemon.views import delivery_list, overview
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.settings import Settings
-    from daemon.views import DeliveryDetail, DeliveryItem
+    from daemon.views.delivery_list import DeliveryDetail, DeliveryItem
 
 STYLES = {DeliveryState.PENDING: "yellow", DeliveryState.DELIVERED: "green", DeliveryState.DEAD: "bold red"}
 
 
 def show(settings: Settings, filters: Mapping[str, str | None], *, limit: int, after: str | None, json: bool) -> None:
     """Print the latest deliveries, or those after a cursor."""
-    page, now = storage.latest(settings, views.deliveries, limit=limit, after=after, **filters)
+    page, now = storage.latest(settings, delivery_list.read, limit=limit, after=after, **filters)
     if json:
         terminal.document(page)
     elif page.items:
@@ -38,7 +39,7 @@ def show(settings: Settings, filters: Mapping[str, str | None], *, limit: int, a
 def show_one(settings: Settings, delivery_id: int, *, json: bool) -> None:
     """Print one delivery. Raises PagerelayError if there is none of that number."""
     with storage.opened(settings) as database:
-        found = database.read_now(views.delivery, delivery_id)
+        found = database.read_now(delivery_list.find, delivery_id)
     if found is None:
         raise errors.PagerelayError(f"there is no delivery {delivery_id} (it may have been pruned)")
     if json:
@@ -52,7 +53,7 @@ def redeliver(settings: Settings, delivery_ids: Iterable[int]) -> None:
 
     def again(tx: sa.Connection) -> tuple[list[DeliveryItem], bool]:
         now = database.now(tx)
-        return [_renewed(tx, settings, each, now) for each in delivery_ids], bool(views.living(tx, now))
+        return [_renewed(tx, settings, each, now) for each in delivery_ids], bool(overview.live_instances(tx, now))
 
     with storage.opened(settings) as database:
         items, alive = database.write_now(again)
@@ -63,14 +64,14 @@ def redeliver(settings: Settings, delivery_ids: Iterable[int]) -> None:
 
 
 def _renewed(tx: sa.Connection, settings: Settings, delivery_id: int, now: datetime) -> DeliveryItem:
-    found = views.delivery(tx, delivery_id)
+    found = delivery_list.find(tx, delivery_id)
     if found is not None and found.delivery.target not in settings.targets:
         name = terminal.plain(found.delivery.target)
         raise errors.UsageError(f'delivery {delivery_id}: the target "{name}" is not in the configuration any more')
     if found is None or not replays.redeliver(tx, delivery_id, now):
         message = f"there is no delivery {delivery_id}, or its message is gone (it may have been pruned)"
         raise errors.PagerelayError(message)
-    renewed = views.delivery(tx, delivery_id)
+    renewed = delivery_list.find(tx, delivery_id)
     assert renewed is not None  # noqa: S101 - for the type checker: it is in the same transaction
     return renewed.delivery
 

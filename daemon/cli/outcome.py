@@ -11,7 +11,7 @@ from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
-    from daemon.views import ActionItem
+    from daemon.views.action_list import ActionItem
 
 WORDS = {
     Outcome.DONE: "done",

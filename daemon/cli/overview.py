@@ -10,10 +10,10 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from daemon import views
 from daemon.cli import replaying, storage
 from daemon.cli import show as terminal
-from daemon.views import Health
+from daemon.views import overview
+from daemon.views.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from daemon.views import ActionQueue, ConnectionStatus, Status, TargetStatus, TriggerStatus
+    from daemon.views.action_list import ActionQueue
+    from daemon.views.connection_health import ConnectionStatus
+    from daemon.views.overview import Overview
+    from daemon.views.target_health import TargetStatus
+    from daemon.views.trigger_health import TriggerStatus
 
 Checked = TypeVar("Checked", "ConnectionStatus", "TargetStatus", "TriggerStatus")
 
@@ -68,15 +72,15 @@ def _print_json(database: Database, settings: Settings, *, watch: bool) -> None:
         time.sleep(WATCH_SECONDS)
 
 
-def _read(database: Database, settings: Settings) -> Status:
-    def look(tx: sa.Connection) -> Status:
+def _read(database: Database, settings: Settings) -> Overview:
+    def look(tx: sa.Connection) -> Overview:
         now = database.now(tx)
-        return views.status(tx, settings.connections, settings.triggers, settings.targets, now)
+        return overview.read(tx, settings.connections, settings.triggers, settings.targets, now)
 
     return database.read_now(look)
 
 
-def _rendered(status: Status, *, everything: bool) -> RenderableType:
+def _rendered(status: Overview, *, everything: bool) -> RenderableType:
     parts: list[RenderableType] = [_head(status), Text("")]
     troubles = list(_troubles(status))
     if troubles:
@@ -92,7 +96,7 @@ def _rendered(status: Status, *, everything: bool) -> RenderableType:
     return Group(*parts)
 
 
-def _head(status: Status) -> Text:
+def _head(status: Overview) -> Text:
     events = f"{status.journal.events:,} event{'' if status.journal.events == 1 else 's'} in the journal"
     running = ", ".join(
         f"{each.hostname} for {terminal.since(each.started_at, status.now)}" for each in status.instances
@@ -100,7 +104,7 @@ def _head(status: Status) -> Text:
     return Text(f"pagerelay {status.version}, {status.database}, {events}; running: {running or 'nothing'}")
 
 
-def _troubles(status: Status) -> Iterable[Text]:
+def _troubles(status: Overview) -> Iterable[Text]:
     """One line for each thing that somebody should look at."""
     if not status.instances:
         yield _trouble("no daemon is running (start it: pagerelay run)")
@@ -117,7 +121,7 @@ def _troubles(status: Status) -> Iterable[Text]:
             yield _trouble(f"trigger {trigger.name}: {trigger.last_error}")
 
 
-def _of_connection(connection: ConnectionStatus, status: Status) -> str | None:
+def _of_connection(connection: ConnectionStatus, status: Overview) -> str | None:
     match connection.health:
         case Health.FAILING:
             return f"failing for {terminal.since(connection.failing_since, status.now)}: {connection.last_error}"
@@ -130,7 +134,7 @@ def _of_connection(connection: ConnectionStatus, status: Status) -> str | None:
             return None
 
 
-def _of_target(target: TargetStatus, status: Status) -> str | None:
+def _of_target(target: TargetStatus, status: Overview) -> str | None:
     match target.health:
         case Health.PAUSED:
             lasting = terminal.since(target.paused_at, status.now)
@@ -154,7 +158,7 @@ def _of_target(target: TargetStatus, status: Status) -> str | None:
             return None
 
 
-def _of_actions(actions: ActionQueue, status: Status) -> str | None:
+def _of_actions(actions: ActionQueue, status: Overview) -> str | None:
     """What is wrong with a connection's actions: they do not wait so long while all is well."""
     oldest = actions.oldest_queued_at
     if oldest is None or (status.now - oldest).total_seconds() < LONG_WAIT:
@@ -167,7 +171,7 @@ def _trouble(text: str) -> Text:
     return Text(f"! {terminal.plain(text)}", style="bold red")
 
 
-def _connections(status: Status) -> Table:
+def _connections(status: Overview) -> Table:
     columns = ("Connection", "State", "Last poll", "Calls left", "Read up to", "Open", "Set aside")
     made = terminal.table(*columns, right=("Open", "Set aside"), cut=("Connection",))
     for each in _worst_first(status.connections):
@@ -183,7 +187,7 @@ def _connections(status: Status) -> Table:
     return made
 
 
-def _actions(status: Status) -> Table:
+def _actions(status: Overview) -> Table:
     """What waits and what fails; a connection's name is enough to find it above."""
     lately = terminal.span(max((each.actions.failed_within for each in status.connections), default=0))
     columns = ("Actions of", "Waiting", "Oldest", "Running", "Longest", f"Failed in {lately}")
@@ -200,7 +204,7 @@ def _actions(status: Status) -> Table:
     return made
 
 
-def _targets(status: Status) -> Table:
+def _targets(status: Overview) -> Table:
     columns = ("Target", "State", "Pending", "Oldest", "Dead", "Last success")
     made = terminal.table(*columns, right=("Pending", "Oldest", "Dead"), cut=("Target",))
     for each in _worst_first(status.targets):
@@ -215,7 +219,7 @@ def _targets(status: Status) -> Table:
     return made
 
 
-def _triggers(status: Status, chosen: list[TriggerStatus]) -> Table:
+def _triggers(status: Overview, chosen: list[TriggerStatus]) -> Table:
     columns = ("Trigger", "State", "On", "To", "Behind", "Last event")
     made = terminal.table(*columns, right=("Behind",), cut=("Trigger", "To"))
     for each in chosen:

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from daemon import errors, views
+from daemon import errors
 from daemon.cli import operations, outcome, storage
 from daemon.cli import show as terminal
 from daemon.model import ActionState, Outcome
+from daemon.views import action_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from daemon.settings import Settings
-    from daemon.views import ActionItem
+    from daemon.views.action_list import ActionItem
 
 WIDE = 100  # less has no room for all columns
 STYLES = {
@@ -32,7 +33,7 @@ def show(settings: Settings, filters: Mapping[str, str | None], *, limit: int, a
     """Print the latest actions, or those after a cursor."""
     if filters["operation"] is not None:
         operations.find(filters["operation"])
-    page, now = storage.latest(settings, views.actions, limit=limit, after=after, **filters)
+    page, now = storage.latest(settings, action_list.read, limit=limit, after=after, **filters)
     if json:
         terminal.document(page)
     elif page.items:
@@ -44,7 +45,7 @@ def show(settings: Settings, filters: Mapping[str, str | None], *, limit: int, a
 def show_one(settings: Settings, action_id: str, *, json: bool) -> None:
     """Print one action. Raises PagerelayError if there is none of that id."""
     with storage.opened(settings) as database:
-        found = database.read_now(views.action, action_id)
+        found = database.read_now(action_list.find, action_id)
     if found is None:
         raise errors.PagerelayError(f"there is no action {terminal.plain(action_id)} (it may have been pruned)")
     if json:

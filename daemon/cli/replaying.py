@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from daemon import errors, views
+from daemon import errors
 from daemon.cli import show as terminal
 from daemon.cli import storage
 from daemon.cli.failures import FAILED
@@ -20,6 +20,7 @@ from daemon.cli.nearest import must_be_one
 from daemon.config import validators
 from daemon.model import DeliveryState, ReplayState
 from daemon.storage import replays
+from daemon.views import overview, replay_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from daemon.views import ReplayItem
+    from daemon.views.replay_list import ReplayItem
 
 LOOK_SECONDS = 0.5
 SAY_SECONDS = 10.0  # on a pipe
@@ -55,7 +56,7 @@ def replay(
         if wanted.until < wanted.since:
             raise errors.UsageError("--until is before --since (nothing was made in between)")
         made = replays.create(tx, wanted, settings.targets, now)
-        return views.replay(tx, made), bool(views.living(tx, now))
+        return replay_list.find(tx, made), bool(overview.live_instances(tx, now))
 
     with storage.opened(settings) as database:
         item, alive = database.write_now(create)
@@ -70,7 +71,7 @@ def replay(
 
 def show(settings: Settings, *, limit: int, after: str | None, json: bool) -> None:
     """Print the latest replays, or those after a cursor."""
-    page, now = storage.latest(settings, views.replays, limit=limit, after=after)
+    page, now = storage.latest(settings, replay_list.read, limit=limit, after=after)
     if json:
         terminal.document(page)
     elif page.items:
@@ -169,7 +170,7 @@ def _with_lines(database: Database, item: ReplayItem, *, quiet: bool) -> ReplayI
 
 
 def _found(database: Database, replay_id: int) -> ReplayItem:
-    found = database.read_now(views.replay, replay_id)
+    found = database.read_now(replay_list.find, replay_id)
     if found is None:
         raise errors.PagerelayError(f"there is no replay {replay_id} (it may have been pruned)")
     return found

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from daemon import ids, views
+from daemon import ids
 from daemon.model import PAUSED_BY_HAND, Alert
 from daemon.storage import messages
 from daemon.storage.schema import connections, targets
 from daemon.text import iso
+from daemon.views import target_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -94,7 +95,7 @@ class Alerting:
         return due.kind
 
     def _of_target(self, tx: sa.Connection, row: Any, now: datetime) -> Json:  # noqa: ANN401 - a row of the targets table
-        (status,) = views.target_statuses(tx, {row.name: self._watched[row.name]}, now)
+        (status,) = target_health.read(tx, {row.name: self._watched[row.name]}, now)
         return {
             "name": row.name,
             "failing_since": _iso(row.failing_since),

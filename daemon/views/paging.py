@@ -1,23 +1,39 @@
-"""How lists come in pages, by cursors that hold while rows are added and pruned; and filters that name something."""
+"""Lists in pages, with cursors that stay valid while rows are added and pruned, and checks of filters."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from daemon import errors
-from daemon.text import did_you_mean, printable
+from daemon import errors, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
 
 LARGEST_PAGE = 500
 DEFAULT_PAGE = 100
 LARGEST_CURSOR = 2**63 - 1
 
 
-def page(
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; ``next`` is the cursor of the next page, null at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+def read_rows(
     tx: sa.Connection, query: sa.Select[Any], key: sa.Column[int], after: str | None, limit: int, *, last: bool
 ) -> tuple[list[Any], str | None]:
-    """Rows in the order of ``key``, and the cursor of the next page."""
+    """Return a page of rows in the order of ``key``, and the cursor of the next page.
+
+    ``last`` returns the end of the list instead of its beginning. Raises UsageError for an invalid limit or cursor.
+    """
     if not 1 <= limit <= LARGEST_PAGE:
         raise errors.UsageError(f"limit is {limit}, must be 1 to {LARGEST_PAGE}")
     if after is not None:
@@ -33,13 +49,13 @@ def page(
 def _position(cursor: str) -> int:
     if cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(LARGEST_CURSOR)):
         return min(int(cursor), LARGEST_CURSOR)
-    raise errors.UsageError('"after" is no cursor (take the "next" of an earlier answer)')
+    raise errors.UsageError('invalid cursor in "after" (use the "next" of an earlier page)')
 
 
 def valid_id(name: str) -> str:
-    """What holds other characters is no id, and PostgreSQL would not even take it."""
+    """Return an id that the database accepts. Raises UsageError for unprintable characters, which no id has."""
     if not name.isprintable():
-        raise errors.UsageError(f"{quoted(name)} is no id")
+        raise errors.UsageError(f"invalid id {text.quoted(name)}")
     return name
 
 
@@ -47,14 +63,10 @@ def must_exist(tx: sa.Connection, kind: str, column: sa.Column[str], name: str) 
     """Raise UsageError unless a row has that name."""
     names = list(tx.execute(sa.select(column)).scalars())
     if name not in names:
-        raise errors.UsageError(f"no {kind} {quoted(name)}{did_you_mean(name, names)}")
+        raise errors.UsageError(f"unknown {kind} {text.quoted(name)}{text.did_you_mean(name, names)}")
 
 
-def quoted(name: str) -> str:
-    """What somebody gave, safe to be shown, in quotes."""
-    return f'"{legible(name)}"'
-
-
-def legible(name: str) -> str:
-    """What somebody gave, safe to be shown."""
-    return printable(name[:80])
+def must_be_state(kind: str, name: str, states: Iterable[str]) -> None:
+    """Raise UsageError unless an enum of states has that name."""
+    if name not in (known := list(states)):
+        raise errors.UsageError(f"unknown {kind} state {text.quoted(name)} (known: {', '.join(known)})")

@@ -268,7 +268,7 @@ async def test_actions_can_be_filtered(reader: httpx.AsyncClient, path: str, fou
         ("?state=dead", 422, "query.state"),
         ("?connection=acne", 422, 'did you mean "acme"?'),
         ("?trigger=new", 422, "query.trigger: there is no such parameter"),
-        ("?after=act_1", 422, '"after" is no cursor'),
+        ("?after=act_1", 422, 'invalid cursor in "after"'),
     ],
 )
 async def test_what_makes_no_sense_is_told_in_a_problem_document(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon import api, views
+from daemon import api
 from daemon.storage import replays, schema
+from daemon.views import paging, replay_list
 from tests.api.client import client_of
 from tests.harness import shown
 
@@ -146,4 +147,4 @@ async def test_deliveries_of_actions_are_found_by_their_incident_and_tell_their_
     database.write_now(shown.insert, schema.deliveries, shown.delivery(9, clock.now, message_id="msg_a"))
     items = (await client.get("/v1/deliveries?incident=P2")).json()["items"]
     assert [(each["id"], each["type"]) for each in items] == [(2, "incident.triggered"), (9, "action.failed")]
-    assert isinstance(database.read_now(views.replays), views.Replays)
+    assert isinstance(database.read_now(replay_list.read), paging.Page)

@@ -115,13 +115,13 @@ def test_filters_are_passed_on(kept: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("events", "--connection", "acne"), 'no connection "acne" (did you mean "acme"?)'),
+        (("events", "--connection", "acne"), 'unknown connection "acne" (did you mean "acme"?)'),
         (("actions", "list", "--operation", "resolve"), 'no operation "resolve" (did you mean "ResolveIncident"?)'),
         (
             ("actions", "list", "--state", "done"),
-            'no action state "done" (there are: queued, running, succeeded, failed)',
+            'unknown action state "done" (known: queued, running, succeeded, failed)',
         ),
-        (("deliveries", "list", "--state", "x"), 'no delivery state "x" (there are: pending, delivered, dead)'),
+        (("deliveries", "list", "--state", "x"), 'unknown delivery state "x" (known: pending, delivered, dead)'),
     ],
 )
 def test_a_filter_that_names_nothing_is_wrong_use(kept: Call, arguments: tuple[str, ...], said: str) -> None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import views
 from daemon.cli import journal
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
+from daemon.views import action_list, event_list
 from tests.harness import shown
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_events_that_come_while_the_first_are_printed_are_followed(
     database.write_now(shown.fill, system_clock())
     printed: list[str] = []
 
-    def line(item: views.EventItem) -> None:
+    def line(item: event_list.EventItem) -> None:
         printed.append(item.id)
         if len(printed) == 1:
             database.write_now(shown.insert, schema.events, shown.event(7, system_clock()))
@@ -132,7 +132,7 @@ def test_an_interrupted_wait_says_that_the_action_goes_on(
     assert process.stderr.readline().startswith("queued; no daemon is running")
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=PATIENCE)
-    item = database.read_now(views.actions, last=True, limit=1).items[0]
+    item = database.read_now(action_list.read, last=True, limit=1).items[0]
     database.close()
     assert item.parameters == {"userId": "PALICE"}
     said = f"{item.id} goes on without you (look: pagerelay actions show {item.id})\n"

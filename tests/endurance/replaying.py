@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from daemon import views
 from daemon.model import ReplayState
 from daemon.storage import bulk, replays, schema
 from daemon.storage.database import Database
+from daemon.views import replay_list
 from tests.endurance import world
 from tests.endurance.scenarios import PACE
 from tests.endurance.trouble import detected
@@ -92,8 +92,8 @@ def _create(tx: sa.Connection, database: Database) -> int:
     return replays.create(tx, replays.Wanted(now - 2 * HOUR, now), [TARGET], now)
 
 
-def _of(database: Database, made: int) -> views.ReplayItem:
-    found = database.read_now(views.replay, made)
+def _of(database: Database, made: int) -> replay_list.ReplayItem:
+    found = database.read_now(replay_list.find, made)
     assert found is not None
     return found
 

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon import detection, views
+from daemon import detection
 from daemon.fan_out import matching
 from daemon.fan_out.messages import LARGEST_BATCH, Fanned, FanOut
 from daemon.formats import samples
@@ -18,6 +18,7 @@ from daemon.model import Batch, DeliveryState, EventType, Order
 from daemon.settings import Options, Target, Trigger
 from daemon.storage import claims, due, messages, schema, store, targets
 from daemon.storage.database import Database
+from daemon.views import delivery_list, event_list
 from tests.conftest import START
 from tests.delivery.lines import delivering, until
 from tests.harness.receivers import SECRET, Receiver
@@ -172,7 +173,7 @@ def batch(database: Database) -> int:
 
 
 def test_a_batch_is_shown_with_its_events(database: Database, batch: int) -> None:
-    found = database.read_now(views.delivery, batch)
+    found = database.read_now(delivery_list.find, batch)
     assert found is not None
     item = found.delivery
     assert (item.type, item.connection, item.trigger, item.event_id) == ("incident.triggered", "acme", "new", None)
@@ -184,11 +185,11 @@ def test_a_batch_is_found_by_each_of_its_incidents_and_its_events_by_the_trigger
     database: Database, batch: int
 ) -> None:
     def found(**filters: Any) -> Collection[int]:
-        return [item.id for item in database.read_now(lambda tx: views.deliveries(tx, **filters)).items]
+        return [item.id for item in database.read_now(lambda tx: delivery_list.read(tx, **filters)).items]
 
     assert found(incident="P0") == found(incident="P2") == found(trigger="new") == [batch]
     assert found(incident="P3") == []
-    events = database.read_now(lambda tx: views.events(tx, trigger="new")).items
+    events = database.read_now(lambda tx: event_list.read(tx, trigger="new")).items
     assert [event.incident_id for event in events] == ["P0", "P1", "P2"]
 
 

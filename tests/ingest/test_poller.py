@@ -12,7 +12,6 @@ import sqlalchemy as sa
 import structlog
 from pydantic import SecretStr
 
-from daemon import views
 from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
@@ -20,6 +19,7 @@ from daemon.model import EventType
 from daemon.settings import Limits, Target, Trigger
 from daemon.storage import schema, store
 from daemon.storage.database import Database
+from daemon.views import delivery_list
 from tests.conftest import ManualClock
 from tests.harness.fake_pagerduty import FakePagerDuty, connection
 from tests.harness.receivers import SECRET
@@ -499,7 +499,7 @@ async def test_each_message_has_the_name_by_which_its_trigger_subscribed(
     account.happen("escalate", "P1", "PALICE")
     account.happen("snooze")
     await daemon.poll()
-    listed = database.read_now(views.deliveries).items
+    listed = database.read_now(delivery_list.read).items
     assert sorted((each.trigger, each.type) for each in listed) == [
         ("all", "incident.assigned"),
         ("all", "incident.snoozed"),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon import maintenance, views
+from daemon import maintenance
 from daemon.model import PAUSED_BY_HAND, ReplayState
 from daemon.storage import claims, messages, replays, schema, targets
 from daemon.storage.database import Database
+from daemon.views import replay_list
 from tests.delivery.lines import delivering, fill, rows, target, until
 from tests.harness.receivers import Receiver, Reply
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pytest
 
     from daemon.delivery import Deliveries
-    from daemon.views import ReplayItem
+    from daemon.views.replay_list import ReplayItem
     from tests.conftest import Postgres
 
 HOUR = timedelta(hours=1)
@@ -49,7 +50,7 @@ async def ended(database: Database, replay: int) -> ReplayItem:
     """The replay, when it is at its end."""
     async with asyncio.timeout(20):
         while True:
-            found = database.read_now(views.replay, replay)
+            found = database.read_now(replay_list.find, replay)
             assert found is not None
             if found.finished_at is not None:
                 return found

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon import views
 from daemon.model import Delivery, DeliveryState, Order, ReplayState
 from daemon.storage import claims, due, replays, results, schema, targets
+from daemon.views import replay_list
 from tests.delivery.lines import fill, rows
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.storage.database import Database
-    from daemon.views import ReplayItem
+    from daemon.views.replay_list import ReplayItem
     from tests.conftest import ManualClock
 
 LONG = timedelta(days=1)
@@ -70,7 +70,7 @@ def feed(database: Database, clock: ManualClock) -> replays.Fed:
 
 
 def look(database: Database, replay: int) -> ReplayItem:
-    found = database.read_now(views.replay, replay)
+    found = database.read_now(replay_list.find, replay)
     assert found is not None
     return found
 
@@ -306,4 +306,4 @@ def test_replays_that_ended_long_ago_are_forgotten(database: Database, clock: Ma
     clock.advance(3600)
     assert database.write_now(replays.prune, timedelta(hours=2), clock.now, 10) == 0
     assert database.write_now(replays.prune, timedelta(minutes=1), clock.now, 10) == 1
-    assert [database.read_now(views.replay, each) is None for each in (ended, going_on)] == [True, False]
+    assert [database.read_now(replay_list.find, each) is None for each in (ended, going_on)] == [True, False]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from daemon import errors, views
+from daemon import errors
 from daemon.storage import schema
 from daemon.storage.database import Database
-from daemon.views import Health
-from daemon.views.overview import origin
+from daemon.views import action_list, connection_health, delivery_list, event_list, overview, target_health
+from daemon.views.health import Health
+from daemon.views.target_health import origin
 from tests.conftest import ManualClock
 from tests.harness import shown
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.settings import Settings
-    from daemon.views import Status
+    from daemon.views.overview import Overview
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def filled(database: Database, clock: ManualClock) -> Database:
     return database
 
 
-def look(database: Database, settings: Settings, clock: ManualClock) -> Status:
+def look(database: Database, settings: Settings, clock: ManualClock) -> Overview:
     parts = settings.connections, settings.triggers, settings.targets
-    return database.read_now(views.status, *parts, clock.now)
+    return database.read_now(overview.read, *parts, clock.now)
 
 
 def test_an_empty_database_shows_everything_as_waiting(
@@ -51,7 +52,7 @@ def test_an_empty_database_shows_everything_as_waiting(
 ) -> None:
     status = look(database, settings, clock)
     assert status.instances == ()
-    assert status.journal == views.Journal(0, None, None)
+    assert status.journal == overview.Journal(0, None, None)
     assert {each.health for each in status.connections} == {Health.WAITING}
     assert {each.health for each in status.triggers} == {Health.WAITING}
     assert {each.health for each in status.targets} == {Health.WAITING}
@@ -62,7 +63,7 @@ def test_status_shows_what_is_well_and_what_fails(filled: Database, settings: Se
     status = look(filled, settings, clock)
     acme, beta = status.connections
     assert (acme.health, acme.open_incidents, acme.quarantined, acme.lag) == (Health.OK, 2, 0, 15.0)
-    assert acme.budget == views.Budget(calls=30, period=60.0, used=4, left=26)
+    assert acme.budget == connection_health.Budget(calls=30, period=60.0, used=4, left=26)
     assert (beta.health, beta.quarantined, beta.last_error) == (Health.FAILING, 1, "401 2006 Authentication failed")
     chat, ops = status.targets
     assert (chat.health, chat.pending, chat.oldest_pending_at, chat.dead) == (Health.OK, 0, None, 0)
@@ -89,9 +90,9 @@ def test_what_the_configuration_no_longer_names_is_not_shown(
     filled: Database, settings: Settings, clock: ManualClock
 ) -> None:
     one = {"ops": settings.targets["ops"]}
-    found = filled.read_now(views.target_statuses, one, clock.now)
+    found = filled.read_now(target_health.read, one, clock.now)
     assert [each.name for each in found] == ["ops"]
-    assert filled.read_now(views.connection_statuses, {}, (), clock.now) == ()
+    assert filled.read_now(connection_health.read, {}, (), clock.now) == ()
 
 
 def test_a_blocked_a_late_and_a_new_connection_say_so(
@@ -110,7 +111,7 @@ def test_a_blocked_a_late_and_a_new_connection_say_so(
 def test_a_paused_target_says_so(filled: Database, settings: Settings, clock: ManualClock) -> None:
     pause = schema.targets.update().where(schema.targets.c.name == "ops").values(paused_at=clock.now)
     filled.write_now(lambda tx: tx.execute(pause) and None)
-    found = filled.read_now(views.target_statuses, settings.targets, clock.now)
+    found = filled.read_now(target_health.read, settings.targets, clock.now)
     assert [(each.health, each.paused) for each in found] == [(Health.OK, False), (Health.PAUSED, True)]
 
 
@@ -118,7 +119,7 @@ def test_a_target_that_asked_for_a_pause_or_took_nothing_yet_says_so(
     database: Database, settings: Settings, clock: ManualClock
 ) -> None:
     def health() -> list[Health]:
-        return [each.health for each in database.read_now(views.target_statuses, settings.targets, clock.now)]
+        return [each.health for each in database.read_now(target_health.read, settings.targets, clock.now)]
 
     now = clock.now
     asked = {"name": "chat", "last_success_at": now, "blocked_until": now + timedelta(seconds=40)}
@@ -141,7 +142,9 @@ def test_a_connection_is_ready_for_three_poll_intervals_after_a_success(
     filled: Database, settings: Settings, clock: ManualClock
 ) -> None:
     def unready() -> list[str]:
-        return filled.read_now(views.unready, settings.connections, settings.triggers.values(), clock.now)
+        return filled.read_now(
+            connection_health.read_unready, settings.connections, settings.triggers.values(), clock.now
+        )
 
     clock.advance(78)  # the last success was 12 s ago, and every poll may take 30 s
     assert unready() == []
@@ -157,27 +160,27 @@ def test_readiness_follows_the_triggers_own_pace(database: Database, settings: S
     acme = {"acme": settings.connections["acme"]}
     slow = replace(settings.triggers["new"], every=timedelta(minutes=10))
     clock.advance(600)
-    assert database.read_now(views.unready, acme, [slow], clock.now) == []
-    assert database.read_now(views.unready, acme, [slow, settings.triggers["new"]], clock.now) != []
+    assert database.read_now(connection_health.read_unready, acme, [slow], clock.now) == []
+    assert database.read_now(connection_health.read_unready, acme, [slow, settings.triggers["new"]], clock.now) != []
 
 
 def test_pages_of_the_journal_are_complete_while_it_is_pruned_and_grows(database: Database, clock: ManualClock) -> None:
     database.write_now(shown.insert, schema.events, *(shown.event(number, clock.now) for number in range(1, 8)))
-    first = database.read_now(views.events, limit=3)
+    first = database.read_now(event_list.read, limit=3)
     assert [each.id for each in first.items] == ["evt_1", "evt_2", "evt_3"]
     gone = schema.events.delete().where(schema.events.c.seq.in_([2, 3, 4]))
     database.write_now(lambda tx: tx.execute(gone) and None)
     database.write_now(shown.insert, schema.events, shown.event(8, clock.now))
-    second = database.read_now(views.events, limit=3, after=first.next)
-    third = database.read_now(views.events, limit=3, after=second.next)
+    second = database.read_now(event_list.read, limit=3, after=first.next)
+    third = database.read_now(event_list.read, limit=3, after=second.next)
     assert [each.id for each in (*second.items, *third.items)] == ["evt_5", "evt_6", "evt_7", "evt_8"]
     assert third.next is None
 
 
 def test_the_last_page_comes_oldest_first_too(kept: Database) -> None:
-    page = kept.read_now(views.events, limit=2, last=True)
+    page = kept.read_now(event_list.read, limit=2, last=True)
     assert [each.cursor for each in page.items] == ["4", "5"]
-    assert [each.id for each in kept.read_now(views.deliveries, limit=2, last=True).items] == [4, 5]
+    assert [each.id for each in kept.read_now(delivery_list.read, limit=2, last=True).items] == [4, 5]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +196,7 @@ def test_the_last_page_comes_oldest_first_too(kept: Database) -> None:
     ],
 )
 def test_events_can_be_filtered(kept: Database, filters: dict[str, str], found: list[str]) -> None:
-    assert [each.id for each in kept.read_now(views.events, **filters).items] == found  # type: ignore[arg-type]
+    assert [each.id for each in kept.read_now(event_list.read, **filters).items] == found  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -209,22 +212,26 @@ def test_events_can_be_filtered(kept: Database, filters: dict[str, str], found: 
     ],
 )
 def test_deliveries_can_be_filtered(kept: Database, filters: dict[str, str], found: list[int]) -> None:
-    assert [each.id for each in kept.read_now(views.deliveries, **filters).items] == found  # type: ignore[arg-type]
+    assert [each.id for each in kept.read_now(delivery_list.read, **filters).items] == found  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("view", "filters", "said"),
     [
-        (views.events, {"type": "incident.opened"}, 'no event type "incident.opened" (there are: incident.triggered, '),
-        (views.events, {"connection": "acne"}, 'no connection "acne" (did you mean "acme"?)'),
-        (views.events, {"trigger": "nope"}, 'no trigger "nope"'),
-        (views.events, {"after": "-1"}, '"after" is no cursor'),
-        (views.events, {"after": "1 or 1"}, '"after" is no cursor'),
-        (views.events, {"incident": "a\x00b"}, '"a\ufffdb" is no id'),
-        (views.events, {"limit": 501}, "limit is 501, must be 1 to 500"),
-        (views.deliveries, {"state": "lost"}, 'no delivery state "lost" (there are: pending, delivered, dead)'),
-        (views.deliveries, {"target": "op"}, 'no target "op" (did you mean "ops"?)'),
-        (views.deliveries, {"limit": 0}, "limit is 0, must be 1 to 500"),
+        (
+            event_list.read,
+            {"type": "incident.opened"},
+            'unknown event type "incident.opened" (known: incident.triggered, ',
+        ),
+        (event_list.read, {"connection": "acne"}, 'unknown connection "acne" (did you mean "acme"?)'),
+        (event_list.read, {"trigger": "nope"}, 'unknown trigger "nope"'),
+        (event_list.read, {"after": "-1"}, 'invalid cursor in "after"'),
+        (event_list.read, {"after": "1 or 1"}, 'invalid cursor in "after"'),
+        (event_list.read, {"incident": "a\x00b"}, 'invalid id "a\ufffdb"'),
+        (event_list.read, {"limit": 501}, "limit is 501, must be 1 to 500"),
+        (delivery_list.read, {"state": "lost"}, 'unknown delivery state "lost" (known: pending, delivered, dead)'),
+        (delivery_list.read, {"target": "op"}, 'unknown target "op" (did you mean "ops"?)'),
+        (delivery_list.read, {"limit": 0}, "limit is 0, must be 1 to 500"),
     ],
 )
 def test_a_filter_that_names_nothing_is_an_error_that_says_so(
@@ -236,12 +243,12 @@ def test_a_filter_that_names_nothing_is_an_error_that_says_so(
 
 
 def test_a_cursor_beyond_everything_is_the_end(kept: Database) -> None:
-    page = kept.read_now(views.events, after="9" * 19)
+    page = kept.read_now(event_list.read, after="9" * 19)
     assert (page.items, page.next) == ([], None)
 
 
 def test_a_delivery_comes_with_its_attempts_and_its_event(kept: Database) -> None:
-    found = kept.read_now(views.delivery, 3)
+    found = kept.read_now(delivery_list.find, 3)
     assert found is not None
     assert [(each.status, each.error) for each in found.attempts] == [
         (None, "no answer within 15 s"),
@@ -250,19 +257,19 @@ def test_a_delivery_comes_with_its_attempts_and_its_event(kept: Database) -> Non
     assert (found.delivery.trigger, found.delivery.type) == ("new", "incident.triggered")
     assert found.event is not None
     assert found.event.incident["title"] == shown.HOSTILE
-    assert kept.read_now(views.delivery, 99) is None
-    assert kept.read_now(views.delivery, 2**70) is None
+    assert kept.read_now(delivery_list.find, 99) is None
+    assert kept.read_now(delivery_list.find, 2**70) is None
 
 
 def test_a_delivery_whose_message_was_pruned_is_still_shown(filled: Database) -> None:
     filled.write_now(lambda tx: tx.execute(schema.messages.delete()) and None)
-    found = filled.read_now(views.delivery, 2)
+    found = filled.read_now(delivery_list.find, 2)
     assert found is not None
     assert (found.delivery.trigger, found.event) == (None, None)
 
 
 def test_running_deliveries_are_those_that_are_claimed(kept: Database) -> None:
-    assert [each.id for each in kept.read_now(views.deliveries).items if each.running] == [4]
+    assert [each.id for each in kept.read_now(delivery_list.read).items if each.running] == [4]
 
 
 @pytest.mark.parametrize(
@@ -297,17 +304,17 @@ def test_no_view_reads_a_whole_table_of_deliveries_or_actions(tmp_path: Path, cl
 
     def look_at_everything(tx: sa.Connection) -> None:
         sa.event.listen(tx, "before_cursor_execute", explain)
-        views.status(tx, settings.connections, settings.triggers, settings.targets, clock.now)
+        overview.read(tx, settings.connections, settings.triggers, settings.targets, clock.now)
         for state in ("pending", "dead"):
-            views.deliveries(tx, state=state)
-        views.deliveries(tx, incident="P1")
+            delivery_list.read(tx, state=state)
+        delivery_list.read(tx, incident="P1")
         for unfinished in ("queued", "running"):
-            views.actions(tx, state=unfinished)
-        views.actions(tx, incident="P1")
-        views.actions(tx, after="3")
-        views.action(tx, "act_3")
-        views.deliveries(tx, after="3")
-        views.delivery(tx, 3)
+            action_list.read(tx, state=unfinished)
+        action_list.read(tx, incident="P1")
+        action_list.read(tx, after="3")
+        action_list.find(tx, "act_3")
+        delivery_list.read(tx, after="3")
+        delivery_list.find(tx, 3)
 
     filled.read_now(look_at_everything)
     assert len(plans) > 20

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import errors, views
+from daemon import errors
 from daemon.model import MASK, ActionState, Outcome
 from daemon.storage import schema
+from daemon.views import action_list, connection_health
 from tests.conftest import ManualClock
 from tests.harness import shown
 
@@ -50,12 +51,12 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_actions_are_listed_oldest_first_and_can_be_filtered(
     kept: Database, filters: dict[str, str], found: list[str]
 ) -> None:
-    assert [each.id for each in kept.read_now(views.actions, **filters).items] == found  # type: ignore[arg-type]
+    assert [each.id for each in kept.read_now(action_list.read, **filters).items] == found  # type: ignore[arg-type]
 
 
 def test_pages_of_actions_follow_one_another(kept: Database) -> None:
-    first = kept.read_now(views.actions, limit=3)
-    second = kept.read_now(views.actions, limit=3, after=first.next)
+    first = kept.read_now(action_list.read, limit=3)
+    second = kept.read_now(action_list.read, limit=3, after=first.next)
     assert [each.id for each in (*first.items, *second.items)] == ["act_1", "act_2", "act_3", "act_4", "act_5"]
     assert (first.next, second.next) == ("3", None)
 
@@ -63,11 +64,11 @@ def test_pages_of_actions_follow_one_another(kept: Database) -> None:
 @pytest.mark.parametrize(
     ("filters", "said"),
     [
-        ({"state": "dead"}, 'no action state "dead" (there are: queued, running, succeeded, failed)'),
-        ({"connection": "acne"}, 'no connection "acne" (did you mean "acme"?)'),
-        ({"incident": "a\x00b"}, '"a\ufffdb" is no id'),
-        ({"operation": "a\x00b"}, '"a\ufffdb" is no id'),
-        ({"after": "act_1"}, '"after" is no cursor'),
+        ({"state": "dead"}, 'unknown action state "dead" (known: queued, running, succeeded, failed)'),
+        ({"connection": "acne"}, 'unknown connection "acne" (did you mean "acme"?)'),
+        ({"incident": "a\x00b"}, 'invalid id "a\ufffdb"'),
+        ({"operation": "a\x00b"}, 'invalid id "a\ufffdb"'),
+        ({"after": "act_1"}, 'invalid cursor in "after"'),
         ({"limit": 0}, "limit is 0, must be 1 to 500"),
     ],
 )
@@ -75,12 +76,12 @@ def test_a_filter_that_names_nothing_is_an_error_that_says_so(
     kept: Database, filters: dict[str, object], said: str
 ) -> None:
     with pytest.raises(errors.UsageError) as caught:
-        kept.read_now(views.actions, **filters)  # type: ignore[arg-type]
+        kept.read_now(action_list.read, **filters)  # type: ignore[arg-type]
     assert said in str(caught.value)
 
 
 def test_an_action_that_ended_shows_how(kept: Database) -> None:
-    done, failed = kept.read_now(views.actions, limit=2).items
+    done, failed = kept.read_now(action_list.read, limit=2).items
     assert (done.state, done.outcome, done.result, done.error) == (
         ActionState.SUCCEEDED,
         Outcome.DONE,
@@ -88,21 +89,21 @@ def test_an_action_that_ended_shows_how(kept: Database) -> None:
         None,
     )
     assert done.notify == ("ops",)
-    assert failed.error == views.ActionError("not_found", "PagerDuty has no incident P2", 404, 2100)
+    assert failed.error == action_list.ActionFailure("not_found", "PagerDuty has no incident P2", 404, 2100)
     assert (failed.incident_id, failed.tries, failed.next_try_at) == ("P2", 2, None)
 
 
 def test_only_an_action_that_has_to_be_tried_again_says_when(kept: Database, clock: ManualClock) -> None:
-    found = {each.id: each.next_try_at for each in kept.read_now(views.actions).items}
+    found = {each.id: each.next_try_at for each in kept.read_now(action_list.read).items}
     assert {name: at for name, at in found.items() if at is not None} == {"act_4": clock.now + timedelta(seconds=10)}
 
 
 def test_one_action_is_found_by_its_id_and_what_is_secret_in_it_is_masked(kept: Database) -> None:
-    found = kept.read_now(views.action, "act_5")
+    found = kept.read_now(action_list.find, "act_5")
     assert found is not None
     assert found.parameters == {"service_key": MASK, "description": shown.HOSTILE}
-    assert kept.read_now(views.action, "act_9") is None
-    assert kept.read_now(views.action, "act\x00") is None
+    assert kept.read_now(action_list.find, "act_9") is None
+    assert kept.read_now(action_list.find, "act\x00") is None
 
 
 def test_status_counts_for_each_connection_what_waits_runs_and_failed_in_the_last_hour(
@@ -110,17 +111,17 @@ def test_status_counts_for_each_connection_what_waits_runs_and_failed_in_the_las
 ) -> None:
     database.write_now(shown.fill, clock.now)
 
-    def queues() -> list[views.ActionQueue]:
-        found = database.read_now(views.connection_statuses, settings.connections, (), clock.now)
+    def queues() -> list[action_list.ActionQueue]:
+        found = database.read_now(connection_health.read, settings.connections, (), clock.now)
         return [each.actions for each in found]
 
     now = clock.now
     minute = timedelta(minutes=1)
     assert queues() == [
-        views.ActionQueue(1, now - minute, 1, now - 2 * minute, failed=1, failed_within=3600),
-        views.ActionQueue(1, now, 0, None, failed=0, failed_within=3600),
+        action_list.ActionQueue(1, now - minute, 1, now - 2 * minute, failed=1, failed_within=3600),
+        action_list.ActionQueue(1, now, 0, None, failed=0, failed_within=3600),
     ]
     clock.advance(60 * 57 + 1)
     assert [each.failed for each in queues()] == [0, 0]
     database.write_now(lambda tx: tx.execute(schema.actions.delete()) and None)
-    assert queues()[0] == views.ActionQueue(0, None, 0, None, failed=0, failed_within=3600)
+    assert queues()[0] == action_list.ActionQueue(0, None, 0, None, failed=0, failed_within=3600)

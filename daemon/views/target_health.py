@@ -1,0 +1,122 @@
+"""The state of the configured targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the API reads the annotations
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from daemon.model import DeliveryState
+from daemon.outbound import signing
+from daemon.storage.schema import deliveries, targets
+from daemon.storage.targets import ready_at
+from daemon.views import rows
+from daemon.views.health import Health
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemon.settings import Target
+
+# Partial indexes are used only if the condition is written out.
+PENDING: sa.ColumnElement[str] = sa.literal_column(f"'{DeliveryState.PENDING}'")
+DEAD: sa.ColumnElement[str] = sa.literal_column(f"'{DeliveryState.DEAD}'")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """One webhook receiver. Its URL is shortened to scheme, host and port: the rest may be a secret.
+
+    ``pending`` counts all deliveries still to be sent, ``replayed`` those of them that are sent again;
+    ``oldest_pending_at`` is about the others. A failing or blocked target is tried again at ``probe_at``. A
+    target that has not accepted anything yet is failing without ``failing_since`` until three attempts in a row
+    have failed. ``public_keys`` are the keys with which receivers verify Ed25519 signatures.
+    """
+
+    name: str
+    health: Health
+    url: str
+    format: str
+    public_keys: tuple[str, ...]
+    paused: bool
+    paused_at: datetime | None
+    paused_reason: str | None
+    pending: int
+    replayed: int
+    oldest_pending_at: datetime | None
+    dead: int
+    last_success_at: datetime | None
+    failing_since: datetime | None
+    probe_at: datetime | None
+    last_error: str | None
+
+
+def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
+    """Return the configured targets, in the configuration's order."""
+    stored = {row.name: row for row in tx.execute(_counted())}
+    oldest_ids = [row.oldest for row in stored.values() if row.oldest is not None]
+    created = sa.select(deliveries.c.target, deliveries.c.created_at).where(deliveries.c.id.in_(oldest_ids))
+    oldest = {row.target: row.created_at for row in tx.execute(created)}
+    statuses = []
+    for name, target in configured.items():
+        row = stored.get(name)
+        status = rows.as_value(
+            TargetStatus,
+            row,
+            name=name,
+            health=_health(row, now),
+            url=origin(target.url.get_secret_value()),
+            format=target.format,
+            public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
+            paused=row is not None and row.paused_at is not None,
+            pending=0 if row is None else row.pending,
+            replayed=0 if row is None else row.replayed,
+            oldest_pending_at=oldest.get(name),
+            dead=0 if row is None else row.dead,
+            probe_at=None if row is None else ready_at(row),
+        )
+        statuses.append(status)
+    return tuple(statuses)
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of a URL, and ``/…`` for a path or query: many receivers put a secret there."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{'/…' if parts.path.strip('/') or parts.query else ''}"
+
+
+def _counted() -> sa.Select[Any]:
+    """Return the query for all targets with the numbers of their deliveries."""
+    own = deliveries.c.target == targets.c.name
+    live = deliveries.c.state == PENDING, deliveries.c.replay.is_(None)
+    # With + 0, PostgreSQL searches the pending deliveries instead of all of them in the order of their ids.
+    oldest_id = sa.select(sa.func.min(deliveries.c.id + 0)).where(own, *live)
+    pending = sa.select(sa.func.count()).select_from(deliveries).where(own, deliveries.c.state == PENDING)
+    attempts = sa.select(sa.func.max(deliveries.c.attempts)).where(own, *live)
+    dead = sa.select(sa.func.count()).select_from(deliveries).where(own, deliveries.c.state == DEAD)
+    return sa.select(
+        targets,
+        pending.scalar_subquery().label("pending"),
+        pending.where(deliveries.c.replay.is_not(None)).scalar_subquery().label("replayed"),
+        oldest_id.scalar_subquery().label("oldest"),
+        attempts.scalar_subquery().label("attempts"),
+        dead.scalar_subquery().label("dead"),
+    )
+
+
+def _health(row: Any, now: datetime) -> Health:  # noqa: ANN401 - a row of the counted targets, or None
+    if row is None:
+        return Health.WAITING
+    if row.paused_at is not None:
+        return Health.PAUSED
+    if row.failing_since is not None:
+        return Health.FAILING
+    if row.blocked_until is not None and now < row.blocked_until:
+        return Health.BLOCKED
+    if row.last_success_at is not None:
+        return Health.OK
+    return Health.FAILING if row.attempts or row.dead else Health.WAITING
