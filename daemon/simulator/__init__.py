@@ -1,4 +1,4 @@
-"""PagerDuty, invented: accounts in memory with its real habits. Only the command line and tests import it."""
+"""A simulated PagerDuty: accounts in memory, with its real quirks. Only the command line and tests import it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who does things, and by which way, as log entries name them."""
+"""Agents and channels of log entries."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 def hand(incident: Incident, by: User | None, otherwise: str) -> tuple[Json, Json]:
-    """Agent and channel of what somebody did in the web, or what its service did through ``otherwise``."""
+    """Return agent and channel of a user's change in the web, or of the service's change through ``otherwise``."""
     return web(by) if by else (service(incident), channel(otherwise))
 
 
 def web(by: User) -> tuple[Json, Json]:
-    """Agent and channel of what somebody did in the web."""
+    """Return agent and channel of a user's change in the web."""
     return user(by), channel("website")
 
 
 def user(user: User) -> Json:
-    """Somebody."""
+    """Return a reference to a user."""
     return {"id": user.id, "type": "user_reference", "summary": user.name}
 
 
 def service(incident: Incident) -> Json:
-    """An incident's service."""
+    """Return a reference to an incident's service."""
     return {"id": incident.service.id, "type": "service_reference", "summary": incident.service.name}
 
 
 def channel(kind: str) -> Json:
-    """A way."""
+    """Return a channel."""
     return {"type": kind}

@@ -1,6 +1,6 @@
-"""PagerDuty's Events API, versions 1 and 2: what monitoring sends. A service's key says whose it is.
+"""PagerDuty's Events API, versions 1 and 2, for events from monitoring. A service's key selects the account.
 
-An event is accepted or not; what comes of it, its sender is not told.
+An event is accepted or rejected; the sender never learns its effect.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SEVERITIES = ("critical", "error", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """How a version names things, and the status with which it accepts."""
+    """The key names of an API version, and its status for success."""
 
     service_key: str
     kind: str
@@ -43,7 +43,7 @@ class Spelling:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event that was understood."""
+    """A valid event."""
 
     account: Account
     service: Service
@@ -53,7 +53,7 @@ class Event:
 
 
 class InvalidEventError(Exception):
-    """An event that cannot be understood."""
+    """An invalid event."""
 
 
 SPELLINGS = {
@@ -63,12 +63,12 @@ SPELLINGS = {
 
 
 def is_event(request: Request) -> bool:
-    """Whether a request goes to PagerDuty's other host."""
+    """Return whether a request is for the Events API."""
     return request.path in SPELLINGS
 
 
 def account(accounts: Iterable[Account], request: Request) -> Account | None:
-    """Whose event it is, by the service's key; None if that is nobody's."""
+    """Return the account of an event by its service key, or None."""
     try:
         return _receiver(accounts, _body(request).get(SPELLINGS[request.path].service_key))[0]
     except InvalidEventError:
@@ -76,7 +76,7 @@ def account(accounts: Iterable[Account], request: Request) -> Account | None:
 
 
 def answer(accounts: Iterable[Account], request: Request) -> Answer:
-    """What PagerDuty answers to an event, after acting on it."""
+    """Process an event and return PagerDuty's response."""
     if request.method != "POST":
         return _refused(405, "Method not allowed")
     try:
@@ -87,18 +87,18 @@ def answer(accounts: Iterable[Account], request: Request) -> Answer:
     key = event.key or f"{event.account.chance.getrandbits(128):032x}"
     if not event.account.habits.suppressed:
         _act(event, request, key)
-    told = {"status": "success", "message": "Event processed", spelling.incident_key: key}
-    return json_answer(told, spelling.status)
+    document = {"status": "success", "message": "Event processed", spelling.incident_key: key}
+    return json_answer(document, spelling.status)
 
 
 def throttled(request: Request) -> Answer:
-    """Too many events: version 1 says so with 403."""
-    told = {"status": "throttled", "message": "Too many events for this service at once"}
-    return json_answer(told, 403 if request.path == V1 else 429)
+    """Return the response to too many events: 403 in version 1."""
+    document = {"status": "throttled", "message": "Too many events for this service at once"}
+    return json_answer(document, 403 if request.path == V1 else 429)
 
 
 def _act(event: Event, request: Request, key: str) -> None:
-    """A trigger opens an incident or adds to the open one; the others need an open one, else nothing happens."""
+    """Apply an event: a trigger opens or re-triggers an incident; the others need an open one, else do nothing."""
     account, known = event.account, event.account.open_with_key(key, event.service)
     if event.kind == "trigger":
         incident, what = (
@@ -117,7 +117,7 @@ def _act(event: Event, request: Request, key: str) -> None:
 
 
 def _event(accounts: Iterable[Account], request: Request) -> Event:
-    """An event, understood. Raises InvalidEventError."""
+    """Parse an event. Raises InvalidEventError."""
     spelling, body = SPELLINGS[request.path], _body(request)
     account, service = _receiver(accounts, body.get(spelling.service_key))
     kind, key = body.get(spelling.kind), body.get(spelling.incident_key)
@@ -126,7 +126,7 @@ def _event(accounts: Iterable[Account], request: Request) -> Event:
     if key is not None and not (isinstance(key, str) and len(key) <= LONGEST_KEY):
         raise InvalidEventError(f"{spelling.incident_key} must be a text of at most {LONGEST_KEY} characters")
     if kind != "trigger" and not key:
-        raise InvalidEventError(f"{spelling.incident_key} is needed to {kind}")
+        raise InvalidEventError(f"{spelling.incident_key} is required to {kind}")
     return Event(account, service, kind, key or None, _text(request, body) if kind == "trigger" else "")
 
 
@@ -141,25 +141,25 @@ def _receiver(accounts: Iterable[Account], key: object) -> tuple[Account, Servic
 
 
 def _text(request: Request, body: Json) -> str:
-    """What happened: a description, or in version 2 the summary of a payload that also names source and severity."""
-    given = body.get("description")
+    """Return the description, or in version 2 the summary of a payload that also has source and severity."""
+    text = body.get("description")
     if request.path == V2:
         payload = body.get("payload")
         if not isinstance(payload, dict) or not isinstance(payload.get("source"), str):
-            raise InvalidEventError("payload must name its source")
+            raise InvalidEventError("payload.source is required")
         if payload.get("severity") not in SEVERITIES:
             raise InvalidEventError("payload.severity must be critical, error, warning or info")
-        given = payload.get("summary")
-    if not isinstance(given, str) or not 1 <= len(given.strip()) <= len(given) <= LONGEST_TEXT:
-        raise InvalidEventError(f"What happened must be told in 1 to {LONGEST_TEXT} characters")
-    return given
+        text = payload.get("summary")
+    if not isinstance(text, str) or not 1 <= len(text.strip()) <= len(text) <= LONGEST_TEXT:
+        raise InvalidEventError(f"The description must have 1 to {LONGEST_TEXT} characters")
+    return text
 
 
 def _body(request: Request) -> Json:
     try:
         body: Any = orjson.loads(request.body)
     except orjson.JSONDecodeError:
-        raise InvalidEventError("The body is no JSON") from None
+        raise InvalidEventError("The body is not valid JSON") from None
     if not isinstance(body, dict):
         raise InvalidEventError("The body must be an object")
     return body

@@ -1,8 +1,8 @@
-"""What can go wrong between PagerDuty and a client, on demand: once, or at a rate drawn from a seed.
+"""Faults between PagerDuty and a client, on demand: once, or at a seeded random rate.
 
-A write that goes wrong may have taken effect or not, and its caller cannot tell. The faults that say ``before`` or
-``after`` settle it; of the others, a limit and a page of a proxy come before the effect, an answer that is slow or cut
-off comes after it, and a server error, a broken connection and silence come before it as often as after it.
+A failed write may have taken effect or not, and its caller cannot know. Faults named ``before`` or ``after`` settle it.
+Of the others, a rate limit and a proxy's page come before the effect, a slow or cut-off response comes after it, and a
+server error, a broken connection and silence come before it as often as after it.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ SERVER_ERRORS = (500, 502, 503, 504)
 
 
 class Fault(enum.StrEnum):
-    """The catalogue."""
+    """Every fault."""
 
     RATE_LIMITED = "rate_limited"  # 429 with ratelimit-* headers
     RATE_LIMITED_BARE = "rate_limited_bare"  # 429 without headers and body
     SERVER_ERROR = "server_error"  # 500, 502, 503, 504, with HTML
-    SLOW = "slow"  # answers, later
-    RESET = "reset"  # the connection breaks before the answer
-    CUT = "cut"  # the connection breaks within the answer
-    NOT_JSON = "not_json"  # 200 with a page of HTML
+    SLOW = "slow"  # a late response
+    RESET = "reset"  # the connection breaks before the response
+    CUT = "cut"  # the connection breaks within the response
+    NOT_JSON = "not_json"  # 200 with an HTML page
     TOO_LONG = "too_long"  # 2016: the window is too large
     SHIFT = "shift"  # something happens while a list is being read
-    LATE = "late"  # a log entry is shown some time after it was written
-    SWAPPED = "swapped"  # entries of one second change places: the assignment comes before its trigger
-    HANG = "hang"  # no answer for longer than anybody waits
+    LATE = "late"  # a log entry appears some time after it was written
+    SWAPPED = "swapped"  # entries of one second in reverse order: the assignment before its trigger
+    HANG = "hang"  # no response for longer than any time-out
     SERVER_ERROR_BEFORE = "server_error_before"  # a write that took no effect
     SERVER_ERROR_AFTER = "server_error_after"  # a write that took effect
     RESET_BEFORE = "reset_before"
@@ -54,7 +54,7 @@ class Fault(enum.StrEnum):
     HANG_BEFORE = "hang_before"
     HANG_AFTER = "hang_after"
     CUT_AFTER = "cut_after"
-    DATA_CHANGED = "data_changed"  # 1005: an update that met another one, and took no effect
+    DATA_CHANGED = "data_changed"  # 1005: a concurrent update that took no effect
     THROTTLED = "throttled"  # the Events API's limit: 403 in version 1, 429 in version 2
 
 
@@ -69,7 +69,7 @@ EITHER_WAY = frozenset({Fault.SERVER_ERROR, Fault.RESET, Fault.HANG})
 
 
 class Faults:
-    """Which faults happen: first those asked for ``once``, then each at its rate (0 to 1)."""
+    """Decides which faults happen: first those queued by ``once``, then each at its rate (0 to 1)."""
 
     def __init__(self, seed: int = 0) -> None:
         self._chance = random.Random(seed)
@@ -79,25 +79,25 @@ class Faults:
         self.hang_seconds = HANG_SECONDS
 
     def set(self, rates: Mapping[str, float], seed: int | None = None) -> None:
-        """Replace all rates. Raises ValueError for a fault that is none."""
+        """Replace all rates. Raises ValueError for an unknown fault."""
         self._rates = {Fault(name): float(rate) for name, rate in rates.items()}
         if seed is not None:
             self._chance.seed(seed)
 
     def once(self, *faults: Fault) -> None:
-        """Let the next calls that can meet these meet them, one each. Raises ValueError for one that is no answer."""
-        if beside := AFTER_THE_ANSWER & set(faults):
-            message = f"{min(beside)} can only be given a rate"
+        """Apply each fault to the next call that it fits. Raises ValueError for a fault that is not a response."""
+        if unfit := AFTER_THE_ANSWER & set(faults):
+            message = f"{min(unfit)} can only have a rate"
             raise ValueError(message)
         self._queue.extend(faults)
 
     def clear(self) -> None:
-        """No more of them."""
+        """Remove all faults."""
         self._rates = {}
         self._queue.clear()
 
     def draw(self, request: Request) -> Fault | None:
-        """What this call meets, if anything."""
+        """Return the fault for this call, if any."""
         for fault in self._queue:
             if _can_meet(request, fault):
                 self._queue.remove(fault)
@@ -110,19 +110,19 @@ class Faults:
         return None
 
     def lets_through(self, fault: Fault) -> bool:
-        """Whether a write that meets a fault takes effect all the same."""
+        """Return whether a write takes effect despite a fault."""
         return self._chance.random() < EVEN if fault in EITHER_WAY else fault in ALWAYS_AFTER
 
     def happens(self, fault: Fault) -> bool:
-        """Whether a fault that is no answer happens now."""
+        """Return whether a fault that is not a response happens now."""
         return self._chance.random() < self._rates.get(fault, 0.0)
 
     def lateness(self) -> timedelta:
-        """How long after its time the next log entry is shown."""
+        """Return how late the next log entry appears."""
         return timedelta(seconds=self._chance.uniform(*self.late_seconds) if self.happens(Fault.LATE) else 0)
 
-    def spoil(self, fault: Fault, request: Request, answer: Answer) -> Answer:
-        """The answer as the fault leaves it."""
+    def apply_fault(self, fault: Fault, request: Request, answer: Answer) -> Answer:
+        """Return the response after the fault."""
         match Fault(fault.removesuffix("_before").removesuffix("_after")):
             case Fault.THROTTLED:
                 return events_api.throttled(request)
@@ -139,7 +139,7 @@ class Faults:
 
 
 def _can_meet(request: Request, fault: Fault) -> bool:
-    """Some faults are only for some calls."""
+    """Return whether a fault fits a call."""
     event = events_api.is_event(request)
     if fault in FOR_WRITES:
         return request.is_write

@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 server on loopback over h11, whose answers may be slow, cut off, or not come at all.
+"""A small HTTP/1.1 server on loopback over h11, whose responses may be slow, cut off, or missing.
 
-A usual server repairs what a handler does wrong; this one is there to do it wrong on demand.
+An ordinary server repairs what a handler does wrong; this one does it wrong on demand.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Ending(enum.Enum):
-    """How an answer ends: whole, cut off in its body, or reset before its first byte."""
+    """How a response ends: complete, cut off in its body, or reset before its first byte."""
 
     WHOLE = enum.auto()
     CUT = enum.auto()
@@ -37,7 +37,7 @@ class Ending(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; header names in lower case."""
+    """A request with header names in lower case."""
 
     method: str
     path: str
@@ -47,21 +47,21 @@ class Request:
 
     @property
     def is_write(self) -> bool:
-        """Whether it asks for a change."""
+        """Whether the request may change something."""
         return self.method != "GET"
 
     def get(self, name: str) -> str | None:
-        """A query parameter's first value."""
+        """Return a query parameter's first value."""
         return next((value for key, value in self.query if key == name), None)
 
     def all(self, name: str) -> list[str]:
-        """Every value of a repeated query parameter, written with or without brackets."""
+        """Return every value of a repeated query parameter, written with or without brackets."""
         return [value for key, value in self.query if key in {name, f"{name}[]"}]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, after ``pause`` seconds."""
+    """A response, sent after ``pause`` seconds."""
 
     status: int
     body: bytes = b""
@@ -71,21 +71,21 @@ class Answer:
 
 
 def json_answer(value: object, status: int = 200) -> Answer:
-    """An answer of JSON."""
+    """Return a JSON response."""
     return Answer(status, orjson.dumps(value), {"content-type": "application/json; charset=utf-8"})
 
 
 @contextlib.asynccontextmanager
 async def listening(answer: Callable[[Request], Awaitable[Answer]], port: int) -> AsyncIterator[str]:
-    """Serve while inside; yields the URL with the port that was bound. Raises PagerelayError if it is taken."""
+    """Serve inside the context; yield the URL with the bound port. Raises PagerelayError if it is in use."""
     open_connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in one
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
         open_connections[task] = writer
         try:
-            # A task that ends cancelled would make Python 3.11's streams complain.
+            # Python 3.11's streams log an error about a task that ends cancelled.
             with contextlib.suppress(ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
                 await _converse(reader, writer, answer)
         finally:
@@ -95,7 +95,7 @@ async def listening(answer: Callable[[Request], Awaitable[Answer]], port: int) -
     try:
         server = await asyncio.start_server(connected, LOOPBACK, port)
     except OSError as error:
-        message = f"--port: cannot listen on {LOOPBACK}:{port}: {error.strerror} (choose another one)"
+        message = f"--port: cannot listen on {LOOPBACK}:{port}: {error.strerror} (choose another port)"
         raise errors.PagerelayError(message) from error
     try:
         yield f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
@@ -110,26 +110,26 @@ async def listening(answer: Callable[[Request], Awaitable[Answer]], port: int) -
 async def _converse(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[Request], Awaitable[Answer]]
 ) -> None:
-    """One connection: request after request."""
+    """Serve one connection, request after request."""
     talk = h11.Connection(h11.SERVER)
     while True:
         request = await _receive(talk, reader)
         if request is None:
             return
-        given = await answer(request)
-        await asyncio.sleep(given.pause)
-        if given.ending is Ending.RESET:
-            # Without lingering, closing is a reset and no orderly end.
+        response = await answer(request)
+        await asyncio.sleep(response.pause)
+        if response.ending is Ending.RESET:
+            # Without lingering, closing sends a reset.
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             return
-        headers = given.headers | {"content-length": str(len(given.body))}
-        sent = talk.send(h11.Response(status_code=given.status, headers=list(headers.items())))
+        headers = response.headers | {"content-length": str(len(response.body))}
+        sent = talk.send(h11.Response(status_code=response.status, headers=list(headers.items())))
         writer.write(sent or b"")
-        if given.ending is Ending.CUT:
-            writer.write(talk.send(h11.Data(data=given.body[: len(given.body) // 2])) or b"")
+        if response.ending is Ending.CUT:
+            writer.write(talk.send(h11.Data(data=response.body[: len(response.body) // 2])) or b"")
             return
-        writer.write(talk.send(h11.Data(data=given.body)) or b"")
+        writer.write(talk.send(h11.Data(data=response.body)) or b"")
         writer.write(talk.send(h11.EndOfMessage()) or b"")
         await writer.drain()
         if talk.our_state is h11.MUST_CLOSE:
@@ -138,7 +138,7 @@ async def _converse(
 
 
 async def _receive(talk: h11.Connection, reader: asyncio.StreamReader) -> Request | None:
-    """The next request; None when there is no other."""
+    """Return the next request, or None at the end."""
     head: h11.Request | None = None
     body = bytearray()
     while True:

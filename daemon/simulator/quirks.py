@@ -1,4 +1,4 @@
-"""What a real account may answer one way or another: nothing tells for sure, so a client has to bear all of it."""
+"""Behaviour in which real accounts may differ: it is not documented, so a client must handle every variant."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import pydantic
 
 
 class Repeat(enum.StrEnum):
-    """The answer to a status that an incident has already."""
+    """The response to setting the status that an incident already has."""
 
     REFUSED = "refused"  # 400 with 1001 or 1002
     SILENT = "silent"  # 200, nothing changes
-    RENEWED = "renewed"  # 200, and acknowledged anew: one more log entry; nothing for a resolution
+    RENEWED = "renewed"  # 200, and acknowledged again: another log entry; nothing for a resolution
 
 
 class Bulk(enum.StrEnum):
-    """What becomes of many updates in one request when one of them cannot be made."""
+    """The result of a bulk update when one of its updates is rejected."""
 
-    WHOLE = "whole"  # the request is refused, nothing changes
-    SKIPPED = "skipped"  # 200 with those that could be made
-    MARKED = "marked"  # 200; the others are listed with their error
-    HALFWAY = "halfway"  # refused, but what stood before it has been made
+    WHOLE = "whole"  # the request is rejected, nothing changes
+    SKIPPED = "skipped"  # 200 with the updates that were accepted
+    MARKED = "marked"  # 200; the rejected ones are listed with their error
+    HALFWAY = "halfway"  # rejected, but the updates before it took effect
 
 
 class Habits(pydantic.BaseModel, extra="forbid", validate_assignment=True):
-    """An account's habits. ``missing_from`` is the code for a write without ``From``.
+    """An account's quirks. ``missing_from`` is the error code for a write without ``From``.
 
-    With ``suppressed``, events are accepted and nothing comes of them.
+    With ``suppressed``, events are accepted and have no effect.
     """
 
     repeat: Repeat = Repeat.REFUSED

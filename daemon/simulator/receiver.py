@@ -1,4 +1,4 @@
-"""Webhook receivers for the demonstration: they check signatures, as real ones should, and count attempts."""
+"""Webhook receivers for the demo: they verify signatures, as real ones should, and count attempts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNAVAILABLE = 503
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One attempt: at which target, what, the how manyth of its message, and what was answered."""
+    """One attempt at a target: the message, the attempt's number, and the response status."""
 
     target: str
     message_id: str
@@ -36,24 +36,24 @@ class Received:
 
     @property
     def event_id(self) -> str:
-        """The event that the message tells of."""
+        """The id of the message's event."""
         event_id: str = self.body["data"]["event_id"]
         return event_id
 
 
 class Receivers:
-    """Answers every target's path; those in ``moods`` fail as often as it says before they take anything."""
+    """Receives for every target; those in ``moods`` fail that many times before they accept anything."""
 
-    def __init__(self, secret: str, moods: dict[str, int], tell: Callable[[Received], None]) -> None:
+    def __init__(self, secret: str, moods: dict[str, int], on_attempt: Callable[[Received], None]) -> None:
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
         self._moods = dict(moods)
-        self._tell = tell
+        self._on_attempt = on_attempt
         self._attempts: Counter[tuple[str, str]] = Counter()
         self.delivered: set[tuple[str, str]] = set()
         self.refused = 0
 
     async def answer(self, request: Request) -> Answer:
-        """One attempt's answer: 200 if its signature is right."""
+        """Return the response to an attempt: 200 if its signature is valid."""
         target, message_id = request.path.strip("/"), request.headers.get("webhook-id", "")
         if not self._verified(request, message_id):
             self.refused += 1
@@ -66,12 +66,12 @@ class Receivers:
         else:
             self.delivered.add((message_id, target))
         attempt = self._attempts[message_id, target]
-        self._tell(Received(target, message_id, attempt, status, orjson.loads(request.body)))
+        self._on_attempt(Received(target, message_id, attempt, status, orjson.loads(request.body)))
         return Answer(status)
 
     def _verified(self, request: Request, message_id: str) -> bool:
-        """As Standard Webhooks says: HMAC-SHA256 over id, timestamp and body."""
+        """Verify the signature as in Standard Webhooks: HMAC-SHA256 over id, timestamp and body."""
         signed = f"{message_id}.{request.headers.get('webhook-timestamp', '')}.".encode() + request.body
         expected = b"v1," + base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256))
-        given = request.headers.get("webhook-signature", "").encode().split(b" ")
-        return any(hmac.compare_digest(expected, each) for each in given)
+        signatures = request.headers.get("webhook-signature", "").encode().split(b" ")
+        return any(hmac.compare_digest(expected, each) for each in signatures)

@@ -43,14 +43,14 @@ SORTABLE = {
 
 
 def answer(account: Account, request: Request) -> Answer:
-    """What PagerDuty answers to a request with a good key."""
-    here = False
+    """Return PagerDuty's response to a request with a valid key."""
+    is_known = False
     for method, pattern, handler in ROUTES:
-        if found := pattern.fullmatch(request.path):
-            here = True
+        if match := pattern.fullmatch(request.path):
+            is_known = True
             if method == request.method:
-                return _handled(handler, account, request, found.groupdict())
-    return error(405 if here else 404, 2100, "Method Not Allowed" if here else "Not Found")
+                return _handled(handler, account, request, match.groupdict())
+    return error(405 if is_known else 404, 2100, "Method Not Allowed" if is_known else "Not Found")
 
 
 def _handled(handler: Handler, account: Account, request: Request, named: Mapping[str, str]) -> Answer:
@@ -63,20 +63,20 @@ def _handled(handler: Handler, account: Account, request: Request, named: Mappin
 
 
 def _log_entries(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
-    """Newest first; ``since`` counts, ``until`` does not; is_overview leaves notes and assignments out."""
+    """List log entries, newest first; ``since`` is inclusive, is_overview omits notes and assignments."""
     zone = _zone(account, request)
     now = account.log.now()
     since = _moment(request, "since", zone) or now - DEFAULT_RANGE
     until = _moment(request, "until", zone) or now + timedelta(days=1)
-    found = account.log.read(since, until)
+    entries = account.log.read(since, until)
     if "id" in named:
         incident = account.incident(named["id"])
-        found = [each for each in found if each.incident is incident]
+        entries = [each for each in entries if each.incident is incident]
     if request.get("is_overview") == "true":
         hidden = {"annotate_log_entry", "assign_log_entry"}
-        found = [each for each in found if each.type not in hidden]
+        entries = [each for each in entries if each.type not in hidden]
     team, include = account.directory.team, request.all("include")
-    return _page(request, "log_entries", found, lambda each: records.log_entry(each, team, zone, include))
+    return _page(request, "log_entries", entries, lambda each: records.log_entry(each, team, zone, include))
 
 
 def _log_entry(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
@@ -89,19 +89,19 @@ def _log_entry(account: Account, request: Request, named: Mapping[str, str]) -> 
 
 
 def _incidents(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
-    """By creation, a month back unless asked otherwise; nothing tells what was changed since."""
-    found = _in_range(account, request)
+    """List incidents by creation, by default of the last month; nothing shows what changed since a time."""
+    incidents = _in_range(account, request)
     if statuses := request.all("statuses"):
         if unknown := set(statuses) - set(Status):
             raise RefusedError(400, 2001, "Invalid Input Provided", f"Statuses is invalid: {min(unknown)}")
-        found = [each for each in found if each.status in statuses]
+        incidents = [each for each in incidents if each.status in statuses]
     if (key := request.get("incident_key")) is not None:
-        found = [each for each in found if each.key == key]
+        incidents = [each for each in incidents if each.key == key]
     for name, of in _FILTERS.items():
-        if wanted := set(request.all(name)):
-            found = [each for each in found if wanted & of(each, account)]
+        if ids := set(request.all(name)):
+            incidents = [each for each in incidents if ids & of(each, account)]
     team = account.directory.team
-    return _page(request, "incidents", _sorted(found, request), lambda each: records.incident(each, team))
+    return _page(request, "incidents", _sorted(incidents, request), lambda each: records.incident(each, team))
 
 
 def _in_range(account: Account, request: Request) -> list[Incident]:
@@ -116,16 +116,16 @@ def _in_range(account: Account, request: Request) -> list[Incident]:
     return [each for each in incidents if since <= each.created_at < until]
 
 
-def _sorted(found: list[Incident], request: Request) -> list[Incident]:
-    """Without a sort, by status first: whoever changes it changes pages."""
-    if not (wanted := request.get("sort_by")):
-        return sorted(found, key=lambda each: (each.status, each.number))
-    for part in reversed(wanted.split(",")):
+def _sorted(incidents: list[Incident], request: Request) -> list[Incident]:
+    """Sort incidents, by default by status, so that a change of status moves an incident between pages."""
+    if not (order := request.get("sort_by")):
+        return sorted(incidents, key=lambda each: (each.status, each.number))
+    for part in reversed(order.split(",")):
         name, _, direction = part.partition(":")
         if name not in SORTABLE or direction not in {"", "asc", "desc"}:
             raise RefusedError(400, 2001, "Invalid Input Provided", f"sort_by is invalid: {part}")
-        found = sorted(found, key=SORTABLE[name], reverse=direction == "desc")
-    return found
+        incidents = sorted(incidents, key=SORTABLE[name], reverse=direction == "desc")
+    return incidents
 
 
 def _incident(account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
@@ -138,39 +138,39 @@ def _notes(account: Account, _request: Request, named: Mapping[str, str]) -> Ans
 
 def _users(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
     query = (request.get("query") or "").lower()
-    found = [each for each in account.directory.users if query in each.name.lower() or query in each.email]
+    users = [each for each in account.directory.users if query in each.name.lower() or query in each.email]
     team, include = account.directory.team, request.all("include")
-    return _page(request, "users", found, lambda each: records.user(each, team, include))
+    return _page(request, "users", users, lambda each: records.user(each, team, include))
 
 
 def _user(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
-    found = {each.id: each for each in account.directory.users}[named["id"]]
-    return json_answer({"user": records.user(found, account.directory.team, request.all("include"))})
+    user = {each.id: each for each in account.directory.users}[named["id"]]
+    return json_answer({"user": records.user(user, account.directory.team, request.all("include"))})
 
 
 def _me(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
-    if account.user_key is None:  # a text where an object is usual, as PagerDuty's own library expects it
+    if account.user_key is None:  # a text instead of the usual object, as PagerDuty's own library expects
         return json_answer({"error": "Cannot be used with an account-level access token"}, 400)
     return json_answer({"user": records.user(account.user_key, account.directory.team, request.all("include"))})
 
 
 def _all(name: str, of: Callable[[Directory], Sequence[Named]], render: Callable[[Named, Team], Json]) -> Handler:
-    """The list of what people set up, narrowed down by name."""
+    """Return a handler that lists objects, filtered by name."""
 
     def handler(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
         query = (request.get("query") or "").lower()
-        found = [each for each in of(account.directory) if query in each.name.lower()]
-        return _page(request, name, found, lambda each: render(each, account.directory.team))
+        matches = [each for each in of(account.directory) if query in each.name.lower()]
+        return _page(request, name, matches, lambda each: render(each, account.directory.team))
 
     return handler
 
 
 def _one(name: str, of: Callable[[Directory], Sequence[Named]], render: Callable[[Named, Team], Json]) -> Handler:
-    """One of them."""
+    """Return a handler that shows one object."""
 
     def handler(account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
-        found = {each.id: each for each in of(account.directory)}[named["id"]]
-        return json_answer({name: render(found, account.directory.team)})
+        match = {each.id: each for each in of(account.directory)}[named["id"]]
+        return json_answer({name: render(match, account.directory.team)})
 
     return handler
 
@@ -185,21 +185,21 @@ def _ability(_account: Account, _request: Request, named: Mapping[str, str]) -> 
     return Answer(204)
 
 
-def _page(request: Request, name: str, found: Sequence[T], render: Callable[[T], Json]) -> Answer:
-    """One page of a list: 25 unless asked, 100 at most, nothing beyond 10,000."""
+def _page(request: Request, name: str, items: Sequence[T], render: Callable[[T], Json]) -> Answer:
+    """Return one page of a list: 25 by default, at most 100, nothing beyond 10,000."""
     limit, offset = _whole(request, "limit", DEFAULT_LIMIT), _whole(request, "offset", 0)
     if not 1 <= limit <= LARGEST_LIMIT:
         raise RefusedError(400, 2001, "Invalid Input Provided", f"Limit must be from 1 to {LARGEST_LIMIT}")
     if offset < 0 or offset + limit > CAP:
         raise RefusedError(400, 2001, "Invalid Input Provided", f"Offset and limit must not pass {CAP}")
-    shown = found[offset : offset + limit]
+    page = items[offset : offset + limit]
     return json_answer(
         {
-            name: [render(each) for each in shown],
+            name: [render(each) for each in page],
             "limit": limit,
             "offset": offset,
-            "more": offset + limit < len(found),
-            "total": len(found) if request.get("total") == "true" else None,
+            "more": offset + limit < len(items),
+            "total": len(items) if request.get("total") == "true" else None,
         }
     )
 
@@ -219,12 +219,12 @@ def _zone(account: Account, request: Request) -> tzinfo:
         return account.zone
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, OSError, ValueError):  # OSError: a folder of zones, such as America
+    except (ZoneInfoNotFoundError, OSError, ValueError):  # OSError: a folder of zones such as America
         raise RefusedError(400, 2001, "Invalid Input Provided", "Time zone is invalid") from None
 
 
 def _moment(request: Request, name: str, zone: tzinfo) -> datetime | None:
-    """A time; without an offset, it is one of the zone's."""
+    """Return a time parameter; without an offset it is in ``zone``."""
     value = request.get(name)
     if value is None:
         return None
@@ -244,11 +244,11 @@ _FILTERS: dict[str, Callable[[Incident, Account], set[str]]] = {
 
 
 def _routes(table: dict[str, Handler]) -> list[tuple[str, re.Pattern[str], Handler]]:
-    found = []
+    routes = []
     for line, handler in table.items():
         method, path = line.split()
-        found.append((method, re.compile(path.replace("{id}", "(?P<id>[^/]+)")), handler))
-    return found
+        routes.append((method, re.compile(path.replace("{id}", "(?P<id>[^/]+)")), handler))
+    return routes
 
 
 ROUTES = _routes(

@@ -1,4 +1,4 @@
-"""Accounts behind one address, with faults, a list of the calls that came, and ways to make things happen."""
+"""Accounts behind one address, with faults, a list of calls, and controls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOTHING_DONE = Answer(504)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as it came in."""
+    """One received call."""
 
     at: datetime
     account: str
@@ -47,9 +47,9 @@ class Call:
 
 
 class Simulator:
-    """PagerDuty, in memory. ``calls`` are those that came with a known key, oldest first.
+    """PagerDuty in memory. ``calls`` are those with a known key, oldest first.
 
-    ``limit`` is how many calls each account takes in 60 s before it answers 429.
+    ``limit`` is the number of calls per account in 60 s before the response is 429.
     """
 
     def __init__(self, accounts: Iterable[Account], *, limit: int = LIMIT_CALLS, seed: int = 0) -> None:
@@ -63,12 +63,12 @@ class Simulator:
 
     @contextlib.asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator[str]:
-        """Serve on loopback while inside; yields the URL. Raises OSError if the port is taken."""
+        """Serve on loopback inside the context; yield the URL. Raises PagerelayError if the port is in use."""
         async with http.listening(self.answer, port) as url:
             yield url
 
     async def answer(self, request: Request) -> Answer:
-        """Any request's answer."""
+        """Return the response to any request."""
         if request.path.startswith("/simulator"):
             return self._control(request)
         account = self._whose(request)
@@ -80,7 +80,7 @@ class Simulator:
             fault = Fault.RATE_LIMITED
         if request.get("offset") not in {None, "0"} and self.faults.happens(Fault.SHIFT):
             account.trigger("Something happens while a list is being read")
-        answer = self._spoilt(account, request, fault)
+        answer = self._respond(account, request, fault)
         now = account.log.now()
         self.calls.append(
             Call(now, account.name, request.method, request.path, request.query, answer.status, fault and fault.value)
@@ -88,7 +88,7 @@ class Simulator:
         return _stamped(answer, now, left)
 
     def _whose(self, request: Request) -> Account | None:
-        """The account that a request means: by its key, an event by its service's key."""
+        """Return the account of a request: by API key, or by service key for an event."""
         if events_api.is_event(request):
             return events_api.account(self.accounts.values(), request)
         scheme, token, key = request.headers.get("authorization", "").partition(TOKEN)
@@ -99,22 +99,22 @@ class Simulator:
             return events_api.answer(self.accounts.values(), request)
         return refusals.error(401, 2006, "Authentication failed")
 
-    def _spoilt(self, account: Account, request: Request, fault: Fault | None) -> Answer:
-        """What a request is answered when it meets a fault; whether a write takes effect is the fault's matter."""
+    def _respond(self, account: Account, request: Request, fault: Fault | None) -> Answer:
+        """Return the response after a fault. The fault decides whether a write takes effect."""
         answer = NOTHING_DONE
         if fault is None or not request.is_write or self.faults.lets_through(fault):
-            answer = self._carried_out(account, request)
+            answer = self._perform(account, request)
         if fault is not None:
-            return self.faults.spoil(fault, request, answer)
+            return self.faults.apply_fault(fault, request, answer)
         return _swapped(answer) if self.faults.happens(Fault.SWAPPED) else answer
 
-    def _carried_out(self, account: Account, request: Request) -> Answer:
+    def _perform(self, account: Account, request: Request) -> Answer:
         if events_api.is_event(request):
             return events_api.answer([account], request)
         return _linked(routes.answer(account, request), request)
 
     def _left(self, account: Account) -> int:
-        """How many calls the account has left in these 60 s; this one counts."""
+        """Return how many calls the account has left in this period, counting this one."""
         recent, now = self._recent[account.api_key], account.log.now()
         while recent and recent[0] <= now - LIMIT_PERIOD:
             recent.popleft()
@@ -122,70 +122,70 @@ class Simulator:
         return self._limit - len(recent)
 
     def _control(self, request: Request) -> Answer:
-        """What PagerDuty does not have: looking behind the curtain, and moving what is there."""
+        """Respond to a request that PagerDuty does not have: inspection and controls."""
         try:
             return self._controlled(request)
         except controls.UnknownError as error:
             return json_answer({"error": str(error), "known": error.known}, 404)
         except NoSuchIncidentError as error:
-            return json_answer({"error": f"no such incident, or none that is open: {error.args[0]}"}, 404)
+            return json_answer({"error": f"unknown incident, or no open one: {error.args[0]}"}, 404)
         except (TypeError, ValueError, AttributeError) as error:
             return json_answer({"error": str(error)}, 400)
 
     def _controlled(self, request: Request) -> Answer:
-        wanted = f"{request.method} {request.path}"
-        if wanted not in CONTROLS:
-            raise controls.UnknownError("path", wanted, sorted(CONTROLS))
-        return CONTROLS[wanted](self, request)
+        route = f"{request.method} {request.path}"
+        if route not in CONTROLS:
+            raise controls.UnknownError("path", route, sorted(CONTROLS))
+        return CONTROLS[route](self, request)
 
     def _account(self, request: Request) -> Account:
-        """The account named in the query, else the first."""
-        wanted = request.get("account")
+        """Return the account named in the query, else the first."""
+        name = request.get("account")
         for account in self.accounts.values():
-            if wanted in {None, account.name}:
+            if name in {None, account.name}:
                 return account
-        raise controls.UnknownError("account", wanted, (account.name for account in self.accounts.values()))
+        raise controls.UnknownError("account", name, (account.name for account in self.accounts.values()))
 
     def show_ledger(self, request: Request) -> Answer:
-        """What happened, as a perfect observer would report it."""
+        """Return everything that really happened."""
         account = self._account(request)
         return json_answer({"ledger": [dataclasses.asdict(each) for each in account.log.ledger]})
 
     def show_effects(self, request: Request) -> Answer:
-        """What requests changed, whatever answers their callers saw."""
+        """Return what requests changed, whatever response their callers saw."""
         account = self._account(request)
         return json_answer({"effects": [dataclasses.asdict(each) for each in account.effects]})
 
     def show_calls(self, _request: Request) -> Answer:
-        """The calls that came with a known key."""
+        """Return the calls with a known key."""
         return json_answer({"calls": [dataclasses.asdict(each) for each in self.calls]})
 
     def set_faults(self, request: Request) -> Answer:
-        """``{"rates": {fault: 0 to 1}, "once": [fault], "seed": number, "hang_seconds": number}``."""
-        asked = orjson.loads(request.body or b"{}")
-        self.faults.set(asked.get("rates", {}), asked.get("seed"))
-        self.faults.once(*(Fault(each) for each in asked.get("once", [])))
-        self.faults.hang_seconds = float(asked.get("hang_seconds", self.faults.hang_seconds))
+        """Set faults: ``{"rates": {fault: 0 to 1}, "once": [fault], "seed": int, "hang_seconds": float}``."""
+        body = orjson.loads(request.body or b"{}")
+        self.faults.set(body.get("rates", {}), body.get("seed"))
+        self.faults.once(*(Fault(each) for each in body.get("once", [])))
+        self.faults.hang_seconds = float(body.get("hang_seconds", self.faults.hang_seconds))
         return json_answer({"faults": [each.value for each in Fault]})
 
     def set_account(self, request: Request) -> Answer:
-        """``{"read_only": true, "habits": {"bulk": "marked"}, "emails": {"alice": "a@b.example"}}``, or part of it."""
+        """Change the account: ``{"read_only": true, "habits": {"bulk": "marked"}, "emails": {"alice": …}}``."""
         account = self._account(request)
-        asked = orjson.loads(request.body or b"{}")
-        account.habits = Habits.model_validate(account.habits.model_dump() | asked.get("habits", {}))
-        account.read_only = bool(asked.get("read_only", account.read_only))
-        for who, email in asked.get("emails", {}).items():
+        body = orjson.loads(request.body or b"{}")
+        account.habits = Habits.model_validate(account.habits.model_dump() | body.get("habits", {}))
+        account.read_only = bool(body.get("read_only", account.read_only))
+        for who, email in body.get("emails", {}).items():
             controls.user(account, who).email = str(email)
         return json_answer({"read_only": account.read_only, "habits": account.habits.model_dump()})
 
     def let_happen(self, request: Request) -> Answer:
-        """``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id, "by": "alice"}`` and so on."""
-        asked = orjson.loads(request.body or b"{}")
-        return json_answer({"incident_id": controls.let(self._account(request), asked)}, 201)
+        """Make something happen: ``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id, "by": …}``."""
+        body = orjson.loads(request.body or b"{}")
+        return json_answer({"incident_id": controls.let(self._account(request), body)}, 201)
 
 
 def _stamped(answer: Answer, now: datetime, left: int | None = None) -> Answer:
-    """With the headers that every answer carries, except a bare 429."""
+    """Add the headers that every response has, except a bare 429."""
     headers = {"date": format_datetime(now.astimezone(UTC), usegmt=True), "x-request-id": uuid.uuid4().hex}
     if left is not None and answer.status != 429:  # noqa: PLR2004 - a status
         headers |= {"ratelimit-limit": str(LIMIT_CALLS), "ratelimit-remaining": str(max(left, 0))}

@@ -88,7 +88,7 @@ def test_the_newest_open_incident_is_meant_unless_another_one_is_named(account: 
     refused = http.post("/simulator/happen", json={"do": "resolve"})
     assert (refused.status_code, refused.json()["error"]) == (
         404,
-        "no such incident, or none that is open: there is none",
+        "unknown incident, or no open one: there is none",
     )
 
 

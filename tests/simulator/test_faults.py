@@ -170,7 +170,7 @@ def test_asked_for_once_each_happens_once_in_that_order(simulator: Simulator, ht
 @pytest.mark.parametrize("fault", sorted(AFTER_THE_ANSWER))
 def test_what_is_no_answer_cannot_be_asked_for_once(fault: Fault) -> None:
     drawn = Faults()
-    with pytest.raises(ValueError, match=f"{fault} can only be given a rate"):
+    with pytest.raises(ValueError, match=f"{fault} can only have a rate"):
         drawn.once(Fault.RESET, fault)
     assert drawn.draw(USERS) is None
 
