@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon import detection
+from daemon import detection, triggers
 from daemon.formats import standard
-from daemon.model import DetectedBy, Event, EventType, Message
+from daemon.model import DetectedBy, Event, Message
 from daemon.settings import Target
 from daemon.storage import messages, schema, store, targets
 
@@ -35,7 +35,7 @@ def receivers(urls: Sequence[str]) -> dict[str, Target]:
 
 def events(count: int) -> list[Event]:
     """Lives of incidents: each kind of event once, then the next incident."""
-    kinds = list(EventType)
+    kinds = list(triggers.REGISTRY)
     return [_event(number, f"Q1BENCH{number // len(kinds):07}", kinds[number % len(kinds)]) for number in range(count)]
 
 
@@ -73,7 +73,7 @@ def delivered(database: Database) -> int:
 _SAME = schema.attempts.c.delivery_id == schema.deliveries.c.id
 
 
-def _event(number: int, incident_id: str, kind: EventType) -> Event:
+def _event(number: int, incident_id: str, kind: str) -> Event:
     at = START + timedelta(seconds=number)
     alice = _reference("user", "PALICE1", "Alice Example")
     note = {"id": f"PNOTE{number}", "content": "Restarted it; watching.", "user": alice, "created_at": _iso(at)}
@@ -88,8 +88,8 @@ def _event(number: int, incident_id: str, kind: EventType) -> Event:
         payload={
             "agent": alice,
             "incident": _incident(number, incident_id, at),
-            "assignees": [alice] if kind is EventType.ASSIGNED else None,
-            "note": note if kind is EventType.ANNOTATED else None,
+            "assignees": [alice] if kind == "incident.assigned" else None,
+            "note": note if kind == "incident.annotated" else None,
             "log_entry": {"type": "notify_log_entry", "channel": {"type": "web_trigger"}},
         },
     )

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 
 from bench import figures
 from daemon.ingest.poller import Poller
-from daemon.model import EventType
 from daemon.settings import Target, Trigger
 from daemon.storage import store
 from daemon.storage.database import Database
@@ -41,7 +40,7 @@ class Daemon:
         self._clock, self._account = clock, FakePagerDuty(clock)
         self._database = Database(url, clock=clock)
         self._database.upgrade()
-        triggers = [Trigger(f"t{number}", (EventType.TRIGGERED,), "acme", ("ops",)) for number in range(count)]
+        triggers = [Trigger(f"t{number}", ("incident.triggered",), "acme", ("ops",)) for number in range(count)]
         self._database.write_now(store.ensure, ["acme"], triggers, clock())
         client = self._account.client(self._database)
         targets = {"ops": Target("ops", SecretStr("http://127.0.0.1:9/"), ())}

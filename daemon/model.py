@@ -20,25 +20,6 @@ REFUSALS = (400, 409, 413, 415, 422)  # statuses that refuse one message and say
 PAUSED_BY_HAND = "paused by hand"  # why a target gets nothing; other reasons are its own answers
 
 
-class EventType(enum.StrEnum):
-    """What can happen to an incident."""
-
-    TRIGGERED = "incident.triggered"
-    ASSIGNED = "incident.assigned"
-    ACKNOWLEDGED = "incident.acknowledged"
-    UNACKNOWLEDGED = "incident.unacknowledged"
-    RESOLVED = "incident.resolved"
-    REOPENED = "incident.reopened"
-    ANNOTATED = "incident.annotated"
-    SNOOZED = "incident.snoozed"
-    PRIORITY_UPDATED = "incident.priority_updated"
-    URGENCY_UPDATED = "incident.urgency_updated"
-    FIELD_VALUES_UPDATED = "incident.field_values.updated"
-    CUSTOM_FIELD_VALUES_UPDATED = "incident.custom_field_values.updated"
-    ESCALATION_REPEATED = "incident.escalation_repeated"
-    ESCALATION_EXHAUSTED = "incident.escalation_exhausted"
-
-
 class Status(enum.StrEnum):
     """The states of an incident, as PagerDuty names them."""
 
@@ -131,17 +112,17 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
-    """An event that was sent before its own log entry came; that entry, when it comes, is swallowed.
+class ExpectedEntry:
+    """A log entry whose event was sent before the entry came; when it comes, it makes no second event.
 
-    It is known by its kind, a time from ``since`` to ``until``, and ``marks``: the users of
+    It is recognised by the event's type, a time from ``since`` to ``until``, and ``keys``: the users of
     an assignment, the digest of a note's text.
     """
 
-    type: EventType
+    type: str
     since: datetime
     until: datetime
-    marks: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +141,7 @@ class Snapshot:
     assigned: tuple[tuple[str, datetime], ...]
     incident: Json
     read_at: datetime
-    announced: tuple[Announced, ...] = ()
+    expected: tuple[ExpectedEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +154,7 @@ class Event:
     """
 
     id: str
-    type: EventType
+    type: str
     connection: str
     incident_id: str
     occurred_at: datetime

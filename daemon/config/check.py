@@ -214,28 +214,30 @@ def check_targets(given: list[str], tree: Tree, place: Place, names: Known) -> N
 
 def _names_of_events(given: list[str], tree: Tree, place: Place) -> tuple[str, ...]:
     """By which names a trigger subscribes: each of them known, none of them twice, none of them part of another."""
-    names = [triggers.BY_OPERATION[name].type.value if name in triggers.BY_OPERATION else name for name in given]
+    names = [triggers.BY_OPERATION[name].name if name in triggers.BY_OPERATION else name for name in given]
     for number, name in enumerate(names):
         where = (*place, number) if (*place, number) in tree.marks else place
-        whole = triggers.NARROWER[name].type if name in triggers.NARROWER else None
-        if name != triggers.EVERY and name not in triggers.KINDS:
-            _unknown(tree, where, "event type", given[number], triggers.KINDS, [triggers.EVERY, *triggers.BY_OPERATION])
+        whole = triggers.SUBTYPES[name].subtype_of if name in triggers.SUBTYPES else None
+        if name != triggers.EVERY and name not in triggers.BY_NAME:
+            _unknown(
+                tree, where, "event type", given[number], triggers.BY_NAME, [triggers.EVERY, *triggers.BY_OPERATION]
+            )
         elif name in names[:number]:
             tree.mistake(where, "names an event type for the second time (remove it)")
         elif name == triggers.EVERY and len(names) > 1:
             tree.mistake(where, "means every event type (remove it, or the others)")
         elif whole in names:
             tree.mistake(where, f"is part of {whole}, which is there as well (remove one of them)")
-    return tuple(name for name in names if name == triggers.EVERY or name in triggers.KINDS)
+    return tuple(name for name in names if name == triggers.EVERY or name in triggers.BY_NAME)
 
 
 def _check_filters(given: file_model.Trigger, on: tuple[str, ...], tree: Tree, place: Place) -> None:
     """``user`` and ``incident`` go only where every event can have them."""
     for key in ("user", "incident"):
         if getattr(given, key) is not None and any(
-            key not in triggers.KINDS[name].filters for name in triggers.single(on)
+            key not in triggers.BY_NAME[name].filters for name in triggers.expand(on)
         ):
-            fitting = ", ".join(name for name, kind in triggers.KINDS.items() if key in kind.filters)
+            fitting = ", ".join(name for name, kind in triggers.BY_NAME.items() if key in kind.filters)
             tree.mistake((*place, key), f"goes only with on: {fitting} (remove it)")
 
 

@@ -25,7 +25,7 @@ def mistake(expression: str, on: Iterable[str], *, shown: bool) -> str | None:
         asked = condition.Condition(expression)
     except errors.ConditionError as error:
         return f"must be a JMESPath expression: {error}"
-    documents = [_sample(name) for name in triggers.single(on)]
+    documents = [_sample(name) for name in triggers.expand(on)]
     if not documents:
         return None
     for key, what in _unknown(asked, documents):
@@ -39,7 +39,7 @@ def mistake(expression: str, on: Iterable[str], *, shown: bool) -> str | None:
 
 
 def _sample(name: str) -> Json:
-    return standard.document(replace(samples.event(triggers.KINDS[name].type), type=name))
+    return standard.document(replace(samples.event(triggers.BY_NAME[name].event_type), type=name))
 
 
 def _unknown(asked: condition.Condition, documents: Sequence[Json]) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ _SECRET = {
 }
 _SECRETS = WithJsonSchema({"anyOf": [_SECRET, {"type": "array", "items": _SECRET, "minItems": 1}]})
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
-_ONE_OF_THEM = [*triggers.REGISTRY, *triggers.NARROWER, *triggers.BY_OPERATION]
+_ONE_OF_THEM = [*triggers.REGISTRY, *triggers.SUBTYPES, *triggers.BY_OPERATION]
 _EVENT_NAME = {"anyOf": [{"type": "string", "enum": _ONE_OF_THEM}, _REFERENCE]}
 _EVENT_NAMES = WithJsonSchema(
     {

@@ -270,7 +270,7 @@ class Trigger(Section):
     every: Duration | None = None
     """How often it runs; by default the connection's poll_interval."""
     user: Person | None = None
-    """Only assignments to this user: id or e-mail address. With incident.assigned and its narrower names."""
+    """Only assignments to this user: id or e-mail address. With incident.assigned and its subtypes."""
     incident: Identifier | None = None
     """Only notes of this incident. With incident.annotated."""
     where: Where = Field(default_factory=Where)

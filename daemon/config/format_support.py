@@ -49,7 +49,7 @@ def _told(
 def _check_form(tree: Tree, place: Place, used: str, types: Iterable[str]) -> None:
     """The format must have a form for each of these; of all events, a target is told those that it has one for."""
     for name in types:
-        kind = triggers.KINDS[name].type if name in triggers.KINDS else name
+        kind = triggers.BY_NAME[name].event_type if name in triggers.BY_NAME else name
         if name != triggers.EVERY and not formats.REGISTRY[used].tells(kind):
             fitting = " or ".join(each for each, other in formats.REGISTRY.items() if other.tells(kind))
             mistake = f"names a target of format {used}, which has no form for {kind}"
@@ -58,7 +58,7 @@ def _check_form(tree: Tree, place: Place, used: str, types: Iterable[str]) -> No
 
 def _check_template(tree: Tree, place: Place, text: str, wanted: Iterable[str]) -> None:
     """Try the template with what its target is told; with every event where that is nothing yet."""
-    names = list(dict.fromkeys(triggers.single(wanted))) or list(triggers.REGISTRY)
+    names = list(dict.fromkeys(triggers.expand(wanted))) or list(triggers.REGISTRY)
     events = [name for name in names if name.startswith("incident.")]
     renderer = template.Renderer()
     try:

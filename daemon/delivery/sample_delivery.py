@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from daemon import errors, formats, triggers
 from daemon.formats import samples
-from daemon.model import EventType
 from daemon.outbound.sender import Sender
+from daemon.triggers import triggered
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -39,14 +39,14 @@ def kinds(
 ) -> list[str]:
     """The types of the messages that a target gets; where it gets none yet, one to try it with."""
     mine = (trigger for trigger in configured if target.name in trigger.to)
-    found = [each for trigger in mine for each in triggers.single(trigger.on) if _is_told(target, each)]
+    found = [each for trigger in mine for each in triggers.expand(trigger.on) if _is_told(target, each)]
     found += samples.ACTIONS if target.name in notified else ()
     found += samples.ALERTS if target.name in alerted else ()
-    return list(dict.fromkeys(found)) or [EventType.TRIGGERED.value]
+    return list(dict.fromkeys(found)) or [triggered.TYPE.name]
 
 
 def _is_told(target: Target, name: str) -> bool:
-    return formats.REGISTRY[target.format].tells(triggers.KINDS[name].type)
+    return formats.REGISTRY[target.format].tells(triggers.BY_NAME[name].event_type)
 
 
 async def run(target: Target, types: Sequence[str], now: datetime, longest: timedelta) -> list[Trial]:

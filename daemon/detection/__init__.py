@@ -1,4 +1,4 @@
-"""Finding out what happened: pure functions from what PagerDuty shows to events and snapshots.
+"""Detection of events: pure functions from what PagerDuty shows to events and snapshots.
 
 ``log`` reads log entries, ``reconciliation`` compares snapshots with the incidents
 themselves. No I/O, no clock, no randomness.

@@ -1,4 +1,4 @@
-"""Which assignments only carry out a delegation: pure, from the entries of one incident and second."""
+"""Which assignments are part of a delegation. Pure, from the entries of one incident and second."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ DELEGATION = "delegate_log_entry"
 ASSIGNMENT = "assign_log_entry"
 
 
-def carried_out(entries: Iterable[LogEntry]) -> Mapping[str, list[LogEntry]]:
-    """By the ids of delegations, the assignments that carry them out. The entries come as they happened.
+def parts(entries: Iterable[LogEntry]) -> Mapping[str, list[LogEntry]]:
+    """Return, by the ids of delegations, the assignments that carry them out. The entries come as they happened.
 
-    One that comes later, is not made by a person, and names users of the delegation that no
-    other one named before. Where one of the two records names nobody, it has to be automatic.
+    A part comes after its delegation, is not made by a person, and names users of the delegation that no
+    earlier part named. Where one of the two records names nobody, it has to be automatic.
     """
-    found: defaultdict[str, list[LogEntry]] = defaultdict(list)
+    assignments: defaultdict[str, list[LogEntry]] = defaultdict(list)
     waiting: dict[str, set[str] | None] = {}
     for entry in entries:
         users = {each["id"] for each in entry.assignees or ()}
         if entry.type == DELEGATION:
             waiting[entry.id] = users or None
-        elif entry.type == ASSIGNMENT and (delegation := _of(entry, users, waiting)) is not None:
-            found[delegation].append(entry)
+        elif entry.type == ASSIGNMENT and (delegation := _delegation_of(entry, users, waiting)) is not None:
+            assignments[delegation].append(entry)
             waiting[delegation] = (named - users) if (named := waiting[delegation]) is not None else None
-    return found
+    return assignments
 
 
-def _of(entry: LogEntry, users: set[str], waiting: Mapping[str, set[str] | None]) -> str | None:
+def _delegation_of(entry: LogEntry, users: set[str], waiting: Mapping[str, set[str] | None]) -> str | None:
     channel = lenient_json.get_text(lenient_json.get_object(entry.raw, "channel"), "type")
     for delegation, named in waiting.items():
         if (users <= named and channel in {None, AUTOMATIC}) if named is not None and users else channel == AUTOMATIC:

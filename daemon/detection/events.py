@@ -1,4 +1,4 @@
-"""What detection answers, and how events get their ids. Nothing here decides whether something happened."""
+"""The result of detection, and how events and snapshots are made. Nothing here decides whether something happened."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from daemon import ids
-from daemon.model import Event, EventType, Snapshot, Status
-from daemon.triggers import lenient_json
+from daemon.model import Event, Snapshot, Status
+from daemon.triggers import lenient_json, triggered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Events in the order in which to send them, the snapshots that changed, the entry ids that are new."""
+    """Events in the order in which to send them, the snapshots that changed, the ids of new entries."""
 
     events: tuple[Event, ...]
     snapshots: tuple[Snapshot, ...]
@@ -27,9 +27,12 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """What is particular to one event: the rest comes from its incident and its surroundings."""
+    """What is particular to one event; the rest comes from its incident and its connection.
 
-    type: EventType
+    ``type`` is the event type's name. ``key`` makes the event's id unique within its incident and type.
+    """
+
+    type: str
     at: datetime
     key: str
     agent: Json | None = None
@@ -42,11 +45,11 @@ class Occurrence:
 def event(
     connection: str, snapshot: Snapshot, occurrence: Occurrence, detected_at: datetime, detected_by: DetectedBy
 ) -> Event:
-    """The event itself. Its id depends on what happened alone, so finding it again gives it again.
+    """Return the event. Its id depends on what happened alone, so finding it again gives the same event.
 
     An incident is created once: the id of its ``incident.triggered`` has no other key.
     """
-    key = "" if occurrence.type is EventType.TRIGGERED else occurrence.key
+    key = "" if occurrence.type == triggered.TYPE.name else occurrence.key
     return Event(
         id=ids.event_id(connection, snapshot.incident_id, occurrence.type, key),
         type=occurrence.type,
@@ -66,8 +69,8 @@ def event(
     )
 
 
-def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
-    """The snapshot of an incident of which everything so far is history: nothing of it will be sent."""
+def existing(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
+    """Return the snapshot of an incident whose past is history: none of it will be sent."""
     created_at = lenient_json.get_time(incident, "created_at") or read_at
     assignments = lenient_json.assignments(incident)
     return Snapshot(
@@ -81,8 +84,8 @@ def adopted(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
     )
 
 
-def unknown(incident_id: str, incident: Json, read_at: datetime, at: datetime) -> Snapshot:
-    """The snapshot of an incident of which nothing has been sent, and which shows itself in an entry of ``at``."""
+def first_seen(incident_id: str, incident: Json, read_at: datetime, at: datetime) -> Snapshot:
+    """Return the snapshot of an incident that no event has reported yet, first seen in an entry of ``at``."""
     created_at = lenient_json.get_time(incident, "created_at")
     return Snapshot(
         incident_id=incident_id,
@@ -96,12 +99,12 @@ def unknown(incident_id: str, incident: Json, read_at: datetime, at: datetime) -
 
 
 def with_status(snapshot: Snapshot, status: Status, at: datetime) -> Snapshot:
-    """The snapshot in its new state, unless the change is older than the one that it knows of."""
+    """Return the snapshot with its new status, unless it has a newer one."""
     return replace(snapshot, status=status, status_at=at) if at >= snapshot.status_at else snapshot
 
 
 def with_assigned(snapshot: Snapshot, users: Sequence[str], at: datetime) -> Snapshot:
-    """The snapshot that knows that ``users`` were named as assignees at ``at``."""
-    told = dict(snapshot.assigned)
-    told.update({user: max(at, told.get(user, at)) for user in users})
-    return replace(snapshot, assigned=tuple(sorted(told.items())))
+    """Return the snapshot after an event that named ``users`` as assignees at ``at``."""
+    assigned = dict(snapshot.assigned)
+    assigned.update({user: max(at, assigned.get(user, at)) for user in users})
+    return replace(snapshot, assigned=tuple(sorted(assigned.items())))

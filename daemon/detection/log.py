@@ -1,11 +1,4 @@
-"""From log entries to events. Nothing here looks at an incident's present state to guess what happened.
-
-The order that is promised: the events of one reading come in the order in which they
-happened, by PagerDuty's times (whole seconds) and, within a second, by the reverse of
-the list's order, with the creating entry of an incident before its other entries of that
-second. Readings follow one another, so the order holds across readings too, except for an
-entry that PagerDuty shows late: it is sent when it is found, after what was sent before.
-"""
+"""From log entries to events. Nothing here looks at an incident's present state to guess what happened."""
 
 from __future__ import annotations
 
@@ -15,43 +8,34 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from daemon import ids
-from daemon.detection import changes, delegation
-from daemon.detection.events import (
-    Detection,
-    Occurrence,
-    adopted,
-    event,
-    unknown,
-    with_assigned,
-    with_status,
-)
-from daemon.model import Announced, DetectedBy, EventType, Snapshot, Status
+from daemon.detection import delegation, expected, order
+from daemon.detection.events import Detection, Occurrence, event, existing, first_seen, with_assigned, with_status
+from daemon.model import DetectedBy, ExpectedEntry, Snapshot
 from daemon.text import iso
-from daemon.triggers import REGISTRY, lenient_json
+from daemon.triggers import BY_LOG_ENTRY, annotated, assigned, lenient_json, resolved, triggered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from daemon.model import Event, Json, LogEntry
+    from daemon.triggers.event_type import EventType
 
-EVENT_TYPES: dict[str, EventType] = {record: kind.type for kind in REGISTRY.values() for record in kind.log_entry_types}
-SAME_NOTE = timedelta(seconds=1)  # how far apart a resolution and the entry of its own note can be
-CREATION_APART = timedelta(seconds=1)  # how far apart an incident's time and that of its creating entry can be
-ANNOUNCED_KEPT = 50
+SAME_NOTE = timedelta(seconds=1)  # how far a resolution and the entry of its own note can be apart
+CREATION_APART = timedelta(seconds=1)  # how far an incident's time and that of its creating entry can be apart
 
 
 def baseline(
     entries: Sequence[LogEntry], incidents: Mapping[str, Json], *, baseline_at: datetime, read_at: datetime
 ) -> Detection:
-    """What a connection's first poll stores: every entry as seen, every open incident as known. No events.
+    """Return what a connection's first poll stores: every entry as seen, every open incident as known. No events.
 
     The incidents are listed after the log was read (up to ``baseline_at``). One that was created in
     between is not known yet: its entries are still to come, and with them its events.
     """
     in_log = {entry.incident_id for entry in entries}
     snapshots = tuple(
-        adopted(incident_id, incident, read_at)
+        existing(incident_id, incident, read_at)
         for incident_id, incident in incidents.items()
         if incident_id in in_log or not _is_younger(incident, baseline_at)
     )
@@ -59,7 +43,7 @@ def baseline(
 
 
 def _is_younger(incident: Json, baseline_at: datetime) -> bool:
-    """Whether its creating entry can be from after the reading; the two times may differ by a second."""
+    """Return whether its creating entry can be younger than the baseline; the two times may differ by a second."""
     created_at = lenient_json.get_time(incident, "created_at")
     return created_at is not None and created_at >= baseline_at - CREATION_APART
 
@@ -74,38 +58,17 @@ def read(
     read_at: datetime,
     now: datetime,
 ) -> Detection:
-    """What the entries of one window (in the list's order, newest first) tell that was not known.
+    """Return what the new entries of one window say, given in the list's order, newest first.
 
-    ``snapshots`` are those of the entries' incidents, ``seen`` the entry ids read before.
-    What happened before ``history`` is known to be told or not to be sent at all.
+    ``snapshots`` are those of the entries' incidents, ``seen`` the ids of entries that were read before.
+    Entries from before ``history`` are never sent.
     ``read_at`` is when reading began, ``now`` becomes the events' ``detected_at``.
     """
-    reading = _Reading(connection, dict(snapshots), in_order(entries), set(seen), history, read_at, now)
-    return reading.run()
+    return _Window(connection, dict(snapshots), order.in_order(entries), set(seen), history, read_at, now).detect()
 
 
-def in_order(entries: Sequence[LogEntry]) -> list[LogEntry]:
-    """The entries in the order in which they happened; see the module's docstring."""
-    rank = {id(entry): -position for position, entry in enumerate(entries)}
-    first: dict[tuple[str, datetime], int] = {}
-    for entry in entries:
-        group = (entry.incident_id, entry.created_at)
-        first[group] = min(rank[id(entry)], first.get(group, 0))
-
-    def key(entry: LogEntry) -> tuple[datetime, int, int]:
-        if _is_first(entry):
-            return entry.created_at, first[entry.incident_id, entry.created_at], 0
-        return entry.created_at, rank[id(entry)], 1
-
-    return sorted(entries, key=key)
-
-
-def _is_first(entry: LogEntry) -> bool:
-    return lenient_json.get_text(lenient_json.get_object(entry.incident, "first_trigger_log_entry"), "id") == entry.id
-
-
-class _Reading:
-    """One window being read: the snapshots as they change, the events as they are found."""
+class _Window:
+    """One window: the snapshots as they change, the events as they are found."""
 
     def __init__(
         self,
@@ -125,171 +88,147 @@ class _Reading:
         self._read_at = read_at
         self._now = now
         self._events: list[Event] = []
-        by_moment: defaultdict[tuple[str, datetime], list[LogEntry]] = defaultdict(list)
+        by_second: defaultdict[tuple[str, datetime], list[LogEntry]] = defaultdict(list)
         for entry in entries:
-            by_moment[entry.incident_id, entry.created_at].append(entry)
-        self._parts = {key: parts for each in by_moment.values() for key, parts in delegation.carried_out(each).items()}
+            by_second[entry.incident_id, entry.created_at].append(entry)
+        self._parts = {key: parts for each in by_second.values() for key, parts in delegation.parts(each).items()}
         self._are_parts = {part.id for parts in self._parts.values() for part in parts}
 
-    def run(self) -> Detection:
-        """Take every new entry in its turn."""
-        fresh: dict[str, None] = {}
+    def detect(self) -> Detection:
+        """Take every new entry in turn."""
+        new: dict[str, None] = {}
         changed: dict[str, None] = {}
         for entry in self._entries:
-            if entry.id in self._seen or entry.id in fresh:
+            if entry.id in self._seen or entry.id in new:
                 continue
-            fresh[entry.id] = None
+            new[entry.id] = None
             if entry.created_at < self._history:
                 continue
             changed[entry.incident_id] = None
-            self._snapshots[entry.incident_id] = self._take(entry, self._known(entry))
-        return Detection(tuple(self._events), tuple(self._snapshots[incident] for incident in changed), tuple(fresh))
+            self._snapshots[entry.incident_id] = self._take(entry, self._before(entry))
+        return Detection(tuple(self._events), tuple(self._snapshots[incident] for incident in changed), tuple(new))
 
-    def _known(self, entry: LogEntry) -> Snapshot:
-        """The snapshot before this entry, with the incident as it was embedded in it.
+    def _before(self, entry: LogEntry) -> Snapshot:
+        """Return the snapshot before an entry, with the incident that is embedded in the entry.
 
-        An incident and its creating entry may name times that differ by a second: the entry's counts.
+        The times of an incident and of its creating entry may differ by a second: the entry's counts.
         """
         snapshot = self._snapshots.get(entry.incident_id)
         if snapshot is None:
             created_at = lenient_json.get_time(entry.incident, "created_at")
-            if created_at is not None and created_at < self._history and not _is_first(entry):
-                return adopted(entry.incident_id, entry.incident, self._read_at)
-            return unknown(entry.incident_id, entry.incident, self._read_at, entry.created_at)
+            if created_at is not None and created_at < self._history and not order.is_creating(entry):
+                return existing(entry.incident_id, entry.incident, self._read_at)
+            return first_seen(entry.incident_id, entry.incident, self._read_at, entry.created_at)
         if self._read_at < snapshot.read_at:
             return snapshot
         whole = lenient_json.status(entry.incident) is not None or lenient_json.status(snapshot.incident) is None
         return replace(snapshot, incident=entry.incident if whole else snapshot.incident, read_at=self._read_at)
 
     def _take(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        kind = EVENT_TYPES.get(entry.type)
-        if kind is None:
+        """Return the snapshot after an entry. Four types have rules that look beyond the entry itself."""
+        event_type = BY_LOG_ENTRY.get(entry.type)
+        if event_type is None:
             return snapshot
-        handler = self._handlers.get(kind)
-        return self._tell(entry, snapshot, kind) if handler is None else handler(self, entry, snapshot)
+        if (handle := self._handlers.get(event_type.name)) is not None:
+            return handle(self, entry, snapshot)
+        return _after(event_type, entry, self._send(entry, snapshot, event_type))
 
     def _triggered(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        """A creating entry; any other is a repeated trigger event on an incident that exists."""
-        told_first = lenient_json.get_text(lenient_json.get_object(snapshot.incident, "first_trigger_log_entry"), "id")
-        if snapshot.created or (told_first is not None and told_first != entry.id):
+        """Take a creating entry; any other is a repeated trigger event on an incident that exists."""
+        first = lenient_json.get_object(snapshot.incident, "first_trigger_log_entry")
+        if snapshot.created or lenient_json.get_text(first, "id") not in {None, entry.id}:
             return snapshot
-        self._emit(entry, snapshot, EventType.TRIGGERED)
-        return replace(with_status(snapshot, Status.TRIGGERED, entry.created_at), created=True)
-
-    def _acknowledged(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        snapshot = self._tell(entry, snapshot, EventType.ACKNOWLEDGED)
-        return with_status(snapshot, Status.ACKNOWLEDGED, entry.created_at)
-
-    def _unacknowledged(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        snapshot = self._tell(entry, snapshot, EventType.UNACKNOWLEDGED)
-        return with_status(snapshot, Status.TRIGGERED, entry.created_at)
-
-    def _reopened(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        snapshot = self._tell(entry, snapshot, EventType.REOPENED)
-        return with_status(snapshot, Status.TRIGGERED, entry.created_at)
+        self._emit(entry, snapshot, triggered.TYPE)
+        return replace(_after(triggered.TYPE, entry, snapshot), created=True)
 
     def _resolved(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        """A resolution, and before it the note that it may carry."""
-        if entry.note:
-            snapshot = self._note_of_resolution(entry, snapshot, entry.note)
-        snapshot = self._tell(entry, snapshot, EventType.RESOLVED)
-        return with_status(snapshot, Status.RESOLVED, entry.created_at)
+        """Take a resolution, and before it the note that it may carry."""
+        if entry.note and not self._has_note_of_its_own(entry):
+            self._emit(entry, snapshot, annotated.TYPE, note=_note(entry))
+            since, until = entry.created_at - SAME_NOTE, entry.created_at + SAME_NOTE
+            note = ExpectedEntry(annotated.TYPE.name, since, until, (ids.digest(entry.note),))
+            snapshot = expected.expect(snapshot, note)
+        return _after(resolved.TYPE, entry, self._send(entry, snapshot, resolved.TYPE))
 
-    def _note_of_resolution(self, entry: LogEntry, snapshot: Snapshot, content: str) -> Snapshot:
-        """Send the note, unless an entry of its own carries it; that one may also come later."""
-        for other in self._entries:
-            if (
-                other.incident_id == entry.incident_id
-                and EVENT_TYPES.get(other.type) is EventType.ANNOTATED
-                and other.note == content
-                and abs(other.created_at - entry.created_at) <= SAME_NOTE
-            ):
-                return snapshot
-        self._emit(entry, snapshot, EventType.ANNOTATED, note=_note(entry))
-        since, until = entry.created_at - SAME_NOTE, entry.created_at + SAME_NOTE
-        return with_announced(snapshot, Announced(EventType.ANNOTATED, since, until, (ids.digest(content),)))
+    def _has_note_of_its_own(self, entry: LogEntry) -> bool:
+        """Return whether another entry of the window carries a resolution's note."""
+        return any(
+            other.incident_id == entry.incident_id
+            and BY_LOG_ENTRY.get(other.type) is annotated.TYPE
+            and other.note == entry.note
+            and abs(other.created_at - entry.created_at) <= SAME_NOTE
+            for other in self._entries
+        )
 
     def _annotated(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        marks = (ids.digest(entry.note),) if entry.note else ()
-        return self._tell(entry, snapshot, EventType.ANNOTATED, marks=marks, note=_note(entry))
+        keys = (ids.digest(entry.note),) if entry.note else ()
+        return self._send(entry, snapshot, annotated.TYPE, keys=keys, note=_note(entry))
 
     def _assigned(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
-        """An assignment, escalation or delegation; an assign that only carries out a delegation is none."""
+        """Take an assignment, escalation or delegation; an assignment that is part of a delegation is not an event."""
         if entry.id in self._are_parts:
             return with_assigned(snapshot, _ids(entry.assignees), entry.created_at)
         assignees = list(entry.assignees or ())
         if parts := self._parts.get(entry.id):
             assignees = assignees or [one for each in parts for one in each.assignees or ()]
-            told = {user for each in parts if each.id in self._seen for user in _ids(each.assignees)}
-            if told and told >= set(_ids(assignees)):
+            sent = {user for each in parts if each.id in self._seen for user in _ids(each.assignees)}
+            if sent and sent >= set(_ids(assignees)):
                 return snapshot
         users = _ids(assignees)
-        snapshot = self._tell(entry, snapshot, EventType.ASSIGNED, marks=users, assignees=assignees)
+        snapshot = self._send(entry, snapshot, assigned.TYPE, keys=users, assignees=assignees)
         return with_assigned(snapshot, users, entry.created_at)
 
-    def _tell(
+    def _send(
         self,
         entry: LogEntry,
         snapshot: Snapshot,
-        kind: EventType,
+        event_type: EventType,
         *,
-        marks: tuple[str, ...] = (),
+        keys: tuple[str, ...] = (),
         assignees: Sequence[Json] | None = None,
         note: Json | None = None,
     ) -> Snapshot:
-        """Send the event, unless it was announced before this entry came.
-
-        An entry uses up the marks that it names; one that names none, because the record has
-        none, uses up one: what else was announced still waits for an entry of its own.
-        """
-        for announced in snapshot.announced:
-            in_time = announced.since <= entry.created_at <= announced.until
-            if announced.type is kind and in_time and set(marks) <= set(announced.marks):
-                rest = tuple(each for each in snapshot.announced if each is not announced)
-                left = tuple(mark for mark in announced.marks if mark not in marks) if marks else announced.marks[1:]
-                return replace(snapshot, announced=(*rest, replace(announced, marks=left)) if left else rest)
-        self._emit(entry, snapshot, kind, assignees=assignees, note=note)
+        """Emit the event, unless it was sent before its entry came."""
+        fulfilled = expected.fulfil(snapshot, event_type.name, entry.created_at, keys)
+        if fulfilled is not None:
+            return fulfilled
+        self._emit(entry, snapshot, event_type, assignees=assignees, note=note)
         return snapshot
 
     def _emit(
         self,
         entry: LogEntry,
         snapshot: Snapshot,
-        kind: EventType,
+        event_type: EventType,
         *,
         assignees: Sequence[Json] | None = None,
         note: Json | None = None,
     ) -> None:
+        channel = lenient_json.get_object(entry.raw, "channel")
+        changes = None if event_type.read_changes is None else event_type.read_changes(entry.raw, channel)
         occurrence = Occurrence(
-            kind,
+            event_type.name,
             entry.created_at,
             entry.id,
             agent=entry.agent,
             assignees=assignees,
             note=note,
-            changes=changes.told(kind, entry),
-            log_entry={"id": entry.id, "type": entry.type, "channel": lenient_json.get_text(_channel(entry), "type")},
+            changes=changes or None,
+            log_entry={"id": entry.id, "type": entry.type, "channel": lenient_json.get_text(channel, "type")},
         )
         self._events.append(event(self._connection, snapshot, occurrence, self._now, DetectedBy.LOG_ENTRY))
 
-    _handlers: dict[EventType, Callable[[_Reading, LogEntry, Snapshot], Snapshot]] = {  # noqa: RUF012 - a constant table
-        EventType.TRIGGERED: _triggered,
-        EventType.ASSIGNED: _assigned,
-        EventType.ACKNOWLEDGED: _acknowledged,
-        EventType.UNACKNOWLEDGED: _unacknowledged,
-        EventType.RESOLVED: _resolved,
-        EventType.REOPENED: _reopened,
-        EventType.ANNOTATED: _annotated,
+    _handlers: dict[str, Callable[[_Window, LogEntry, Snapshot], Snapshot]] = {  # noqa: RUF012 - a constant table
+        triggered.TYPE.name: _triggered,
+        assigned.TYPE.name: _assigned,
+        resolved.TYPE.name: _resolved,
+        annotated.TYPE.name: _annotated,
     }
 
 
-def with_announced(snapshot: Snapshot, announced: Announced) -> Snapshot:
-    """The snapshot that waits for one more late entry."""
-    return replace(snapshot, announced=(*snapshot.announced, announced)[-ANNOUNCED_KEPT:])
-
-
-def _channel(entry: LogEntry) -> Json:
-    return lenient_json.get_object(entry.raw, "channel")
+def _after(event_type: EventType, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with the status that such an event leads to."""
+    return snapshot if event_type.status is None else with_status(snapshot, event_type.status, entry.created_at)
 
 
 def _ids(assignees: Sequence[Json] | None) -> tuple[str, ...]:
@@ -297,7 +236,7 @@ def _ids(assignees: Sequence[Json] | None) -> tuple[str, ...]:
 
 
 def _note(entry: LogEntry) -> Json:
-    """The note as the connector's AddNoteResponse has it; its own id is not in the log."""
+    """Return the note as the connector's AddNoteResponse has it; its own id is not in the log."""
     user = lenient_json.get_text(entry.agent, "id")
     return {
         "id": None,

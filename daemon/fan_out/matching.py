@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon import triggers
-from daemon.model import EventType
-from daemon.triggers import lenient_json
+from daemon.triggers import assigned, lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,13 +35,13 @@ class Index:
         self._index: dict[tuple[str, str | None, str | None], list[Trigger]] = {}
         for trigger in subscribed:
             user = users[trigger.user.lower()] if is_email(trigger.user) and trigger.user else trigger.user
-            for name in triggers.single(trigger.on):
+            for name in triggers.expand(trigger.on):
                 self._index.setdefault((name, user, trigger.incident), []).append(trigger)
 
     def match(self, event: Event) -> list[Match]:
         """The triggers that send this event, each once, in the order of their names.
 
-        Who subscribed by the event's type and by a narrower name as well gets it by its type.
+        Who subscribed by the event's type and by a subtype as well gets it by its type.
         """
         incident = lenient_json.get_object(event.payload, "incident")
         found: dict[str, Match] = {}
@@ -52,9 +51,9 @@ class Index:
         return [found[name] for name in sorted(found)]
 
     def _subscribed(self, event: Event) -> Iterator[Match]:
-        names = [name for name in (event.type.value, triggers.narrower(event)) if name]
+        names = [name for name in (event.type, triggers.subtype(event)) if name]
         users: set[str | None] = {None}
-        if event.type is EventType.ASSIGNED:
+        if event.type == assigned.TYPE.name:
             users |= {
                 lenient_json.get_text(assignee, "id")
                 for assignee in lenient_json.get_objects(event.payload, "assignees")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from daemon.formats.format import Format
-from daemon.model import Batch, Content, Event, EventType
-from daemon.triggers import lenient_json
+from daemon.model import Batch, Content, Event
+from daemon.triggers import REGISTRY, annotated, lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json, Message
@@ -24,7 +24,7 @@ def content(message: Message, _options: Options) -> Content | None:
             pass
         case _:
             return None
-    if message.type == EventType.ANNOTATED:
+    if message.type == annotated.TYPE.name:
         told: Json = {"notes": [_note(event) for event in events]}
     else:
         told = {"incidents": [_incident(event) for event in events]}
@@ -55,6 +55,6 @@ def _incident(event: Event) -> Json:
 FORMAT = Format(
     content=content,
     help="what the triggers of Microsoft's connector return",
-    types=frozenset(EventType),
+    types=frozenset(REGISTRY),
     options=frozenset({"batch"}),
 )

@@ -13,8 +13,8 @@ import orjson
 
 from daemon import triggers
 from daemon.formats.format import Format
-from daemon.model import Content, Event, EventType, Status
-from daemon.triggers import lenient_json
+from daemon.model import Content, Event, Status
+from daemon.triggers import annotated, assigned, lenient_json, reopened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,14 +23,7 @@ if TYPE_CHECKING:
     from daemon.model import Json, Message
     from daemon.settings import Options
 
-STATUSES = {  # what the incident was just then, whatever became of it since
-    EventType.TRIGGERED: Status.TRIGGERED,
-    EventType.ACKNOWLEDGED: Status.ACKNOWLEDGED,
-    EventType.UNACKNOWLEDGED: Status.TRIGGERED,
-    EventType.RESOLVED: Status.RESOLVED,
-    EventType.REOPENED: Status.TRIGGERED,
-}
-TYPES = frozenset({*STATUSES, EventType.ASSIGNED, EventType.ANNOTATED, EventType.PRIORITY_UPDATED})
+TYPES = frozenset({assigned.TYPE.name, *(name for name, each in triggers.REGISTRY.items() if each.in_webhooks_v3)})
 PAGES = {"user": "users", "service": "services"}
 NAMESPACE = uuid.UUID("ac844365-29c0-4296-92d7-ee9f1f5fc70e")  # for ids of messages in PagerDuty's form
 
@@ -50,9 +43,9 @@ def sends(event: Event) -> bool:
 
 def _name(event: Event) -> str | None:
     """What PagerDuty calls it, if it tells it at all."""
-    if event.type is EventType.ASSIGNED:
-        return triggers.narrower(event)
-    return event.type.value if event.type in TYPES else None
+    if event.type == assigned.TYPE.name:
+        return triggers.subtype(event)
+    return event.type if event.type in TYPES else None
 
 
 def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
@@ -66,7 +59,7 @@ def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
 
 def _envelope(event: Event, name: str) -> Json:
     incident = lenient_json.get_object(event.payload, "incident")
-    is_note = event.type is EventType.ANNOTATED
+    is_note = event.type == annotated.TYPE.name
     return {
         "id": event.id.removeprefix("evt_").upper(),
         "event_type": name,
@@ -79,7 +72,8 @@ def _envelope(event: Event, name: str) -> Json:
 
 
 def _incident(event: Event, incident: Json) -> Json:
-    status = STATUSES.get(event.type) or lenient_json.status(incident)
+    # What it was just then, whatever became of it since.
+    status = triggers.REGISTRY[event.type].status or lenient_json.status(incident)
     reason = incident.get("resolve_reason")
     kind = lenient_json.get_object(incident, "incident_type")
     return {
@@ -91,7 +85,7 @@ def _incident(event: Event, incident: Json) -> Json:
         "status": None if status is None else status.value,
         "incident_key": lenient_json.get_text(incident, "incident_key"),
         "created_at": _seconds(lenient_json.get_time(incident, "created_at")),
-        "reopened_at": _seconds(event.occurred_at) if event.type is EventType.REOPENED else None,
+        "reopened_at": _seconds(event.occurred_at) if event.type == reopened.TYPE.name else None,
         "title": _title(incident),
         "service": _reference(lenient_json.get_object(incident, "service"), "service"),
         "assignees": [] if status is Status.RESOLVED else _assignees(event, incident),

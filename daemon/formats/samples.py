@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from daemon import triggers
-from daemon.model import Action, ActionState, Alert, DetectedBy, Event, EventType, Message, Outcome, Status
+from daemon.model import Action, ActionState, Alert, DetectedBy, Event, Message, Outcome, Status
 from daemon.text import iso
+from daemon.triggers import annotated, assigned
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -22,19 +23,6 @@ MARK = "0" * 22
 ACTIONS = tuple(f"action.{state}" for state in (ActionState.SUCCEEDED, ActionState.FAILED))
 TITLE = 'Test of pagerelay: "disk" at 100 % <db-1> C:\\data & more – é 🔥'
 NOTE = 'A note of pagerelay\'s test,\nits second line, and a "quotation".'
-STATUSES = {
-    EventType.ACKNOWLEDGED: Status.ACKNOWLEDGED,
-    EventType.RESOLVED: Status.RESOLVED,
-    EventType.ANNOTATED: Status.ACKNOWLEDGED,
-    EventType.SNOOZED: Status.ACKNOWLEDGED,
-}
-FIELDS = {"fields": [{"id": "PTESTFIELD", "name": "region", "value": "eu", "old_value": 'the "us"'}]}
-CHANGES: dict[EventType, Json] = {
-    EventType.PRIORITY_UPDATED: {"priority": {"from": None, "to": {"id": "PTESTPRIORITY", "summary": "P1"}}},
-    EventType.SNOOZED: {"snooze": {"duration": 3600, "until": "2026-01-01T13:00:00Z"}},
-    EventType.FIELD_VALUES_UPDATED: FIELDS,
-    EventType.CUSTOM_FIELD_VALUES_UPDATED: FIELDS,
-}
 _TARGET: Json = {
     "name": "test",
     "failing_since": "2026-01-01T11:30:00Z",
@@ -71,13 +59,13 @@ def message(name: str, *, mark: str = MARK, at: datetime = THEN) -> Message:
 
 def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str = "test") -> Message:
     """An event of which PagerDuty told everything. ``mark``, of 22 characters, tells its id from others."""
-    record = triggers.KINDS[name]
-    kind, at = record.type, at.replace(microsecond=0)
-    entry = "escalate_log_entry" if name == EventType.ASSIGNED else min(record.log_entry_types)
+    selected, at = triggers.BY_NAME[name], at.replace(microsecond=0)
+    whole = triggers.REGISTRY[selected.event_type]
+    entry = selected.sample.log_entry_type or min(selected.log_entry_types)
     user = _reference("PTESTUSER", "user", "Test User")
     about = Event(
         id=f"evt_test{mark}",
-        type=kind,
+        type=whole.name,
         connection=connection,
         incident_id="PTESTINCIDENT",
         occurred_at=at,
@@ -85,10 +73,10 @@ def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str =
         detected_by=DetectedBy.LOG_ENTRY,
         payload={
             "agent": user,
-            "incident": _incident(STATUSES.get(kind, Status.TRIGGERED), at, user),
-            "assignees": [user] if kind is EventType.ASSIGNED else None,
-            "note": _note(at) if kind is EventType.ANNOTATED else None,
-            "changes": CHANGES.get(kind),
+            "incident": _incident(whole.sample.status, at, user),
+            "assignees": [user] if whole is assigned.TYPE else None,
+            "note": _note(at) if whole is annotated.TYPE else None,
+            "changes": whole.sample.changes,
             "log_entry": {"id": "RTESTENTRY", "type": entry, "channel": "website"},
         },
     )
@@ -100,7 +88,7 @@ def bare_event(name: str) -> Message:
     full = event(name)
     incident: Json = _reference("PTESTINCIDENT", "incident", "[#1] Test of pagerelay") | {"priority": None}
     said: Json = {"agent": None, "incident": incident, "assignees": None, "note": None, "log_entry": None}
-    if of(full).type is EventType.ANNOTATED:
+    if of(full).type == annotated.TYPE.name:
         said["note"] = _note(THEN) | {"user": None}
     return replace(full, about=replace(of(full), payload=said, detected_by=DetectedBy.RECONCILIATION))
 

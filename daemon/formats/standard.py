@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import orjson
 
 from daemon.formats.format import Format
-from daemon.model import Action, Alert, Batch, Content, Event, EventType
+from daemon.model import Action, Alert, Batch, Content, Event
 from daemon.text import iso
-from daemon.triggers import REGISTRY, lenient_json
+from daemon.triggers import REGISTRY, annotated, assigned, lenient_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -63,9 +63,9 @@ def _of_event(event: Event, trigger: str) -> Json:
         "agent": event.payload.get("agent"),
         "incident": {"id": event.incident_id} | incident | {"assignedUserId": lenient_json.assigned_user(incident)},
     }
-    if event.type is EventType.ASSIGNED:
+    if event.type == assigned.TYPE.name:
         data["assignees"] = event.payload.get("assignees") or []
-    if event.type is EventType.ANNOTATED:
+    if event.type == annotated.TYPE.name:
         data["note"] = event.payload.get("note")
     if event.payload.get("changes") is not None:
         data["changes"] = event.payload["changes"]

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from daemon.model import EventType, Status
+from daemon.model import Status
 from daemon.simulator import agents, records
 from daemon.simulator.directory import Directory
 from daemon.simulator.incident import Incident, Note
 from daemon.simulator.logbook import LogBook, new_id, utc_now
 from daemon.simulator.quirks import Habits
+from daemon.triggers import (
+    VERBS,
+    acknowledged,
+    annotated,
+    assigned,
+    reopened,
+    resolved,
+    triggered,
+    unacknowledged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from daemon.model import Json
-    from daemon.simulator.directory import Policy, Priority, Service, User
-    from daemon.simulator.effects import Effect
+    from daemon.simulator.directory import Policy, Service, User
+    from daemon.simulator.incident import Effect
 
 LONG_ID = 13
+REFERENCES: dict[str, Callable[[Any], Json]] = {"priority": records.priority, "service": records.service_reference}
+VALUES = frozenset({*REFERENCES, "title", "urgency", "fields", "snoozed_until"})
 ACKNOWLEDGED_FOR = timedelta(minutes=30)
 NOTIFIED_BY = ("email_notification", "sms_notification", "phone_notification", "push_notification")
 NOISE = (
@@ -112,14 +124,14 @@ class Account:
         self._change(incident, Status.ACKNOWLEDGED, agent)
         seconds = int(ACKNOWLEDGED_FOR.total_seconds())
         entry = self.log.write("acknowledge", incident, agent, channel, acknowledgement_timeout=seconds)
-        self.log.happened(EventType.ACKNOWLEDGED, entry)
+        self.log.happened(acknowledged.TYPE.name, entry)
 
     def unacknowledge(self, incident_id: str, by: User | None = None) -> None:
         """An acknowledgement that timed out, or that somebody takes back."""
         incident = self._open(incident_id)
         agent, channel = agents.hand(incident, by, "timeout")
         self._back_to_triggered(incident, agent)
-        self.log.happened(EventType.UNACKNOWLEDGED, self.log.write("unacknowledge", incident, agent, channel))
+        self.log.happened(unacknowledged.TYPE.name, self.log.write("unacknowledge", incident, agent, channel))
 
     def resolve(self, incident_id: str, by: User | None = None, note: str | None = None) -> None:
         """By somebody, or by its service. A note given with it is in the resolve entry alone."""
@@ -132,8 +144,8 @@ class Account:
             incident.notes.append(
                 Note(new_id(self.chance, "P", LONG_ID), by or self.directory.users[0], note, self.log.second())
             )
-            self.log.happened(EventType.ANNOTATED, entry, note=note)
-        self.log.happened(EventType.RESOLVED, entry)
+            self.log.happened(annotated.TYPE.name, entry, note=note)
+        self.log.happened(resolved.TYPE.name, entry)
 
     def annotate(self, incident_id: str, by: User, content: str) -> Note:
         """A note; also on a resolved incident."""
@@ -142,7 +154,7 @@ class Account:
         incident.notes.append(note)
         channel = agents.channel("note") | {"summary": content, "content": content}
         entry = self.log.write("annotate", incident, agents.user(by), channel)
-        self.log.happened(EventType.ANNOTATED, entry, note=content)
+        self.log.happened(annotated.TYPE.name, entry, note=content)
         return note
 
     def reassign(self, incident_id: str, by: User, users: Sequence[User]) -> None:
@@ -175,24 +187,15 @@ class Account:
         incident.assigned = [(user, self.log.second()) for user in users]
         self._back_to_triggered(incident, agents.user(by))
         entry = self.log.write("delegate", incident, *agents.web(by), assignees=tuple(users))
-        self.log.happened(EventType.ASSIGNED, entry)
+        self.log.happened(assigned.TYPE.name, entry)
         for user in users:
             self.log.write("assign", incident, agents.service(incident), agents.channel("auto"), assignees=(user,))
-
-    def snooze(self, incident_id: str, by: User, seconds: int) -> None:
-        """An acknowledged incident sleeps."""
-        incident = self._open(incident_id)
-        incident.snoozed_until = self.log.second() + timedelta(seconds=seconds)
-        action = {"type": "unacknowledge", "at": incident.snoozed_until.isoformat()}
-        agent, channel = agents.web(by)
-        entry = self.log.write("snooze", incident, agent, channel | {"duration": seconds}, changed_actions=[action])
-        self.log.happened(EventType.SNOOZED, entry)
 
     def reopen(self, incident_id: str, by: User, *, users: Sequence[User] = (), policy: Policy | None = None) -> None:
         """A resolved incident is open again, and assigned: to ``users``, to ``policy``, else as its policy says."""
         incident = self.incident(incident_id)
         self._change(incident, Status.TRIGGERED, agents.user(by))
-        self.log.happened(EventType.REOPENED, self.log.write("reopen", incident, *agents.web(by)))
+        self.log.happened(reopened.TYPE.name, self.log.write("reopen", incident, *agents.web(by)))
         if users:
             self._assign(incident, "assign", *agents.web(by), users)
             return
@@ -205,48 +208,40 @@ class Account:
         incident, target = self._open(incident_id), self._open(into)
         incident.merged_into = target
         self._change(incident, Status.RESOLVED, agents.user(by))
-        self.log.happened(EventType.RESOLVED, self.log.write("resolve", incident, *agents.web(by)))
+        self.log.happened(resolved.TYPE.name, self.log.write("resolve", incident, *agents.web(by)))
         self.log.write("merge", target, *agents.web(by))
 
-    def retitle(self, incident_id: str, by: User, title: str) -> None:
-        """Another title."""
-        incident = self.incident(incident_id)
-        before, incident.title = incident.title, title
-        changed = {"application_fields": [_field("title", title, before)]}
-        self._change_fields(incident, by, "field_value_change", changed)
+    def change(self, incident_id: str, by: User, name: str, /, **options: object) -> None:
+        """Apply a verb of an event type (``triggers.VERBS``) and write its log entry.
 
-    def change_field(self, incident_id: str, by: User, name: str, value: object) -> None:
-        """Another value for one of the account's own fields."""
-        incident = self.incident(incident_id)
-        before, incident.fields[name] = incident.fields.get(name), value
-        changed = {"customer_fields": [_field(name, value, before)]}
-        self._change_fields(incident, by, "custom_field_value_change", changed)
+        A priority or a service is given as a resource; by default it is any other one.
+        """
+        verb, event_type = VERBS[name]
+        incident = self._open(incident_id) if verb.open_only else self.incident(incident_id)
+        before = records.incident(incident, self.directory.team) | {"fields": incident.fields}
+        options = {**verb.parameters, **options}
+        for each in REFERENCES.keys() & options.keys():
+            options[each] = options[each] or self._other(each, before)
+        change = verb.change(before, options, self.log.second())
+        for key, value in change.values.items():
+            self._set(incident, key, value)
+        agent, channel = agents.hand(incident, None, verb.automatic) if verb.automatic else agents.web(by)
+        entry = self.log.write(verb.log_entry, incident, agent, channel | change.channel, **change.record)
+        self.log.happened(event_type.name, entry)
 
-    def change_urgency(self, incident_id: str, by: User) -> None:
-        """From high to low or back."""
-        incident = self.incident(incident_id)
-        incident.urgency = "low" if incident.urgency == "high" else "high"
-        self.log.happened(EventType.URGENCY_UPDATED, self.log.write("urgency_change", incident, *agents.web(by)))
+    def _other(self, what: str, before: Json) -> Json:
+        """Return any other priority or service than the incident has."""
+        resources = [REFERENCES[what](each) for each in self.directory.of(what)]
+        return self.chance.choice([each for each in resources if each["id"] != (before[what] or {}).get("id")])
 
-    def change_priority(self, incident_id: str, by: User, priority: Priority | None = None) -> None:
-        """To one, or to any other one."""
-        incident = self.incident(incident_id)
-        before = incident.priority
-        others = [each for each in self.directory.priorities if each is not before]
-        incident.priority = priority or self.chance.choice(others)
-        agent, channel = agents.web(by)
-        channel["old_priority"] = records.priority(before) if before else None
-        channel["new_priority"] = records.priority(incident.priority)
-        entry = self.log.write("priority_change", incident, agent, channel)
-        self.log.happened(EventType.PRIORITY_UPDATED, entry)
-
-    def repeat_escalation(self, incident_id: str) -> None:
-        """Nobody acknowledged it on any level of its policy: it begins again."""
-        self._escalation(incident_id, "repeat_escalation_path", EventType.ESCALATION_REPEATED)
-
-    def exhaust_escalation(self, incident_id: str) -> None:
-        """Nobody acknowledged it on any level of its policy, however often it began again."""
-        self._escalation(incident_id, "exhaust_escalation_path", EventType.ESCALATION_EXHAUSTED)
+    def _set(self, incident: Incident, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+        """Set a value of an incident, or what else its resource shows."""
+        if key in REFERENCES:
+            value = next(each for each in self.directory.of(key) if each.id == value["id"])
+        if key in VALUES:
+            setattr(incident, key, value)
+        else:
+            incident.more[key] = value
 
     def notify(self, incident_id: str) -> None:
         """Everybody assigned is told: the noisiest entries, without an agent, with people's addresses."""
@@ -288,7 +283,7 @@ class Account:
         channel = agents.channel("web_trigger") | {"summary": title} if by else self._web_channel(incident)
         entry = self.log.write("trigger", incident, incident.agent, channel)
         incident.first_entry = entry.id
-        self.log.happened(EventType.TRIGGERED, entry)
+        self.log.happened(triggered.TYPE.name, entry)
         return incident
 
     def _web_channel(self, incident: Incident) -> Json:
@@ -301,16 +296,6 @@ class Account:
             raise NoSuchIncidentError(incident_id)
         return incident
 
-    def _change_fields(self, incident: Incident, by: User, kind: str, changed: Json) -> None:
-        agent, channel = agents.web(by)
-        entry = self.log.write(kind, incident, agent, channel | {"changeset": changed})
-        own = kind == "custom_field_value_change"
-        self.log.happened(EventType.CUSTOM_FIELD_VALUES_UPDATED if own else EventType.FIELD_VALUES_UPDATED, entry)
-
-    def _escalation(self, incident_id: str, kind: str, event: EventType) -> None:
-        incident = self._open(incident_id)
-        self.log.happened(event, self.log.write(kind, incident, agents.service(incident), agents.channel("timeout")))
-
     def _assign_level(self, incident: Incident) -> None:
         users = incident.policy.levels[incident.level]
         incident.assigned = []
@@ -319,7 +304,7 @@ class Account:
     def _assign(self, incident: Incident, kind: str, agent: Json, channel: Json, users: Sequence[User]) -> None:
         for user in users:
             incident.assigned.append((user, self.log.second()))
-            self.log.happened(EventType.ASSIGNED, self.log.write(kind, incident, agent, channel, assignees=(user,)))
+            self.log.happened(assigned.TYPE.name, self.log.write(kind, incident, agent, channel, assignees=(user,)))
 
     def _back_to_triggered(self, incident: Incident, agent: Json) -> None:
         if incident.status is Status.ACKNOWLEDGED:
@@ -333,8 +318,3 @@ class Account:
             incident.snoozed_until = None
         if status is Status.RESOLVED:
             incident.assigned = []
-
-
-def _field(name: str, value: object, before: object) -> Json:
-    """A field that changed, as the log writes it."""
-    return {"id": f"PF{name.upper()[:5]}", "name": name, "namespace": "incidents", "value": value, "old_value": before}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from daemon import triggers
+from daemon.simulator import records
 from daemon.simulator.account import NoSuchIncidentError
 from daemon.simulator.lifecycles import TITLES
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from daemon.simulator.incident import Incident
 
 Asked: TypeAlias = dict[str, Any]
-
-HOUR = 3600
 
 
 class UnknownError(LookupError):
@@ -107,12 +107,18 @@ def _merge(account: Account, incident: str, by: User, given: Asked) -> None:
     account.merge(incident, _incident(account, given.get("into"), but=incident).id, by)
 
 
-def _change_priority(account: Account, incident: str, by: User, given: Asked) -> None:
-    account.change_priority(incident, by, _priority(account, given["priority"]) if "priority" in given else None)
+def _change(name: str) -> Callable[[Account, str, User, Asked], None]:
+    """Return what a verb of an event type does: its options, with directory entries instead of their names."""
 
+    def act(account: Account, incident: str, by: User, given: Asked) -> None:
+        options = {key: value for key, value in given.items() if key not in {"incident", "by"}}
+        if "priority" in options:
+            options["priority"] = records.priority(_priority(account, options["priority"]))
+        if "service" in options:
+            options["service"] = records.service_reference(_service(account, options["service"]))
+        account.change(incident, by, name, **options)
 
-def _change_field(account: Account, incident: str, by: User, given: Asked) -> None:
-    account.change_field(incident, by, given.get("name", "environment"), given.get("value", "production"))
+    return act
 
 
 TRIGGER = ("title", "urgency", "key", "service")
@@ -132,18 +138,5 @@ VERBS: dict[str, Verb] = {
         lambda account, incident, by, given: account.delegate(incident, by, _people(account, given)), ("to",)
     ),
     "escalate": Verb(lambda account, incident, by, _given: account.escalate(incident, by)),
-    "repeat_escalation": Verb(lambda account, incident, _by, _given: account.repeat_escalation(incident)),
-    "exhaust_escalation": Verb(lambda account, incident, _by, _given: account.exhaust_escalation(incident)),
-    "snooze": Verb(
-        lambda account, incident, by, given: account.snooze(incident, by, int(given.get("duration", HOUR))),
-        ("duration",),
-    ),
     "merge": Verb(_merge, ("into",)),
-    "retitle": Verb(
-        lambda account, incident, by, given: account.retitle(incident, by, str(given.get("title", TITLES[1]))),
-        ("title",),
-    ),
-    "change_urgency": Verb(lambda account, incident, by, _given: account.change_urgency(incident, by)),
-    "change_priority": Verb(_change_priority, ("priority",)),
-    "change_field": Verb(_change_field, ("name", "value")),
-}
+} | {name: Verb(_change(name), tuple(verb.parameters)) for name, (verb, _) in triggers.VERBS.items()}

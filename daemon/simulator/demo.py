@@ -25,7 +25,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
-from daemon import app, config, errors
+from daemon import app, config, errors, triggers
 from daemon.runtime import log
 from daemon.simulator import http
 from daemon.simulator.account import Account
@@ -48,22 +48,6 @@ PATIENCE = 60.0
 WIDTH = 120  # where there is no terminal
 TARGETS = ("ops", "chat", "moody")
 MOODS = {"moody": 2}
-VERBS = {
-    "incident.triggered": "triggered:",
-    "incident.assigned": "assigned to",
-    "incident.acknowledged": "acknowledged",
-    "incident.unacknowledged": "is no longer acknowledged",
-    "incident.resolved": "resolved",
-    "incident.reopened": "opened again",
-    "incident.annotated": "note:",
-    "incident.snoozed": "snoozed",
-    "incident.priority_updated": "has another priority",
-    "incident.urgency_updated": "has another urgency",
-    "incident.field_values.updated": "has another title",
-    "incident.custom_field_values.updated": "has another value in a custom field",
-    "incident.escalation_repeated": "escalation began again",
-    "incident.escalation_exhausted": "escalation came to its end",
-}
 INTRODUCTION = f"""\
 An invented PagerDuty account, the daemon and three receivers, all in this process.
 The daemon asks PagerDuty every {POLL} s here (every 30 s in earnest), finds out what happened,
@@ -147,7 +131,7 @@ class Demonstration:
                 "acme": {"api_key": self._account.api_key, "api_url": url, "events_url": url, "limits": limits}
             },
             "targets": {name: common | {"url": f"{receiver}/{name}"} for name in TARGETS},
-            "triggers": {kind.partition(".")[2]: {"on": kind, "to": _targets_of(kind)} for kind in VERBS},
+            "triggers": {kind.partition(".")[2]: {"on": kind, "to": _targets_of(kind)} for kind in triggers.REGISTRY},
         }
         path = folder / "config.yaml"
         path.write_text(yaml.safe_dump(written))
@@ -237,7 +221,11 @@ class Demonstration:
     def _words(self, happening: Happening) -> Text:
         incident = self._account.incident(happening.incident_id)
         people = {user.id: user.name for user in self._account.directory.users}
-        words = [f"#{incident.number}", VERBS[happening.type], *(people[user] for user in happening.users)]
+        words = [
+            f"#{incident.number}",
+            triggers.REGISTRY[happening.type].phrase,
+            *(people[user] for user in happening.users),
+        ]
         words += [incident.title] if happening.type == "incident.triggered" else []
         words += [happening.note] if happening.note else []
         return Text(" ".join(words))

@@ -90,6 +90,10 @@ class Directory:
         )
         self.priorities = tuple(Priority(short_id(chance), name) for name in PRIORITIES)
 
+    def of(self, what: str) -> tuple[Priority | Service, ...]:
+        """The priorities or the services."""
+        return self.priorities if what == "priority" else self.services
+
     def requester(self, address: str | None) -> User | None:
         """Whose e-mail address it is."""
         return next((user for user in self.users if address and user.email == address.lower()), None)

@@ -1,33 +1,14 @@
-"""What requests changed: one line for each change that was made, whatever answer the caller got to see."""
+"""What requests changed: one line for each change that was made, whatever response the caller got to see."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from daemon.simulator.incident import Effect
 
+if TYPE_CHECKING:
     from daemon.simulator.account import Account
     from daemon.simulator.http import Request
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """One change. ``who`` is the id of the requester, or of the service that an event came to.
-
-    ``detail`` is what tells it from others of its kind: a note's text, the new assignees, an incident's key.
-    """
-
-    seq: int
-    at: datetime
-    method: str
-    path: str
-    incident_id: str
-    what: str
-    who: str
-    detail: str | None
-    reopened: bool
 
 
 def record(

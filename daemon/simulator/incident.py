@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from daemon.model import EventType, Status
+from daemon.model import Status
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -24,11 +24,29 @@ class Happening:
 
     seq: int
     at: datetime
-    type: EventType
+    type: str
     incident_id: str
     entry_id: str
     users: tuple[str, ...] = ()
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One change. ``who`` is the id of the requester, or of the service that an event came to.
+
+    ``detail`` is what tells it from others of its kind: a note's text, the new assignees, an incident's key.
+    """
+
+    seq: int
+    at: datetime
+    method: str
+    path: str
+    incident_id: str
+    what: str
+    who: str
+    detail: str | None
+    reopened: bool
 
 
 @dataclass(slots=True)
@@ -45,7 +63,8 @@ class Note:
 class Incident:
     """An incident as it is now. ``level`` counts from 0; ``agent`` last changed its status.
 
-    ``acknowledged`` names None where its service did it. ``fields`` are the account's own.
+    ``acknowledged`` names None where its service did it. ``fields`` are the account's own,
+    ``more`` is what else its resource shows.
     """
 
     id: str
@@ -70,6 +89,7 @@ class Incident:
     merged_into: Incident | None = None
     notes: list[Note] = field(default_factory=list)
     fields: dict[str, object] = field(default_factory=dict)
+    more: Json = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:

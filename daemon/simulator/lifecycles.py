@@ -110,8 +110,8 @@ class Lifecycles:
             steps.append((20, lambda: account.escalate(incident_id)))
             steps.append((0, lambda: account.notify(incident_id)))
         if chance.random() < 0.1:  # noqa: PLR2004 - a chance
-            steps.append((20, lambda: account.repeat_escalation(incident_id)))
-            steps.append((20, lambda: account.exhaust_escalation(incident_id)))
+            steps.append((20, lambda: account.change(incident_id, by, "repeat_escalation")))
+            steps.append((20, lambda: account.change(incident_id, by, "exhaust_escalation")))
         steps.append((15, lambda: account.acknowledge(incident_id, by)))
         steps += [step for step in self._detours(incident_id, by, other) if chance.random() < 0.3]  # noqa: PLR2004
         note = chance.choice([None, None, chance.choice(LAST_NOTES)])
@@ -135,15 +135,15 @@ class Lifecycles:
     def _detours(self, incident_id: str, by: User, other: User) -> list[tuple[float, Step]]:
         account = self._account
         text = self._chance.choice(NOTES)
-        title, field = self._chance.choice(TITLES), self._chance.choice(FIELDS)
+        title, (name, value) = self._chance.choice(TITLES), self._chance.choice(FIELDS)
         return [
             (10, lambda: account.annotate(incident_id, by, text)),
-            (5, lambda: account.change_urgency(incident_id, by)),
-            (0, lambda: account.change_priority(incident_id, by)),
-            (0, lambda: account.change_field(incident_id, by, *field)),
-            (5, lambda: account.retitle(incident_id, by, title)),
+            (5, lambda: account.change(incident_id, by, "change_urgency")),
+            (0, lambda: account.change(incident_id, by, "change_priority")),
+            (0, lambda: account.change(incident_id, by, "change_field", name=name, value=value)),
+            (5, lambda: account.change(incident_id, by, "retitle", title=title)),
             (5, lambda: account.noise(incident_id)),
-            (10, lambda: account.snooze(incident_id, by, 3600)),
+            (10, lambda: account.change(incident_id, by, "snooze")),
             (10, lambda: account.unacknowledge(incident_id)),
             (10, lambda: account.delegate(incident_id, by, [other])),
             (0, lambda: account.acknowledge(incident_id, other)),

@@ -10,9 +10,9 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from daemon.model import EventType
 from daemon.simulator.directory import ALPHABET
 from daemon.simulator.incident import NEVER, Entry, Happening
+from daemon.triggers import assigned
 
 if TYPE_CHECKING:
     import random
@@ -94,11 +94,11 @@ class LogBook:
         bisect.insort(self._by_time, entry, key=_place)
         return entry
 
-    def happened(self, kind: EventType, entry: Entry, note: str | None = None) -> None:
+    def happened(self, event_type: str, entry: Entry, note: str | None = None) -> None:
         """One more line of the ledger, told by ``entry``."""
-        users = tuple(user.id for user in entry.assignees or ()) if kind is EventType.ASSIGNED else ()
+        users = tuple(user.id for user in entry.assignees or ()) if event_type == assigned.TYPE.name else ()
         self.ledger.append(
-            Happening(len(self.ledger), entry.created_at, kind, entry.incident.id, entry.id, users, note)
+            Happening(len(self.ledger), entry.created_at, event_type, entry.incident.id, entry.id, users, note)
         )
 
     def read(self, since: datetime, until: datetime) -> list[Entry]:

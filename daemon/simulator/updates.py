@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon.model import Status
-from daemon.simulator import refusals
+from daemon.simulator import records, refusals
 from daemon.simulator.quirks import Repeat
 
 if TYPE_CHECKING:
@@ -80,11 +80,13 @@ def _words(account: Account, incident: Incident, asked: Json, by: User) -> Itera
     if urgency not in URGENCIES:
         raise refusals.invalid("Urgency must be high or low")
     if title != incident.title:
-        yield Change("retitle", lambda: account.retitle(incident.id, by, title), title)
+        yield Change("retitle", lambda: account.change(incident.id, by, "retitle", title=title), title)
     if urgency != incident.urgency:
-        yield Change("change_urgency", lambda: account.change_urgency(incident.id, by), urgency)
+        yield Change("change_urgency", lambda: account.change(incident.id, by, "change_urgency"), urgency)
     if priority and priority is not incident.priority:
-        yield Change("change_priority", lambda: account.change_priority(incident.id, by, priority), priority.name)
+        to = records.priority(priority)
+        act = lambda: account.change(incident.id, by, "change_priority", priority=to)  # noqa: E731
+        yield Change("change_priority", act, priority.name)
 
 
 def _to_status(account: Account, incident: Incident, asked: Json, status: Status | None, by: User) -> Iterator[Change]:

@@ -84,7 +84,7 @@ def _snooze(account: Account, request: Request, named: Mapping[str, str]) -> Ans
         raise refusals.bad_duration()
     if incident.status is not Status.ACKNOWLEDGED:
         raise refusals.not_acknowledged()
-    account.snooze(incident.id, by, duration)
+    account.change(incident.id, by, "snooze", duration=duration)
     effects.record(account, request, incident.id, "snooze", by.id, detail=str(duration))
     return _shown(account, incident, 201)
 

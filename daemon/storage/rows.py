@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy.dialects import postgresql, sqlite
 
-from daemon.model import DetectedBy, Event, EventType
+from daemon.model import DetectedBy, Event
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -38,7 +38,7 @@ def event_of(row: Any) -> Event:  # noqa: ANN401 - a row with the columns of the
     """An event of the journal."""
     return Event(
         id=row.id,
-        type=EventType(row.type),
+        type=row.type,
         connection=row.connection,
         incident_id=row.incident_id,
         occurred_at=row.occurred_at,

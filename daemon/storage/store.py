@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from daemon import detection, errors
-from daemon.model import Announced, Event, EventType, Snapshot, Status
+from daemon.model import Event, ExpectedEntry, Snapshot, Status
 from daemon.storage.rows import chunks, event_of, insert_new, insertion
 from daemon.storage.schema import connections, events, instances, quarantine, seen_entries, snapshots, triggers, users
 
@@ -463,7 +463,7 @@ def _snapshot_row(name: str, snapshot: Snapshot) -> dict[str, Any]:
         "status_at": snapshot.status_at,
         "assigned": _text(snapshot.assigned),
         "incident": _text(snapshot.incident),
-        "announced": _text([(each.type, each.since, each.until, each.marks) for each in snapshot.announced]),
+        "announced": _text([(each.type, each.since, each.until, each.keys) for each in snapshot.expected]),
         "read_at": snapshot.read_at,
     }
 
@@ -473,9 +473,9 @@ def _instant(value: str) -> datetime:
 
 
 def _snapshot(row: Any) -> Snapshot:  # noqa: ANN401 - a row of the snapshots table
-    announced = tuple(
-        Announced(EventType(kind), _instant(since), _instant(until), tuple(marks))
-        for kind, since, until, marks in orjson.loads(row.announced)
+    expected = tuple(
+        ExpectedEntry(kind, _instant(since), _instant(until), tuple(keys))
+        for kind, since, until, keys in orjson.loads(row.announced)
     )
     return Snapshot(
         incident_id=row.incident_id,
@@ -485,7 +485,7 @@ def _snapshot(row: Any) -> Snapshot:  # noqa: ANN401 - a row of the snapshots ta
         assigned=tuple((user, _instant(at)) for user, at in orjson.loads(row.assigned)),
         incident=orjson.loads(row.incident),
         read_at=row.read_at,
-        announced=announced,
+        expected=expected,
     )
 
 
@@ -493,7 +493,7 @@ def _event_row(event: Event) -> dict[str, Any]:
     return {
         "id": event.id,
         "connection": event.connection,
-        "type": event.type.value,
+        "type": event.type,
         "incident_id": event.incident_id,
         "occurred_at": event.occurred_at,
         "detected_at": event.detected_at,

@@ -1,15 +1,14 @@
-"""The registry of triggers: one file per trigger, one line here.
+"""The registry of event types: one file per type, one line here.
 
-CLI, configuration check and the documentation's table are derived from ``REGISTRY``, which holds
-the types of events, and ``NARROWER``, which holds further names for some events of a type: these
-are names to subscribe by, and no events of their own. ``EVERY`` is the name for all types.
+Detection, configuration check, command line, samples and simulator are derived from ``REGISTRY``. ``SUBTYPES`` are
+further names for some events of a type: names to subscribe by, not events of their own.
+``EVERY`` is the name for all types.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.model import EventType
 from daemon.triggers import (
     acknowledged,
     annotated,
@@ -31,65 +30,67 @@ from daemon.triggers import (
     urgency_updated,
 )
 from daemon.triggers.creation import ASSIGNMENT, is_at_creation
-from daemon.triggers.kind import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from daemon.model import Event
+    from daemon.triggers.event_type import EventType, Verb
 
-REGISTRY: dict[str, Kind] = {
-    "incident.triggered": triggered.KIND,
-    "incident.assigned": assigned.KIND,
-    "incident.acknowledged": acknowledged.KIND,
-    "incident.unacknowledged": unacknowledged.KIND,
-    "incident.resolved": resolved.KIND,
-    "incident.reopened": reopened.KIND,
-    "incident.annotated": annotated.KIND,
-    "incident.snoozed": snoozed.KIND,
-    "incident.priority_updated": priority_updated.KIND,
-    "incident.urgency_updated": urgency_updated.KIND,
-    "incident.field_values.updated": field_values_updated.KIND,
-    "incident.custom_field_values.updated": custom_field_values_updated.KIND,
-    "incident.escalation_repeated": escalation_repeated.KIND,
-    "incident.escalation_exhausted": escalation_exhausted.KIND,
+REGISTRY: dict[str, EventType] = {
+    each.TYPE.name: each.TYPE
+    for each in (
+        triggered,
+        assigned,
+        acknowledged,
+        unacknowledged,
+        resolved,
+        reopened,
+        annotated,
+        snoozed,
+        priority_updated,
+        urgency_updated,
+        field_values_updated,
+        custom_field_values_updated,
+        escalation_repeated,
+        escalation_exhausted,
+    )
 }
 
-NARROWER: dict[str, Kind] = {
-    "incident.reassigned": reassigned.KIND,
-    "incident.escalated": escalated.KIND,
-    "incident.delegated": delegated.KIND,
+SUBTYPES: dict[str, EventType] = {each.TYPE.name: each.TYPE for each in (reassigned, escalated, delegated)}
+
+BY_NAME = REGISTRY | SUBTYPES  # every single name that a trigger may have in ``on``
+
+BY_OPERATION: dict[str, EventType] = {each.operation: each for each in REGISTRY.values() if each.operation}
+
+BY_LOG_ENTRY: dict[str, EventType] = {entry: each for each in REGISTRY.values() for entry in each.log_entry_types}
+
+VERBS: dict[str, tuple[Verb, EventType]] = {
+    verb.name: (verb, each) for each in REGISTRY.values() for verb in each.verbs
 }
-
-KINDS = REGISTRY | NARROWER  # by every single name that a trigger may have in ``on``
-
-BY_OPERATION: dict[str, Kind] = {kind.operation: kind for kind in REGISTRY.values() if kind.operation}
 
 EVERY = "incident.*"
 
-_BY_LOG_ENTRY = {entry: name for name, kind in NARROWER.items() for entry in kind.log_entry_types}
+_SUBTYPE_BY_LOG_ENTRY = {entry: name for name, each in SUBTYPES.items() for entry in each.log_entry_types}
 
 
-def narrower(event: Event) -> str | None:
-    """The narrower name of an event, None if it has none.
+def subtype(event: Event) -> str | None:
+    """Return the name of an event's subtype, or None if it has none.
 
     PagerDuty's V3 webhooks know assignments by these names alone. The one at an incident's creation
-    has none: V3 tells it with ``incident.triggered``. What reconciliation found has no log entry to tell
+    has none: V3 reports it with ``incident.triggered``. What reconciliation found has no log entry to say
     how it came about: it is a reassignment.
     """
-    if event.type is not EventType.ASSIGNED or is_at_creation(event):
+    if event.type != assigned.TYPE.name or is_at_creation(event):
         return None
     entry = lenient_json.get_text(lenient_json.get_object(event.payload, "log_entry"), "type")
-    return _BY_LOG_ENTRY.get(entry or ASSIGNMENT)
+    return _SUBTYPE_BY_LOG_ENTRY.get(entry or ASSIGNMENT)
 
 
-def single(names: Iterable[str]) -> Iterator[str]:
-    """The names that these stand for: each type of event instead of ``EVERY``."""
+def expand(names: Iterable[str]) -> Iterator[str]:
+    """Yield the names that these stand for: every type of event instead of ``EVERY``."""
     for name in names:
         if name == EVERY:
             yield from REGISTRY
         else:
             yield name
-
-
-__all__ = ["BY_OPERATION", "EVERY", "KINDS", "NARROWER", "REGISTRY", "Kind", "narrower", "single"]

@@ -1,13 +1,17 @@
-"""The trigger incident.acknowledged."""
+"""The event type incident.acknowledged."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.model import Status
+from daemon.triggers.event_type import EventType, Sample
 
-KIND = Kind(
-    type=EventType.ACKNOWLEDGED,
-    operation="OnIncidentAcknowledged",
-    log_entry_types=frozenset({"acknowledge_log_entry", "acknowledgement_log_entry"}),
+TYPE = EventType(
+    name="incident.acknowledged",
     help="Somebody acknowledged an incident.",
+    phrase="acknowledged",
+    log_entry_types=frozenset({"acknowledge_log_entry", "acknowledgement_log_entry"}),
+    operation="OnIncidentAcknowledged",
+    in_webhooks_v3=True,
+    status=Status.ACKNOWLEDGED,
+    sample=Sample(status=Status.ACKNOWLEDGED),
 )

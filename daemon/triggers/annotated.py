@@ -1,14 +1,17 @@
-"""The trigger incident.annotated."""
+"""The event type incident.annotated."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.model import Status
+from daemon.triggers.event_type import EventType, Sample
 
-KIND = Kind(
-    type=EventType.ANNOTATED,
+TYPE = EventType(
+    name="incident.annotated",
+    help="A note was added to an incident.",
+    phrase="note:",
+    log_entry_types=frozenset({"annotate_log_entry"}),
     operation="OnNewIncidentNote",
     filters=("incident",),
-    log_entry_types=frozenset({"annotate_log_entry"}),
-    help="A note was added to an incident.",
+    in_webhooks_v3=True,
+    sample=Sample(status=Status.ACKNOWLEDGED),
 )

@@ -1,13 +1,13 @@
-"""A narrower name of incident.assigned: incident.delegated."""
+"""A subtype of incident.assigned: incident.delegated."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.triggers.event_type import EventType
 
-KIND = Kind(
-    type=EventType.ASSIGNED,
-    filters=("user",),
-    log_entry_types=frozenset({"delegate_log_entry"}),
+TYPE = EventType(
+    name="incident.delegated",
+    subtype_of="incident.assigned",
     help="An incident was handed over to another escalation policy.",
+    log_entry_types=frozenset({"delegate_log_entry"}),
+    filters=("user",),
 )

@@ -1,13 +1,13 @@
-"""A narrower name of incident.assigned: incident.escalated."""
+"""A subtype of incident.assigned: incident.escalated."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.triggers.event_type import EventType
 
-KIND = Kind(
-    type=EventType.ASSIGNED,
-    filters=("user",),
-    log_entry_types=frozenset({"escalate_log_entry"}),
+TYPE = EventType(
+    name="incident.escalated",
+    subtype_of="incident.assigned",
     help="An incident was escalated, by hand or by a time-out.",
+    log_entry_types=frozenset({"escalate_log_entry"}),
+    filters=("user",),
 )

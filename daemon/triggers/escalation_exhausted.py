@@ -1,12 +1,13 @@
-"""The trigger incident.escalation_exhausted."""
+"""The event type incident.escalation_exhausted."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.triggers.event_type import EventType, Verb, unchanged
 
-KIND = Kind(
-    type=EventType.ESCALATION_EXHAUSTED,
+TYPE = EventType(
+    name="incident.escalation_exhausted",
+    help="An escalation policy ended, and nobody had acknowledged the incident.",
+    phrase="escalation came to its end",
     log_entry_types=frozenset({"exhaust_escalation_path_log_entry"}),
-    help="An escalation policy came to its end, and nobody had acknowledged the incident.",
+    verbs=(Verb("exhaust_escalation", "exhaust_escalation_path", unchanged, automatic="timeout", open_only=True),),
 )

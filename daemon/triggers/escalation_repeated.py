@@ -1,12 +1,13 @@
-"""The trigger incident.escalation_repeated."""
+"""The event type incident.escalation_repeated."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.triggers.event_type import EventType, Verb, unchanged
 
-KIND = Kind(
-    type=EventType.ESCALATION_REPEATED,
-    log_entry_types=frozenset({"repeat_escalation_path_log_entry"}),
+TYPE = EventType(
+    name="incident.escalation_repeated",
     help="An escalation policy began again from its first level.",
+    phrase="escalation began again",
+    log_entry_types=frozenset({"repeat_escalation_path_log_entry"}),
+    verbs=(Verb("repeat_escalation", "repeat_escalation_path", unchanged, automatic="timeout", open_only=True),),
 )

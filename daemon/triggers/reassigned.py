@@ -1,13 +1,13 @@
-"""A narrower name of incident.assigned: incident.reassigned."""
+"""A subtype of incident.assigned: incident.reassigned."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.triggers.event_type import EventType
 
-KIND = Kind(
-    type=EventType.ASSIGNED,
-    filters=("user",),
-    log_entry_types=frozenset({"assign_log_entry"}),
+TYPE = EventType(
+    name="incident.reassigned",
+    subtype_of="incident.assigned",
     help="An incident was assigned to somebody else: not the assignment at its creation.",
+    log_entry_types=frozenset({"assign_log_entry"}),
+    filters=("user",),
 )

@@ -1,12 +1,15 @@
-"""The trigger incident.reopened."""
+"""The event type incident.reopened."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.model import Status
+from daemon.triggers.event_type import EventType
 
-KIND = Kind(
-    type=EventType.REOPENED,
-    log_entry_types=frozenset({"reopen_log_entry"}),
+TYPE = EventType(
+    name="incident.reopened",
     help="A resolved incident was opened again.",
+    phrase="opened again",
+    log_entry_types=frozenset({"reopen_log_entry"}),
+    in_webhooks_v3=True,
+    status=Status.TRIGGERED,
 )

@@ -1,13 +1,17 @@
-"""The trigger incident.resolved."""
+"""The event type incident.resolved."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.model import Status
+from daemon.triggers.event_type import EventType, Sample
 
-KIND = Kind(
-    type=EventType.RESOLVED,
-    operation="OnIncidentResolved",
-    log_entry_types=frozenset({"resolve_log_entry"}),
+TYPE = EventType(
+    name="incident.resolved",
     help="An incident was resolved.",
+    phrase="resolved",
+    log_entry_types=frozenset({"resolve_log_entry"}),
+    operation="OnIncidentResolved",
+    in_webhooks_v3=True,
+    status=Status.RESOLVED,
+    sample=Sample(status=Status.RESOLVED),
 )

@@ -1,13 +1,16 @@
-"""The trigger incident.triggered."""
+"""The event type incident.triggered."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.model import Status
+from daemon.triggers.event_type import EventType
 
-KIND = Kind(
-    type=EventType.TRIGGERED,
-    operation="OnNewIncidentCreated",
+TYPE = EventType(
+    name="incident.triggered",
+    help="An incident was created. A repeated trigger event on an open incident does not count.",
+    phrase="triggered:",
     log_entry_types=frozenset({"trigger_log_entry"}),
-    help="An incident was opened. A repeated trigger event on an open incident is none.",
+    operation="OnNewIncidentCreated",
+    in_webhooks_v3=True,
+    status=Status.TRIGGERED,
 )

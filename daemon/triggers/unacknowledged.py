@@ -1,12 +1,15 @@
-"""The trigger incident.unacknowledged."""
+"""The event type incident.unacknowledged."""
 
 from __future__ import annotations
 
-from daemon.model import EventType
-from daemon.triggers.kind import Kind
+from daemon.model import Status
+from daemon.triggers.event_type import EventType
 
-KIND = Kind(
-    type=EventType.UNACKNOWLEDGED,
-    log_entry_types=frozenset({"unacknowledge_log_entry"}),
+TYPE = EventType(
+    name="incident.unacknowledged",
     help="An acknowledgement timed out or was taken back.",
+    phrase="is no longer acknowledged",
+    log_entry_types=frozenset({"unacknowledge_log_entry"}),
+    in_webhooks_v3=True,
+    status=Status.TRIGGERED,
 )

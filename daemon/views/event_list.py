@@ -102,7 +102,7 @@ def _event_type(name: str) -> str:
     if name in REGISTRY:
         return name
     if name in BY_OPERATION:
-        return BY_OPERATION[name].type.value
+        return BY_OPERATION[name].name
     if f"incident.{name}" in REGISTRY:  # the short form that the command line prints
         return f"incident.{name}"
     raise errors.UsageError(f"unknown event type {text.quoted(name)} (known: {', '.join(REGISTRY)})")

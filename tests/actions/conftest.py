@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.model import Action, Json
-    from daemon.simulator.effects import Effect
-    from daemon.simulator.incident import Incident
+    from daemon.simulator.incident import Effect, Incident
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
 

@@ -52,7 +52,9 @@ def prepared(office: Office, operation: str) -> Incident:
     incident = office.incident()
     if operation == "SnoozeIncident":
         office.account.acknowledge(incident.id, office.account.directory.user("alice"))
-        office.account.snooze(incident.id, office.account.directory.user("bob"), 60)  # it is snoozed otherwise already
+        office.account.change(
+            incident.id, office.account.directory.user("bob"), "snooze", duration=60
+        )  # it is snoozed otherwise already
     office.clock.advance(60)
     return incident
 

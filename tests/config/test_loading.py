@@ -14,6 +14,7 @@ from tests.cli.conftest import invoke
 from tests.config.conftest import MINIMAL, mistakes
 
 if TYPE_CHECKING:
+    from daemon.triggers.event_type import EventType
     from tests.config.conftest import Load
 
 NEW = "triggers:\n  new: {on: incident.triggered, to: [ops]}\n"
@@ -85,9 +86,9 @@ def test_everything_that_is_set_arrives(load: Load) -> None:
 
 
 @pytest.mark.parametrize("kind", triggers.BY_OPERATION.values(), ids=triggers.BY_OPERATION)
-def test_a_trigger_may_be_named_by_the_connectors_operation_id(load: Load, kind: triggers.Kind) -> None:
+def test_a_trigger_may_be_named_by_the_connectors_operation_id(load: Load, kind: EventType) -> None:
     settings = load(f"{MINIMAL}triggers: {{one: {{on: {kind.operation}, to: [ops]}}}}")
-    assert settings.triggers["one"].on == (kind.type.value,)
+    assert settings.triggers["one"].on == (kind.name,)
 
 
 @pytest.mark.parametrize(

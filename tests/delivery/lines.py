@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from daemon import detection
 from daemon.delivery import Deliveries
-from daemon.model import DetectedBy, Event, EventType, Order
+from daemon.model import DetectedBy, Event, Order
 from daemon.settings import Retry, Target
 from daemon.storage import due, messages, schema, store, targets
 from tests.conftest import START
@@ -34,7 +34,7 @@ def target(name: str, url: str, **more: Any) -> Target:
     return Target(name, SecretStr(url), (SecretStr(SECRET),), **more)
 
 
-def event(number: int, incident: str, kind: EventType = EventType.ANNOTATED) -> Event:
+def event(number: int, incident: str, kind: str = "incident.annotated") -> Event:
     """One event; its note says its number."""
     note = {"id": None, "content": str(number), "user": {"id": "PA"}, "created_at": "2026-11-23T10:00:00Z"}
     return Event(

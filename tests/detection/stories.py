@@ -120,7 +120,7 @@ class Reader:
     def _take(self, result: Detection) -> list[str]:
         self.snapshots.update({each.incident_id: each for each in result.snapshots})
         self.seen.update(result.seen)
-        told = [f"{event.incident_id} {event.type.value.removeprefix('incident.')}" for event in result.events]
+        told = [f"{event.incident_id} {event.type.removeprefix('incident.')}" for event in result.events]
         self.told += told
         self.ids += [event.id for event in result.events]
         return told

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import detection, triggers
-from daemon.detection.log import in_order
+from daemon.detection.order import in_order
 from tests.conftest import START
 from tests.detection.stories import HISTORY, Reader, Story, iso
 
 if TYPE_CHECKING:
     import random
+
+    from daemon.triggers.event_type import EventType
 
 
 def test_each_kind_that_the_connector_knows_is_told_once() -> None:
@@ -38,14 +40,14 @@ def test_each_kind_that_the_connector_knows_is_told_once() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in triggers.REGISTRY.values() if kind.operation is None])
-def test_each_further_kind_is_told_once_and_in_its_place(kind: triggers.Kind) -> None:
+def test_each_further_kind_is_told_once_and_in_its_place(kind: EventType) -> None:
     story, reader = Story(), Reader()
     (entry,) = kind.log_entry_types
     story.entry("trigger", 0)
     story.entry("acknowledge", 10)
     story.entry(entry.removesuffix("_log_entry"), 20)
     story.entry("resolve", 30)
-    told = ["P1 triggered", "P1 acknowledged", f"P1 {kind.type.removeprefix('incident.')}", "P1 resolved"]
+    told = ["P1 triggered", "P1 acknowledged", f"P1 {kind.name.removeprefix('incident.')}", "P1 resolved"]
     assert reader.read(story.entries) == told
     assert reader.read(story.entries) == []
 

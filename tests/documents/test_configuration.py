@@ -57,12 +57,12 @@ def test_what_this_version_refuses_is_documented_as_refused() -> None:
 
 def test_every_event_type_is_documented_with_its_operation_id() -> None:
     rows = re.findall(r"^\| `(incident\.[a-z_.]+)` \| (?:`(On\w+)`)? \| .+ \|$", TEXT, re.MULTILINE)
-    assert dict(rows) == {kind.type: kind.operation or "" for kind in triggers.REGISTRY.values()}
+    assert dict(rows) == {kind.name: kind.operation or "" for kind in triggers.REGISTRY.values()}
 
 
-def test_every_narrower_name_is_documented() -> None:
+def test_every_subtype_is_documented() -> None:
     rows = re.findall(r"^\| `(incident\.[a-z_.]+)` \| (?!`On)(?! ?\|)[^|]+ \|$", TEXT, re.MULTILINE)
-    assert rows == list(triggers.NARROWER)
+    assert rows == list(triggers.SUBTYPES)
     assert f"`{triggers.EVERY}`" in TEXT
 
 

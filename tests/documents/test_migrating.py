@@ -63,8 +63,8 @@ def names(cell: str) -> list[str]:
 def test_v3_types_are_sent_by_the_formats_as_the_table_says() -> None:
     table = rows(V3, "| event type of V3 | in `pagerduty-v3` | in the other formats |")
     told = {name: (v3, other) for cell, v3, other in table for name in names(cell)}
-    ours = {*triggers.REGISTRY, *triggers.NARROWER}
-    of_v3 = {*map(str, pagerduty_v3.TYPES), *triggers.NARROWER} - {"incident.assigned"}
+    ours = {*triggers.REGISTRY, *triggers.SUBTYPES}
+    of_v3 = {*map(str, pagerduty_v3.TYPES), *triggers.SUBTYPES} - {"incident.assigned"}
     assert {name for name, (v3, _) in told.items() if v3 == "yes"} == of_v3
     assert {name for name, (_, other) in told.items() if other == "yes"} == told.keys() & ours
     assert {each for _, other in told.values() for each in names(other)} <= ours
@@ -73,10 +73,10 @@ def test_v3_types_are_sent_by_the_formats_as_the_table_says() -> None:
 def test_the_connectors_triggers_are_the_registrys() -> None:
     table = rows(CONNECTOR, "| trigger | `on` | its parameter |")
     assert {names(name)[0]: names(on)[0] for name, on, _ in table} == {
-        operation: kind.type for operation, kind in triggers.BY_OPERATION.items()
+        operation: kind.name for operation, kind in triggers.BY_OPERATION.items()
     }
     filters = {names(on)[0]: tuple(names(parameter)[1:]) for _, on, parameter in table}
-    assert filters == {kind.type: kind.filters for kind in triggers.BY_OPERATION.values()}
+    assert filters == {kind.name: kind.filters for kind in triggers.BY_OPERATION.values()}
 
 
 def commands() -> dict[str, list[str]]:
@@ -247,7 +247,7 @@ def see_v3(inbox: Inbox, incident: str) -> None:
     assert kinds[0] == "incident.triggered"
     assert {"incident.annotated", "incident.acknowledged", "incident.reassigned", "incident.resolved"} <= {*kinds}
     samples = [each for each in inbox.at("/crm") if "PTESTINCIDENT" in json.dumps(each)]
-    assert len(samples) == len(pagerduty_v3.TYPES) - 1 + len(triggers.NARROWER)
+    assert len(samples) == len(pagerduty_v3.TYPES) - 1 + len(triggers.SUBTYPES)
 
 
 def see_connector(inbox: Inbox, incident: str) -> None:

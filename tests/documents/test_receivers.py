@@ -17,7 +17,6 @@ from pydantic import SecretStr
 
 from daemon import config, formats
 from daemon.formats import samples, standard, template
-from daemon.model import EventType
 from daemon.outbound import signing
 from daemon.outbound.sender import Sender
 from daemon.settings import Target
@@ -187,7 +186,7 @@ def test_what_is_in_the_data_of_an_event_is_documented_and_nothing_else() -> Non
 
 def sent(name: str = "standard", *secrets: str) -> tuple[dict[str, str], bytes]:
     """The headers and the body of a request as it is sent now."""
-    made = content(name, samples.event(EventType.TRIGGERED))
+    made = content(name, samples.event("incident.triggered"))
     signed_with = tuple(SecretStr(each) for each in secrets or ("whsec_" + "B" * 32, SECRET))
     target = Target("ops", SecretStr("http://127.0.0.1:9/"), signed_with, name)
     return Sender(target, formats.signing(target)).headers("msg_1", made, int(time.time())), made.body

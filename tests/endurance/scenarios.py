@@ -52,7 +52,7 @@ async def faults(
         assert around.stop() == 0
         report = around.report()
         report.check()
-        told = {(each.incident_id, each.type.value.partition(".")[2]) for each in around.account.log.ledger}
+        told = {(each.incident_id, each.type.partition(".")[2]) for each in around.account.log.ledger}
         lost = len(around.account.log.ledger) - len(told & around.naive)
         return dataclasses.asdict(report) | {
             "told_by_other_entries": len(around.wanted().keys() - around.accepted("target-0")),

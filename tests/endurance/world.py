@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import yaml
 
-from daemon.model import EventType
+from daemon import triggers
 from daemon.simulator import Account, Lifecycles, Simulator
 from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"calls": 100_000, "period": "60s", "poll_interval": "200ms"}
-TRIGGERS = {kind.value.partition(".")[2]: {"on": kind.value} for kind in EventType}
+TRIGGERS = {kind.partition(".")[2]: {"on": kind} for kind in triggers.REGISTRY}
 FAULTS = {
     "rate_limited": 0.01,
     "rate_limited_bare": 0.01,
@@ -67,13 +67,13 @@ def digest(*parts: str) -> str:
 
 def event_id(happening: Happening, connection: str = "acme") -> str:
     """The id that a happening's event must have."""
-    key = "" if happening.type is EventType.TRIGGERED else happening.entry_id
+    key = "" if happening.type == "incident.triggered" else happening.entry_id
     return "evt_" + digest(connection, happening.incident_id, happening.type, key)
 
 
 def message_id(happening: Happening) -> str:
     """The ``webhook-id`` that a happening's message must have."""
-    return "msg_" + digest(event_id(happening), happening.type.value.partition(".")[2])
+    return "msg_" + digest(event_id(happening), happening.type.partition(".")[2])
 
 
 @dataclass

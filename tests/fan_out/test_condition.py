@@ -14,9 +14,8 @@ from daemon.config import conditions
 from daemon.fan_out import condition
 from daemon.fan_out.condition import DEEPEST, LONGEST, Condition
 from daemon.formats import samples, standard
-from daemon.model import EventType
 
-MESSAGE = standard.document(samples.event(EventType.TRIGGERED))
+MESSAGE = standard.document(samples.event("incident.triggered"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),

@@ -14,7 +14,7 @@ from daemon import detection
 from daemon.fan_out import matching
 from daemon.fan_out.messages import LARGEST_BATCH, Fanned, FanOut
 from daemon.formats import samples
-from daemon.model import Batch, DeliveryState, EventType, Order
+from daemon.model import Batch, DeliveryState, Order
 from daemon.settings import Options, Target, Trigger
 from daemon.storage import claims, due, messages, schema, store, targets
 from daemon.storage.database import Database
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from daemon.model import Event
 
-TRIGGERED = Trigger("new", (EventType.TRIGGERED,), "acme", ("flow", "ops"))
-ASSIGNED = Trigger("assigned", (EventType.ASSIGNED,), "acme", ("duty", "ops"))
+TRIGGERED = Trigger("new", ("incident.triggered",), "acme", ("flow", "ops"))
+ASSIGNED = Trigger("assigned", ("incident.assigned",), "acme", ("duty", "ops"))
 
 
 def target(name: str, url: str = "http://127.0.0.1:9/", **more: Any) -> Target:
@@ -41,7 +41,7 @@ OPS = target("ops")
 DUTY = target("duty", format="pagerduty-v3")
 
 
-def happening(count: int, kind: EventType = EventType.TRIGGERED, first: int = 0) -> list[Event]:
+def happening(count: int, kind: str = "incident.triggered", first: int = 0) -> list[Event]:
     """That many events, each of an incident of its own."""
     event = samples.of(samples.event(kind, connection="acme"))
     return [replace(event, id=f"evt_{number}", incident_id=f"P{number}") for number in range(first, first + count)]
@@ -75,7 +75,7 @@ def told(database: Database, message_id: str) -> list[str]:
 
 
 def test_a_target_gets_no_delivery_of_what_its_format_does_not_send(database: Database) -> None:
-    at_creation, later = happening(2, EventType.ASSIGNED)
+    at_creation, later = happening(2, "incident.assigned")
     entry = {"id": "R1", "type": "assign_log_entry", "channel": "auto"}
     at_creation = replace(at_creation, payload=at_creation.payload | {"log_entry": entry})
     fanned = fan(database, [at_creation, later], [ASSIGNED], DUTY, OPS)
@@ -94,7 +94,7 @@ def test_one_polls_events_of_a_trigger_are_one_message_and_other_targets_get_eac
 
 def test_of_all_events_a_target_gets_those_that_its_format_tells(database: Database) -> None:
     everything = Trigger("all", ("incident.*",), "acme", ("duty", "ops"))
-    happened = [*happening(1, EventType.SNOOZED), *happening(1, EventType.RESOLVED, first=1)]
+    happened = [*happening(1, "incident.snoozed"), *happening(1, "incident.resolved", first=1)]
     fan(database, happened, [everything], DUTY, OPS)
     assert [row.incident_id for row in deliveries(database, "duty")] == ["P1"]
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1"]
@@ -102,7 +102,7 @@ def test_of_all_events_a_target_gets_those_that_its_format_tells(database: Datab
 
 def test_events_of_different_names_are_in_different_messages(database: Database) -> None:
     everything = Trigger("all", ("incident.*",), "acme", ("flow",))
-    happened = [*happening(2), *happening(1, EventType.ANNOTATED, first=2), *happening(1, first=3)]
+    happened = [*happening(2), *happening(1, "incident.annotated", first=2), *happening(1, first=3)]
     fan(database, happened, [everything], FLOW)
     rows = deliveries(database, "flow")
     assert [told(database, row.message_id) for row in rows] == [["evt_0", "evt_1", "evt_3"], ["evt_2"]]
@@ -229,7 +229,7 @@ def test_a_trigger_sends_only_what_its_condition_means(database: Database) -> No
 def test_a_condition_sees_the_name_by_which_its_trigger_subscribed(database: Database) -> None:
     narrow = Trigger("narrow", ("incident.escalated",), "acme", ("ops",), condition="type == 'incident.escalated'")
     wide = Trigger("wide", ("incident.*",), "acme", ("ops",), condition="type == 'incident.escalated'")
-    fan(database, happening(1, EventType.ASSIGNED), [narrow, wide], OPS)
+    fan(database, happening(1, "incident.assigned"), [narrow, wide], OPS)
     assert len(deliveries(database, "ops")) == 1
 
 

@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from daemon import formats
+from daemon import formats, triggers
 from daemon.formats import samples
-from daemon.model import ActionState, Batch, Content, EventType, Message
+from daemon.model import ActionState, Batch, Content, Message
 from daemon.settings import Options
 
-EVENTS = [samples.event(kind) for kind in EventType]
-BARE = [samples.bare_event(kind) for kind in EventType]
+EVENTS = [samples.event(kind) for kind in triggers.REGISTRY]
+BARE = [samples.bare_event(kind) for kind in triggers.REGISTRY]
 OTHERS = [samples.action(), samples.action(ActionState.FAILED), *map(samples.alert, samples.ALERTS)]
 BATCH = Message("msg_test", "test", EVENTS[0].type, Batch((samples.of(EVENTS[0]),)))
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from daemon import formats
 from daemon.formats import samples, standard
-from daemon.model import Content, EventType
 from daemon.settings import Options
 from daemon.text import iso
 from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, content
+
+if TYPE_CHECKING:
+    from daemon.model import Content
 
 MODES = [None, "structured", "binary"]
 
@@ -49,7 +51,7 @@ def test_an_event_says_whence_it_came_and_what_it_is_about() -> None:
 
 def test_what_a_header_cannot_hold_is_escaped_and_comes_back() -> None:
     odd = 'P 1"%é🔥\r\n~'
-    message = samples.event(EventType.TRIGGERED)
+    message = samples.event("incident.triggered")
     message = replace(message, about=replace(samples.of(message), incident_id=odd))
     made = content("cloudevents", message, content_mode="binary")
     assert dict(made.headers)["ce-subject"] == "P%201%22%25%C3%A9%F0%9F%94%A5%0D%0A~"

@@ -9,7 +9,7 @@ import pytest
 
 from daemon import formats
 from daemon.formats import samples
-from daemon.model import Batch, EventType, Message
+from daemon.model import Batch, Message
 from daemon.settings import Options
 from tests.formats.made import BARE, EVENTS, OTHERS, body, with_incident
 
@@ -45,12 +45,12 @@ def test_the_assigned_user_is_the_first_and_null_where_there_is_none() -> None:
     assert body("connector", with_incident(EVENTS[0], assignments=[]))["incidents"][0]["assignedUserId"] is None
 
 
-@pytest.mark.parametrize("kind", [EventType.TRIGGERED, EventType.ANNOTATED])
-def test_a_batch_is_one_list_in_the_order_of_the_journal(kind: EventType) -> None:
+@pytest.mark.parametrize("kind", ["incident.triggered", "incident.annotated"])
+def test_a_batch_is_one_list_in_the_order_of_the_journal(kind: str) -> None:
     event = samples.of(samples.event(kind))
     events = [replace(event, incident_id=f"P{number}") for number in range(3)]
-    made = body("connector", Message("msg_test", "test", kind.value, Batch(tuple(events))))
-    if kind is EventType.ANNOTATED:
+    made = body("connector", Message("msg_test", "test", kind, Batch(tuple(events))))
+    if kind == "incident.annotated":
         assert made == {"notes": [{"content": samples.NOTE}] * 3}
     else:
         assert [incident["id"] for incident in made["incidents"]] == ["P0", "P1", "P2"]

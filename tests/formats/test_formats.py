@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import formats
+from daemon import formats, triggers
 from daemon.formats import samples, standard
-from daemon.model import ActionState, EventType
+from daemon.model import ActionState
 from daemon.settings import Options
 from tests.formats.made import BARE, EVENTS, OTHERS
 
@@ -36,8 +36,8 @@ def test_samples_show_by_their_ids_that_nothing_happened() -> None:
     assert {event.id[:8] for event in events} == {"evt_test"}
     assert {len(event.id) for event in events} == {30}
     assert {event.incident_id[:5] for event in events} == {"PTEST"}
-    assert [message.type for message in EVENTS] == list(EventType)
-    other = samples.event(EventType.TRIGGERED, mark="1" * 22)
+    assert [message.type for message in EVENTS] == list(triggers.REGISTRY)
+    other = samples.event("incident.triggered", mark="1" * 22)
     assert (other.id, samples.of(other).id) == ("msg_test" + "1" * 22, "evt_test" + "1" * 22)
     assert {samples.action().type, samples.action(ActionState.FAILED).type} == {"action.succeeded", "action.failed"}
     with pytest.raises(TypeError):

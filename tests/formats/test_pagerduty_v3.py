@@ -15,7 +15,6 @@ from pydantic import SecretStr
 
 from daemon import formats
 from daemon.formats import samples
-from daemon.model import EventType
 from daemon.outbound.sender import Sender
 from daemon.settings import Options, Target
 from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, body, changed, content, with_incident
@@ -23,8 +22,8 @@ from tests.harness import recordings
 from tests.harness.receivers import SECRET
 
 V3 = formats.REGISTRY["pagerduty-v3"]
-ASSIGNED = samples.event(EventType.ASSIGNED)
-TRIGGERED = samples.event(EventType.TRIGGERED)
+ASSIGNED = samples.event("incident.assigned")
+TRIGGERED = samples.event("incident.triggered")
 KNOWN = [message for message in (*EVENTS, *BARE) if V3.tells(message.type)]
 REFERENCE = {"id", "type", "self", "html_url", "summary"}
 
@@ -83,7 +82,7 @@ def test_the_envelope_has_every_key_whatever_pagerduty_told(message: Any) -> Non
 
 
 def test_an_incident_is_told_as_pagerdutys_webhooks_tell_it() -> None:
-    data = body("pagerduty-v3", samples.event(EventType.ACKNOWLEDGED))["event"]["data"]
+    data = body("pagerduty-v3", samples.event("incident.acknowledged"))["event"]["data"]
     assert (data["number"], data["title"], data["status"]) == (1, samples.TITLE, "acknowledged")
     assert data["created_at"] == "2026-01-01T12:00:00Z"
     for thing, kind in (("service", "service"), ("escalation_policy", "escalation_policy"), ("priority", "priority")):
@@ -96,7 +95,7 @@ def test_an_incident_is_told_as_pagerdutys_webhooks_tell_it() -> None:
 def test_the_status_is_that_of_the_event_though_the_incident_has_moved_on() -> None:
     moved_on = with_incident(TRIGGERED, status="resolved", assignments=[])
     assert body("pagerduty-v3", moved_on)["event"]["data"]["status"] == "triggered"
-    data = body("pagerduty-v3", with_incident(samples.event(EventType.RESOLVED), status="triggered"))["event"]["data"]
+    data = body("pagerduty-v3", with_incident(samples.event("incident.resolved"), status="triggered"))["event"]["data"]
     assert (data["status"], data["assignees"]) == ("resolved", [])
 
 
@@ -108,12 +107,12 @@ def test_an_assignment_names_whom_it_named_though_others_followed() -> None:
 
 
 def test_a_note_refers_to_its_incident_by_its_title() -> None:
-    data = body("pagerduty-v3", samples.event(EventType.ANNOTATED))["event"]["data"]
+    data = body("pagerduty-v3", samples.event("incident.annotated"))["event"]["data"]
     assert data.keys() == {"incident", "id", "content", "trimmed", "type"}
     assert (data["id"], data["content"], data["trimmed"]) == ("RTESTENTRY", samples.NOTE, False)
     assert data["incident"].keys() == REFERENCE
     assert data["incident"]["summary"] == samples.TITLE
-    bare = body("pagerduty-v3", samples.bare_event(EventType.ANNOTATED))["event"]["data"]
+    bare = body("pagerduty-v3", samples.bare_event("incident.annotated"))["event"]["data"]
     assert (bare["incident"]["summary"], bare["id"]) == ("Test of pagerelay", "evt_test" + "0" * 22)
 
 
@@ -169,7 +168,7 @@ def test_the_assignment_at_creation_is_not_sent_and_any_other_is(
 
 
 def test_an_incident_that_does_not_say_when_it_began_is_assigned_later() -> None:
-    assert V3.sends(samples.of(samples.bare_event(EventType.ASSIGNED)))
+    assert V3.sends(samples.of(samples.bare_event("incident.assigned")))
 
 
 def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
@@ -188,7 +187,7 @@ def test_an_address_that_is_none_is_no_obstacle() -> None:
 
 
 def test_a_reopening_says_when() -> None:
-    data = body("pagerduty-v3", samples.event(EventType.REOPENED))["event"]["data"]
+    data = body("pagerduty-v3", samples.event("incident.reopened"))["event"]["data"]
     assert (data["reopened_at"], data["status"]) == ("2026-01-01T12:00:00Z", "triggered")
 
 
@@ -203,7 +202,7 @@ def test_what_pagerduty_recorded_has_the_keys_that_are_sent() -> None:
     recorded = json.loads(path.read_text(encoding="utf-8"))["recorded"] if path.exists() else {}
     for kind, webhook in recorded.items():
         known = {"incident.reassigned", "incident.escalated", "incident.delegated"}
-        message = ASSIGNED if kind in known else samples.event(EventType(kind))
+        message = ASSIGNED if kind in known else samples.event(kind)
         made = body("pagerduty-v3", message)["event"]
         assert made.keys() == webhook["event"].keys()
         assert made["data"].keys() >= webhook["event"]["data"].keys()

@@ -13,14 +13,13 @@ import pytest
 
 from daemon import errors, formats
 from daemon.formats import samples, standard, template
-from daemon.model import EventType
 from daemon.settings import Options
 from tests.formats.made import BATCH, EVENTS, body, content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DOCUMENT = standard.document(samples.event(EventType.TRIGGERED))
+DOCUMENT = standard.document(samples.event("incident.triggered"))
 FOREVER = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 DOUBLING = "{% set ns = namespace(a='x') %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}{{ ns.a }}"
 NESTING = "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a }}"

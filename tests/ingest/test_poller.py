@@ -12,10 +12,10 @@ import sqlalchemy as sa
 import structlog
 from pydantic import SecretStr
 
+from daemon import triggers
 from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
-from daemon.model import EventType
 from daemon.settings import Limits, Target, Trigger
 from daemon.storage import schema, store
 from daemon.storage.database import Database
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 OPS = Target("ops", SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
-ALL = [Trigger(kind.value.replace(".", "-"), (kind.value,), "acme", ("ops",)) for kind in EventType]
+ALL = [Trigger(kind.replace(".", "-"), (kind,), "acme", ("ops",)) for kind in triggers.REGISTRY]
 
 
 class Daemon:
@@ -73,7 +73,7 @@ class Daemon:
     def journal(self) -> list[str]:
         """The journal: incident and kind."""
         rows = self.database.read_now(store.journal, "acme", 0, 100_000)
-        return [f"{event.incident_id} {event.type.value.removeprefix('incident.')}" for _, event in rows]
+        return [f"{event.incident_id} {event.type.removeprefix('incident.')}" for _, event in rows]
 
     def sent(self) -> int:
         """How many deliveries there are."""
@@ -147,7 +147,7 @@ async def test_transitions_between_two_polls_are_all_events_in_their_order(
 async def test_a_quiet_poll_costs_one_call_however_many_triggers_there_are(
     database: Database, account: FakePagerDuty, count: int
 ) -> None:
-    triggers = [Trigger(f"t{number}", (EventType.TRIGGERED,), "acme", ("ops",)) for number in range(count)]
+    triggers = [Trigger(f"t{number}", ("incident.triggered",), "acme", ("ops",)) for number in range(count)]
     daemon = Daemon(database, account, triggers)
     await daemon.poll(0)
     assert [await daemon.poll() for _ in range(3)] == [1, 1, 1]
@@ -414,7 +414,7 @@ async def test_a_clock_that_is_wrong_by_minutes_delays_and_loses_nothing(
 
 async def test_a_user_named_by_e_mail_is_looked_up_once(database: Database, account: FakePagerDuty) -> None:
     account.users["alice@example.com"] = "PALICE"
-    trigger = Trigger("alice", (EventType.ASSIGNED,), "acme", ("ops",), user="Alice@example.com")
+    trigger = Trigger("alice", ("incident.assigned",), "acme", ("ops",), user="Alice@example.com")
     daemon = Daemon(database, account, [trigger])
     await daemon.poll(0)
     account.clock.advance(1)
@@ -450,7 +450,7 @@ async def test_a_user_named_by_e_mail_is_looked_up_by_a_clock_that_goes_on(datab
 async def test_a_trigger_whose_user_is_not_found_waits_and_loses_nothing(
     database: Database, account: FakePagerDuty
 ) -> None:
-    trigger = Trigger("alice", (EventType.ASSIGNED,), "acme", ("ops",), user="alice@example.com")
+    trigger = Trigger("alice", ("incident.assigned",), "acme", ("ops",), user="alice@example.com")
     daemon = Daemon(database, account, [trigger])
     await daemon.poll(0)
     account.clock.advance(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from daemon.model import EventType
 from tests.simulator.library import Sdk, latest, log, types
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def test_a_note_given_when_resolving_is_in_the_resolve_entry_and_has_none_of_its
     (kept,) = sdk.rget(f"/incidents/{incident.id}/notes")
     assert kept["content"] == "Space is back."
     told = [each.type for each in account.log.ledger[-2:]]
-    assert told == [EventType.ANNOTATED, EventType.RESOLVED]
+    assert told == ["incident.annotated", "incident.resolved"]
 
 
 def test_a_merge_resolves_the_source_and_the_other_one_lives_on(
@@ -155,7 +154,7 @@ def test_a_merge_resolves_the_source_and_the_other_one_lives_on(
     assert (resolve["incident"]["status"], merge["incident"]["status"]) == ("resolved", "triggered")
     assert resolve["incident"]["resolve_reason"]["incident"]["id"] == other.id
     assert [(each.type, each.incident_id) for each in account.log.ledger[-1:]] == [
-        (EventType.RESOLVED, incident.id),
+        ("incident.resolved", incident.id),
     ]
 
 
@@ -198,10 +197,10 @@ def test_a_snoozed_incident_says_until_when(
 ) -> None:
     account.acknowledge(incident.id, alice)
     clock.advance(1)
-    account.snooze(incident.id, alice, 3600)
+    account.change(incident.id, alice, "snooze", duration=3600)
     (entry,) = latest(sdk, clock)
     until = clock() + timedelta(hours=1)
     assert entry["changed_actions"] == [{"type": "unacknowledge", "at": until.isoformat()}]
     assert entry["incident"]["pending_actions"][0]["at"] == until.strftime("%Y-%m-%dT%H:%M:%SZ")
-    account.change_urgency(incident.id, alice)
+    account.change(incident.id, alice, "change_urgency")
     assert types(latest(sdk, clock)) == ["snooze", "urgency_change"]

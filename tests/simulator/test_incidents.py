@@ -161,7 +161,7 @@ def test_a_resolved_incident_is_assigned_to_nobody_and_acknowledged_by_nobody(
 
 def test_a_priority_is_embedded_in_full(account: Account, incident: Incident, alice: User, sdk: Sdk) -> None:
     before: Any = sdk.rget(f"/incidents/{incident.id}")
-    account.change_priority(incident.id, alice)
+    account.change(incident.id, alice, "change_priority")
     after: Any = sdk.rget(f"/incidents/{incident.id}")
     assert before["priority"] is None
     assert (after["priority"]["type"], after["priority"]["name"][0]) == ("priority", "P")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon.model import EventType, Status
+from daemon import triggers
+from daemon.model import Status
 from daemon.simulator import Account, Lifecycles, history, routes
 from daemon.simulator.http import Request
 from tests.conftest import START, ManualClock
@@ -19,25 +20,9 @@ if TYPE_CHECKING:
     from tests.simulator.library import Sdk
 
 HOURS = timedelta(hours=6)
-KINDS = {
-    "assign_log_entry": EventType.ASSIGNED,
-    "escalate_log_entry": EventType.ASSIGNED,
-    "delegate_log_entry": EventType.ASSIGNED,
-    "acknowledge_log_entry": EventType.ACKNOWLEDGED,
-    "annotate_log_entry": EventType.ANNOTATED,
-    "resolve_log_entry": EventType.RESOLVED,
-    "unacknowledge_log_entry": EventType.UNACKNOWLEDGED,
-    "reopen_log_entry": EventType.REOPENED,
-    "snooze_log_entry": EventType.SNOOZED,
-    "priority_change_log_entry": EventType.PRIORITY_UPDATED,
-    "urgency_change_log_entry": EventType.URGENCY_UPDATED,
-    "field_value_change_log_entry": EventType.FIELD_VALUES_UPDATED,
-    "custom_field_value_change_log_entry": EventType.CUSTOM_FIELD_VALUES_UPDATED,
-    "repeat_escalation_path_log_entry": EventType.ESCALATION_REPEATED,
-    "exhaust_escalation_path_log_entry": EventType.ESCALATION_EXHAUSTED,
-}
-STATES = {EventType.TRIGGERED, EventType.ASSIGNED, EventType.ACKNOWLEDGED, EventType.RESOLVED, EventType.REOPENED}
-Told = tuple[EventType, str, str, tuple[str, ...], str | None]
+KINDS = {entry: kind.name for entry, kind in triggers.BY_LOG_ENTRY.items() if entry != "trigger_log_entry"}
+STATES = {"incident.triggered", "incident.assigned", "incident.acknowledged", "incident.resolved", "incident.reopened"}
+Told = tuple[str, str, str, tuple[str, ...], str | None]
 
 
 def lived(account: Account, *, seed: int = 0, rate: float = 0.5) -> Lifecycles:
@@ -52,15 +37,15 @@ def told_by(entries: list[Any]) -> list[Told]:
     for entry in entries:
         incident, identity = entry["incident"], entry["id"]
         if entry["type"] == "trigger_log_entry" and identity == incident["first_trigger_log_entry"]["id"]:
-            found.append((EventType.TRIGGERED, incident["id"], identity, (), None))
+            found.append(("incident.triggered", incident["id"], identity, (), None))
         automatic = entry["type"] == "assign_log_entry" and entry["channel"]["type"] == "auto"
         if automatic and (incident["id"], entry["created_at"][:19]) in delegated:
             continue
         if note := entry.get("note"):
-            found.append((EventType.ANNOTATED, incident["id"], identity, (), note))
+            found.append(("incident.annotated", incident["id"], identity, (), note))
         if kind := KINDS.get(entry["type"]):
             users = tuple(each["id"] for each in entry.get("assignees", ()))
-            content = entry["channel"]["content"] if kind is EventType.ANNOTATED else None
+            content = entry["channel"]["content"] if kind == "incident.annotated" else None
             found.append((kind, incident["id"], identity, users, content))
     return found
 
@@ -69,8 +54,8 @@ def test_the_ledger_tells_what_the_log_tells(account: Account, sdk: Sdk) -> None
     lives = lived(account)
     ledger = [(each.type, each.incident_id, each.entry_id, each.users, each.note) for each in account.log.ledger]
     assert ledger == told_by(log(sdk))
-    assert set(Counter(each.type for each in account.log.ledger)) == set(EventType)
-    assert lives.born == len(account.incidents) == Counter(each[0] for each in ledger)[EventType.TRIGGERED]
+    assert set(Counter(each.type for each in account.log.ledger)) == set(triggers.REGISTRY)
+    assert lives.born == len(account.incidents) == Counter(each[0] for each in ledger)["incident.triggered"]
 
 
 def test_the_ledgers_lines_are_numbered_and_have_their_entrys_time(account: Account) -> None:
@@ -83,11 +68,11 @@ def test_the_ledgers_lines_are_numbered_and_have_their_entrys_time(account: Acco
 
 def test_an_incident_ends_as_the_ledger_says(account: Account) -> None:
     lived(account, rate=5)
-    last: dict[str, EventType] = {}
+    last: dict[str, str] = {}
     for each in account.log.ledger:
         if each.type in STATES:
             last[each.incident_id] = each.type
-    resolved = {key for key, kind in last.items() if kind is EventType.RESOLVED}
+    resolved = {key for key, kind in last.items() if kind == "incident.resolved"}
     assert {key for key, each in account.incidents.items() if each.status is Status.RESOLVED} == resolved
     assert 0 < len(resolved) < len(account.incidents)
 

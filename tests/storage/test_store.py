@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon import errors
-from daemon.model import EventType, Rejected
+from daemon.model import Rejected
 from daemon.settings import Trigger
 from daemon.storage import schema, store
 from daemon.storage.database import Database
@@ -27,7 +27,7 @@ EVERY = {"fast": INTERVAL, "slow": timedelta(minutes=5)}
 @pytest.fixture
 def prepared(database: Database) -> Database:
     """A database that knows the connection acme, with its baseline, and two triggers."""
-    triggers = [Trigger(name, (EventType.TRIGGERED,), "acme", ("ops",)) for name in EVERY]
+    triggers = [Trigger(name, ("incident.triggered",), "acme", ("ops",)) for name in EVERY]
     database.write_now(store.ensure, ["acme"], triggers, START)
     database.write_now(
         store.commit_baseline, "acme", [], {}, read_at=START, baseline_at=START - timedelta(hours=1), now=START
@@ -54,7 +54,7 @@ def commit(database: Database, story: Story, clock: ManualClock) -> int:
 def journal(database: Database) -> list[str]:
     """The journal as kinds of events."""
     rows = database.read_now(store.journal, "acme", 0, 1000)
-    return [event.type.value.removeprefix("incident.") for _, event in rows]
+    return [event.type.removeprefix("incident.") for _, event in rows]
 
 
 def test_a_trigger_runs_at_most_once_per_interval(prepared: Database, clock: ManualClock) -> None:
@@ -176,7 +176,7 @@ def test_a_snapshot_comes_back_as_it_was_stored(prepared: Database, clock: Manua
         store.commit_reconciliation, "acme", list(story.incidents.items()), settled=late, read_at=late, now=late
     )
     _, snapshots = prepared.read_now(store.known, "acme", [], ["P1"])
-    assert [each.type.value for each in snapshots["P1"].announced] == ["incident.assigned", "incident.acknowledged"]
+    assert [each.type for each in snapshots["P1"].expected] == ["incident.assigned", "incident.acknowledged"]
     assert dict(snapshots["P1"].assigned) == {"PA": START + timedelta(seconds=1)}
     assert snapshots["P1"].incident == story.incidents["P1"]
     assert prepared.read_now(store.open_snapshots, "acme") == snapshots
@@ -200,8 +200,8 @@ def test_a_new_trigger_starts_at_the_journals_head_or_at_its_start(prepared: Dat
     commit(prepared, story, clock)
     start = START + timedelta(seconds=5)
     new = [
-        Trigger("head", (EventType.TRIGGERED,), "acme", ("ops",)),
-        Trigger("earlier", (EventType.TRIGGERED,), "acme", ("ops",), start=start),
+        Trigger("head", ("incident.triggered",), "acme", ("ops",)),
+        Trigger("earlier", ("incident.triggered",), "acme", ("ops",), start=start),
     ]
     prepared.write_now(store.ensure, ["acme"], new, clock())
     marks = prepared.write_now(store.watermarks, ["head", "earlier"])
@@ -211,7 +211,7 @@ def test_a_new_trigger_starts_at_the_journals_head_or_at_its_start(prepared: Dat
     }
     assert behind == {"head": [], "earlier": ["P10", "P20"]}
     prepared.write_now(
-        store.ensure, ["acme"], [Trigger("head", (EventType.TRIGGERED,), "acme", ("ops",), start=start)], clock()
+        store.ensure, ["acme"], [Trigger("head", ("incident.triggered",), "acme", ("ops",), start=start)], clock()
     )
     assert prepared.write_now(store.watermarks, ["head"]) == {"head": marks["head"]}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from daemon.model import EventType, Status
+from daemon.model import Status
 
 if TYPE_CHECKING:
     from daemon.simulator import Account
@@ -44,7 +44,7 @@ def test_an_acknowledgement_is_told_by_the_log_in_the_requesters_name(
     assert (answered["id"], answered["status"]) == (incident.id, "acknowledged")
     assert [each["acknowledger"]["id"] for each in answered["acknowledgements"]] == [alice.id]
     assert told(account) == [("acknowledge_log_entry", alice.id)]
-    assert account.log.ledger[-1].type is EventType.ACKNOWLEDGED
+    assert account.log.ledger[-1].type == "incident.acknowledged"
     assert done(account) == [("acknowledge", None, False)]
 
 
