@@ -15,6 +15,7 @@ from daemon.formats import standard
 from daemon.model import ActionState, Outcome, Status
 from daemon.simulator import quirks
 from daemon.storage import action_queue, messages, schema, targets
+from tests.harness.eventually import eventually
 
 if TYPE_CHECKING:
     import httpx
@@ -230,11 +231,9 @@ async def test_what_was_running_is_finished_or_put_back_when_the_daemon_stops(of
     executor = office.executor()
     action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
     running = asyncio.create_task(executor.run())
-    async with asyncio.timeout(10):
-        while office.action(action_id).state is not ActionState.SUCCEEDED:
-            await asyncio.sleep(0.01)
-        await executor.stop(timedelta(seconds=5))
-        await running
+    await eventually(lambda: office.action(action_id).state, ActionState.SUCCEEDED)
+    await executor.stop(timedelta(seconds=5))
+    await asyncio.wait_for(running, 10)
     assert incident.status is Status.RESOLVED
 
 

@@ -146,10 +146,3 @@ def written(folder: Path, database: str, url: str, key: str) -> Settings:
     names = {"database": database.replace("+psycopg", ""), "url": url, "key": key}
     path.write_text(CONFIGURATION.format(token=shown.TOKEN, secret=shown.SECRET, **names))
     return config.load(path, os.environ)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition, with a deadline."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.005)

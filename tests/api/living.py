@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from daemon import app
-from tests.api.desk import until
+from tests.harness.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     stop = asyncio.Event()
     addresses: list[str | None] = []
     daemon = asyncio.create_task(app.run(settings, ready=addresses.append, stop=stop))
-    await until(lambda: addresses or daemon.done())
+    await eventually(lambda: addresses or daemon.done())
     try:
         yield addresses[0] or ""
     finally:

@@ -11,8 +11,9 @@ import httpx
 from daemon import api
 from daemon.api import Waiting, waiting
 from daemon.storage import schema
-from tests.api.desk import PATIENCE, opened, until
+from tests.api.desk import PATIENCE, opened
 from tests.harness import shown
+from tests.harness.eventually import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ async def test_what_another_daemon_carried_out_is_seen_by_looking(
 ) -> None:
     async with opened(database, clock, tmp_path, waiting=Waiting(look_seconds=0.02)) as desk:
         asking = asyncio.create_task(desk.ask(wait=60))
-        await until(lambda: desk.work.waiting._waiting)
+        await eventually(lambda: desk.work.waiting._waiting)
         ended = schema.actions.update().values(state="succeeded", finished_at=clock.now)
         database.write_now(lambda tx: tx.execute(ended) and None)
         assert (await asyncio.wait_for(asking, PATIENCE)).status_code == 200
@@ -88,7 +89,7 @@ async def test_many_can_wait_for_one_action_and_it_is_carried_out_once(desk: Des
     incident = desk.incident()
     wanted = {"incidentId": incident.id, "userId": desk.alice, "note": "on it"}
     asking = [asyncio.create_task(desk.ask("AddNoteToIncident", key="k", **wanted, wait=60)) for _ in range(10)]
-    await until(lambda: sum(map(len, desk.work.waiting._waiting.values())) == 10)
+    await eventually(lambda: sum(map(len, desk.work.waiting._waiting.values())) == 10)
     async with desk.executing():
         answers = await asyncio.wait_for(asyncio.gather(*asking), PATIENCE)
     assert {each.status_code for each in answers} == {200}
@@ -108,10 +109,10 @@ async def test_a_wait_ends_when_whoever_asked_goes_away(desk: Desk) -> None:
     async with api.serving(desk.database, desk.settings, desk.work) as address:
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             asking = asyncio.create_task(_ask(client, address, wait=60))
-            await until(lambda: desk.work.waiting._waiting)
+            await eventually(lambda: desk.work.waiting._waiting)
             asking.cancel()
             await asyncio.wait([asking])
-        await until(lambda: not desk.work.waiting._waiting)
+        await eventually(lambda: not desk.work.waiting._waiting)
     assert [each["state"] for each in await desk.queued()] == ["queued"]
 
 
@@ -119,7 +120,7 @@ async def test_a_wait_ends_with_an_answer_when_the_daemon_stops(desk: Desk) -> N
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         async with api.serving(desk.database, desk.settings, desk.work) as address:
             asking = [asyncio.create_task(_ask(client, address, wait=60)) for _ in range(3)]
-            await until(lambda: sum(map(len, desk.work.waiting._waiting.values())) == 3)
+            await eventually(lambda: sum(map(len, desk.work.waiting._waiting.values())) == 3)
         answers = await asyncio.gather(*asking)
     assert [(each.status_code, each.json()["state"]) for each in answers] == [(202, "queued")] * 3
 
@@ -136,10 +137,10 @@ async def _ask(client: httpx.AsyncClient, address: str | None, wait: float) -> h
 async def test_of_an_action_that_is_put_off_the_end_is_still_waited_for(desk: Desk) -> None:
     asking = asyncio.create_task(desk.ask(wait=60))
     reads = counted_reads(desk)
-    await until(lambda: reads)
+    await eventually(lambda: reads)
     ((action_id, _),) = desk.work.waiting._waiting.items()
     desk.work.waiting.tell([action_id])
-    await until(lambda: len(reads) > 1)
+    await eventually(lambda: len(reads) > 1)
     assert not asking.done()
     ended = schema.actions.update().values(state="failed", finished_at=desk.database._clock())  # type: ignore[misc]
     desk.database.write_now(lambda tx: tx.execute(ended) and None)

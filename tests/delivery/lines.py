@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -93,13 +94,6 @@ def attempts(database: Database) -> list[Any]:
     )
 
 
-async def until(database: Database, states: dict[str, int], seconds: float = 20) -> None:
-    """Wait until the deliveries' states are counted as asked for."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found: dict[str, int] = {}
-            for row in rows(database):
-                found[row.state] = found.get(row.state, 0) + 1
-            if found == states:
-                return
-            await asyncio.sleep(0.02)
+def states(database: Database) -> Counter[str]:
+    """Return how many deliveries are in each state."""
+    return Counter(row.state for row in rows(database))

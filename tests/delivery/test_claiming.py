@@ -13,7 +13,8 @@ from daemon.delivery import Deliveries
 from daemon.settings import Retry
 from daemon.storage import claims, schema, targets
 from daemon.storage.database import Database
-from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
+from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, states, target
+from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, Receiver, Reply
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ def live(database_url: str) -> Iterator[Gated]:
 
 async def claimed_by(database: Database, owners: list[str | None]) -> None:
     """Wait until the deliveries are claimed as asked for."""
-    async with asyncio.timeout(20):
-        while [row.claimed_by for row in rows(database)] != owners:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: [row.claimed_by for row in rows(database)], owners)
 
 
 async def test_what_is_claimed_while_the_daemon_is_told_to_stop_is_given_back(live: Gated) -> None:
@@ -74,13 +73,13 @@ async def test_what_is_behind_a_running_delivery_of_this_daemon_is_claimed_too_a
     receiver = Receiver(lambda _request: Reply(status, held=gate.wait) if len(receiver.got) == 0 else OK)
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
-        await receiver.until(lambda each: len(each.got) == 1)
+        await eventually(lambda: receiver.got)
         fill(live, ["P1", "P1"], ["ops"], first=1)
         deliveries.wake(["ops"])
         await claimed_by(live, ["one", "one", "one"])
         assert len(receiver.got) == 1
         gate.set()
-        await until(live, {"delivered": 3})
+        await eventually(lambda: states(live), {"delivered": 3})
     expected = ["msg_evt_0", "msg_evt_1", "msg_evt_2"]
     assert [request.id for request in receiver.got] == (expected if status == 200 else ["msg_evt_0", *expected])
 
@@ -99,7 +98,7 @@ async def test_a_lane_that_was_full_looks_again_when_the_next_delivery_is_due(
 
     live.write_now(put_off)
     async with receiver.serving() as url, delivering(live, target("ops", url)):
-        await until(live, {"delivered": 201})
+        await eventually(lambda: states(live), {"delivered": 201})
 
 
 async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(postgres: Postgres) -> None:
@@ -147,15 +146,13 @@ async def test_a_claim_from_before_an_answer_does_not_undo_what_the_answer_says(
     receiver = Receiver(lambda request: Reply(reply.status, reply.headers, delay=0.3))
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, retry=Retry())) as deliveries:
-        await receiver.until(lambda each: len(each.got) == 1)
+        await eventually(lambda: receiver.got)
         live.gate.clear()
         live.claimed.clear()
         fill(live, ["P2", "P3"], ["ops"], first=1)
         deliveries.wake(["ops"])
         await live.claimed.wait()
-        async with asyncio.timeout(20):
-            while not attempts(live):
-                await asyncio.sleep(0.01)
+        await eventually(lambda: attempts(live))
         await asyncio.sleep(0.1)  # and it is known that it is written down
         live.gate.set()
         await claimed_by(live, [None, None, None])

@@ -18,7 +18,8 @@ from daemon.formats import template
 from daemon.model import Order
 from daemon.settings import Options, RateLimit, Retry
 from daemon.storage import claims, schema
-from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, target, until
+from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, states, target
+from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ async def test_a_target_gets_each_message_signed_and_it_is_recorded(live: Databa
     fill(live, ["P1", "P2", "P1"], ["ops"])
     async with receiver.serving() as url:
         async with delivering(live, target("ops", url, headers=(("X-Team", SecretStr("blue")),))):
-            await until(live, {"delivered": 3})
+            await eventually(lambda: states(live), {"delivered": 3})
     assert sorted(numbers(receiver)) == [0, 1, 2]
     assert {request.headers["x-team"] for request in receiver.got} == {"blue"}
     assert receiver.got[0].headers["content-type"] == "application/json"
@@ -54,9 +55,9 @@ async def test_the_id_and_the_body_are_the_same_in_every_attempt_and_for_every_d
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url:
         async with delivering(live, target("ops", url), instance="one"):
-            await receiver.until(lambda each: len(each.got) == 1)
+            await eventually(lambda: receiver.got)
         async with delivering(live, target("ops", url), instance="two"):
-            await until(live, {"delivered": 1})
+            await eventually(lambda: states(live), {"delivered": 1})
     assert len({(request.id, request.body) for request in receiver.got}) == 1
     assert len(receiver.got) == 3
 
@@ -70,7 +71,7 @@ async def test_what_is_not_2xx_is_repeated_and_redirects_are_not_followed(live: 
         receiver = Receiver(lambda _request: next(statuses))
         fill(live, ["P1"], ["ops"])
         async with receiver.serving() as url, delivering(live, target("ops", url)):
-            await until(live, {"delivered": 1})
+            await eventually(lambda: states(live), {"delivered": 1})
     assert elsewhere.got == []
     assert [row.status for row in attempts(live)] == [404, 403, 429, 302, 500, 200]
     assert attempts(live)[4].answer == "oh no"
@@ -81,7 +82,7 @@ async def test_a_header_that_is_no_text_counts_as_a_failed_attempt_like_others(l
     receiver = Receiver(lambda _request: next(replies))
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url)):
-        await until(live, {"delivered": 1})
+        await eventually(lambda: states(live), {"delivered": 1})
     assert [row.status for row in attempts(live)] == [503, 200]
 
 
@@ -91,7 +92,7 @@ async def test_an_attempt_ends_in_time_whatever_the_target_does(live: Database, 
     receiver = Receiver(lambda _request: next(replies))
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, timeout=timedelta(milliseconds=300))):
-        await until(live, {"delivered": 1})
+        await eventually(lambda: states(live), {"delivered": 1})
     first, *_, last = attempts(live)
     assert first.duration_ms < 10_000
     assert (first.error is not None, last.status) == (True, 200)
@@ -103,9 +104,7 @@ async def test_a_target_that_does_not_listen_is_an_error_that_says_so(live: Data
         pass
     fill(live, ["P1"], ["ops"])
     async with delivering(live, target("ops", f"{url}?token=hush")):
-        async with asyncio.timeout(10):
-            while not attempts(live):
-                await asyncio.sleep(0.02)
+        await eventually(lambda: attempts(live))
     assert "could not connect" in attempts(live)[0].error
     assert "hush" not in attempts(live)[0].error
 
@@ -115,7 +114,7 @@ async def test_no_attempt_keeps_a_secret_that_the_target_echoes(live: Database) 
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url:
         async with delivering(live, target("ops", url, headers=(("x-key", SecretStr("canary-header")),))):
-            await receiver.until(lambda each: len(each.got) >= 2)
+            await eventually(lambda: len(receiver.got) >= 2)
     assert attempts(live)[0].answer == "*** *** \ufffd"
 
 
@@ -127,7 +126,7 @@ async def test_while_a_secret_rotates_both_sign(live: Database) -> None:
         chosen = target("ops", url)
         both = type(chosen)(chosen.name, chosen.url, (SecretStr(new), SecretStr(old)), retry=chosen.retry)
         async with delivering(live, both):
-            await until(live, {"delivered": 1})
+            await eventually(lambda: states(live), {"delivered": 1})
     request = receiver.got[0]
     for secret in (old, new):
         Webhook(secret).verify(request.body, request.headers)
@@ -147,7 +146,7 @@ async def test_per_incident_the_order_is_kept_whatever_fails_and_other_incidents
         delivering(live, target("ops", url), instance="one"),
         delivering(live, target("ops", url), instance="two"),
     ):
-        await until(live, {"delivered": 60})
+        await eventually(lambda: states(live), {"delivered": 60})
     by_incident: dict[str, list[int]] = {}
     for number in numbers(receiver):
         by_incident.setdefault(incidents[number], []).append(number)
@@ -161,13 +160,13 @@ async def test_a_message_waits_while_an_earlier_one_of_its_incident_is_repeated(
     receiver = Receiver(lambda request: Reply(500) if down and '"id":"P1"' in request.body.decode() else OK)
     fill(live, ["P1", "P1", "P2"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
-        await until(live, {"delivered": 1, "pending": 2})
+        await eventually(lambda: states(live), {"delivered": 1, "pending": 2})
         fill(live, ["P1"], ["ops"], first=3)
         deliveries.wake(["ops"])
-        await receiver.until(lambda each: len(each.got) >= 8)
+        await eventually(lambda: len(receiver.got) >= 8)
         assert {request.id for request in receiver.got} == {"msg_evt_0", "msg_evt_2"}
         down = False
-        await until(live, {"delivered": 4})
+        await eventually(lambda: states(live), {"delivered": 4})
     assert numbers(receiver) == [2, 0, 1, 3]
 
 
@@ -175,7 +174,7 @@ async def test_without_order_later_messages_pass(live: Database) -> None:
     receiver = Receiver(lambda request: Reply(500) if request.id == "msg_evt_0" else OK)
     fill(live, ["P1", "P1", "P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, order=Order.NONE)):
-        await until(live, {"delivered": 2, "pending": 1})
+        await eventually(lambda: states(live), {"delivered": 2, "pending": 1})
 
 
 async def test_a_target_that_hangs_holds_up_nobody(live: Database) -> None:
@@ -185,7 +184,7 @@ async def test_a_target_that_hangs_holds_up_nobody(live: Database) -> None:
         targets = target("slow", slow, timeout=timedelta(seconds=60)), target("fast", fast)
         running = delivering(live, *targets)
         deliveries = await running.__aenter__()
-        await healthy.until(lambda each: len(each.accepted) == 300)
+        await eventually(lambda: len(healthy.accepted), 300)
         assert len(hanging.got) <= 8
         await deliveries.stop(timedelta(0))
     assert {row.claimed_by for row in rows(live)} == {None}
@@ -204,11 +203,11 @@ async def test_no_more_attempts_run_at_once_than_the_target_allows(live: Databas
     fill(live, [f"P{number}" for number in range(20)], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=3)):
         for came in range(3, 21):
-            await receiver.until(lambda each, came=came: len(each.got) == came)  # type: ignore[misc]
+            await eventually(lambda: len(receiver.got), came)
             turns.release()
         turns.release()
         turns.release()
-        await receiver.until(lambda each: len(each.accepted) == 20)
+        await eventually(lambda: len(receiver.accepted), 20)
     assert most == 3
     assert receiver.connections <= 3
 
@@ -218,7 +217,7 @@ async def test_no_more_attempts_are_made_in_a_period_than_the_target_allows(live
     fill(live, [f"P{number}" for number in range(9)], ["ops"])
     limited = RateLimit(3, timedelta(milliseconds=400))
     async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=limited)):
-        await until(live, {"delivered": 9})
+        await eventually(lambda: states(live), {"delivered": 9})
     times = [row.at.timestamp() - row.duration_ms / 1000 for row in attempts(live)]
     assert max(times) - min(times) >= 0.6  # two periods of three, and a bit for the end of an attempt to be noticed
 
@@ -229,7 +228,7 @@ async def test_retry_after_is_honoured(live: Database) -> None:
     fill(live, ["P1"], ["ops"])
     patient = Retry(first=timedelta(milliseconds=10), max=timedelta(seconds=5))
     async with receiver.serving() as url, delivering(live, target("ops", url, retry=patient)):
-        await until(live, {"delivered": 1})
+        await eventually(lambda: states(live), {"delivered": 1})
     first, second = attempts(live)
     assert (second.at - first.at).total_seconds() >= 0.95
 
@@ -239,7 +238,7 @@ async def test_after_the_horizon_a_delivery_is_dead_and_the_next_one_goes_on(liv
     fill(live, ["P1", "P1"], ["ops"])
     brief = Retry(first=timedelta(milliseconds=20), max=timedelta(milliseconds=50), horizon=timedelta(milliseconds=300))
     async with receiver.serving() as url, delivering(live, target("ops", url, retry=brief)):
-        await until(live, {"dead": 1, "delivered": 1})
+        await eventually(lambda: states(live), {"dead": 1, "delivered": 1})
     assert rows(live)[0].last_error == "answered 500"
     assert rows(live)[0].finished_at is not None
 
@@ -249,7 +248,7 @@ async def test_on_stop_running_attempts_finish_and_the_rest_stays_pending(live: 
     receiver = Receiver(lambda _request: Reply(held=gate.wait))
     fill(live, [f"P{number}" for number in range(40)], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=4)):
-        await receiver.until(lambda each: len(each.got) == 4)
+        await eventually(lambda: len(receiver.got) >= 4)
         asyncio.get_running_loop().call_soon(gate.set)  # that is when stopping has begun
     states = [row.state for row in rows(live)]
     assert (states.count("delivered"), states.count("pending")) == (4, 36)
@@ -264,10 +263,10 @@ async def test_what_a_dead_daemon_had_claimed_is_sent_by_another_with_the_same_i
     async with receiver.serving() as url, delivering(live, target("ops", url), instance="two") as deliveries:
         fill(live, ["P3"], ["ops"], first=2)
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 1, "pending": 2})
+        await eventually(lambda: states(live), {"delivered": 1, "pending": 2})
         live.write_now(claims.release, ["dead"])
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 3})
+        await eventually(lambda: states(live), {"delivered": 3})
     assert sorted(request.id for request in receiver.got) == ["msg_evt_0", "msg_evt_1", "msg_evt_2"]
 
 
@@ -276,7 +275,7 @@ async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live:
     receiver = Receiver(lambda _request: Reply(500, held=gate.wait))
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url), instance="slow"):
-        await receiver.until(lambda each: len(each.got) == 1)
+        await eventually(lambda: receiver.got)
         live.write_now(claims.release, ["slow"])
         live.write_now(lambda tx: claims.claim(tx, WANTED, "other", live.now(tx)))
         gate.set()
@@ -293,8 +292,7 @@ async def test_a_template_that_computes_its_time_away_holds_up_no_other_target(l
         chat = target("chat", here, format="template", options=Options(template='{"note": {{ data.note.content }}}'))
         bad = target("bad", there, format="template", options=Options(template=endless), concurrency=1)
         async with delivering(live, bad, chat, target("plain", there)):
-            for receiver in receivers:
-                await receiver.until(lambda receiver: len(receiver.accepted) == 12)
+            await eventually(lambda: [len(receiver.accepted) for receiver in receivers], [12, 12])
             wasted = os.times().children_user - before.children_user
     assert sorted(request.json["note"] for request in receivers[0].accepted) == list(range(12))
     assert {row.target for row in rows(live) if row.state == "delivered"} <= {"chat", "plain"}
@@ -307,9 +305,7 @@ async def test_a_message_that_a_template_fails_with_is_tried_again_and_says_why(
     async with receiver.serving() as url:
         chat = target("chat", url, format="template", options=Options(template="{{ 1 // 0 }}"))
         async with delivering(live, chat):
-            async with asyncio.timeout(20):
-                while len(attempts(live)) < 2:
-                    await asyncio.sleep(0.02)
+            await eventually(lambda: len(attempts(live)) >= 2)
     (row,) = rows(live)
     assert (row.state, row.last_status) == ("pending", None)
     assert row.last_error == "line 1: integer division or modulo by zero"
@@ -328,15 +324,13 @@ async def test_a_success_is_noted_once_and_hides_no_later_one_of_another_daemon(
     async with receiver.serving() as url, delivering(live, target("ops", url), target("chat", url)) as deliveries:
         fill(live, ["P1"], ["ops"])
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 1})
+        await eventually(lambda: states(live), {"delivered": 1})
         later = live.read_now(live.now) + timedelta(seconds=1)
         noted = schema.targets.update().where(schema.targets.c.name == "ops").values(last_success_at=later)
-        async with asyncio.timeout(20):
-            while noted_success(live) is None:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: noted_success(live) is not None)
         await asyncio.sleep(1.1)  # as often as it is noted at most
         live.write_now(lambda tx: tx.execute(noted) and None)
         fill(live, ["P2"], ["chat"], first=1)
         deliveries.wake(["chat"])
-        await receiver.until(lambda each: len(each.accepted) >= 2)
+        await eventually(lambda: len(receiver.accepted) >= 2)
     assert noted_success(live) == later

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import time
 from datetime import timedelta
@@ -16,8 +15,9 @@ from daemon.outbound.sender import Answer
 from daemon.settings import Options, RateLimit, Retry
 from daemon.storage import claims, due, probes, replays, results, schema, targets
 from tests.conftest import START
-from tests.delivery.lines import attempts, delivering, fill, rows, target, until
+from tests.delivery.lines import attempts, delivering, fill, rows, states, target
 from tests.delivery.test_trouble import Gate, replayed, seen, standing
+from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, Receiver, Reply, Request
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def failing(database: Database, probe_at: datetime) -> None:
 
 async def seen_attempt(database: Database) -> None:
     """Wait until an attempt is recorded."""
-    async with asyncio.timeout(20):
-        while not attempts(database):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: attempts(database))
 
 
 async def test_messages_that_a_target_never_takes_do_not_keep_it_from_the_others(live: Database) -> None:
@@ -80,7 +78,7 @@ async def test_messages_that_a_target_never_takes_do_not_keep_it_from_the_others
         await seen(live, "failing_since")
         fill(live, [f"Q{number}" for number in range(100)], ["ops"], first=12)
         deliveries.wake(["ops"])
-        await receiver.until(lambda each: len(each.accepted) == 100)
+        await eventually(lambda: len(receiver.accepted), 100)
         assert len(receiver.got) < 200
 
 
@@ -141,15 +139,15 @@ async def test_a_replay_gives_the_only_place_up_when_there_is_something_new(live
     fill(live, ["P1"] * 100, ["ops"])
     async with receiver.serving() as url:
         async with delivering(live, target("ops", url)):
-            await until(live, {"delivered": 100})
+            await eventually(lambda: states(live), {"delivered": 100})
         replayed(live, *(row.id for row in rows(live)))
         async with delivering(live, target("ops", url, concurrency=1)) as deliveries:
-            await receiver.until(lambda each: len(each.got) >= 102)
+            await eventually(lambda: len(receiver.got) >= 102)
             fill(live, ["P1", "P2"], ["ops"], first=100)
             deliveries.wake(["ops"])
-            await receiver.until(lambda each: {"msg_evt_100", "msg_evt_101"} <= {it.id for it in each.accepted})
+            await eventually(lambda: {"msg_evt_100", "msg_evt_101"} <= {it.id for it in receiver.accepted})
             assert len(receiver.got) < 125
-            await until(live, {"delivered": 102})
+            await eventually(lambda: states(live), {"delivered": 102})
     numbers = [int(request.id.removeprefix("msg_evt_")) for request in receiver.accepted[100:]]
     assert [number for number in numbers if number < 100] == list(range(100))
 
@@ -159,11 +157,9 @@ async def test_what_waits_for_the_rate_is_not_sent_to_a_target_that_was_paused_m
     fill(live, [f"P{number}" for number in range(12)], ["ops"])
     rate = RateLimit(1, timedelta(milliseconds=200))
     async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate)):
-        await receiver.until(lambda each: len(each.got) == 2)
+        await eventually(lambda: len(receiver.got) >= 2)
         live.write_now(lambda tx: targets.pause(tx, "ops", "paused by hand", live.now(tx)))
-        async with asyncio.timeout(20):
-            while any(row.claimed_by for row in rows(live)):
-                await asyncio.sleep(0.01)
+        await eventually(lambda: not any(row.claimed_by for row in rows(live)))
     assert len(receiver.got) <= 5
 
 
@@ -177,7 +173,7 @@ async def test_resuming_forgets_that_the_target_asked_for_a_pause(live: Database
         assert standing(live).failing_since is None
         live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 2})
+        await eventually(lambda: states(live), {"delivered": 2})
 
 
 def test_a_pause_that_was_asked_for_holds_for_every_daemon_and_makes_nothing_due(
@@ -230,7 +226,7 @@ async def test_a_probe_that_fails_speaks_for_all_whose_time_is_over_as_well(live
     async with gate.receiver.serving() as url:
         hopeless = target("ops", url, retry=dataclasses.replace(brief, horizon=timedelta(milliseconds=500)))
         async with delivering(live, hopeless):
-            await until(live, {"dead": 300})
+            await eventually(lambda: states(live), {"dead": 300})
     assert len(gate.receiver.got) < 100
     errors = {row.last_error for row in rows(live)}
     assert errors == {"answered 500", targets.HOPELESS}
@@ -289,7 +285,7 @@ async def test_a_format_that_breaks_costs_one_message_an_attempt_and_no_other_an
     receiver = Receiver()
     fill(live, ["P1", "P2", "P3"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url)):
-        await until(live, {"pending": 1, "delivered": 2})
+        await eventually(lambda: states(live), {"pending": 1, "delivered": 2})
     assert attempts(live)[0].error == "the format standard failed with RecursionError (please report it)"
 
 
@@ -321,7 +317,7 @@ async def test_who_waits_for_the_rate_does_not_keep_a_daemon_from_ending(live: D
     fill(live, ["P1", "P2", "P3"], ["ops"])
     rate = RateLimit(1, HOUR)
     async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate)) as deliveries:
-        await until(live, {"delivered": 1, "pending": 2})
+        await eventually(lambda: states(live), {"delivered": 1, "pending": 2})
         begun = time.monotonic()
         await deliveries.stop(HOUR)
         assert time.monotonic() - begun < 60
@@ -365,7 +361,7 @@ async def test_a_probe_that_is_refused_for_its_own_sake_gives_up_no_other(live: 
     receiver = Receiver(lambda request: Reply(400) if request.id == "msg_evt_0" else OK)
     failing_for_long(live, 20)
     async with receiver.serving() as url, delivering(live, target("ops", url)):
-        await until(live, {"delivered": 19, "dead": 1})
+        await eventually(lambda: states(live), {"delivered": 19, "dead": 1})
 
 
 async def test_a_daemon_that_was_not_there_for_days_gives_up_nothing_for_one_failure(live: Database) -> None:
@@ -373,7 +369,7 @@ async def test_a_daemon_that_was_not_there_for_days_gives_up_nothing_for_one_fai
     receiver = Receiver(lambda _request: next(replies, OK))
     failing_for_long(live, 20)
     async with receiver.serving() as url, delivering(live, target("ops", url)):
-        await until(live, {"delivered": 18, "dead": 2})
+        await eventually(lambda: states(live), {"delivered": 18, "dead": 2})
 
 
 async def test_a_pause_that_one_answer_asks_for_is_not_ended_by_others_that_ask_for_none(live: Database) -> None:
@@ -410,9 +406,9 @@ async def test_a_failing_target_is_probed_though_its_rate_is_slower_than_leases_
     async with gate.receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate, **chosen)):
         await seen(live, "failing_since")
         begun = len(gate.receiver.got)
-        await gate.receiver.until(lambda each: len(each.got) >= begun + 3)
+        await eventually(lambda: len(gate.receiver.got) >= begun + 3)
         gate.down = False
-        await until(live, {"delivered": 10})
+        await eventually(lambda: states(live), {"delivered": 10})
 
 
 async def test_a_target_is_left_alone_as_long_as_it_asks_for_and_no_longer(live: Database) -> None:
@@ -421,7 +417,7 @@ async def test_a_target_is_left_alone_as_long_as_it_asks_for_and_no_longer(live:
     fill(live, ["P1", "P2"], ["ops"])
     slow = Retry(first=HOUR, factor=1.0)
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=1, retry=slow)):
-        await until(live, {"pending": 1, "delivered": 1})
+        await eventually(lambda: states(live), {"pending": 1, "delivered": 1})
         times = [row.at for row in attempts(live)]
     assert times[1] - times[0] >= timedelta(seconds=0.95)
     assert rows(live)[0].next_attempt_at > times[0] + HOUR / 2, "its own pause is longer"
@@ -439,9 +435,9 @@ async def test_a_probe_that_fails_after_somebody_has_resumed_the_target_says_not
     receiver = Receiver(lambda _request: next(replies, OK))
     failing_for_long(live, 20)
     async with receiver.serving() as url, delivering(live, target("ops", url)):
-        await receiver.until(lambda each: len(each.got) == 3)
+        await eventually(lambda: len(receiver.got) >= 3)
         live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
-        await until(live, {"delivered": 17, "dead": 3})
+        await eventually(lambda: states(live), {"delivered": 17, "dead": 3})
         assert standing(live).failing_since is None
 
 
@@ -461,12 +457,10 @@ async def test_a_pause_that_another_daemon_was_asked_for_holds_what_is_claimed_a
     receiver = Receiver(lambda _request: Reply(delay=0.1))
     fill(live, [f"P{number}" for number in range(120)], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=1)) as deliveries:
-        await receiver.until(lambda each: len(each.got) == 2)
+        await eventually(lambda: len(receiver.got) >= 2)
         asked = live.read_now(live.now) + HOUR
         note = targets.Note("ops", None, changed=True, blocked_until=asked)
         live.write_now(targets.note_targets, [note], asked)
         deliveries.wake(["ops"])
-        async with asyncio.timeout(20):
-            while any(row.claimed_by for row in rows(live)):
-                await asyncio.sleep(0.01)
+        await eventually(lambda: not any(row.claimed_by for row in rows(live)))
         assert len(receiver.got) < 100

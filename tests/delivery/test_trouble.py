@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from daemon.settings import Retry
 from daemon.storage import schema, targets
-from tests.delivery.lines import QUICK, attempts, delivering, fill, rows, target, until
+from tests.delivery.lines import QUICK, attempts, delivering, fill, rows, states, target
+from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, Receiver, Reply, Request
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ def standing(database: Database, name: str = "ops") -> Any:
 
 async def seen(database: Database, column: str, *, there: bool = True) -> None:
     """Wait until the target's row has, or has not, a value there."""
-    async with asyncio.timeout(20):
-        while (getattr(standing(database), column) is not None) != there:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: getattr(standing(database), column) is not None, there)
 
 
 def pauses(database: Database) -> list[timedelta]:
@@ -67,14 +66,14 @@ async def test_a_failing_target_is_probed_with_one_delivery_at_a_time_and_gets_t
         await seen(live, "failing_since")
         begun = len(gate.receiver.got)
         assert begun <= 16
-        await gate.receiver.until(lambda each: len(each.got) >= begun + 6)
+        await eventually(lambda: len(gate.receiver.got) >= begun + 6)
         assert all(pause >= timedelta(milliseconds=40) for pause in pauses(live)[-3:])
         tried = {row.delivery_id for row in attempts(live)[-4:]}
         assert len(tried) > 1  # one that can never be taken does not hide that others can
         assert standing(live).probes >= 4
         gate.down = False
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 200})
+        await eventually(lambda: states(live), {"delivered": 200})
     assert standing(live).failing_since is None
     assert (standing(live).probe_at, standing(live).probes) == (None, 0)
     told: dict[str, list[int]] = {}
@@ -90,11 +89,11 @@ async def test_a_target_that_refuses_some_messages_gets_the_others_soon(live: Da
     fill(live, [f"P{number}" for number in range(20)], ["ops"])
     chosen = {"concurrency": 3, "retry": Retry(first=timedelta(milliseconds=500))}
     async with receiver.serving() as url, delivering(live, target("ops", url, **chosen)) as deliveries:
-        await receiver.until(lambda each: len(each.got) >= 20)
+        await eventually(lambda: len(receiver.got) >= 20)
         fill(live, [f"Q{number}" for number in range(30)], ["ops"], first=20)
         deliveries.wake(["ops"])
-        await receiver.until(lambda each: len(each.accepted) == 30)
-        await until(live, {"delivered": 30, "pending": 20})
+        await eventually(lambda: len(receiver.accepted), 30)
+        await eventually(lambda: states(live), {"delivered": 30, "pending": 20})
     assert standing(live).failing_since is None
 
 
@@ -104,12 +103,12 @@ async def test_what_waits_for_its_next_try_is_sent_as_soon_as_the_target_is_back
     fill(live, ["P1", "P2", "P3"], ["ops"])
     async with gate.receiver.serving() as url, delivering(live, target("ops", url, retry=late)) as deliveries:
         await seen(live, "failing_since")
-        await until(live, {"pending": 3})
+        await eventually(lambda: states(live), {"pending": 3})
         gate.down = False
         probe_now(live)
         fill(live, ["P4"], ["ops"], first=3)
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 4})
+        await eventually(lambda: states(live), {"delivered": 4})
     assert [row.attempts for row in rows(live)] == [2, 2, 2, 1]
 
 
@@ -121,7 +120,7 @@ async def test_a_daemon_that_starts_knows_that_a_target_is_failing(live: Databas
             await seen(live, "failing_since")
         since, before = standing(live).failing_since, len(gate.receiver.got)
         async with delivering(live, target("ops", url, retry=SLOW), instance="two"):
-            await gate.receiver.until(lambda each: len(each.got) >= before + 3)
+            await eventually(lambda: len(gate.receiver.got) >= before + 3)
             assert all(pause >= timedelta(milliseconds=40) for pause in pauses(live)[-2:])
         assert standing(live).failing_since == since
     assert {row.claimed_by for row in rows(live)} == {None}
@@ -137,13 +136,13 @@ async def test_replicas_probe_a_failing_target_together_no_more_often_than_one(l
         delivering(live, target("ops", url, retry=slower), instance="two"),
     ):
         await seen(live, "failing_since")
-        await gate.receiver.until(lambda each: each.got[-1].at - each.got[0].at > 0.3)
+        await eventually(lambda: gate.receiver.got[-1].at - gate.receiver.got[0].at > 0.3)
         before = len(gate.receiver.got)
-        await gate.receiver.until(lambda each: len(each.got) >= before + 4)
+        await eventually(lambda: len(gate.receiver.got) >= before + 4)
         assert all(pause >= timedelta(milliseconds=190) for pause in pauses(live)[-3:])
         gate.down = False
         probe_now(live)
-        await until(live, {"delivered": 50})
+        await eventually(lambda: states(live), {"delivered": 50})
 
 
 async def test_a_target_that_is_gone_is_paused_and_loses_nothing(live: Database) -> None:
@@ -155,12 +154,12 @@ async def test_a_target_that_is_gone_is_paused_and_loses_nothing(live: Database)
         told = len(gate.receiver.got)
         assert told <= 8
         deliveries.wake(["ops"])
-        await until(live, {"pending": 30})
+        await eventually(lambda: states(live), {"pending": 30})
         gate.down = False
         live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
         assert len(gate.receiver.got) == told
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 30})
+        await eventually(lambda: states(live), {"delivered": 30})
     assert standing(live).paused_at is None
 
 
@@ -168,16 +167,14 @@ async def test_a_target_that_is_paused_by_hand_gets_no_more_of_what_was_claimed_
     receiver = Receiver(lambda _request: Reply(delay=0.05))
     fill(live, [f"P{number}" for number in range(120)], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=2)) as deliveries:
-        await receiver.until(lambda each: len(each.accepted) >= 2)
+        await eventually(lambda: len(receiver.accepted) >= 2)
         live.write_now(lambda tx: targets.pause(tx, "ops", "paused by hand", live.now(tx)))
-        async with asyncio.timeout(20):
-            while any(row.claimed_by for row in rows(live)):
-                await asyncio.sleep(0.01)
+        await eventually(lambda: not any(row.claimed_by for row in rows(live)))
         got = len(receiver.got)
         assert got < 40
         live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 120})
+        await eventually(lambda: states(live), {"delivered": 120})
 
 
 async def test_a_target_that_asks_for_a_pause_gets_nothing_at_all_meanwhile(live: Database) -> None:
@@ -188,10 +185,10 @@ async def test_a_target_that_asks_for_a_pause_gets_nothing_at_all_meanwhile(live
         receiver.serving() as url,
         delivering(live, target("ops", url, concurrency=1, retry=Retry())) as deliveries,
     ):
-        await receiver.until(lambda each: len(each.got) == 1)
+        await eventually(lambda: receiver.got)
         fill(live, ["P99"], ["ops"], first=20)
         deliveries.wake(["ops"])
-        await until(live, {"delivered": 21})
+        await eventually(lambda: states(live), {"delivered": 21})
     first, second = receiver.got[:2]
     assert second.at - first.at >= 0.95
     assert standing(live).failing_since is None
@@ -213,15 +210,15 @@ async def test_live_messages_go_before_replayed_ones_and_neither_waits_for_the_o
     fill(live, ["P1"] * 60, ["ops"])
     async with receiver.serving() as url:
         async with delivering(live, target("ops", url)):
-            await until(live, {"delivered": 60})
+            await eventually(lambda: states(live), {"delivered": 60})
         replayed(live, *(row.id for row in rows(live)))
         async with delivering(live, target("ops", url)) as deliveries:
-            await receiver.until(lambda each: len(each.got) >= 65)
+            await eventually(lambda: len(receiver.got) >= 65)
             fill(live, ["P1", "P1"], ["ops"], first=60)
             deliveries.wake(["ops"])
-            await receiver.until(lambda each: {"msg_evt_60", "msg_evt_61"} <= {request.id for request in each.accepted})
+            await eventually(lambda: {"msg_evt_60", "msg_evt_61"} <= {request.id for request in receiver.accepted})
             assert len(receiver.got) < 110  # the other replayed ones are still to come
-            await until(live, {"delivered": 62})
+            await eventually(lambda: states(live), {"delivered": 62})
     numbers = [int(request.id.removeprefix("msg_evt_")) for request in receiver.accepted]
     assert [number for number in numbers[60:] if number < 60] == list(range(60))
     assert [number for number in numbers if number >= 60] == [60, 61]
@@ -233,16 +230,16 @@ async def test_replayed_messages_take_half_of_the_places_at_most(live: Database)
     fill(live, [f"P{number}" for number in range(9)], ["ops"])
     async with receiver.serving() as url:
         async with delivering(live, target("ops", url)):
-            await until(live, {"delivered": 9})
+            await eventually(lambda: states(live), {"delivered": 9})
         replayed(live, *(row.id for row in rows(live)))
         held.set()
         chosen = target("ops", url, timeout=timedelta(seconds=60), retry=QUICK, concurrency=4)
         running = delivering(live, chosen)
         deliveries = await running.__aenter__()
-        await receiver.until(lambda each: len(each.got) == 11)
+        await eventually(lambda: len(receiver.got) >= 11)
         fill(live, ["Q1", "Q2"], ["ops"], first=90)
         deliveries.wake(["ops"])
-        await receiver.until(lambda each: len(each.accepted) == 11)
+        await eventually(lambda: len(receiver.accepted), 11)
         assert len(receiver.got) == 13
         await deliveries.stop(timedelta(0))
     assert {row.claimed_by for row in rows(live)} == {None}

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import subprocess
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -24,10 +23,11 @@ from daemon.formats import pagerduty_v3
 from daemon.simulator import Account
 from tests.cli import living
 from tests.cli.conftest import invoke
+from tests.harness.eventually import eventually_in_thread
 from tests.harness.receivers import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
@@ -194,7 +194,7 @@ def test_what_is_told_and_asked_works_with_a_daemon(tmp_path: Path) -> None:
                 return str(answer.json()["incident_id"])
 
             given = {"user": alice.id, "colleague": bob.id, "policy": known.policies[1].id, "PAGERELAY_TOKEN": TOKEN}
-            until(lambda: account_is_read(address))
+            eventually_in_thread(lambda: account_is_read(address))
             incident = happen(do="trigger", title="Disk full on db1")
             given |= {"incident": incident, "key": account.incident(incident).key or "", "PAGERELAY": address}
             (tmp_path / "service.key").write_text(known.services[0].key, encoding="utf-8")
@@ -205,8 +205,8 @@ def test_what_is_told_and_asked_works_with_a_daemon(tmp_path: Path) -> None:
                         ran(block, os.environ | given)
                     else:
                         said += "\n".join(pagerelay(line) for line in block.splitlines())
-                until(lambda: len(inbox.at("/notes")) >= 2)
-                until(lambda: "incident.resolve" in v2_events(inbox, incident))
+                eventually_in_thread(lambda: len(inbox.at("/notes")) >= 2)
+                eventually_in_thread(lambda: "incident.resolve" in v2_events(inbox, incident))
                 said += pagerelay(f"pagerelay events --incident {incident}")
     assert said.count(": done: ") == len(commands())
     assert " snoozed " in said  # which no trigger asks for
@@ -218,14 +218,6 @@ def test_what_is_told_and_asked_works_with_a_daemon(tmp_path: Path) -> None:
 def account_is_read(address: str) -> bool:
     """Whether the first poll is over."""
     return httpx.get(f"{address}/readyz").status_code == 200
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for a condition, with a deadline."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def ran(block: str, variables: dict[str, str]) -> None:

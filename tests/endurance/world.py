@@ -22,6 +22,7 @@ import yaml
 
 from daemon import triggers
 from daemon.simulator import Account, Lifecycles, Simulator
+from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
@@ -139,22 +140,18 @@ class World:
             self.peak_rss = max(self.peak_rss, psutil.Process(self.process.pid).memory_info().rss)
 
     async def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
-        """Wait until something is so; fails with the daemon's last words if it is not in time.
+        """Wait until ``condition`` holds. Raises AssertionError with the end of the log, also when the daemon dies."""
 
-        Looking takes a twentieth of the time at most: this process is PagerDuty and all targets, too.
-        """
-        deadline = time.monotonic() + seconds
-        while True:
-            begun = time.monotonic()
-            if condition():
-                return
-            took = time.monotonic() - begun
-            dead = self.process is not None and self.process.poll() is not None
-            if dead or time.monotonic() > deadline:
-                message = f"{'the daemon died' if dead else 'not in time'}:\n{self.log()[-3000:]}"
-                raise AssertionError(message)
+        def holds() -> object:
+            assert self.process is None or self.process.poll() is None, "the daemon died"
             self._measure()
-            await asyncio.sleep(max(0.05, 20 * took))
+            return condition()
+
+        try:
+            await eventually(holds, seconds=seconds)
+        except AssertionError as error:
+            error.add_note(self.log()[-3000:])
+            raise
 
     async def baseline(self) -> None:
         """Wait until the first poll is stored: the second one has been answered."""

@@ -20,7 +20,8 @@ from daemon.storage import claims, due, messages, schema, store, targets
 from daemon.storage.database import Database
 from daemon.views import delivery_list, event_list
 from tests.conftest import START
-from tests.delivery.lines import delivering, until
+from tests.delivery.lines import delivering, states
+from tests.harness.eventually import eventually
 from tests.harness.receivers import SECRET, Receiver
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ async def test_a_receiver_gets_the_list(database_url: str) -> None:
     database, receiver = Database(database_url), Receiver()
     fan(database, happening(3), [replace(TRIGGERED, to=("flow",))], FLOW)
     async with receiver.serving() as url, delivering(database, replace(FLOW, url=SecretStr(url))):
-        await until(database, {"delivered": 1})
+        await eventually(lambda: states(database), {"delivered": 1})
     database.close()
     assert [incident["id"] for incident in receiver.got[0].json["incidents"]] == ["P0", "P1", "P2"]
 

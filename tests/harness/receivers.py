@@ -64,7 +64,6 @@ class Receiver:
     got: list[Request] = field(default_factory=list)
     accepted: list[Request] = field(default_factory=list)
     connections: int = 0
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @asynccontextmanager
     async def serving(
@@ -80,11 +79,6 @@ class Receiver:
         async with listening(converse, host, port, tls) as bound:
             yield f"http{'s' if tls else ''}://{host}:{bound}/hook"
 
-    async def until(self, happened: Callable[[Receiver], bool], seconds: float = 20) -> None:
-        """Wait until it got what is asked for; fails after ``seconds``."""
-        async with asyncio.timeout(seconds), self._changed:
-            await self._changed.wait_for(lambda: happened(self))
-
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
@@ -92,18 +86,14 @@ class Receiver:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         request = Request(headers, body, first.split(" ")[1])
         reply = self.behave(request)
-        async with self._changed:
-            self.got.append(request)
-            self._changed.notify_all()
+        self.got.append(request)
         if reply.held is not None:
             await reply.held()
         if reply.delay:
             await asyncio.sleep(reply.delay)
         alive = await HOWS[reply.how](reply, writer)
         if alive and 200 <= reply.status < 300:
-            async with self._changed:
-                self.accepted.append(request)
-                self._changed.notify_all()
+            self.accepted.append(request)
         return alive
 
 

@@ -14,7 +14,8 @@ from daemon.model import PAUSED_BY_HAND, ReplayState
 from daemon.storage import claims, messages, replays, schema, targets
 from daemon.storage.database import Database
 from daemon.views import replay_list
-from tests.delivery.lines import delivering, fill, rows, target, until
+from tests.delivery.lines import delivering, fill, rows, states, target
+from tests.harness.eventually import eventually
 from tests.harness.receivers import Receiver, Reply
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ def create(database: Database, *names: str) -> int:
 
 async def ended(database: Database, replay: int) -> ReplayItem:
     """The replay, when it is at its end."""
-    async with asyncio.timeout(20):
-        while True:
-            found = database.read_now(replay_list.find, replay)
-            assert found is not None
-            if found.finished_at is not None:
-                return found
-            await asyncio.sleep(0.02)
+
+    def item() -> ReplayItem:
+        item = database.read_now(replay_list.find, replay)
+        assert item is not None
+        return item
+
+    await eventually(lambda: item().finished_at is not None)
+    return item()
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +84,7 @@ async def test_a_replay_is_sent_part_by_part_and_a_target_that_is_paused_holds_u
         async with delivering(live, *receivers) as deliveries, feeding(live, deliveries) as chore:
             made = create(live, "ops", "chat")
             chore.wake()
-            await receiver.until(lambda each: len(each.accepted) == 40)
+            await eventually(lambda: len(receiver.accepted), 40)
             assert sorted(each.id for each in receiver.accepted) == sorted(f"msg_evt_{number}" for number in range(40))
             assert {each.path for each in receiver.accepted} == {"/hook/ops"}
             waiting = [row for row in rows(live) if row.target == "chat" and row.state == "pending"]
@@ -106,7 +108,7 @@ async def test_a_cancelled_replay_is_brought_to_its_end_without_its_maker(live: 
     async with delivering(live) as deliveries, feeding(live, deliveries):
         found = await ended(live, made)
     assert (found.state, found.taken) == (ReplayState.CANCELLED, 0)
-    await until(live, {"delivered": 2})
+    await eventually(lambda: states(live), {"delivered": 2})
 
 
 async def test_what_a_daemon_holds_of_a_cancelled_replay_is_not_sent(live: Database) -> None:
@@ -116,7 +118,7 @@ async def test_what_a_daemon_holds_of_a_cancelled_replay_is_not_sent(live: Datab
     async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
         made = create(live, "ops")
         async with feeding(live, deliveries):
-            await receiver.until(lambda each: len(each.got) >= 6)
+            await eventually(lambda: len(receiver.got) >= 6)
             live.write_now(lambda tx: replays.cancel(tx, made, live.now(tx)))
             found = await ended(live, made)
     assert found.state is ReplayState.CANCELLED
@@ -146,9 +148,7 @@ async def test_what_a_replay_takes_up_is_not_pruned_at_the_same_time(postgres: P
     await taken.wait()
     pruning = asyncio.create_task(database.write(prune))
     waits = sa.text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-    async with asyncio.timeout(20):
-        while not await database.read(lambda tx: tx.execute(waits).first()):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: database.read(lambda tx: tx.execute(waits).first()))
     released.set()
     await taking
     try:

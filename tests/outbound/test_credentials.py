@@ -15,6 +15,7 @@ from daemon import errors
 from daemon.model import Content
 from daemon.outbound import credentials, sender
 from daemon.settings import Basic, Bearer, Egress, OAuth2, Target
+from tests.harness.eventually import eventually
 from tests.harness.receivers import SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ async def test_the_end_of_an_attempt_does_not_end_the_request_for_a_token() -> N
         with pytest.raises(errors.NoAnswer, match="no answer in time"):
             await tokens.fetch(0)
         one, other = (asyncio.create_task(tokens.fetch(60)) for _ in range(2))
-        await server.until(lambda each: bool(each.got))
+        await eventually(lambda: server.got)
         one.cancel()
         await asyncio.wait([one])
         gate.set()

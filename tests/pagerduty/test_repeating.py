@@ -16,6 +16,7 @@ from daemon.pagerduty import client as pagerduty_client
 from daemon.settings import Limits
 from daemon.storage import ratelimit, schema
 from tests.conftest import START
+from tests.harness.eventually import eventually
 from tests.pagerduty.far_side import listing, refusal
 
 if TYPE_CHECKING:
@@ -121,8 +122,7 @@ async def test_calls_of_a_connection_never_overlap_and_the_most_urgent_goes_firs
     client = far.client(transport=httpx.MockTransport(answer))
     calls = [asyncio.create_task(client.incident("running", POLL))]
     async with asyncio.timeout(20):
-        while not order:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: order)
         for name, priority in (("sweep", Priority.RECONCILIATION), ("poll", POLL), ("action", Priority.ACTION)):
             calls.append(asyncio.create_task(client.incident(name, priority)))
             await far.database.read(lambda _tx: None)

@@ -18,7 +18,8 @@ from daemon import config
 from daemon.storage import claims, schema, targets
 from daemon.storage.database import Database
 from tests.api import living
-from tests.delivery.lines import WANTED, fill, rows, until
+from tests.delivery.lines import WANTED, fill, rows, states
+from tests.harness.eventually import eventually
 from tests.harness.receivers import SECRET, Receiver, Reply
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ async def test_a_daemon_that_cannot_write_what_it_did_leaves_nothing_that_it_hol
     async with receiver.serving() as url:
         settings = written(tmp_path, database_url, url)
         async with living.running(settings):
-            await receiver.until(lambda each: len(each.got) == 2)
+            await eventually(lambda: len(receiver.got) >= 2)
             changed(live, *LAME["sqlite" if live.is_sqlite else "postgresql"])
         assert {row.claimed_by for row in rows(live)} == {None}
         changed(live, "DROP TRIGGER lame" if live.is_sqlite else "ALTER TABLE attempts DROP CONSTRAINT lame")
         async with living.running(settings):
-            await until(live, {"delivered": 3})
+            await eventually(lambda: states(live), {"delivered": 3})
 
 
 async def test_what_is_held_by_nobody_that_is_known_is_sent_by_who_starts(
@@ -80,7 +81,7 @@ async def test_what_is_held_by_nobody_that_is_known_is_sent_by_who_starts(
     fill(live, ["P1", "P1"], ["ops"])
     live.write_now(lambda tx: claims.claim(tx, WANTED, "forgotten", live.now(tx)))
     async with receiver.serving() as url, living.running(written(tmp_path, database_url, url)):
-        await until(live, {"delivered": 2})
+        await eventually(lambda: states(live), {"delivered": 2})
 
 
 def standing(database: Database) -> Any:
@@ -128,14 +129,12 @@ async def test_a_template_that_does_not_answer_keeps_no_daemon_from_ending_in_ti
         command = [sys.executable, "-m", "daemon", "-c", str(settings.source), "run"]
         daemon = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
         try:
-            await receiver.until(lambda each: len(each.accepted) == 1, 60)
+            await eventually(lambda: len(receiver.accepted), 1, seconds=60)
             renderer = psutil.Process(daemon.pid).children()[0]
             renderer.suspend()
             try:
                 fill(database, ["P2"], ["ops"], first=1)
-                async with asyncio.timeout(20):
-                    while rows(database)[1].claimed_by is None:
-                        await asyncio.sleep(0.01)
+                await eventually(lambda: rows(database)[1].claimed_by is not None)
                 await asyncio.sleep(0.5)  # until it is being rendered, which nobody sees
                 began = time.monotonic()
                 daemon.terminate()

@@ -13,21 +13,13 @@ from structlog.testing import capture_logs
 from daemon import errors
 from daemon.runtime import scheduler
 from daemon.runtime.scheduler import Job, Scheduler
+from tests.harness.eventually import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
 
 TICK = timedelta(milliseconds=10)
 AGAIN = timedelta(0)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 async def test_a_tick_that_comes_while_the_process_is_busy_is_not_worth_a_line(
@@ -44,7 +36,9 @@ async def test_a_tick_that_comes_while_the_process_is_busy_is_not_worth_a_line(
     ticking = Scheduler([], TICK, lambda: beats.append(time.monotonic()))
     with caplog.at_level(logging.WARNING):
         ticking.start()
-        await until(busy_and_beaten)
+        async with asyncio.timeout(20):
+            while not busy_and_beaten():
+                await asyncio.sleep(0)
         await ticking.stop()
     assert not caplog.records
 
@@ -61,14 +55,14 @@ async def test_a_job_runs_again_and_again_and_never_twice_at_once() -> None:
         running += 1
         most = max(most, running)
         began = beats
-        await until(lambda: beats > began + 3)
+        await eventually(lambda: beats > began + 3)
         running -= 1
         ended += 1
         return AGAIN
 
     ticking = Scheduler([Job("job", run)], TICK, beat)
     ticking.start()
-    await until(lambda: ended == 5)
+    await eventually(lambda: ended == 5)
     await ticking.stop()
     assert most == 1
 
@@ -88,7 +82,7 @@ async def test_a_job_that_fails_is_started_again_and_says_so_once(monkeypatch: p
     ticking = Scheduler([Job("job", run)], TICK)
     with capture_logs() as lines:
         ticking.start()
-        await until(lambda: any(line["event"] == "job.recovered" for line in lines))
+        await eventually(lambda: any(line["event"] == "job.recovered" for line in lines))
         await ticking.stop()
     assert [line["event"] for line in lines] == ["job.failing", "job.recovered"]
     assert lines[0]["error"] == "the disk is full"

@@ -14,6 +14,7 @@ from daemon.model import Status
 from daemon.simulator import Account, Lifecycles, history, routes
 from daemon.simulator.http import Request
 from tests.conftest import START, ManualClock
+from tests.harness.eventually import eventually
 from tests.simulator.library import log
 
 if TYPE_CHECKING:
@@ -164,9 +165,7 @@ async def test_lives_go_on_by_the_real_clock_until_they_are_ended() -> None:
     account = Account()
     lives = Lifecycles(account, rate=60_000, pace=1000)
     running = asyncio.create_task(lives.run())
-    async with asyncio.timeout(20):
-        while lives.born < 20:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: lives.born >= 20)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert running.cancelled()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,6 +10,7 @@ import pytest
 from daemon.simulator import Account, Fault, Simulator
 from daemon.simulator.faults import AFTER_THE_EFFECT, BEFORE_THE_EFFECT, Faults
 from daemon.simulator.http import Request
+from tests.harness.eventually import eventually_in_thread
 from tests.simulator.writing.client import Rest, refusal
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def meet(http: httpx.Client, write: Write, simulator: Simulator, fault: Fault) -
         seen = type(error).__name__
     else:
         seen = f"{answer.status_code // 100}xx {answer.headers.get('content-type', 'untyped').partition(';')[0]}"
-    deadline = time.monotonic() + PATIENCE
-    while not simulator.calls and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually_in_thread(lambda: simulator.calls)
     assert [call.fault for call in simulator.calls] == [fault]
     return seen
 
