@@ -25,8 +25,16 @@ def printable(text: str) -> str:
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str | None:
-    """Return the known name most similar to a mistyped one, or None if none is similar."""
-    return next(iter(difflib.get_close_matches(wrong, list(known), n=1)), None)
+    """Return the only known name that contains a mistyped one, else the most similar one, whatever the case.
+
+    Returns None if no name is similar.
+    """
+    lower = {name.lower(): name for name in known}
+    containing = [name for key, name in lower.items() if wrong.lower() in key]
+    if wrong and len(containing) == 1:
+        return containing[0]
+    similar = difflib.get_close_matches(wrong.lower(), lower, n=1)
+    return lower[similar[0]] if similar else None
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

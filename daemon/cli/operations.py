@@ -1,50 +1,59 @@
-"""The operations that there are, for people: the table of ``action --list``, and how each of them is called."""
+"""The operations: the table of ``action --list``, and the check of an operation with its parameters."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.actions import REGISTRY
-from daemon.cli import show as terminal
-from daemon.cli.nearest import must_be_one
+from daemon import actions, errors
+from daemon.cli import names, parameters, terminal
 
 if TYPE_CHECKING:
-    from daemon.actions import Operation
+    from collections.abc import Sequence
+
+    from daemon.actions import Checked, Operation
+
+LIST = "pagerelay action --list shows them"
 
 
 def find(name: str) -> Operation:
-    """The operation of that name. Raises UsageError that names the nearest one."""
-    must_be_one("operation", name, REGISTRY, "pagerelay action --list shows them")
-    return REGISTRY[name]
+    """Return the operation of that name. Raises UsageError with the most similar name."""
+    names.must_be_known("operation", name, actions.REGISTRY, LIST)
+    return actions.REGISTRY[name]
 
 
-def usage(operation: Operation) -> str:
-    """How the operation is called."""
-    return " ".join(["pagerelay action", operation.name, *(f"{key}=…" for key in operation.parameters.model_fields)])
+def check(name: str | None, arguments: Sequence[str]) -> Checked:
+    """Return an operation with its parameters, checked. Raises UsageError with the operation's usage."""
+    if name is None:
+        raise errors.UsageError(f"an operation is required ({LIST})")
+    operation = find(name)
+    try:
+        return actions.check(operation, parameters.read(operation, arguments))
+    except errors.ParameterError as error:
+        usage = " ".join([f"pagerelay action {name}", *(f"{key}=…" for key in operation.parameters.model_fields)])
+        raise errors.UsageError(f"{error}\nusage: {usage}") from None
 
 
 def show(*, json: bool) -> None:
-    """Print all of them."""
+    """Print all operations."""
     if json:
-        terminal.document([_document(each) for each in REGISTRY.values()])
+        terminal.document([_document(each) for each in actions.REGISTRY.values()])
         return
     console = terminal.console()
-    table = terminal.table("Operation", "Parameters", "Result", "What it does", wrapped=("Parameters", "What it does"))
-    for each in REGISTRY.values():
+    table = terminal.table("Operation", "Parameters", "Result", "Description", wrapped=("Parameters", "Description"))
+    for each in actions.REGISTRY.values():
         table.add_row(each.name, " ".join(each.parameters.model_fields), each.result, each.help)
     console.print(table)
     console.print(
-        "\nparameters: key=value, key=@file, or key=- for standard input. "
-        "Ids to fill in: pagerelay incidents, users, policies",
+        "\nparameters: key=value, key=@file, or key=- for standard input. Ids: pagerelay incidents, users, policies",
         style="dim",
     )
 
 
 def _document(operation: Operation) -> dict[str, object]:
-    parameters = [{"name": name, "secret": name in operation.secret} for name in operation.parameters.model_fields]
+    fields = [{"name": name, "secret": name in operation.secret} for name in operation.parameters.model_fields]
     return {
         "operation": operation.name,
-        "parameters": parameters,
+        "parameters": fields,
         "result": operation.result,
         "help": operation.help,
     }

@@ -1,4 +1,4 @@
-"""Options that several commands have, and how a command gets at the configuration. Nothing slow is imported here."""
+"""Options that several commands share, and the configuration that a command works with."""
 
 from __future__ import annotations
 
@@ -15,24 +15,32 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="The configuration file.", show_default=False),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
-After = Annotated[str | None, typer.Option(metavar="CURSOR", help='Only what comes after this: "next" of --json.')]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+After = Annotated[
+    str | None, typer.Option(metavar="CURSOR", help='Only entries after this cursor: "next" of an earlier --json.')
+]
 Limit = Annotated[
     int, typer.Option(min=1, max=500, metavar="N", help="How many: the latest, or with --after the next.")
 ]
-OfTrigger = Annotated[str | None, typer.Option(metavar="NAME", help="Only what this trigger sends.")]
-OfIncident = Annotated[str | None, typer.Option(metavar="ID", help="Only of this incident.")]
+OfTrigger = Annotated[str | None, typer.Option(metavar="NAME", help="Only messages of this trigger.")]
+OfTarget = Annotated[str | None, typer.Option(metavar="NAME", help="Only deliveries to this target.")]
+OfIncident = Annotated[str | None, typer.Option(metavar="ID", help="Only entries about this incident.")]
+OfConnection = Annotated[str | None, typer.Option(metavar="NAME", help="Only entries of this connection.")]
+Connection = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The PagerDuty account; required if there are several.")
+]
 
 LATEST = 20
 PLAIN: dict[str, Any] = {
     "no_args_is_help": True,
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
+    "add_completion": False,  # only ``pagerelay`` itself has --install-completion
 }
 
 
-def loaded(ctx: typer.Context, config: Path | None) -> Settings:
-    """The configuration that the command, or ``pagerelay`` before it, was told to use."""
+def load(ctx: typer.Context, config: Path | None) -> Settings:
+    """Return the configuration named by the command or by ``pagerelay`` before it."""
     from daemon import config as configuration
 
     return configuration.load(config or ctx.obj, os.environ)

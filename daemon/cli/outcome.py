@@ -1,11 +1,11 @@
-"""What came of an action, in one line for people."""
+"""The result of an action in one line."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from daemon.actions.problems import remedy
-from daemon.cli import show as terminal
+from daemon.cli import terminal
 from daemon.model import ActionState, Outcome
 from daemon.triggers import lenient_json
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 WORDS = {
     Outcome.DONE: "done",
-    Outcome.ALREADY_DONE: "done already, before this",
+    Outcome.ALREADY_DONE: "already done before",
     Outcome.OVERTAKEN: "too late",
 }
 
 
 def line(item: ActionItem) -> str:
-    """Where the action stands, and what that means."""
-    return f"{item.operation}: {_said(item)}"
+    """Return the action's state and its result."""
+    return f"{item.operation}: {_text(item)}"
 
 
 def short(item: ActionItem) -> str:
-    """What is to be said beside the state, the most important first."""
+    """Return what a table shows beside the state, the most important first."""
     if item.error is not None:
         return f"{item.error.code}: {terminal.plain(item.error.message)}"
     return _result(item.result or {}, item)
 
 
-def _said(item: ActionItem) -> str:
+def _text(item: ActionItem) -> str:
     match item.state:
         case ActionState.SUCCEEDED:
             result = _result(item.result or {}, item)
@@ -40,12 +40,12 @@ def _said(item: ActionItem) -> str:
         case ActionState.FAILED:
             return f"failed: {failure(item)}"
         case _:
-            tried = f", after {item.tries} tries: {failure(item)}" if item.error is not None else ""
-            return f"{item.state}{tried} ({item.id})"
+            retries = f", after {item.tries} attempts: {failure(item)}" if item.error is not None else ""
+            return f"{item.state}{retries} ({item.id})"
 
 
 def failure(item: ActionItem) -> str:
-    """Why it failed, or its last try did, with the word for programs and what can be done."""
+    """Return why it or its last attempt failed, with the error code and the remedy."""
     if item.error is None:
         return ""
     advice = remedy(item.error.code)
@@ -53,21 +53,21 @@ def failure(item: ActionItem) -> str:
 
 
 def _result(result: Json, item: ActionItem) -> str:
-    """The connector's object, told by what it has."""
+    """Return the connector's object as text; its keys say which object it is."""
     if "status" in result:
-        return incident(result)
+        return _incident(result)
     if "email" in result:
         name, email = (terminal.plain(result.get(key)) for key in ("name", "email"))
         return f"{terminal.plain(result.get('id'))} is {name} <{email}>"
     if "note" in result:
         return f"note {terminal.plain(lenient_json.get_object(result, 'note').get('id'))} on {item.incident_id}"
     if "incident_key" in result:
-        return f"PagerDuty took the event, with the incident_key {terminal.plain(result['incident_key'])}"
+        return f"PagerDuty accepted the event with incident_key {terminal.plain(result['incident_key'])}"
     return ""
 
 
-def incident(found: Json) -> str:
-    """An incident: which, its state, whose, its title."""
-    whose = f", assigned to {terminal.plain(found['assignedUserId'])}" if found.get("assignedUserId") else ""
-    title = f": {terminal.plain(found['summary'])}" if found.get("summary") else ""
-    return f"{terminal.plain(found.get('id'))} is {terminal.plain(found.get('status'))}{whose}{title}"
+def _incident(result: Json) -> str:
+    """Return an incident's id, state, assignee and title."""
+    assignee = f", assigned to {terminal.plain(result['assignedUserId'])}" if result.get("assignedUserId") else ""
+    title = f": {terminal.plain(result['summary'])}" if result.get("summary") else ""
+    return f"{terminal.plain(result.get('id'))} is {terminal.plain(result.get('status'))}{assignee}{title}"

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.actions import REGISTRY
-from daemon.cli import given
+from daemon.cli import parameters
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
@@ -80,10 +80,10 @@ def test_the_only_connection_need_not_be_named(tmp_path: Path, configuration: Pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("AcknowlegdeIncident",), ['no operation "AcknowlegdeIncident" (did you mean "AcknowledgeIncident"?)']),
-        (("ack",), ['no operation "ack" (did you mean "AcknowledgeIncident"?)']),
-        (("zzz",), ['no operation "zzz" (pagerelay action --list shows them)']),
-        ((), ["an operation must be named (pagerelay action --list shows them)"]),
+        (("AcknowlegdeIncident",), ['unknown operation "AcknowlegdeIncident" (did you mean "AcknowledgeIncident"?)']),
+        (("ack",), ['unknown operation "ack" (did you mean "AcknowledgeIncident"?)']),
+        (("zzz",), ['unknown operation "zzz" (pagerelay action --list shows them)']),
+        ((), ["an operation is required (pagerelay action --list shows them)"]),
         (
             ("GetUser",),
             ["GetUser: userId is missing", "usage: pagerelay action GetUser userId=…"],
@@ -118,9 +118,9 @@ def test_wrong_use_says_what_is_expected_and_queues_nothing(
     ("options", "said"),
     [
         ((), "there are several connections: name one with --connection (acme, beta)"),
-        (("--connection", "acne"), 'no connection "acne" (did you mean "acme"?)'),
-        (("--connection", "acme", "--notify", "opps"), 'no target "opps" (did you mean "ops"?)'),
-        (("--connection", "acme", "--notify", "xyz"), 'no target "xyz" (there are: chat, ops)'),
+        (("--connection", "acne"), 'unknown connection "acne" (did you mean "acme"?)'),
+        (("--connection", "acme", "--notify", "opps"), 'unknown target "opps" (did you mean "ops"?)'),
+        (("--connection", "acme", "--notify", "xyz"), 'unknown target "xyz" (known: chat, ops)'),
     ],
 )
 def test_names_that_the_configuration_does_not_have_are_wrong_use(
@@ -134,7 +134,7 @@ def test_a_target_whose_format_tells_no_actions_is_wrong_use(
     pagerelay: Call, configuration: Path, database_url: str
 ) -> None:
     configuration.write_text(configuration.read_text().replace("  chat: {", "  chat: {format: connector, "))
-    said = "the target chat has format connector, which tells no actions (name another one)"
+    said = "the target chat uses format connector, which has no payload for action results (use another target)"
     assert lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--notify", "chat")) == [said]
     assert rows(database_url) == []
 
@@ -161,8 +161,8 @@ def test_a_wait_that_runs_out_says_that_the_action_goes_on_and_exits_with_1(page
     (row,) = rows(database_url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == (
-        f"AcknowledgeIncident: queued ({row.id}): no end within 0.3 s. "
-        f"It goes on (look: pagerelay actions show {row.id})"
+        f"AcknowledgeIncident: queued ({row.id}): not finished within 0.3 s, "
+        f"continues (see: pagerelay actions show {row.id})"
     )
     assert row.state == "queued"
 
@@ -180,7 +180,7 @@ def test_the_same_key_and_request_again_are_the_same_action(pagerelay: Call, dat
 @pytest.mark.parametrize("key", ["", "two words", "ü", "x" * 256])
 def test_a_key_that_the_api_would_not_take_is_wrong_use(pagerelay: Call, database_url: str, key: str) -> None:
     (said,) = lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--idempotency-key", key))
-    assert said == "--idempotency-key must be of 1 to 255 letters, digits or signs, without blanks"
+    assert said == "--idempotency-key must be 1 to 255 printable ASCII characters without blanks"
     assert rows(database_url) == []
 
 
@@ -239,15 +239,15 @@ def test_a_value_can_come_from_a_file_or_from_standard_input(
         (
             ("service_key=@/nowhere/key", "description=x"),
             b"",
-            "service_key cannot be read: No such file or directory (text that begins with @ is written @@)",
+            "service_key cannot be read: No such file or directory (write a text that begins with @ as @@)",
         ),
         (("service_key=@/tmp", "description=x"), b"", "service_key cannot be read: Is a directory"),
-        (("service_key=-", "description=-"), b"x", "description cannot come from standard input: service_key does"),
+        (("service_key=-", "description=-"), b"x", "description cannot be read from standard input: service_key is"),
         (("service_key=-", "description=x"), b"\xff\xfe", "service_key cannot be read: standard input is not UTF-8"),
         (
             ("service_key=-", "description=x"),
-            b"x" * (given.LARGEST + 1),
-            f"service_key cannot be read: standard input has more than {given.LARGEST} bytes",
+            b"x" * (parameters.LARGEST + 1),
+            f"service_key cannot be read: standard input is larger than {parameters.LARGEST} bytes",
         ),
         (("service_key=-", "description=x"), b"", "service_key must not be empty"),
     ],
@@ -263,7 +263,7 @@ def test_a_value_that_cannot_be_read_is_wrong_use(
 
 def test_an_endless_file_is_not_read_to_its_end(pagerelay: Call) -> None:
     (first, _) = lines(pagerelay(*CREATE, "service_key=@/dev/zero", "description=x"))
-    assert "has more than" in first
+    assert "is larger than" in first
 
 
 def test_a_secret_is_in_no_output(pagerelay: Call, database_url: str) -> None:

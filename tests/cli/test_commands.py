@@ -11,7 +11,7 @@ import yaml
 
 import daemon
 from daemon import errors
-from daemon.cli import running
+from daemon.cli import COMMANDS, run
 from tests.cli.conftest import invoke
 from tests.harness import shown
 
@@ -82,14 +82,14 @@ def test_without_a_database_it_says_how_to_get_one(configuration: Path, argument
     result = invoke("-c", str(configuration), *arguments)
     database = configuration.with_name("none.db")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"there is no database {database} yet (start the daemon: pagerelay run)\n"
+    assert result.stderr == f"the database {database} does not exist yet (start the daemon: pagerelay run)\n"
     assert not database.exists()
 
 
 def test_db_upgrade_says_from_where_to_where(configuration: Path) -> None:
     first, second = (invoke("-c", str(configuration), "db", "upgrade") for _ in range(2))
-    assert first.stdout.startswith("the database went from no schema to schema ")
-    assert second.stdout.endswith(" already\n")
+    assert first.stdout.startswith("upgraded the database from no schema to schema ")
+    assert second.stdout.startswith("the database already has schema ")
     assert first.exit_code == second.exit_code == 0
 
 
@@ -124,8 +124,8 @@ def test_wrong_use_exits_with_2_and_says_where_help_is(arguments: tuple[str, ...
     [
         (("deliveries", "redeliver", "99", "abc"), 'ID must be a whole number, not "abc"'),
         (("replays", "show", "1.5"), 'ID must be a whole number, not "1.5"'),
-        (("events", "--limit", "0"), '--limit must be 1 at least, not "0"'),
-        (("events", "--limit", "501"), '--limit must be 500 at most, not "501"'),
+        (("events", "--limit", "0"), '--limit must be at least 1, not "0"'),
+        (("events", "--limit", "501"), '--limit must be at most 500, not "501"'),
         (("action", "GetUser", "userId=P1", "--wait", "\x1b"), '--wait must be a number, not "\ufffd"'),
     ],
 )
@@ -146,13 +146,18 @@ def test_every_command_has_a_help_that_fits_its_line() -> None:
         assert invoke(command, "-h").exit_code == 0
 
 
+def test_the_table_of_commands_has_the_first_line_of_each_help() -> None:
+    for name, (_, summary) in COMMANDS.items():
+        assert invoke(name, "--help").stdout.splitlines()[2].strip() == summary
+
+
 def test_an_error_that_pagerelay_knows_is_its_message_and_exit_code_1(
     configuration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_settings: object) -> None:
         raise errors.DatabaseInUse("x.db is in use by another pagerelay daemon")
 
-    monkeypatch.setattr(running, "run", fail)
+    monkeypatch.setattr(run, "run_daemon", fail)
     result = invoke("-c", str(configuration), "run")
     assert (result.exit_code, result.stderr) == (1, "x.db is in use by another pagerelay daemon\n")
 
@@ -163,7 +168,7 @@ def test_an_unexpected_error_is_one_line_without_what_it_says(
     def fail(_settings: object) -> None:
         raise RuntimeError("canary-password")
 
-    monkeypatch.setattr(running, "run", fail)
+    monkeypatch.setattr(run, "run_daemon", fail)
     result = invoke("-c", str(configuration), "run")
     assert result.exit_code == 1
     assert result.stderr.startswith("unexpected RuntimeError at test_commands.py:")

@@ -69,7 +69,7 @@ def test_every_operation_is_carried_out_and_told_in_one_line(living: Living, pag
         (("GetIncidentByKey", f"incident_key={key}"), f"done: {incident} is .*"),
         (("GetUser", f"userId={alice}"), f"done: {alice} is Alice Archer <alice@example.com>"),
         (("ResolveIncident", *about), f"done: {incident} is resolved: \\[#\\d+\\] Disk full on db1"),
-        (("ResolveIncident", *about), f"done already, before this: {incident} is resolved: .*"),
+        (("ResolveIncident", *about), f"already done before: {incident} is resolved: .*"),
         (("AcknowledgeIncident", *about), f"too late: {incident} is resolved: .*"),
     ):
         result = pagerelay("action", *arguments, "--wait", "30")
@@ -119,8 +119,8 @@ def test_the_pick_lists_show_what_an_action_needs(living: Living, pagerelay: Cal
     ]
     assert len(pagerelay("users").stdout.splitlines()) == 6
     assert pagerelay("policies", "infra").stdout.split() == ["Id", "Name", policy_of(living, "infra"), "Infrastructure"]
-    assert pagerelay("users", "nobody at all").stdout == "no users like that\n"
-    assert pagerelay("policies", "nothing").stdout == "no escalation policies like that\n"
+    assert pagerelay("users", "nobody at all").stdout == "no matching users\n"
+    assert pagerelay("policies", "nothing").stdout == "no matching escalation policies\n"
 
 
 def test_no_secret_is_in_any_output(living: Living, pagerelay: Call) -> None:
@@ -155,7 +155,7 @@ def test_a_daemon_that_refuses_the_token_is_named_and_the_database_is_used(livin
     pagerelay = living.configured(living.address.removeprefix("http://"), token="another-token")
     result = pagerelay("action", "GetUser", f"userId={alice}", "--wait", "30")
     assert result.exit_code == 0
-    said = f"{living.address} does not take the configured api.token (restart the daemon that runs there?)\n"
+    said = f"{living.address} does not accept the configured api.token (restart the daemon there)\n"
     assert result.stderr == said
     assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
 

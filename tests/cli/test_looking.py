@@ -38,8 +38,8 @@ def test_status_shows_at_a_glance_what_fails_and_sorts_it_first(kept: Call) -> N
 
 def test_status_shows_what_waits_runs_and_failed_of_each_connections_actions(kept: Call) -> None:
     lines = [" ".join(line.split()) for line in kept("status").stdout.splitlines()]
-    assert "! connection acme: an action waits for 1 min (see: pagerelay actions list)" in lines
-    head = lines.index("Actions of Waiting Oldest Running Longest Failed in 1 h")
+    assert "! connection acme: 1 action queued for 1 min (see: pagerelay actions list)" in lines
+    head = lines.index("Actions of Queued Oldest Running Longest Failed in 1 h")
     assert re.fullmatch(r"beta 1 \d+ s 0 - 0", lines[head + 1])
     assert lines[head + 2] == "acme 1 1 min 1 2 min 1"
 
@@ -116,7 +116,10 @@ def test_filters_are_passed_on(kept: Call) -> None:
     ("arguments", "said"),
     [
         (("events", "--connection", "acne"), 'unknown connection "acne" (did you mean "acme"?)'),
-        (("actions", "list", "--operation", "resolve"), 'no operation "resolve" (did you mean "ResolveIncident"?)'),
+        (
+            ("actions", "list", "--operation", "resolve"),
+            'unknown operation "resolve" (did you mean "ResolveIncident"?)',
+        ),
         (
             ("actions", "list", "--state", "done"),
             'unknown action state "done" (known: queued, running, succeeded, failed)',
@@ -131,7 +134,7 @@ def test_a_filter_that_names_nothing_is_wrong_use(kept: Call, arguments: tuple[s
 
 def test_deliveries_are_listed_with_their_states(kept: Call) -> None:
     lines = [" ".join(line.split()) for line in kept("deliveries", "list").stdout.splitlines()]
-    assert lines[0] == "Id State Target What Incident Tries When Answer"
+    assert lines[0] == "Id State Target Event Incident Attempts When Response"
     assert lines[2:5] == [
         "2 dead ops triggered P2 9 1 min ago answered 500",
         "3 pending ops triggered P3 2 due answered 503",
@@ -148,12 +151,12 @@ def test_one_delivery_is_shown_with_its_attempts(kept: Call) -> None:
 
 def test_a_delivery_that_is_not_there_is_a_failure(kept: Call) -> None:
     result = kept("deliveries", "show", "99")
-    assert (result.exit_code, result.stderr) == (1, "there is no delivery 99 (it may have been pruned)\n")
+    assert (result.exit_code, result.stderr) == (1, "unknown delivery 99 (it may have been pruned)\n")
 
 
 def test_actions_are_listed_with_what_came_of_them(kept: Call) -> None:
     lines = [" ".join(line.split()) for line in kept("actions", "list").stdout.splitlines()]
-    assert lines[0] == "State Operation Incident Id Asked What came of it"
+    assert lines[0] == "State Operation Incident Id Created Result"
     assert lines[1:5] == [
         "done ResolveIncident P1 act_1 1 h ago",
         "failed ResolveIncident P2 act_2 4 min ago not_found: PagerDuty has no incident P2",
@@ -184,22 +187,22 @@ def test_one_action_is_shown_in_full(kept: Call) -> None:
         "Operation",
         "Connection",
         "Parameters",
-        "Asked",
+        "Created",
         "Started",
-        "Tries",
-        "Next try",
-        "Outcome",
+        "Attempts",
+        "Next attempt",
+        "Result",
     ]
-    assert (shown_now["State"], shown_now["Tries"]) == ("queued", "3")
+    assert (shown_now["State"], shown_now["Attempts"]) == ("queued", "3")
     assert shown_now["Parameters"] == "incidentId=P4 userId=PALICE"
-    assert shown_now["Outcome"].startswith("api answered 503 [temporary]")
+    assert shown_now["Result"].startswith("api answered 503 [temporary]")
     assert json.loads(kept("actions", "show", "act_4", "--json").stdout)["error"]["status"] == 503
     assert "Notify        ops\n" in kept("actions", "show", "act_1").stdout
 
 
 def test_an_action_that_is_not_there_is_a_failure(kept: Call) -> None:
     result = kept("actions", "show", "act_99")
-    assert (result.exit_code, result.stderr) == (1, "there is no action act_99 (it may have been pruned)\n")
+    assert (result.exit_code, result.stderr) == (1, "unknown action act_99 (it may have been pruned)\n")
 
 
 def test_colours_are_for_terminals_only(kept: Call) -> None:
@@ -222,6 +225,6 @@ def test_db_prune_removes_what_is_too_old_and_counts_it(pagerelay: Call, filled:
     long_ago = system_clock() - 60 * 24 * 40 * shown.MINUTE
     old = schema.deliveries.update().where(schema.deliveries.c.state == "dead").values(finished_at=long_ago)
     database.write_now(lambda tx: tx.execute(old) and None)
-    assert pagerelay("db", "prune").stdout == "1 rows removed\n"
+    assert pagerelay("db", "prune").stdout == "1 row removed\n"
     assert database.read_now(lambda tx: tx.execute(schema.deliveries.select()).all()).__len__() == 4
     database.close()

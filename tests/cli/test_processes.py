@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.cli import journal
+from daemon.cli import events
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
 from daemon.views import action_list, event_list
@@ -112,11 +112,11 @@ def test_events_that_come_while_the_first_are_printed_are_followed(
     def waited(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("daemon.cli.show.line", line)
-    monkeypatch.setattr("daemon.cli.journal.time.sleep", waited)
+    monkeypatch.setattr("daemon.cli.terminal.line", line)
+    monkeypatch.setattr("daemon.cli.events.time.sleep", waited)
     nothing = dict.fromkeys(("connection", "incident", "type"))
     with pytest.raises(KeyboardInterrupt):
-        journal.show(shown.settings(tmp_path, url), nothing, limit=1, after=None, follow=True, json=True)
+        events.show(shown.settings(tmp_path, url), nothing, limit=1, after=None, follow=True, json=True)
     database.close()
     assert printed == ["evt_5", "evt_7"]
 
@@ -135,7 +135,7 @@ def test_an_interrupted_wait_says_that_the_action_goes_on(
     item = database.read_now(action_list.read, last=True, limit=1).items[0]
     database.close()
     assert item.parameters == {"userId": "PALICE"}
-    said = f"{item.id} goes on without you (look: pagerelay actions show {item.id})\n"
+    said = f"{item.id} continues (see: pagerelay actions show {item.id})\n"
     assert (process.returncode, out, error) == (130, "", said)
 
 

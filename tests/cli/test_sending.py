@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from daemon.cli import replaying
+from daemon.cli import replays as progress
 from daemon.storage import replays, schema
 from daemon.storage.database import Database
 
@@ -63,7 +63,7 @@ def test_deliveries_are_redelivered_all_or_none(pagerelay: Call, database: Datab
     assert row(database, schema.deliveries, 2).replay == replays.BY_HAND
     missing = pagerelay("deliveries", "redeliver", "5", "77")
     assert (missing.exit_code, missing.stdout) == (1, "")
-    assert missing.stderr == "there is no delivery 77, or its message is gone (it may have been pruned)\n"
+    assert missing.stderr == "unknown delivery 77, or its message is missing (it may be pruned)\n"
     assert row(database, schema.deliveries, 5).state == "delivered"
 
 
@@ -77,8 +77,8 @@ def test_redelivering_says_when_nobody_is_there_to_do_it(pagerelay: Call, databa
 def test_a_replay_says_how_much_it_is_and_shows_how_it_ends(
     pagerelay: Call, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replaying, "SAY_SECONDS", 0.0)
-    monkeypatch.setattr(replaying, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
     asleep, slept = time.sleep, threading.Event()
 
     def sleep(seconds: float) -> None:
@@ -118,7 +118,7 @@ def test_a_replay_without_a_daemon_says_so_and_waits_for_nothing(pagerelay: Call
     result = pagerelay("replay", "--since", "1h", "--target", "ops")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == "replay 1 sends 1 delivery again"
-    assert result.stderr == "no daemon is running to carry replay 1 out (start it: pagerelay run)\n"
+    assert result.stderr == "no daemon is running to carry out replay 1 (start it: pagerelay run)\n"
 
 
 def test_who_stops_waiting_is_told_that_the_replay_goes_on(
@@ -131,7 +131,7 @@ def test_who_stops_waiting_is_told_that_the_replay_goes_on(
     result = pagerelay("replay", "--since", "1h")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[0] == (
-        "replay 1 goes on without you (look: pagerelay replays show 1 --wait; stop it: pagerelay replays cancel 1)"
+        "replay 1 continues (watch it: pagerelay replays show 1 --wait; cancel it: pagerelay replays cancel 1)"
     )
 
 
@@ -141,11 +141,11 @@ def test_who_stops_waiting_is_told_that_the_replay_goes_on(
         (("--since", "yesterday"), "--since must be a duration such as 2h, or a time with its offset"),
         (("--since", "2026-11-01T00:00:00"), "--since must be a duration"),
         (("--since", "1h", "--until", "2h"), "--until is before --since"),
-        (("--since", "2999-01-01T00:00:00Z"), "--since lies in the future (nothing was made since then)"),
+        (("--since", "2999-01-01T00:00:00Z"), "--since is in the future (use an earlier time)"),
         (("--since", "0001-01-01T00:00:00Z"), "between the years 1970 and 2999"),
-        (("--since", "1h", "--target", "opps"), 'no target "opps" (did you mean "ops"?)'),
-        (("--since", "1h", "--trigger", "ne"), 'no trigger "ne" (did you mean "new"?)'),
-        (("--since", "1h", "--state", "pending"), 'no state to replay "pending" (there are: delivered, dead)'),
+        (("--since", "1h", "--target", "opps"), 'unknown target "opps" (did you mean "ops"?)'),
+        (("--since", "1h", "--trigger", "ne"), 'unknown trigger "ne" (did you mean "new"?)'),
+        (("--since", "1h", "--state", "pending"), 'unknown state to replay "pending" (known: delivered, dead)'),
         ((), "Missing option '--since'"),
     ],
 )
@@ -161,24 +161,24 @@ def test_a_replay_that_makes_no_sense_is_wrong_use_and_none_is_made(
 def test_a_replay_that_is_not_there_is_told(pagerelay: Call, filled: str) -> None:
     for command in ("show", "cancel"):
         result = pagerelay("replays", command, "7")
-        assert (result.exit_code, result.stderr) == (1, "there is no replay 7 (it may have been pruned)\n")
+        assert (result.exit_code, result.stderr) == (1, "unknown replay 7 (it may have been pruned)\n")
 
 
 def test_targets_are_listed_paused_and_resumed(pagerelay: Call, database: Database) -> None:
     head, chat, ops = words(pagerelay("targets", "list").stdout)
-    assert head == "Target State Format Url Pending Dead Last success Why"
+    assert head == "Target State Format URL Pending Dead Last success Why"
     assert chat.startswith("chat ok standard https://chat.example.com/… 0 0 ")
     assert ops == "ops failing standard https://ops.example.com:8443/… 2 1 - could not connect: Connection refused"
     for _ in range(2):
         paused = pagerelay("targets", "pause", "ops")
-        assert paused.stdout == "ops: paused by hand (go on: pagerelay targets resume ops)\n"
+        assert paused.stdout == "ops: paused by hand (resume: pagerelay targets resume ops)\n"
     status = words(pagerelay("status").stdout)
     assert re.search(
-        r"! target ops: paused by hand, for \d s \(go on: pagerelay targets resume ops\)", "\n".join(status)
+        r"! target ops: paused by hand, for \d s \(resume: pagerelay targets resume ops\)", "\n".join(status)
     )
     assert json.loads(pagerelay("targets", "list", "--json").stdout)["items"][1]["paused_reason"] == "paused by hand"
     assert pagerelay("targets", "resume", "ops").stdout == "ops: resumed, 2 pending\n"
     found = row(database, schema.targets, "ops")
     assert (found.paused_at, found.paused_reason, found.failing_since, found.probes) == (None, None, None, 0)
     wrong = pagerelay("targets", "pause", "opps")
-    assert (wrong.exit_code, wrong.stderr) == (2, 'no target "opps" (did you mean "ops"?)\n')
+    assert (wrong.exit_code, wrong.stderr) == (2, 'unknown target "opps" (did you mean "ops"?)\n')

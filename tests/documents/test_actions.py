@@ -105,7 +105,7 @@ def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
     everything = "\n".join(said)
     assert f"AcknowledgeIncident: done: {incident} is acknowledged" in everything
     assert f"ResolveIncident: done: {incident} is resolved" in everything
-    assert "CreateIncident: done: PagerDuty took the event" in everything
+    assert "CreateIncident: done: PagerDuty accepted the event" in everything
     assert "AcknowledgeIncident: too late" in everything
     database = Database(f"sqlite:///{tmp_path / 'pagerelay.db'}")
     by_key = sa.select(sa.func.count()).where(schema.actions.c.operation == "AcknowledgeIncident")

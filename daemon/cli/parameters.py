@@ -1,6 +1,6 @@
-"""An action's parameters as the command line gives them: ``key=value``, ``key=@file`` or ``key=-`` for standard input.
+"""An action's parameters on the command line: ``key=value``, ``key=@file`` or ``key=-`` for standard input.
 
-A value from a file or from standard input never stands in the list of processes. No value is repeated in an error.
+A value from a file or from standard input is never visible in the process list. No error repeats a value.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 FILE = "@"
-LARGEST = 256 * 1024
+LARGEST = 256 * 1024  # bytes
 
 
-class _CannotRead(Exception):
-    """Nobody's error but this module's: why a value cannot be read, to follow its key."""
+class _UnreadableError(Exception):
+    """Why a value cannot be read; its message follows the key."""
 
 
 def read(operation: Operation, arguments: Sequence[str]) -> dict[str, str]:
-    """The parameters by key. Raises ParameterError with all that is wrong with how they are given."""
-    found: dict[str, str] = {}
+    """Return the parameters by key. Raises ParameterError with all mistakes in the arguments."""
+    values: dict[str, str] = {}
     problems: list[tuple[str, str]] = []
     from_stdin: str | None = None
     for number, argument in enumerate(arguments, 1):
         key, equals, value = argument.partition("=")
         if not equals or not key:
             problems.append((f"argument {number}", "must be key=value"))
-        elif key in found:
+        elif key in values:
             problems.append((key, "is given twice"))
         elif value == STDIN and from_stdin is not None:
-            problems.append((key, f"cannot come from standard input: {from_stdin} does"))
+            problems.append((key, f"cannot be read from standard input: {from_stdin} is"))
         else:
             from_stdin = key if value == STDIN else from_stdin
             try:
-                found[key] = _value(value, key, hidden=key in operation.secret)
-            except _CannotRead as why:
-                problems.append((key, str(why)))
+                values[key] = _value(value, key, hidden=key in operation.secret)
+            except _UnreadableError as error:
+                problems.append((key, str(error)))
     if problems:
         raise errors.ParameterError(operation.name, problems)
-    return found
+    return values
 
 
 def _value(value: str, key: str, *, hidden: bool) -> str:
@@ -61,21 +61,21 @@ def _value(value: str, key: str, *, hidden: bool) -> str:
     if value.startswith(FILE):
         path = value.removeprefix(FILE)
         try:
-            with open(os.path.expanduser(path), "rb") as file:  # noqa: PTH111, PTH123 - a Path would tidy the name up
+            with open(os.path.expanduser(path), "rb") as file:  # noqa: PTH111, PTH123 - a Path would normalize the name
                 return _text(file, "the file")
         except OSError as error:
-            why = f"cannot be read: {error.strerror} (text that begins with @ is written @@)"
-            raise _CannotRead(why) from None
+            reason = f"cannot be read: {error.strerror} (write a text that begins with @ as @@)"
+            raise _UnreadableError(reason) from None
     return value
 
 
-def _text(file: BinaryIO, what: str) -> str:
-    """All of it, without the line's end that editors and ``echo`` put behind it."""
+def _text(file: BinaryIO, source: str) -> str:
+    """Return the whole text without the final line break that editors and ``echo`` add."""
     content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise _CannotRead(f"cannot be read: {what} has more than {LARGEST} bytes")
+        raise _UnreadableError(f"cannot be read: {source} is larger than {LARGEST} bytes")
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise _CannotRead(f"cannot be read: {what} is not UTF-8") from None
+        raise _UnreadableError(f"cannot be read: {source} is not UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -7,11 +7,11 @@ import io
 from rich.console import Console
 from rich.text import Text
 
-from daemon.cli import show
+from daemon.cli import terminal
 
 
 def printed(width: int, cut: tuple[str, ...] = (), wrapped: tuple[str, ...] = ()) -> list[str]:
-    table = show.table("Id", "Whose", "Summary", cut=cut, wrapped=wrapped)
+    table = terminal.table("Id", "Whose", "Summary", cut=cut, wrapped=wrapped)
     table.add_row("Q1H0Q9CIVNR7G8", Text("Alice Archer", style="bold"), "Checkout answers with 502 to one of ten")
     console = Console(width=width, file=io.StringIO())
     console.print(table)

@@ -1,4 +1,4 @@
-"""How things look on a terminal and as JSON. Nothing here knows where they come from."""
+"""Text, tables and JSON on a terminal. Nothing here knows where the values come from."""
 
 from __future__ import annotations
 
@@ -6,29 +6,41 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import orjson
-
 from daemon.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console, RenderableType
     from rich.style import StyleType
     from rich.table import Table
+    from rich.text import Text
+
+    from daemon.views.health import Health
 
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-PIPE_WIDTH = 250  # nothing is cut off in a pipe
+PIPE_WIDTH = 250  # columns, so that nothing is cut off in a pipe
 HYPHEN = "-"
+HEALTH_STYLES = {
+    "ok": "green",
+    "waiting": "dim",
+    "behind": "yellow",
+    "blocked": "yellow",
+    "paused": "yellow",
+    "late": "bold red",
+    "failing": "bold red",
+}
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, without colour where none is wanted (NO_COLOR, pipes)."""
+    """Return a console as wide as the terminal, without colour in a pipe or with NO_COLOR."""
     from rich.console import Console
 
     class Plain(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich would end the process by itself, with exit code 1
+            raise BrokenPipeError  # rich itself would exit with code 1
 
     wide = None if sys.stdout.isatty() else PIPE_WIDTH
     return Plain(width=wide, highlight=False, markup=False, emoji=False)
@@ -37,15 +49,15 @@ def console() -> Console:
 def table(
     *columns: str, right: tuple[str, ...] = (), cut: tuple[str, ...] = (), wrapped: tuple[str, ...] = ()
 ) -> Table:
-    """A table without lines. ``right`` are columns of numbers.
+    """Return a table without lines. ``right`` are columns of numbers.
 
-    Where room is short, ``cut`` may be cut short and ``wrapped`` goes on on the next line.
+    On a narrow terminal the columns ``cut`` are truncated and ``wrapped`` continue on the next line.
     """
     from rich.table import Table
     from rich.text import Text
 
     class Cutting(Table):
-        """Rich takes room from columns that may wrap before it takes it from others: so these may, and no cell does."""
+        """A table that truncates columns: rich narrows columns that may wrap first, so these may, but no cell does."""
 
         def add_row(
             self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False
@@ -56,30 +68,55 @@ def table(
             ]
             super().add_row(*shown, style=style, end_section=end_section)
 
-    made = Cutting(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    result = Cutting(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        made.add_column(
+        result.add_column(
             column,
             justify="right" if column in right else "left",
             no_wrap=column not in cut and column not in wrapped,
             overflow="ellipsis",
             min_width=None if column in cut else len(column),
         )
-    return made
+    return result
+
+
+def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
+    """Print names and values below each other, without those that are None."""
+    from rich.text import Text
+
+    for name, value in facts:
+        if value is not None:
+            console().print(Text.assemble((f"{name:<14}", "bold"), value), soft_wrap=True)
+
+
+def styled(text: str, style: str) -> Text:
+    """Return a text in a colour."""
+    from rich.text import Text
+
+    return Text(text, style)
+
+
+def health(value: Health) -> Text:
+    """Return a health in its colour."""
+    return styled(value.value, HEALTH_STYLES[value.value])
 
 
 def document(value: object) -> None:
-    """One JSON document, for reading."""
+    """Print one indented JSON document."""
+    import orjson
+
     _write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
 
 
 def line(value: object) -> None:
-    """One JSON document on one line."""
+    """Print one JSON document on one line."""
+    import orjson
+
     _write(orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
 
 
 def note(text: str) -> None:
-    """A remark beside what is asked for."""
+    """Print a remark to stderr, beside the output."""
     print(plain(text), file=sys.stderr)
 
 
@@ -89,7 +126,7 @@ def _write(text: bytes) -> None:
 
 
 def span(seconds: float) -> str:
-    """How long: the largest unit that fits."""
+    """Return a duration in its largest unit."""
     if seconds < MINUTE:
         return f"{max(seconds, 0):.0f} s"
     if seconds < HOUR:
@@ -100,21 +137,25 @@ def span(seconds: float) -> str:
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
-    """How long ago."""
+    """Return how long ago a moment was."""
     return HYPHEN if moment is None else f"{span((now - moment).total_seconds())} ago"
 
 
 def since(moment: datetime | None, now: datetime) -> str:
-    """For how long."""
+    """Return how long something has lasted."""
     return HYPHEN if moment is None else span((now - moment).total_seconds())
 
 
+def until(moment: datetime | None, now: datetime) -> str:
+    """Return how long it is until a moment."""
+    return span(0.0 if moment is None else (moment - now).total_seconds())
+
+
 def clock(moment: datetime) -> str:
-    """Date and time in UTC, to the second."""
+    """Return date and time in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def plain(text: object) -> str:
-    """Other people's text on one line: what could steer a terminal is shown as a question mark."""
-    flat = " ".join(str(text).split())
-    return printable(flat)
+    """Return somebody's text on one line, without characters that could control a terminal."""
+    return printable(" ".join(str(text).split()))

@@ -1,0 +1,184 @@
+"""The commands ``deliveries list``, ``show`` and ``redeliver``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon import errors
+from daemon.cli import options, terminal
+from daemon.model import DeliveryState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import sqlalchemy as sa
+    from rich.text import Text
+
+    from daemon.settings import Settings
+    from daemon.views.delivery_list import DeliveryDetail, DeliveryItem
+
+STYLES = {DeliveryState.PENDING: "yellow", DeliveryState.DELIVERED: "green", DeliveryState.DEAD: "bold red"}
+
+app = typer.Typer(help="List, show and redeliver deliveries.", **options.PLAIN)
+
+
+@app.command("list")
+def list_deliveries(
+    ctx: typer.Context,
+    *,
+    config: options.Config = None,
+    json: options.Json = False,
+    limit: options.Limit = options.LATEST,
+    after: options.After = None,
+    trigger: options.OfTrigger = None,
+    target: options.OfTarget = None,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="pending, delivered or dead.")] = None,
+    incident: options.OfIncident = None,
+) -> None:
+    """List deliveries, oldest first."""
+    settings = options.load(ctx, config)
+    from daemon.cli import database
+    from daemon.views import delivery_list
+
+    filters = {"trigger": trigger, "target": target, "state": state, "incident": incident}
+    page, now = database.read_page(settings, delivery_list.read, limit=limit, after=after, **filters)
+    if json:
+        terminal.document(page)
+    elif page.items:
+        _print_table(page.items, now)
+    else:
+        terminal.console().print("no deliveries")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    delivery: Annotated[int, typer.Argument(metavar="ID", help="The delivery's number.")],
+    *,
+    config: options.Config = None,
+    json: options.Json = False,
+) -> None:
+    """Show one delivery with its attempts."""
+    settings = options.load(ctx, config)
+    from daemon.cli.database import opened
+    from daemon.views import delivery_list
+
+    with opened(settings) as database:
+        detail = database.read_now(delivery_list.find, delivery)
+    if detail is None:
+        raise errors.PagerelayError(f"unknown delivery {delivery} (it may have been pruned)")
+    if json:
+        terminal.document(detail)
+    else:
+        _print_facts(detail)
+        _print_attempts(detail)
+
+
+@app.command()
+def redeliver(
+    ctx: typer.Context,
+    numbers: Annotated[list[int], typer.Argument(metavar="ID", help="The deliveries' numbers.")],
+    *,
+    config: options.Config = None,
+) -> None:
+    """Send deliveries again, with the same ids."""
+    settings = options.load(ctx, config)
+    from daemon.cli.database import opened
+    from daemon.views import overview
+
+    def renew_all(tx: sa.Connection) -> tuple[list[DeliveryItem], bool]:
+        now = database.now(tx)
+        return [_renew(tx, settings, number, now) for number in numbers], bool(overview.live_instances(tx, now))
+
+    with opened(settings) as database:
+        items, is_running = database.write_now(renew_all)
+    if not is_running:
+        terminal.note("no daemon is running to send them (start it: pagerelay run)")
+    for item in items:
+        terminal.console().print(f"delivery {item.id}: {item.state}, due now, to {item.target}", soft_wrap=True)
+
+
+def _renew(tx: sa.Connection, settings: Settings, delivery_id: int, now: datetime) -> DeliveryItem:
+    from daemon.storage import replays
+    from daemon.views import delivery_list
+
+    detail = delivery_list.find(tx, delivery_id)
+    if detail is not None and detail.delivery.target not in settings.targets:
+        name = terminal.plain(detail.delivery.target)
+        raise errors.UsageError(f'delivery {delivery_id}: the configuration no longer has the target "{name}"')
+    if detail is None or not replays.redeliver(tx, delivery_id, now):
+        raise errors.PagerelayError(f"unknown delivery {delivery_id}, or its message is missing (it may be pruned)")
+    renewed = delivery_list.find(tx, delivery_id)
+    assert renewed is not None  # noqa: S101 - for the type checker: it is in the same transaction
+    return renewed.delivery
+
+
+def _print_table(items: list[DeliveryItem], now: datetime) -> None:
+    columns = ("Id", "State", "Target", "Event", "Incident", "Attempts", "When", "Response")
+    table = terminal.table(*columns, right=("Id", "Attempts"), cut=("Target", "Response"))
+    for item in items:
+        table.add_row(
+            str(item.id),
+            terminal.styled(item.state.value, STYLES[item.state]),
+            item.target,
+            (item.type or terminal.HYPHEN).removeprefix("incident."),
+            terminal.plain(item.incident_id),
+            str(item.attempts),
+            _when(item, now),
+            _response(item.last_status, item.last_error),
+        )
+    terminal.console().print(table)
+
+
+def _print_facts(detail: DeliveryDetail) -> None:
+    item = detail.delivery
+    facts: list[tuple[str, str | Text | None]] = [
+        ("Delivery", str(item.id)),
+        ("State", terminal.styled(item.state.value, STYLES[item.state])),
+        ("Target", item.target),
+        ("Message", item.message_id),
+        ("Trigger", item.trigger or terminal.HYPHEN),
+        *([] if detail.batch else [("Event", f"{item.event_id} ({item.type})" if item.event_id else terminal.HYPHEN)]),
+        *[("Event", f"{event.id} ({event.type} of {terminal.plain(event.incident_id)})") for event in detail.batch],
+        ("Incident", terminal.plain(item.incident_id)),
+    ]
+    if detail.event is not None:
+        title = detail.event.incident.get("title") or detail.event.incident.get("summary") or ""
+        facts.append(("Title", terminal.plain(title)))
+    facts.append(("Created", terminal.clock(item.created_at)))
+    if item.next_attempt_at is not None:
+        facts.append(("Next attempt", "now" if item.running else terminal.clock(item.next_attempt_at)))
+    if item.finished_at is not None:
+        facts.append(("Finished", terminal.clock(item.finished_at)))
+    terminal.print_facts(facts)
+
+
+def _print_attempts(detail: DeliveryDetail) -> None:
+    console = terminal.console()
+    if not detail.attempts:
+        console.print("\nno attempts yet")
+        return
+    console.print()
+    table = terminal.table("Attempt", "Took", "Response", right=("Took",), cut=("Response",))
+    for attempt in detail.attempts:
+        body = f": {terminal.plain(attempt.answer)}" if attempt.answer else ""
+        response = _response(attempt.status, attempt.error) + body
+        table.add_row(terminal.clock(attempt.at), f"{attempt.duration_ms:,} ms", response)
+    console.print(table)
+
+
+def _when(item: DeliveryItem, now: datetime) -> str:
+    if item.running:
+        return "now"
+    if item.next_attempt_at is not None:
+        wait = (item.next_attempt_at - now).total_seconds()
+        return "due" if wait <= 0 else f"in {terminal.span(wait)}"
+    return terminal.ago(item.finished_at, now)
+
+
+def _response(status: int | None, error: str | None) -> str:
+    if error is not None:
+        return terminal.plain(error)
+    return terminal.HYPHEN if status is None else str(status)

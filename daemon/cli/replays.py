@@ -1,0 +1,176 @@
+"""The commands ``replays list``, ``show`` and ``cancel``, and the progress of a replay."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon import errors
+from daemon.cli import options, terminal
+from daemon.model import ReplayState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from daemon.storage.database import Database
+    from daemon.views.replay_list import ReplayItem
+
+POLL_SECONDS = 0.5
+REPORT_SECONDS = 10.0  # in a pipe
+STYLES = {ReplayState.RUNNING: "cyan", ReplayState.FINISHED: "green", ReplayState.CANCELLED: "yellow"}
+
+Number = Annotated[int, typer.Argument(metavar="ID", help="The replay's number.")]
+
+app = typer.Typer(help="List, show and cancel replays.", **options.PLAIN)
+
+
+@app.command("list")
+def list_replays(
+    ctx: typer.Context,
+    *,
+    config: options.Config = None,
+    json: options.Json = False,
+    limit: options.Limit = options.LATEST,
+    after: options.After = None,
+) -> None:
+    """List replays, oldest first."""
+    settings = options.load(ctx, config)
+    from daemon.cli import database
+    from daemon.views import replay_list
+
+    page, now = database.read_page(settings, replay_list.read, limit=limit, after=after)
+    if json:
+        terminal.document(page)
+    elif page.items:
+        _print_table(page.items, now)
+    else:
+        terminal.console().print("no replays")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    number: Number,
+    *,
+    config: options.Config = None,
+    json: options.Json = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is finished.")] = False,
+) -> None:
+    """Show the progress of a replay."""
+    settings = options.load(ctx, config)
+    from daemon.cli.database import opened
+
+    with opened(settings) as database:
+        item = _read(database, number)
+        if wait and item.finished_at is None:
+            item = follow(database, item, quiet=json)
+    report(item, json=json)
+
+
+@app.command()
+def cancel(ctx: typer.Context, number: Number, *, config: options.Config = None, json: options.Json = False) -> None:
+    """Cancel a replay.
+
+    Deliveries that it has not sent return to their previous state.
+    """
+    settings = options.load(ctx, config)
+    from daemon.cli.database import opened
+    from daemon.storage import replays
+
+    with opened(settings) as database:
+        _read(database, number)
+        database.write_now(lambda tx: replays.cancel(tx, number, database.now(tx)))
+        item = _read(database, number)
+    _print(item, json=json)
+
+
+def line(item: ReplayItem) -> str:
+    """Return a replay's progress in one line."""
+    skipped = f", {item.skipped:,} skipped" if item.skipped else ""
+    pending = f", {item.pending:,} pending" if item.pending else ""
+    counts = f"{item.delivered:,} of {item.total:,} delivered, {item.dead:,} dead{pending}{skipped}"
+    return f"replay {item.id} {item.state}: {counts}"
+
+
+def follow(database: Database, item: ReplayItem, *, quiet: bool) -> ReplayItem:
+    """Show the progress until the replay is finished, and return it. Ctrl-C does not cancel the replay."""
+    try:
+        if sys.stdout.isatty() and not quiet:
+            return _follow_with_bar(database, item)
+        return _follow_with_lines(database, item, quiet=quiet)
+    except KeyboardInterrupt:
+        show, cancel = f"pagerelay replays show {item.id} --wait", f"pagerelay replays cancel {item.id}"
+        terminal.note(f"replay {item.id} continues (watch it: {show}; cancel it: {cancel})")
+        raise
+
+
+def report(item: ReplayItem, *, json: bool) -> None:
+    """Print the progress of a replay. Raises typer.Exit with code 1 if it ended with dead deliveries or cancelled."""
+    from daemon.cli.group import FAILED
+
+    _print(item, json=json)
+    if item.finished_at is not None and (item.dead or item.state is ReplayState.CANCELLED):
+        raise typer.Exit(FAILED)
+
+
+def _follow_with_bar(database: Database, item: ReplayItem) -> ReplayItem:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=terminal.console(), transient=True) as progress:
+        task = progress.add_task(f"replay {item.id}", total=item.total)
+        while item.finished_at is None:
+            progress.update(task, completed=item.delivered + item.dead)
+            time.sleep(POLL_SECONDS)
+            item = _read(database, item.id)
+    return item
+
+
+def _follow_with_lines(database: Database, item: ReplayItem, *, quiet: bool) -> ReplayItem:
+    reported_at = time.monotonic()
+    while item.finished_at is None:
+        time.sleep(POLL_SECONDS)
+        item = _read(database, item.id)
+        if not quiet and item.finished_at is None and time.monotonic() - reported_at >= REPORT_SECONDS:
+            reported_at = time.monotonic()
+            print(line(item), flush=True)
+    return item
+
+
+def _read(database: Database, replay_id: int) -> ReplayItem:
+    from daemon.views import replay_list
+
+    item = database.read_now(replay_list.find, replay_id)
+    if item is None:
+        raise errors.PagerelayError(f"unknown replay {replay_id} (it may have been pruned)")
+    return item
+
+
+def _print(item: ReplayItem, *, json: bool) -> None:
+    if json:
+        terminal.document(item)
+    else:
+        terminal.console().print(line(item), soft_wrap=True)
+
+
+def _print_table(items: list[ReplayItem], now: datetime) -> None:
+    columns = ("Id", "State", "Trigger", "Target", "Only", "Since", "Total", "Delivered", "Dead", "Created")
+    table = terminal.table(*columns, right=("Id", "Total", "Delivered", "Dead"), cut=("Trigger", "Target"))
+    for item in items:
+        table.add_row(
+            str(item.id),
+            terminal.styled(item.state.value, STYLES[item.state]),
+            item.filters.trigger or terminal.HYPHEN,
+            item.filters.target or terminal.HYPHEN,
+            item.filters.state or terminal.HYPHEN,
+            item.filters.since.astimezone(UTC).strftime("%m-%d %H:%M"),
+            f"{item.total:,}",
+            f"{item.delivered:,}",
+            f"{item.dead:,}",
+            terminal.ago(item.created_at, now),
+        )
+    terminal.console().print(table)

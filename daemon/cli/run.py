@@ -1,0 +1,34 @@
+"""The command ``run``: the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from daemon.cli import options
+
+if TYPE_CHECKING:
+    from daemon.settings import Settings
+
+app = typer.Typer(**options.PLAIN)
+
+
+@app.command()
+def run(ctx: typer.Context, *, config: options.Config = None) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C."""
+    run_daemon(options.load(ctx, config))
+
+
+def run_daemon(settings: Settings) -> None:
+    """Run the daemon in this process."""
+    import uvloop
+
+    from daemon import app as application
+    from daemon import config
+    from daemon.runtime import log
+
+    log.configure(settings.log.format, settings.log.level, hide=config.secrets(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(application.run(settings))
