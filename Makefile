@@ -1,7 +1,7 @@
-# Each target does its own set-up: one virtual environment, hash-pinned packages, re-used while nothing changed.
-# make PYTHON=python3.12 …   another interpreter (3.11 or newer)
-# make test ARGS="-k order"  more arguments for pytest
-# make test SEED=7           another seed for the property tests
+# Each target does its own setup: one virtual environment with hash-pinned packages, reused while nothing changes.
+# make PYTHON=python3.12 …   use another interpreter (3.11 or newer)
+# make test ARGS="-k order"  pass arguments to pytest
+# make test SEED=7           use another seed for the property tests
 
 PYTHON ?= python3
 SEED ?= 20261123
@@ -17,39 +17,39 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check endurance bench format lint lock
 
-help:  ## these lines
+help:  ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.dev  ## the virtual environment with everything that developing takes
+setup: $(VENV)/.dev  ## create or complete the virtual environment .venv
 
-demo: $(VENV)/.run  ## a simulated PagerDuty, the daemon and a receiver: needs no account
+demo: $(VENV)/.run  ## run a simulated PagerDuty, the daemon and a receiver: no account needed
 	@$(BIN)/pagerelay demo $(ARGS)
 
-test: $(VENV)/.dev  ## every test, on SQLite and PostgreSQL
-	@echo "property tests: seed $(SEED) (another one: make test SEED=…)"
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --hypothesis-seed=$(SEED) $(ARGS)
+test: $(VENV)/.dev  ## run every test, on SQLite and PostgreSQL (ARGS="-k order" selects, SEED=7 reseeds)
+	@echo "property tests: seed $(SEED) (choose another: make test SEED=…)"
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal --hypothesis-seed=$(SEED) $(ARGS)
 
-check: lint test  ## format, lint, types, imports, dead code, then every test
+check: lint test  ## run lint, then test: what CI runs
 
-lint: $(VENV)/.dev  ## everything of check except the tests
+lint: $(VENV)/.dev  ## check format, lint rules, types, imports and dead code
 	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo 'Not formatted. Run: make format'; exit 1; }
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/mypy --no-error-summary $(CODE)
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture $(CODE)
-	@echo 'format, lint, types, imports and dead code: nothing to complain about'
+	@echo 'format, lint, types, imports and dead code: no problems'
 
-endurance: $(VENV)/.dev  ## the long runs: faults, kill -9, downtime, idling (an hour; ARGS="crash" for one of them)
+endurance: $(VENV)/.dev  ## run the long scenarios: faults, kill -9, downtime, idling (an hour; ARGS="crash" for one)
 	@$(BIN)/python -m tests.endurance $(ARGS)
 
-bench: $(VENV)/.dev  ## delivery speed, as a ratio to a bare aiohttp loop
+bench: $(VENV)/.dev  ## measure delivery speed, as a ratio to a bare aiohttp loop
 	@$(BIN)/python -m bench $(ARGS)
 
-format: $(VENV)/.dev  ## put the code into shape
+format: $(VENV)/.dev  ## format the code and apply safe lint fixes
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-lock: $(VENV)/.dev  ## pin the newest versions that pyproject.toml allows
+lock: $(VENV)/.dev  ## pin the newest versions that pyproject.toml allows in requirements/
 	@rm -f requirements/*.txt
 	@$(COMPILE) --output-file requirements/run.txt pyproject.toml
 	@for group in build dev; do \
@@ -60,12 +60,12 @@ lock: $(VENV)/.dev  ## pin the newest versions that pyproject.toml allows
 	done
 
 $(VENV)/.created:
-	@$(PYTHON) -c '' || { echo 'No $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3'; exit 1; }
+	@$(PYTHON) -c '' || { echo '$(PYTHON) not found. Install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3'; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "pagerelay needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
-			'Name another one: make PYTHON=python3.12'; exit 1; }
+			'Name a newer one: make PYTHON=python3.12'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo '$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
+		echo '$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
 	@echo 'setting up $(VENV) …'
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
@@ -76,6 +76,6 @@ $(VENV)/.run: $(VENV)/.created requirements/build.txt requirements/run.txt pypro
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
-	@echo 'installing what developing takes …'
+	@echo 'installing the development packages …'
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@

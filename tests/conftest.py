@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from daemon.storage import schema
 from daemon.storage.database import Database
+from tests.harness import recordings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,15 @@ SHAPE = (
        WHERE relnamespace = 'public'::regnamespace""",
 )
 
+NEED_PAGERDUTY_FILES = "ingest/test_recordings, pagerduty/test_contract, simulator/test_contract"
+
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that are absent because their files are."""
+    if not recordings.FOLDER.exists():
+        terminalreporter.write_line(f"not run, because {recordings.FOLDER} is missing: {NEED_PAGERDUTY_FILES}")
 
 
 @dataclass
@@ -145,6 +154,17 @@ def postgres() -> Iterator[Postgres]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with the current schema, to be copied: migrating costs far more."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    database.upgrade()
+    database.close()
+    assert not path.with_name("template.db-wal").exists(), "the file is whole"
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh database with the current schema, once on each kind: the test runs twice."""
@@ -154,11 +174,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield url
         server.take_back(url)
         return
-    url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
-    database = Database(url)
-    database.upgrade()
-    database.close()
-    yield url
+    template: Path = request.getfixturevalue("sqlite_template")
+    yield f"sqlite:///{shutil.copy(template, tmp_path / 'pagerelay.db')}"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The short forms of the long runs; ``make endurance`` runs the long ones."""
+"""The short forms of the long runs, each on one database; ``make endurance`` runs the long ones on both."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACE = 60.0
+SQLITE, POSTGRESQL = (
+    pytest.mark.parametrize("database_url", [name], indirect=True) for name in ("sqlite", "postgresql")
+)
 STOPS_CALLS = ("rate_limited", "rate_limited_bare")  # for a second or for a minute: the long form has them
 
 
@@ -21,6 +24,7 @@ def seed(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--hypothesis-seed") or 1)
 
 
+@SQLITE
 async def test_everything_arrives_once_and_in_order_while_both_ends_fail(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
@@ -31,6 +35,7 @@ async def test_everything_arrives_once_and_in_order_while_both_ends_fail(
     assert figures["attempts"] > figures["deliveries"], "the receivers did fail"
 
 
+@POSTGRESQL
 async def test_nothing_is_lost_when_the_daemon_is_killed_under_load(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
@@ -40,6 +45,7 @@ async def test_nothing_is_lost_when_the_daemon_is_killed_under_load(
     assert figures["events"] > 200
 
 
+@SQLITE
 async def test_the_budget_holds_across_a_kill(tmp_path: Path, database_url: str, seed: int) -> None:
     limits = {"calls": 8, "period": "2s", "poll_interval": "100ms"}
     figures = await scenarios.crash(
@@ -48,6 +54,7 @@ async def test_the_budget_holds_across_a_kill(tmp_path: Path, database_url: str,
     assert figures["most_calls_in_a_period"] <= limits["calls"]
 
 
+@POSTGRESQL
 async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
@@ -56,6 +63,7 @@ async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(
     assert figures["calls_to_catch_up"] < 50
 
 
+@SQLITE
 async def test_ten_targets_in_every_kind_of_trouble_do_not_hold_up_the_others(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
@@ -66,6 +74,7 @@ async def test_ten_targets_in_every_kind_of_trouble_do_not_hold_up_the_others(
     assert max(figures["attempts_at_bad_ones"]) < 60
 
 
+@POSTGRESQL
 async def test_a_target_that_was_down_gets_everything_in_order_and_nobody_else_waits(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
@@ -76,6 +85,7 @@ async def test_a_target_that_was_down_gets_everything_in_order_and_nobody_else_w
     assert figures["most_in_a_second"] < 100, "the rate limit, and what a busy machine shifts"
 
 
+@SQLITE
 async def test_every_action_takes_effect_once_while_writes_go_wrong_and_the_daemon_is_killed(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
@@ -83,6 +93,7 @@ async def test_every_action_takes_effect_once_while_writes_go_wrong_and_the_daem
     assert figures["tried_again"] > 0, "writes did go wrong"
 
 
+@POSTGRESQL
 async def test_a_flood_of_actions_uses_the_budget_up_and_lets_polls_through(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
@@ -91,6 +102,7 @@ async def test_a_flood_of_actions_uses_the_budget_up_and_lets_polls_through(
     assert figures["polls"] >= 0.5 * figures["seconds"], "half as many as there may be"
 
 
+@SQLITE
 async def test_a_replay_forgets_nothing_when_the_daemon_is_killed_and_what_is_new_does_not_wait_for_it(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
