@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon import detection, triggers
+from daemon import triggers
 from daemon.formats import standard
 from daemon.model import DetectedBy, Event, Message
 from daemon.settings import Target
-from daemon.storage import messages, schema, store, targets
+from daemon.storage import journal, messages, schema, targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def fill(database: Database, names: Sequence[str], count: int) -> None:
 
     def write(tx: sa.Connection) -> None:
         now = database.now(tx)
-        store.save(tx, "acme", detection.Detection(tuple(events(count)), ()), (), now)
+        journal.append(tx, "acme", events(count))
         targets.ensure(tx, names)
         rows = tx.execute(sa.select(schema.events))
         new = [

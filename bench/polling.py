@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from bench import figures
 from daemon.ingest.poller import Poller
 from daemon.settings import Target, Trigger
-from daemon.storage import store
+from daemon.storage import connections
 from daemon.storage.database import Database
 from tests.conftest import ManualClock
 from tests.harness.fake_pagerduty import FakePagerDuty, connection
@@ -41,7 +41,7 @@ class Daemon:
         self._database = Database(url, clock=clock)
         self._database.upgrade()
         triggers = [Trigger(f"t{number}", ("incident.triggered",), "acme", ("ops",)) for number in range(count)]
-        self._database.write_now(store.ensure, ["acme"], triggers, clock())
+        self._database.write_now(connections.ensure, ["acme"], triggers, clock())
         client = self._account.client(self._database)
         targets = {"ops": Target("ops", SecretStr("http://127.0.0.1:9/"), ())}
         self._poller = Poller(

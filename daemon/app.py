@@ -28,7 +28,7 @@ from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
 from daemon.runtime import identity, systemd
 from daemon.runtime.scheduler import Job, Scheduler
-from daemon.storage import action_queue, claims, messages, ratelimit, store, targets
+from daemon.storage import action_queue, claims, connections, instances, messages, ratelimit, targets
 from daemon.storage.database import Database, system_clock
 
 if TYPE_CHECKING:
@@ -218,10 +218,10 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     """
     now = database.now(tx)
     ended = (lambda each: each != instance) if database.is_sqlite else identity.has_ended
-    store.register(tx, instance, socket.gethostname(), daemon.__version__, now)
-    store.ensure(tx, settings.connections, settings.triggers.values(), now)
+    instances.register(tx, instance, socket.gethostname(), daemon.__version__, now)
+    connections.ensure(tx, settings.connections, settings.triggers.values(), now)
     targets.ensure(tx, settings.targets)
-    dead = [*store.bury(tx, now, ended), *claims.strangers(tx)]
+    dead = [*instances.reap(tx, now, ended), *claims.strangers(tx)]
     targets.free_probes(tx, dead, now)
     claims.release(tx, dead)
     action_queue.release(tx, dead)
@@ -247,7 +247,7 @@ async def _leave(database: Database, instance: str) -> None:
 
 def _left(tx: sa.Connection, instance: str) -> None:
     """Let nothing be held by a daemon that nobody knows any more: what it could not give back, it leaves."""
-    store.leave(tx, instance)
+    instances.leave(tx, instance)
     claims.release(tx, [instance])
     action_queue.release(tx, [instance])
 

@@ -18,7 +18,7 @@ from daemon import errors
 from daemon.actions import REGISTRY, Done, Ended, Try, problems
 from daemon.model import MASK, Action, ActionState
 from daemon.pagerduty import lookups, writes
-from daemon.storage import action_queue, messages, store
+from daemon.storage import action_queue, messages, users
 from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class Executor:
     async def _sender(self, user_id: str) -> str:
         """The e-mail address of a user; looked up once and kept."""
         if user_id not in self._emails:
-            known = await self._database.read(store.email_of, self._connection, user_id)
+            known = await self._database.read(users.email_of, self._connection, user_id)
             if known is None:
                 return await self._renewed_sender(user_id)
             self._emails[user_id] = known
@@ -218,7 +218,7 @@ class Executor:
         if not isinstance(email, str) or not email or not email.isprintable():
             message = f"PagerDuty has no user {user_id} with an e-mail address, or the key may not see it"
             raise errors.ActionError("user_not_found", message)
-        await self._database.write(store.save_user, self._connection, email, user_id, self._clock())
+        await self._database.write(users.save, self._connection, email, user_id, self._clock())
         self._emails[user_id] = email
         return email
 

@@ -118,9 +118,9 @@ def _from_pagerduty(settings: Settings, kind: str, query: str | None, connection
 
 def _ensure(tx: sa.Connection, database: Database, connection: str) -> None:
     """Create the connection's row, which holds its call budget, in case no daemon has run yet."""
-    from daemon.storage import store
+    from daemon.storage import connections
 
-    store.ensure(tx, [connection], [], database.now(tx))
+    connections.ensure(tx, [connection], [], database.now(tx))
 
 
 async def _pick(database: Database, kind: str, query: str | None, connection: Connection) -> list[Json]:

@@ -12,7 +12,7 @@ from daemon import errors, formats, ids
 from daemon.fan_out.condition import Condition
 from daemon.formats import standard
 from daemon.model import Message
-from daemon.storage import messages, store
+from daemon.storage import connections, journal, messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,20 +55,20 @@ class FanOut:
 
     def part(self, tx: sa.Connection, names: Sequence[str], index: matching.Index, now: datetime) -> Fanned:
         """Let the triggers of these names read a part of the journal."""
-        if not store.has_news(tx, self._connection, names):
+        if not journal.has_unread(tx, self._connection, names):
             return Fanned(0, frozenset(), more=False)
         asking = sum(name in self._conditions for name in names)
         limit = max(1, min(JOURNAL_PART, MOST_ASKED // max(asking, 1)))
-        marks = store.watermarks(tx, names)
-        part = store.journal(tx, self._connection, min(marks.values()), limit)
+        marks = journal.lock_watermarks(tx, names)
+        part = journal.read(tx, self._connection, min(marks.values()), limit)
         complaints: dict[str, str | None] = {}
         wanted = list(self._wanted(part, marks, index, complaints))
         new = [*_singly(wanted, self._targets), *_together(wanted, self._targets)]
         messages.enqueue(tx, new, now)
-        store.note_events(tx, {match.trigger.name: event.occurred_at for _, event, match in wanted})
-        store.note_conditions(tx, complaints)
+        connections.record_last_events(tx, {match.trigger.name: event.occurred_at for _, event, match in wanted})
+        connections.record_condition_errors(tx, complaints)
         if part:
-            store.advance(tx, names, part[-1][0])
+            journal.advance(tx, names, part[-1][0])
         woken = frozenset(target for message in new for target in message.targets)
         return Fanned(len(new), woken, more=len(part) == limit, complaints=complaints)
 

@@ -15,8 +15,9 @@ import structlog
 from daemon import errors
 from daemon.fan_out import matching
 from daemon.fan_out.messages import FanOut
+from daemon.ingest import commit
 from daemon.model import Priority
-from daemon.storage import store
+from daemon.storage import connections, users
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
@@ -88,13 +89,13 @@ class Poller:
         )
         return timedelta(0)
 
-    def _claim(self, tx: sa.Connection) -> store.Claim | datetime:
+    def _claim(self, tx: sa.Connection) -> connections.PollClaim | datetime:
         now = self._database.now(tx)
         interval = self._connection.limits.poll_interval
-        return store.begin_poll(tx, self._connection.name, self._every, interval, self._instance, now)
+        return connections.begin_poll(tx, self._connection.name, self._every, interval, self._instance, now)
 
     def _end(self, tx: sa.Connection, error: str | None) -> datetime | None:
-        return store.end_poll(tx, self._connection.name, self._instance, error, self._database.now(tx))
+        return connections.end_poll(tx, self._connection.name, self._instance, error, self._database.now(tx))
 
     def _tell(
         self, error: str | None, was_failing: datetime | None, events: int, messages: int, calls: int, took: float
@@ -113,7 +114,7 @@ class Poller:
 
     # --- the log
 
-    async def _read_log(self, state: store.ConnectionState) -> AsyncIterator[int]:
+    async def _read_log(self, state: connections.ConnectionState) -> AsyncIterator[int]:
         """Read what is new, in windows, oldest first; gives for each how many events it had."""
         if state.watermark is None:
             await self._baseline()
@@ -153,7 +154,7 @@ class Poller:
             self._overlap = min(self._overlap * 2, self._connection.overlap)
 
     def _commit(self, tx: sa.Connection, window: Window, read_at: datetime, watermark: datetime) -> int:
-        return store.commit_window(
+        return commit.window(
             tx,
             self._connection.name,
             window.entries,
@@ -176,7 +177,7 @@ class Poller:
             log.warning("baseline.without_incidents", connection=self._connection.name, reason=str(error))
             incidents = {}
         await self._database.write(
-            store.commit_baseline,
+            commit.baseline,
             self._connection.name,
             window.entries,
             incidents,
@@ -241,7 +242,7 @@ class Poller:
         }
         if not wanted:
             return {}
-        known = await self._database.read(store.users_by_email, self._connection.name)
+        known = await self._database.read(users.ids_by_email, self._connection.name)
         for email in wanted.keys() - known.keys():
             again_at = self._looked_up.get(email)
             if again_at is not None and self._clock() < again_at:
@@ -262,11 +263,11 @@ class Poller:
             self._looked_up.pop(email, None)
             user_id, error = None, f"the user {email} could not be looked up: {problem}"
         if user_id:
-            await self._database.write(store.save_user, self._connection.name, email, user_id, self._clock())
+            await self._database.write(users.save, self._connection.name, email, user_id, self._clock())
         elif error:
             log.warning("user.not_found", connection=self._connection.name, user=email, error=error)
         for name in triggers:
-            await self._database.write(store.note_trigger_error, name, error)
+            await self._database.write(connections.record_trigger_error, name, error)
         return user_id
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon import errors
+from daemon.ingest import commit
 from daemon.model import Priority, Rejected
-from daemon.storage import store
+from daemon.storage import connections, snapshots
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -52,11 +53,11 @@ class Reconcile:
     def _begin(self, tx: sa.Connection) -> datetime | None:
         """How far the log was read, by PagerDuty's clock; None if it is too early to reconcile."""
         now = self._database.now(tx)
-        state = store.lock(tx, self._connection.name)
+        state = connections.lock(tx, self._connection.name)
         lately = now - self._connection.limits.poll_interval * 3
         if state.failing_since is not None or state.last_success_at is None or state.last_success_at < lately:
             return None
-        due = store.begin_chore(tx, self._connection.name, "reconcile", self._connection.reconcile_every, now)
+        due = connections.begin_chore(tx, self._connection.name, "reconcile", self._connection.reconcile_every, now)
         return state.watermark if due else None
 
     async def _compare(self, settled: datetime) -> int:
@@ -67,14 +68,14 @@ class Reconcile:
         read_at = self._clock()
         listing = await self._client.open_incidents(Priority.RECONCILIATION)
         incidents: list[tuple[str, Json | None]] = list(listing.incidents.items())
-        known = await self._database.read(store.open_snapshots, self._connection.name)
+        known = await self._database.read(snapshots.load_open, self._connection.name)
         vanished = sorted((known[each].read_at, each) for each in known.keys() - listing.incidents.keys())
         for _, incident_id in vanished[:VANISHED_AT_ONCE]:
             found = await self._client.incident(incident_id, Priority.RECONCILIATION)
             if not isinstance(found, Rejected):  # an odd answer is no proof that it is gone
                 incidents.append((incident_id, found))
         return await self._database.write(
-            store.commit_reconciliation,
+            commit.reconciliation,
             self._connection.name,
             incidents,
             settled=settled,

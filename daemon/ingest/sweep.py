@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon import errors
+from daemon.ingest import commit
 from daemon.model import Priority
-from daemon.storage import store
+from daemon.storage import connections
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -54,7 +55,7 @@ class Sweep:
                         raise
                     continue
                 events += await self._database.write(
-                    store.commit_window,
+                    commit.window,
                     self._connection.name,
                     window.entries,
                     window.rejected,
@@ -69,10 +70,10 @@ class Sweep:
         write("sweep.completed", connection=self._connection.name, events=events)
         return look_again
 
-    def _begin(self, tx: sa.Connection) -> store.ConnectionState | None:
+    def _begin(self, tx: sa.Connection) -> connections.ConnectionState | None:
         now = self._database.now(tx)
-        state = store.lock(tx, self._connection.name)
+        state = connections.lock(tx, self._connection.name)
         if state.watermark is None or state.failing_since is not None:
             return None
-        due = store.begin_chore(tx, self._connection.name, "sweep", self._connection.sweep_every, now)
+        due = connections.begin_chore(tx, self._connection.name, "sweep", self._connection.sweep_every, now)
         return state if due else None

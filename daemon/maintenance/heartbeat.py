@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon.runtime import identity
-from daemon.storage import action_queue, claims, store, targets
+from daemon.storage import action_queue, claims, instances, targets
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -38,9 +38,9 @@ class Heartbeat:
 
     def _beat(self, tx: sa.Connection) -> list[str]:
         now = self._database.now(tx)
-        if not store.heartbeat(tx, self._instance, now):
-            store.register(tx, self._instance, self._hostname, self._version, now)
-        buried = store.bury(tx, now, identity.has_ended)
+        if not instances.heartbeat(tx, self._instance, now):
+            instances.register(tx, self._instance, self._hostname, self._version, now)
+        buried = instances.reap(tx, now, identity.has_ended)
         targets.free_probes(tx, buried, now)
         claims.release(tx, buried)
         action_queue.release(tx, buried)

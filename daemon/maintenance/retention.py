@@ -1,4 +1,4 @@
-"""Removing what is older than it need be kept, a little at a time so that nothing else waits for it."""
+"""Removing rows that are older than they need to be kept, a few at a time so that nothing else waits for it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon.storage import action_queue, messages, replays, store
+from daemon.ingest import commit
+from daemon.storage import action_queue, connections, journal, messages, replays, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     import sqlalchemy as sa
 
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 EVERY = timedelta(minutes=10)
-PART = 500
+MOST_ROWS = 500  # of one table in one transaction
+SEEN_FOR = timedelta(days=3)  # longer than any re-reading goes back
+SNAPSHOT_FOR = commit.HISTORY + timedelta(days=1)
 
 
 class Retention:
-    """Prunes everything, for the connections and triggers that are configured."""
+    """Prunes all tables, for the connections and triggers that are configured."""
 
     def __init__(
         self, database: Database, periods: RetentionPeriods, connections: Collection[str], triggers: Collection[str]
@@ -50,14 +54,29 @@ def prune(
     tx: sa.Connection,
     database: Database,
     periods: RetentionPeriods,
-    connections: Collection[str],
+    names: Collection[str],
     triggers: Collection[str],
 ) -> int:
-    """Remove at most a few hundred rows of each table; answers how many went."""
+    """Remove at most a few hundred rows of each table; return how many were removed.
+
+    ``names`` are the connections, ``triggers`` the triggers that are configured.
+    """
     now = database.now(tx)
-    removed = messages.prune(tx, delivered=periods.deliveries, dead=periods.dead, now=now, limit=PART)
-    removed += action_queue.prune(tx, periods.actions, now, PART)
-    removed += replays.prune(tx, periods.actions, now, PART)
-    for name in connections:
-        removed += store.prune(tx, name, periods.events, now, PART)
-    return removed + store.prune_journal(tx, periods.events, triggers, now, PART, messages.needed_events())
+    removed = messages.prune(tx, delivered=periods.deliveries, dead=periods.dead, now=now, limit=MOST_ROWS)
+    removed += action_queue.prune(tx, periods.actions, now, MOST_ROWS)
+    removed += replays.prune(tx, periods.actions, now, MOST_ROWS)
+    for name in names:
+        removed += prune_connection(tx, name, periods.events, now, MOST_ROWS)
+    return removed + journal.prune(tx, triggers, now - periods.events, MOST_ROWS, messages.needed_events())
+
+
+def prune_connection(tx: sa.Connection, name: str, retention: timedelta, now: datetime, limit: int) -> int:
+    """Remove a connection's old entry ids, snapshots and quarantined records; return how many rows.
+
+    The age of ids and snapshots counts from the watermark: while a connection is behind, nothing that the log
+    still has to show is forgotten.
+    """
+    read_to = min(now, connections.lock(tx, name).watermark or now)
+    removed = journal.prune_seen(tx, name, read_to - SEEN_FOR, limit)
+    removed += snapshots.prune(tx, name, read_to - max(retention, SNAPSHOT_FOR), limit)
+    return removed + journal.prune_quarantine(tx, name, now - retention, limit)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from daemon import errors
 from daemon.model import Action, ActionState, Outcome
-from daemon.storage import bulk
+from daemon.storage import sql
 from daemon.storage.schema import actions, instances, messages
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def accept(tx: sa.Connection, request: Request, now: datetime) -> Action:
 
 def _lock_keys(tx: sa.Connection) -> sa.Executable:
     """Two requests with one key at once: on PostgreSQL the second waits for the first."""
-    if bulk.is_postgres(tx):
+    if sql.is_postgres(tx):
         return sa.text("SELECT pg_advisory_xact_lock(7243091143)")
     return sa.text("SELECT 1")  # one writer at a time
 
@@ -134,7 +134,7 @@ def claim(
     if first.together is not None:
         alike = (actions.c.operation == first.operation) & (actions.c.together == first.together)
         ids = [row.id for row in tx.execute(ready.where(alike).order_by(actions.c.seq).limit(most_together))]
-    free = bulk.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have been quicker
+    free = sql.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have been quicker
     claimed = (
         actions.update()
         .where(free)
@@ -206,7 +206,7 @@ def give_back(tx: sa.Connection, ids: Collection[str], instance: str) -> None:
 def release(tx: sa.Connection, dead: Collection[str]) -> None:
     """Put back into the queue what dead daemons were carrying out, and what one that left could not give back."""
     left = actions.c.claimed_by.not_in(sa.select(instances.c.id))
-    held = (actions.c.state == RUNNING) & (bulk.among(tx, actions.c.claimed_by, list(dead)) | left)
+    held = (actions.c.state == RUNNING) & (sql.among(tx, actions.c.claimed_by, list(dead)) | left)
     tx.execute(actions.update().where(UNFINISHED, held).values(state=QUEUED, claimed_by=None))
 
 
@@ -231,7 +231,7 @@ def find(tx: sa.Connection, action_id: str) -> Action | None:
 
 def stranded(tx: sa.Connection, connections: Collection[str]) -> dict[str, int]:
     """How many actions wait for each connection that is not among these."""
-    waiting = actions.c.state == QUEUED, ~bulk.among(tx, actions.c.connection, connections)
+    waiting = actions.c.state == QUEUED, ~sql.among(tx, actions.c.connection, connections)
     counted = sa.select(actions.c.connection, sa.func.count()).where(*waiting).group_by(actions.c.connection)
     return {row[0]: row[1] for row in tx.execute(counted)}
 
@@ -246,7 +246,7 @@ def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:
 
 def load(tx: sa.Connection, ids: Collection[str]) -> dict[str, Action]:
     """Actions by id."""
-    chosen: Sequence[Any] = tx.execute(sa.select(actions).where(bulk.among(tx, actions.c.id, list(ids)))).all()
+    chosen: Sequence[Any] = tx.execute(sa.select(actions).where(sql.among(tx, actions.c.id, list(ids)))).all()
     return {row.id: of_row(row) for row in chosen}
 
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.storage import bulk
+from daemon.storage import sql
 from daemon.storage.deliveries import PENDING, update
 from daemon.storage.due import BEHIND_RUNNING, Chain, Wanted, next_due, take
 from daemon.storage.probes import EARLY, early_at, probes
-from daemon.storage.rows import chunks
 from daemon.storage.schema import deliveries, instances, targets
 from daemon.storage.targets import PROBE_LEASE, Standing, ready_at
 
@@ -76,7 +75,7 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
 
 def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, Any]:
     """The targets' rows, ours until the transaction ends; somebody else holds those that are missing."""
-    asked = sa.select(targets).where(bulk.among(tx, targets.c.name, names))
+    asked = sa.select(targets).where(sql.among(tx, targets.c.name, names))
     return {row.name: row for row in tx.execute(asked.with_for_update(skip_locked=True))}
 
 
@@ -132,7 +131,7 @@ def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: dat
 
 def release(tx: sa.Connection, dead: Collection[str]) -> None:
     """Give back everything that dead daemons had claimed."""
-    for part in chunks(dead):
+    for part in sql.chunks(dead):
         held = (deliveries.c.state == PENDING) & deliveries.c.claimed_by.in_(part)
         tx.execute(deliveries.update().where(held).values(claimed_by=None))
 

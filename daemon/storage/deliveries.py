@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.model import REFUSALS, DeliveryState
-from daemon.storage import bulk
+from daemon.storage import sql
 from daemon.storage.schema import deliveries
 
 if TYPE_CHECKING:
@@ -33,5 +33,5 @@ def refused(table: sa.FromClause = deliveries) -> sa.ColumnElement[bool]:
 
 def update(tx: sa.Connection, ids: Collection[int], *conditions: sa.ColumnElement[bool], **values: Any) -> None:  # noqa: ANN401 - the columns' values
     """Change the deliveries of these ids that meet the conditions."""
-    chosen = bulk.among(tx, deliveries.c.id, ids)
+    chosen = sql.among(tx, deliveries.c.id, ids)
     tx.execute(deliveries.update().where(chosen, *conditions).values(values))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.model import Delivery, Order
-from daemon.storage import bulk
+from daemon.storage import sql
 from daemon.storage.deliveries import PENDING, begun, free, update
 from daemon.storage.schema import deliveries
 
@@ -117,13 +117,13 @@ def _claimed(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
 def _due_for(
     tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool, untried: bool
 ) -> list[Delivery]:
-    names_given = bulk.texts(tx, names)
+    names_given = sql.value_table(tx, names)
     mine = deliveries.c.target == names_given.c.value, *_free_of_class(replayed=replayed)
     first = sa.select(*_claimed(deliveries)).where(*mine, deliveries.c.next_attempt_at <= now)
     if untried:
         first = first.where(deliveries.c.attempts == 0)
     first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit).correlate(names_given)
-    if bulk.is_postgres(tx):
+    if sql.is_postgres(tx):
         found = first.lateral()
         query = sa.select(found).select_from(names_given.join(found, sa.true()))
     else:  # which knows no LATERAL
@@ -141,14 +141,14 @@ def _blockers(
         return {}
     columns = [deliveries.c.target, deliveries.c.incident_id, deliveries.c.id]
     rows = [{"target": target, "incident_id": incident, "id": number} for (target, incident), number in last.items()]
-    line = bulk.records(tx, columns, rows)
+    line = sql.row_table(tx, columns, rows)
     earlier = (
         deliveries.c.target == line.c.target,
         deliveries.c.incident_id == line.c.incident_id,
         deliveries.c.id < line.c.id,
         deliveries.c.state == PENDING,
         _of_class(replayed=replayed),
-        ~bulk.among(tx, deliveries.c.id, [each.id for each in due]),
+        ~sql.among(tx, deliveries.c.id, [each.id for each in due]),
     )
     query = sa.select(*columns, deliveries.c.claimed_by, deliveries.c.next_attempt_at).where(*earlier)
     found: defaultdict[Line, list[Any]] = defaultdict(list)
@@ -161,7 +161,7 @@ def next_due(tx: sa.Connection, names: Collection[str], *, replayed: bool) -> di
     """When each target has something to claim."""
     if not names:
         return {}
-    given = bulk.texts(tx, names)
+    given = sql.value_table(tx, names)
     unclaimed = _free_of_class(replayed=replayed)
     first = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(deliveries.c.target == given.c.value, *unclaimed)
     query = sa.select(given.c.value, first.correlate(given).scalar_subquery().label("due"))

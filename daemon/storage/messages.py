@@ -13,9 +13,8 @@ import sqlalchemy as sa
 
 from daemon import ids
 from daemon.model import Action, Alert, Batch, DeliveryState, Event, Message
-from daemon.storage import action_queue, bulk
+from daemon.storage import action_queue, journal, sql
 from daemon.storage.deliveries import PENDING
-from daemon.storage.rows import chunks, event_of, insert_new
 from daemon.storage.schema import attempts, batched, deliveries, events, messages
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class NewMessage:
 
 def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None:
     """Make messages and their deliveries; those that exist already stay as they are."""
-    insert_new(
+    sql.insert_new(
         tx,
         messages,
         [
@@ -57,9 +56,9 @@ def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None
         ],
     )
     parts = [{"message_id": each.id, "event_seq": seq} for each in new for seq in each.batched]
-    insert_new(tx, batched, parts)
+    sql.insert_new(tx, batched, parts)
     rows = (_new_deliveries(each.id, each.incident_id, each.targets, now) for each in new)
-    insert_new(tx, deliveries, list(itertools.chain.from_iterable(rows)))
+    sql.insert_new(tx, deliveries, list(itertools.chain.from_iterable(rows)))
 
 
 def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
@@ -69,8 +68,8 @@ def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
     """
     message_id = ids.message_id(action.id, action.state.value)
     of_action = {"id": message_id, "event_seq": 0, "trigger": "", "created_at": now, "action_id": action.id}
-    insert_new(tx, messages, [of_action | {"type": f"action.{action.state}"}])
-    insert_new(tx, deliveries, _new_deliveries(message_id, action.subject or action.id, action.notify, now))
+    sql.insert_new(tx, messages, [of_action | {"type": f"action.{action.state}"}])
+    sql.insert_new(tx, deliveries, _new_deliveries(message_id, action.subject or action.id, action.notify, now))
 
 
 def enqueue_alert(
@@ -79,8 +78,8 @@ def enqueue_alert(
     """Make the message of an alert, in line with the others about the same ``subject``."""
     told = orjson.dumps({"at": alert.at.isoformat(), "data": alert.data}).decode()
     row = {"id": message_id, "event_seq": 0, "trigger": "", "type": alert.type, "created_at": now, "alert": told}
-    insert_new(tx, messages, [row])
-    insert_new(tx, deliveries, _new_deliveries(message_id, subject, names, now))
+    sql.insert_new(tx, messages, [row])
+    sql.insert_new(tx, deliveries, _new_deliveries(message_id, subject, names, now))
 
 
 def _new_deliveries(message_id: str, incident_id: str, names: Iterable[str], now: datetime) -> list[dict[str, Any]]:
@@ -105,8 +104,8 @@ def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
     joined = sa.select(messages.c.id.label("message_id"), messages.c.trigger, told, events).join(
         events, events.c.seq == messages.c.event_seq
     )
-    for row in tx.execute(joined.where(bulk.among(tx, messages.c.id, message_ids))).all():
-        loaded[row.message_id] = Message(row.message_id, row.trigger, row.told_as or row.type, event_of(row))
+    for row in tx.execute(joined.where(sql.among(tx, messages.c.id, message_ids))).all():
+        loaded[row.message_id] = Message(row.message_id, row.trigger, row.told_as or row.type, journal.event_of(row))
     return loaded | _load_others(tx, set(message_ids) - loaded.keys())
 
 
@@ -114,7 +113,7 @@ def _load_others(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, M
     """Messages that tell of actions or of several events, and alerts."""
     if not message_ids:
         return {}
-    others = tx.execute(sa.select(messages).where(bulk.among(tx, messages.c.id, message_ids))).all()
+    others = tx.execute(sa.select(messages).where(sql.among(tx, messages.c.id, message_ids))).all()
     found = action_queue.load(tx, {row.action_id for row in others if row.action_id is not None})
     parts = _parts(tx, [row.id for row in others])
     loaded: dict[str, Message] = {}
@@ -133,8 +132,8 @@ def _parts(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, list[Ev
     """The events of batches, in the journal's order."""
     query = sa.select(batched.c.message_id, events).join(events, events.c.seq == batched.c.event_seq)
     found: defaultdict[str, list[Event]] = defaultdict(list)
-    for row in tx.execute(query.where(bulk.among(tx, batched.c.message_id, message_ids)).order_by(events.c.seq)):
-        found[row.message_id].append(event_of(row))
+    for row in tx.execute(query.where(sql.among(tx, batched.c.message_id, message_ids)).order_by(events.c.seq)):
+        found[row.message_id].append(journal.event_of(row))
     return found
 
 
@@ -144,7 +143,7 @@ def _alert(kind: str, told: Json) -> Alert:
 
 def stranded(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
     """How many deliveries wait for each target that is not among these."""
-    waiting = deliveries.c.state == PENDING, ~bulk.among(tx, deliveries.c.target, names)
+    waiting = deliveries.c.state == PENDING, ~sql.among(tx, deliveries.c.target, names)
     counted = sa.select(deliveries.c.target, sa.func.count()).where(*waiting).group_by(deliveries.c.target)
     return {row[0]: row[1] for row in tx.execute(counted)}
 
@@ -155,7 +154,7 @@ def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: date
     for state, kept in ((DeliveryState.DELIVERED, delivered), (DeliveryState.DEAD, dead)):
         ended = (deliveries.c.state == state.value) & (deliveries.c.finished_at < now - kept)
         old = sa.select(deliveries.c.id).where(ended).order_by(deliveries.c.finished_at).limit(limit)
-        for part in chunks(tx.execute(old).scalars().all()):
+        for part in sql.chunks(tx.execute(old).scalars().all()):
             # Asked once more: a replay may have taken one up meanwhile.
             going = deliveries.delete().where(deliveries.c.id.in_(part), ended)
             rows = tx.execute(going.returning(deliveries.c.id, deliveries.c.message_id)).all()

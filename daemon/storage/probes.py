@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.storage import bulk
+from daemon.storage import sql
 from daemon.storage.deliveries import free, refused
 from daemon.storage.due import Chain, take
 from daemon.storage.schema import deliveries, targets
@@ -34,7 +34,7 @@ def probes(
         _bring_forward(tx, long_idle, now)
         found |= _first(tx, long_idle, instance, now)
     if found:
-        leased = targets.update().where(bulk.among(tx, targets.c.name, found))
+        leased = targets.update().where(sql.among(tx, targets.c.name, found))
         tx.execute(leased.values(probe_at=now + PROBE_LEASE))
     return found
 
@@ -61,7 +61,7 @@ def _first(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: 
 
 def _bring_forward(tx: sa.Connection, names: Collection[str], now: datetime) -> None:
     """Make for each target one delivery due, the one that will be due first, unless it was refused for its own sake."""
-    names_given = bulk.texts(tx, names)
+    names_given = sql.value_table(tx, names)
     waits = deliveries.alias()
     theirs = waits.c.target == names_given.c.value, *free(waits), ~refused(waits)
     first = sa.select(waits.c.id).where(*theirs).order_by(waits.c.next_attempt_at, waits.c.id).limit(1)

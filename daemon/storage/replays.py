@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from daemon import errors
 from daemon.model import DeliveryState, ReplayState
-from daemon.storage import bulk
+from daemon.storage import sql
 from daemon.storage.schema import attempts, deliveries, events, messages, replays, targets
 from daemon.triggers import lenient_json
 
@@ -66,7 +66,7 @@ def create(tx: sa.Connection, wanted: Wanted, names: Collection[str], now: datet
         raise errors.UsageError(message)
     names = names if wanted.target is None else [wanted.target]
     first, last = sa.func.min(deliveries.c.id), sa.func.max(deliveries.c.id)
-    chosen = bulk.among(tx, deliveries.c.target, names), ENDED, *_fitting(wanted)
+    chosen = sql.among(tx, deliveries.c.target, names), ENDED, *_fitting(wanted)
     counting = sa.select(deliveries.c.target, first, last, sa.func.count()).where(*chosen)
     found = tx.execute(counting.group_by(deliveries.c.target)).all()
     row = {
@@ -204,7 +204,7 @@ def _take(tx: sa.Connection, ids: Collection[int], replay: int, now: datetime) -
     """
     if not ids:
         return 0
-    chosen = bulk.among(tx, deliveries.c.id, ids)
+    chosen = sql.among(tx, deliveries.c.id, ids)
     counted = sa.select(deliveries.c.replay, sa.func.count()).where(chosen, DEAD, deliveries.c.replay > BY_HAND)
     for other, count in tx.execute(counted.group_by(deliveries.c.replay)).all():
         mine = replays.update().where(replays.c.id == other, OPEN)

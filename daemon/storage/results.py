@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.model import Delivery, DeliveryState
-from daemon.storage import bulk
+from daemon.storage import sql
 from daemon.storage.deliveries import update
 from daemon.storage.schema import attempts, deliveries
 
@@ -70,7 +70,7 @@ def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:
             ),
             [_failure(each) for each in failed],
         )
-    bulk.insert(tx, attempts, [_attempt(each) for each in results])
+    sql.insert_rows(tx, attempts, [_attempt(each) for each in results])
 
 
 def _failure(result: Result) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.model import DeliveryState
+from daemon.storage import sql
 from daemon.storage.deliveries import PENDING, begun, free, refused
-from daemon.storage.rows import insert_new
 from daemon.storage.schema import deliveries, targets
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Note:
 
 def ensure(tx: sa.Connection, names: Iterable[str]) -> None:
     """Make rows for targets that have none yet."""
-    insert_new(tx, targets, [{"name": name} for name in names])
+    sql.insert_new(tx, targets, [{"name": name} for name in names])
 
 
 def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:

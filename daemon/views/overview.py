@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 import daemon
-from daemon.storage import store
+from daemon.storage.instances import INSTANCE_TTL
 from daemon.storage.schema import events, instances
 from daemon.views import connection_health, replay_list, rows, target_health, trigger_health
 from daemon.views.connection_health import ConnectionStatus  # noqa: TC001 - the API reads the annotations
@@ -81,7 +81,7 @@ def read(
 
 def live_instances(tx: sa.Connection, now: datetime) -> tuple[Instance, ...]:
     """Return the daemons that run, oldest first."""
-    live = instances.c.heartbeat_at >= now - store.INSTANCE_TTL
+    live = instances.c.heartbeat_at >= now - INSTANCE_TTL
     query = sa.select(instances).where(live).order_by(instances.c.started_at)
     return tuple(rows.as_value(Instance, row) for row in tx.execute(query))
 

@@ -16,7 +16,7 @@ from daemon.actions.executor import Executor
 from daemon.model import ActionState
 from daemon.settings import Connection, Limits
 from daemon.simulator import Account, Simulator
-from daemon.storage import action_queue, ratelimit, store
+from daemon.storage import action_queue, connections, instances, ratelimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -161,9 +161,9 @@ async def opened(database: Database, clock: ManualClock, limits: Limits = MANY) 
     simulator = Simulator([account], limit=10**9)
 
     def prepare(tx: sa.Connection) -> None:
-        store.ensure(tx, ["acme"], (), clock())
+        connections.ensure(tx, ["acme"], (), clock())
         for instance in ("one", "two"):
-            store.register(tx, instance, "host", "0", clock())
+            instances.register(tx, instance, "host", "0", clock())
 
     database.write_now(prepare)
     async with simulator.serving() as url:

@@ -13,7 +13,7 @@ from daemon import api, config, pagerduty
 from daemon.actions.executor import Executor
 from daemon.api import Waiting, Work
 from daemon.simulator import Account, Simulator
-from daemon.storage import ratelimit, schema, store
+from daemon.storage import connections, instances, ratelimit, schema
 from tests.api.client import client_of
 from tests.harness import shown
 
@@ -119,8 +119,8 @@ async def opened(
         connection = settings.connections["acme"]
 
         def prepare(tx: sa.Connection) -> None:
-            store.ensure(tx, ["acme"], (), clock())
-            store.register(tx, "one", "host", "0", clock())
+            connections.ensure(tx, ["acme"], (), clock())
+            instances.register(tx, "one", "host", "0", clock())
 
         database.write_now(prepare)
         permits = ratelimit.Permits(database, "acme", connection.limits, "one")

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon import detection
 from daemon.delivery import Deliveries
 from daemon.model import DetectedBy, Event, Order
 from daemon.settings import Retry, Target
-from daemon.storage import due, messages, schema, store, targets
+from daemon.storage import due, journal, messages, schema, targets
 from tests.conftest import START
 from tests.harness.receivers import SECRET
 
@@ -55,8 +54,7 @@ def fill(database: Database, incidents: Sequence[str], names: Sequence[str], fir
 
     def write(tx: sa.Connection) -> None:
         now = database.now(tx)
-        events = tuple(event(first + number, incident) for number, incident in enumerate(incidents))
-        store.save(tx, "acme", detection.Detection(events, ()), (), now)
+        journal.append(tx, "acme", [event(first + number, incident) for number, incident in enumerate(incidents)])
         rows = tx.execute(sa.select(schema.events))
         targets.ensure(tx, names)
         new = [

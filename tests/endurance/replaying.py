@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 
 from daemon.model import ReplayState
-from daemon.storage import bulk, replays, schema
+from daemon.storage import replays, schema, sql
 from daemon.storage.database import Database
 from daemon.views import replay_list
 from tests.endurance import world
@@ -77,10 +77,10 @@ def _fill(tx: sa.Connection, database: Database, count: int) -> None:
         {"message_id": f"msg_{n}", "incident_id": _incident(n), "state": "delivered" if n % 10 else "dead"} | ended
         for n in each
     ]
-    bulk.insert(tx, schema.events, events)
+    sql.insert_rows(tx, schema.events, events)
     seqs = {row.id: row.seq for row in tx.execute(sa.select(schema.events.c.id, schema.events.c.seq))}
-    bulk.insert(tx, schema.messages, [{"id": f"msg_{n}", "event_seq": seqs[f"evt_{n}"]} | of_message for n in each])
-    bulk.insert(tx, schema.deliveries, deliveries)
+    sql.insert_rows(tx, schema.messages, [{"id": f"msg_{n}", "event_seq": seqs[f"evt_{n}"]} | of_message for n in each])
+    sql.insert_rows(tx, schema.deliveries, deliveries)
 
 
 def _incident(number: int) -> str:

@@ -10,13 +10,12 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon import detection
 from daemon.fan_out import matching
 from daemon.fan_out.messages import LARGEST_BATCH, Fanned, FanOut
 from daemon.formats import samples
 from daemon.model import Batch, DeliveryState, Order
 from daemon.settings import Options, Target, Trigger
-from daemon.storage import claims, due, messages, schema, store, targets
+from daemon.storage import claims, connections, due, journal, messages, schema, targets
 from daemon.storage.database import Database
 from daemon.views import delivery_list, event_list
 from tests.conftest import START
@@ -53,9 +52,9 @@ def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger]
 
     def write(tx: sa.Connection) -> Fanned:
         now, names = database.now(tx), [trigger.name for trigger in triggers]
-        store.ensure(tx, ["acme"], triggers, now)
+        connections.ensure(tx, ["acme"], triggers, now)
         targets.ensure(tx, [each.name for each in receivers])
-        store.save(tx, "acme", detection.Detection(tuple(events), ()), (), now)
+        journal.append(tx, "acme", events)
         fan_out = FanOut("acme", triggers, {each.name: each for each in receivers})
         return fan_out.part(tx, names, matching.Index(triggers, {}), now)
 
@@ -147,7 +146,7 @@ def test_events_stay_while_a_batch_needs_them_and_go_with_it(database: Database)
 
     def prune(tx: sa.Connection, now: Any) -> tuple[int, int]:
         gone = messages.prune(tx, delivered=timedelta(days=7), dead=timedelta(days=30), now=now, limit=100)
-        return gone, store.prune_journal(tx, timedelta(days=30), ["new"], now, 100, messages.needed_events())
+        return gone, journal.prune(tx, ["new"], now - timedelta(days=30), 100, messages.needed_events())
 
     def deliver(tx: sa.Connection) -> None:
         values = {"state": DeliveryState.DELIVERED.value, "finished_at": database.now(tx)}
@@ -259,6 +258,6 @@ def test_many_conditions_are_asked_in_several_transactions_and_nothing_is_left_o
 
 def test_a_start_forgets_what_a_trigger_complained_of(database: Database) -> None:
     fan(database, [], [TRIGGERED], FLOW, OPS)
-    database.write_now(store.note_trigger_error, "new", "no such user")
-    database.write_now(store.ensure, ["acme"], [TRIGGERED], START)
+    database.write_now(connections.record_trigger_error, "new", "no such user")
+    database.write_now(connections.ensure, ["acme"], [TRIGGERED], START)
     assert complaint(database, "new") is None

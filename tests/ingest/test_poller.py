@@ -4,85 +4,20 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 import structlog
-from pydantic import SecretStr
 
-from daemon import triggers
-from daemon.ingest.poller import Poller
-from daemon.ingest.reconcile import Reconcile
-from daemon.ingest.sweep import Sweep
-from daemon.settings import Limits, Target, Trigger
-from daemon.storage import schema, store
+from daemon.settings import Trigger
+from daemon.storage import schema
 from daemon.storage.database import Database
 from daemon.views import delivery_list
 from tests.conftest import ManualClock
-from tests.harness.fake_pagerduty import FakePagerDuty, connection
-from tests.harness.receivers import SECRET
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-
-OPS = Target("ops", SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
-ALL = [Trigger(kind.replace(".", "-"), (kind,), "acme", ("ops",)) for kind in triggers.REGISTRY]
-
-
-class Daemon:
-    """A poller with its chores, run by hand."""
-
-    def __init__(
-        self,
-        database: Database,
-        account: FakePagerDuty,
-        triggers: Sequence[Trigger] = ALL,
-        *targets: Target,
-        instance: str = "one",
-        limits: Limits | None = None,
-        **more: Any,
-    ) -> None:
-        self.database, self.account, self.clock = database, account, account.clock
-        given = connection(limits or Limits(calls=100_000), **more)
-        client = account.client(database, instance, given.limits)
-        database.write_now(store.ensure, ["acme"], triggers, self.clock())
-        self.woken: list[Collection[str]] = []
-        self.poller = Poller(
-            database,
-            client,
-            given,
-            triggers,
-            {each.name: each for each in targets or [OPS]},
-            instance=instance,
-            clock=account.clock,
-            wake=self.woken.append,
-        )
-        self.sweep = Sweep(database, client, given, account.clock)
-        self.reconcile = Reconcile(database, client, given, account.clock)
-
-    async def poll(self, after: float = 30) -> int:
-        """Let time pass and poll; answers how many calls that made."""
-        self.clock.advance(after)
-        before = len(self.account.requests)
-        await self.poller.run()
-        return len(self.account.requests) - before
-
-    def journal(self) -> list[str]:
-        """The journal: incident and kind."""
-        rows = self.database.read_now(store.journal, "acme", 0, 100_000)
-        return [f"{event.incident_id} {event.type.removeprefix('incident.')}" for _, event in rows]
-
-    def sent(self) -> int:
-        """How many deliveries there are."""
-        count = sa.select(sa.func.count()).select_from(schema.deliveries)
-        return int(self.database.read_now(lambda tx: tx.execute(count).scalar_one()))
-
-    def state(self) -> store.ConnectionState:
-        """The connection's row."""
-        return self.database.write_now(store.lock, "acme")
+from tests.harness.fake_pagerduty import FakePagerDuty
+from tests.harness.polling import Daemon
 
 
 @pytest.fixture

@@ -27,11 +27,11 @@ from daemon.model import Event, LogEntry, Message, Rejected
 from daemon.outbound import signing
 from daemon.pagerduty import records
 from daemon.settings import Options, Trigger, Where
-from daemon.storage import schema, store
+from daemon.storage import journal, schema
 from tests.conftest import START
 from tests.harness import recordings
 from tests.harness.fake_pagerduty import FakePagerDuty
-from tests.ingest.test_poller import ALL, Daemon
+from tests.harness.polling import ALL, Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,9 +142,9 @@ def event_id(incident: str, kind: str, entry: str) -> str:
     return "evt_" + hashlib.sha256(text.encode()).hexdigest()[:26]
 
 
-def journal(daemon: Daemon) -> list[Event]:
+def events_of(daemon: Daemon) -> list[Event]:
     """Every event, in the journal's order."""
-    return [event for _, event in daemon.database.read_now(store.journal, "acme", 0, 100_000)]
+    return [event for _, event in daemon.database.read_now(journal.read, "acme", 0, 100_000)]
 
 
 def quarantined(daemon: Daemon) -> list[str]:
@@ -165,11 +165,11 @@ async def test_a_recording_gives_exactly_the_events_that_it_tells_of(
     entries = entries_of(name, whole=incidents == "included")
     daemon = Daemon(database, replay(clock, name, entries))
     await daemon.poll(0)
-    assert journal(daemon) == []
+    assert events_of(daemon) == []
     clock.now = recordings.happened_at(entries[-1]).astimezone(UTC)
     await daemon.poll(60)
 
-    events = journal(daemon)
+    events = events_of(daemon)
     assert named(events) == told(entries)
     counted = Counter(event.type.removeprefix("incident.") for event in events)
     assert tuple(counted[kind] for kind in KINDS) == COUNTS[name]
@@ -190,7 +190,7 @@ async def test_a_recording_gives_exactly_the_events_that_it_tells_of(
     await daemon.poll(60)
     await daemon.sweep.run()
     await daemon.poll(60)
-    assert named(journal(daemon)) == told(entries)
+    assert named(events_of(daemon)) == told(entries)
     assert daemon.sent() == sent
 
 
@@ -207,7 +207,7 @@ async def test_a_recording_that_is_polled_while_it_happens_gives_the_same_events
             polled = clock.now = moment
             await daemon.poll(0)
     await daemon.poll(60)
-    assert named(journal(daemon)) == told(entries)
+    assert named(events_of(daemon)) == told(entries)
     assert quarantined(daemon) == []
 
 
@@ -392,14 +392,14 @@ async def test_a_poll_among_spoilt_records_succeeds_and_loses_nothing_of_the_oth
     assert daemon.state().failing_since is None
     gone = {entries[place]["id"] for place in chosen}
     kept = [each for each in told(entries) if each[1] not in gone]
-    assert [each for each in named(journal(daemon)) if each in kept] == kept, mutants
+    assert [each for each in named(events_of(daemon)) if each in kept] == kept, mutants
     read_alone = [records.log_entry(mutant) for _, mutant in mutants.values()]
     assert set(quarantined(daemon)) == {each.raw for each in read_alone if isinstance(each, Rejected)}
-    for event in journal(daemon):
+    for event in events_of(daemon):
         use(event)
-    before = named(journal(daemon))
+    before = named(events_of(daemon))
     await daemon.poll(60)
-    assert named(journal(daemon)) == before
+    assert named(events_of(daemon)) == before
 
 
 @pytest.mark.parametrize("name", INCIDENTS)

@@ -13,7 +13,7 @@ from daemon import maintenance
 from daemon.formats import REGISTRY
 from daemon.model import PAUSED_BY_HAND
 from daemon.settings import Options
-from daemon.storage import messages, schema, store, targets
+from daemon.storage import connections, messages, schema, targets
 from tests.delivery.lines import fill, target
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Watch:
         self.chore = maintenance.Alerting(database, WATCHED, ["acme"], to, AFTER, self.woken.update)
 
         def prepare(tx: sa.Connection) -> None:
-            store.ensure(tx, ["acme"], (), clock())
+            connections.ensure(tx, ["acme"], (), clock())
             targets.ensure(tx, WATCHED)
 
         database.write_now(prepare)

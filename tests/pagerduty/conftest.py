@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.storage import store
+from daemon.storage import connections
 from tests.pagerduty.far_side import FarSide
 
 if TYPE_CHECKING:
@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 @pytest.fixture
 def far(database: Database, clock: ManualClock) -> FarSide:
     """An invented PagerDuty, in a database that knows the connection acme."""
-    database.write_now(store.ensure, ["acme"], [], clock())
+    database.write_now(connections.ensure, ["acme"], [], clock())
     return FarSide(database, clock)

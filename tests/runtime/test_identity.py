@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.runtime import identity
-from daemon.storage import store
+from daemon.storage import instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def test_where_the_system_tells_nothing_nothing_is_known(monkeypatch: pytest.Mon
 
 def test_a_daemon_that_is_known_to_have_ended_is_buried_before_its_time(database: Database, clock: ManualClock) -> None:
     for instance in ("lives", "ended"):
-        database.write_now(store.register, instance, "host", "0", clock())
+        database.write_now(instances.register, instance, "host", "0", clock())
     clock.advance(1)
-    assert database.write_now(store.bury, clock(), "ended".__eq__) == ["ended"]
-    assert database.write_now(store.bury, clock(), "ended".__eq__) == []
+    assert database.write_now(instances.reap, clock(), "ended".__eq__) == ["ended"]
+    assert database.write_now(instances.reap, clock(), "ended".__eq__) == []

@@ -19,7 +19,7 @@ from daemon import errors
 from daemon.model import Priority
 from daemon.pagerduty import client
 from daemon.settings import Limits
-from daemon.storage import ratelimit, schema, store
+from daemon.storage import connections, ratelimit, schema
 from daemon.storage.database import Database
 from daemon.storage.ratelimit import Granted, Permit, Wait, decide
 from tests.conftest import START
@@ -154,7 +154,7 @@ def test_a_limit_that_pagerduty_set_holds_until_then_and_an_absurd_one_is_forgot
 @pytest.fixture
 def acme(database: Database) -> Database:
     """A database that knows the connection acme."""
-    database.write_now(store.ensure, ["acme"], [], START)
+    database.write_now(connections.ensure, ["acme"], [], START)
     return database
 
 
@@ -224,7 +224,7 @@ def test_kills_and_replicas_never_bring_more_than_the_budget_into_a_window(
 ) -> None:
     def play(tx: sa.Connection) -> int:
         replicas = Replicas(tx, Limits(calls=calls))
-        store.ensure(tx, [replicas.name], [], START)
+        connections.ensure(tx, [replicas.name], [], START)
         for action, *arguments in steps:
             getattr(replicas, action)(*arguments)
         while replicas.running:
@@ -251,7 +251,7 @@ def test_the_clock_is_read_only_when_nobody_else_can_take_a_permit(postgres: Pos
             return clock()
 
     database = Looking(url)
-    database.write_now(store.ensure, ["acme"], [], START)
+    database.write_now(connections.ensure, ["acme"], [], START)
     permits = ratelimit.Permits(database, "acme", LIMITS, "one")
     database.write_now(permits._take, Priority.POLL)
     assert looked == ["locked"]

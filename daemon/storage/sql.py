@@ -1,0 +1,96 @@
+"""Statements that both databases accept: many values as one parameter, inserts that skip or replace existing rows.
+
+Python would render, bind and parse a parameter for each value one by one, while every other thread waits. A
+single JSON or array parameter is unpacked by the database itself, and its length is not limited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from daemon.model import Json
+
+CHUNK = 500
+
+
+def is_postgres(tx: sa.Connection) -> bool:
+    """Whether the database is PostgreSQL, otherwise SQLite."""
+    return tx.dialect.name == "postgresql"
+
+
+def to_json(value: object) -> str:
+    """Return a value as JSON text, as columns store it."""
+    return orjson.dumps(value).decode()
+
+
+def chunks(items: Collection[Any]) -> list[list[Any]]:
+    """Split items into lists of at most ``CHUNK``."""
+    whole = list(items)
+    return [whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK)]
+
+
+def among(tx: sa.Connection, column: sa.ColumnElement[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that ``column`` equals one of the values."""
+    if is_postgres(tx):
+        return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
+    return column.in_(sa.select(sa.func.json_each(_json(list(values))).table_valued("value").c.value))
+
+
+def value_table(tx: sa.Connection, values: Collection[str]) -> sa.TableValuedAlias:
+    """Return a table of the values, with the single column ``value``."""
+    column = sa.column("value", sa.Text)
+    if is_postgres(tx):
+        array = sa.literal(list(values), postgresql.ARRAY(sa.Text))
+        return sa.func.unnest(array).table_valued(column).render_derived()
+    return sa.func.json_each(_json(list(values))).table_valued(column)
+
+
+def row_table(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequence[Json]) -> sa.FromClause:
+    """Return a table of the rows, each of which maps the names of these columns to values."""
+    if is_postgres(tx):
+        typed = [sa.column(column.name, column.type) for column in columns]
+        recordset = sa.func.json_to_recordset(sa.cast(_json(rows), postgresql.JSON)).table_valued(*typed)
+        return recordset.render_derived(with_types=True)
+    processors = {str(each.name): each.type.dialect_impl(tx.dialect).bind_processor(tx.dialect) for each in columns}
+    stored = [
+        {name: process(row[name]) if (process := processors[name]) else row[name] for name in processors}
+        for row in rows
+    ]
+    value = sa.func.json_each(_json(stored)).table_valued("value").c.value
+    return sa.select(*(sa.func.json_extract(value, f"$.{name}").label(name) for name in processors)).subquery()
+
+
+def insert_rows(tx: sa.Connection, table: sa.Table, rows: Sequence[Json]) -> None:
+    """Insert rows, at least one, that all name the same columns."""
+    columns = [table.c[name] for name in rows[0]]
+    tx.execute(table.insert().from_select(columns, sa.select(row_table(tx, columns, rows))))
+
+
+def insert_new(tx: sa.Connection, table: sa.Table, rows: Collection[Json]) -> None:
+    """Insert rows; leave those that exist already unchanged."""
+    for part in chunks(rows):
+        tx.execute(_insert(tx, table).on_conflict_do_nothing(), part)
+
+
+def upsert(tx: sa.Connection, table: sa.Table, rows: Collection[Json]) -> None:
+    """Insert rows that all name the same columns; replace those with the same primary key."""
+    key = [column.name for column in table.primary_key]
+    for part in chunks(rows):
+        statement = _insert(tx, table)
+        values = {name: statement.excluded[name] for name in part[0] if name not in key}
+        tx.execute(statement.on_conflict_do_update(index_elements=key, set_=values), part)
+
+
+def _insert(tx: sa.Connection, table: sa.Table) -> Any:  # noqa: ANN401 - two classes with the same methods
+    return (postgresql if is_postgres(tx) else sqlite).insert(table)
+
+
+def _json(value: object) -> sa.BindParameter[str]:
+    return sa.literal(to_json(value), sa.Text)

@@ -1,0 +1,100 @@
+"""What is stored of a window of the log, of a baseline and of a reconciliation, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from daemon.ingest import commit
+from daemon.model import Rejected
+from daemon.storage import connections, journal, schema, snapshots
+from tests.conftest import START
+from tests.detection.stories import Story, user
+from tests.harness.acme import commit_story, event_types, prepare
+
+if TYPE_CHECKING:
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
+
+
+@pytest.fixture
+def acme(database: Database) -> Database:
+    prepare(database)
+    return database
+
+
+def test_a_window_commits_ids_snapshots_events_and_watermark_together_or_not_at_all(
+    acme: Database, clock: ManualClock
+) -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    clock.advance(60)
+
+    def break_off(tx: sa.Connection) -> None:
+        entries = story.entries
+        commit.window(tx, "acme", entries, (), read_at=clock(), now=clock(), watermark=clock())
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        acme.write_now(break_off)
+    assert event_types(acme) == []
+    assert acme.write_now(connections.lock, "acme").watermark == START - timedelta(hours=1)
+    assert acme.read_now(journal.seen, "acme", ["R1"]) == set()
+    assert acme.read_now(snapshots.load, "acme", ["P1"]) == {}
+    assert commit_story(acme, story, clock) == 1
+    assert acme.write_now(connections.lock, "acme").watermark == clock()
+
+
+def test_reading_a_window_again_adds_nothing(acme: Database, clock: ManualClock) -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("acknowledge", 0)
+    assert commit_story(acme, story, clock) == 2
+    assert commit_story(acme, story, clock) == 0
+    assert event_types(acme) == ["triggered", "acknowledged"]
+
+
+def test_an_event_whose_id_the_journal_has_is_dropped_even_when_the_entry_was_forgotten(
+    acme: Database, clock: ManualClock
+) -> None:
+    story = Story()
+    story.entry("trigger", 0)
+    story.entry("assign", 0, "PA")
+    commit_story(acme, story, clock)
+    acme.write_now(lambda tx: tx.execute(schema.seen_entries.delete()))
+    acme.write_now(lambda tx: tx.execute(schema.snapshots.delete()))
+    assert commit_story(acme, story, clock) == 0
+
+
+def test_a_snapshot_comes_back_as_it_was_stored(acme: Database, clock: ManualClock) -> None:
+    story = Story()
+    story.incident(
+        "P1",
+        0,
+        status="acknowledged",
+        last_status_change_at="2026-11-23T10:00:05Z",
+        assignments=[{"at": "2026-11-23T10:00:01Z", "assignee": user("PA")}],
+    )
+    late = START + timedelta(hours=1)
+    acme.write_now(commit.reconciliation, "acme", list(story.incidents.items()), settled=late, read_at=late, now=late)
+    stored = acme.read_now(snapshots.load, "acme", ["P1"])
+    assert [each.type for each in stored["P1"].expected] == ["incident.assigned", "incident.acknowledged"]
+    assert dict(stored["P1"].assigned) == {"PA": START + timedelta(seconds=1)}
+    assert stored["P1"].incident == story.incidents["P1"]
+    assert acme.read_now(snapshots.load_open, "acme") == stored
+    story.entry("trigger", 0)
+    story.entry("assign", 1, "PA")
+    story.entry("acknowledge", 5)
+    clock.advance(7200)
+    assert commit_story(acme, story, clock) == 0
+
+
+def test_a_record_that_was_set_aside_is_kept_once(acme: Database, clock: ManualClock) -> None:
+    for _ in range(2):
+        rejected = [Rejected("no id", '{"type": "x"}')]
+        acme.write_now(commit.window, "acme", [], rejected, read_at=clock(), now=clock())
+    rows = acme.read_now(lambda tx: tx.execute(sa.select(schema.quarantine.c.reason, schema.quarantine.c.raw)).all())
+    assert [tuple(row) for row in rows] == [("no id", '{"type": "x"}')]
