@@ -225,5 +225,5 @@ def test_make_without_a_target_lists_every_target() -> None:
     lines = run("make", cwd=ROOT).stdout.splitlines()
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert phony is not None
-    assert [line.split()[1] for line in lines] == phony[1].split()
+    assert {line.split()[1] for line in lines} == set(phony[1].split())
     assert all(len(line.split()) > 2 for line in lines)
