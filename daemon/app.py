@@ -26,9 +26,10 @@ from daemon.delivery import Deliveries
 from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
+from daemon.pagerduty.permits import Permits
 from daemon.runtime import identity, systemd
 from daemon.runtime.scheduler import Job, Scheduler
-from daemon.storage import action_queue, claims, connections, instances, messages, ratelimit, targets
+from daemon.storage import action_queue, claims, connections, instances, messages, targets
 from daemon.storage.database import Database, system_clock
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         if settings.alerts_to:
             jobs.append(Job("alerts", _alerting(database, settings, deliveries).run))
         for connection in settings.connections.values():
-            permits = ratelimit.Permits(database, connection.name, connection.limits, instance, registry=metrics)
+            permits = Permits(database, connection.name, connection.limits, instance, registry=metrics)
             client = pagerduty.Client(connection, permits)
             parts.push_async_callback(client.close)
             clients[connection.name] = client

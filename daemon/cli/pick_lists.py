@@ -126,7 +126,7 @@ def _ensure(tx: sa.Connection, database: Database, connection: str) -> None:
 async def _pick(database: Database, kind: str, query: str | None, connection: Connection) -> list[Json]:
     from daemon import pagerduty
     from daemon.pagerduty import picks
-    from daemon.storage import ratelimit
+    from daemon.pagerduty.permits import Permits
 
     lists: dict[str, Callable[..., Awaitable[Sequence[Any]]]] = {
         "incidents": picks.incidents,
@@ -134,7 +134,7 @@ async def _pick(database: Database, kind: str, query: str | None, connection: Co
         "escalation_policies": picks.escalation_policies,
     }
     instance = f"{socket.gethostname()}-{os.getpid()}-cli"
-    permits = ratelimit.Permits(database, connection.name, connection.limits, instance, sleep=_Pause())
+    permits = Permits(database, connection.name, connection.limits, instance, sleep=_Pause())
     client = pagerduty.Client(connection, permits)
     try:
         return [dataclasses.asdict(each) for each in await lists[kind](client, query)]

@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from daemon.model import Json, Priority
+    from daemon.pagerduty.permits import Permits
     from daemon.settings import Connection
-    from daemon.storage.ratelimit import Permits
 
 log = structlog.get_logger()
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
-CALL_SECONDS = 28.0  # below ratelimit.LONGEST_CALL, which permits count on
+CALL_SECONDS = 28.0  # below permits.LONGEST_CALL, which permits count on
 LARGEST_BODY = 32 * 1024 * 1024
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.storage import ratelimit
+from daemon.storage import permits
 from daemon.storage.schema import connections, quarantine, snapshots
 from daemon.views import action_list, rows
 from daemon.views.action_list import ActionQueue  # noqa: TC001 - the API reads the annotations
@@ -71,7 +71,7 @@ def read(
     for name, connection in configured.items():
         row = stored.get(name)
         limits = connection.limits
-        used = ratelimit.used(tx, name, limits, now)
+        used = permits.used(tx, name, limits, now)
         status = rows.as_value(
             ConnectionStatus,
             row,
@@ -125,7 +125,7 @@ def _count(tx: sa.Connection, by: sa.Column[str], *where: sa.ColumnElement[bool]
 def _blocked_until(row: Any, now: datetime) -> datetime | None:  # noqa: ANN401 - a row of the connections table, or None
     """Return the end of the pause that PagerDuty requested; one that is too long dates from before a clock change."""
     until: datetime | None = None if row is None else row.blocked_until
-    return until if until is not None and now < until <= now + ratelimit.LONGEST_BLOCK else None
+    return until if until is not None and now < until <= now + permits.LONGEST_BLOCK else None
 
 
 def _health(row: Any, patience: timedelta, now: datetime) -> Health:  # noqa: ANN401 - a row of the connections table, or None

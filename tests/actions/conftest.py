@@ -14,9 +14,10 @@ from pydantic import SecretStr
 from daemon import actions, pagerduty
 from daemon.actions.executor import Executor
 from daemon.model import ActionState
+from daemon.pagerduty.permits import Permits
 from daemon.settings import Connection, Limits
 from daemon.simulator import Account, Simulator
-from daemon.storage import action_queue, connections, instances, ratelimit
+from daemon.storage import action_queue, connections, instances
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -83,7 +84,7 @@ class Office:
 
     def executor(self, instance: str = "one", **more: Any) -> Executor:
         """A daemon's executor."""
-        permits = ratelimit.Permits(self.database, "acme", self.limits, instance, sleep=self._sleep)
+        permits = Permits(self.database, "acme", self.limits, instance, sleep=self._sleep)
         connection = Connection("acme", SecretStr(self.account.api_key), self.url, self.url, self.limits)
         client = pagerduty.Client(connection, permits, transport=self.line, sleep=self._sleep)
         self.clients.append(client)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from daemon import api, config, pagerduty
 from daemon.actions.executor import Executor
 from daemon.api import Waiting, Work
+from daemon.pagerduty.permits import Permits
 from daemon.simulator import Account, Simulator
-from daemon.storage import connections, instances, ratelimit, schema
+from daemon.storage import connections, instances, schema
 from tests.api.client import client_of
 from tests.harness import shown
 
@@ -123,7 +124,7 @@ async def opened(
             instances.register(tx, "one", "host", "0", clock())
 
         database.write_now(prepare)
-        permits = ratelimit.Permits(database, "acme", connection.limits, "one")
+        permits = Permits(database, "acme", connection.limits, "one")
         client = pagerduty.Client(connection, permits)
         waiting = waiting or Waiting()
         executor = Executor(database, client, "acme", "one", clock=clock, came_of=waiting.tell)

@@ -11,8 +11,9 @@ from pydantic import SecretStr
 
 from daemon import pagerduty
 from daemon.model import Priority
+from daemon.pagerduty.permits import Permits
 from daemon.simulator import Fault
-from daemon.storage import ratelimit, schema
+from daemon.storage import schema
 from tests.api.desk import opened
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ async def test_a_failure_of_pagerdutys_becomes_a_problem_that_says_why(
 
 async def test_a_key_that_pagerduty_does_not_take_is_502_and_names_the_remedy(desk: Desk, database: Database) -> None:
     wrong = replace(desk.settings.connections["acme"], api_key=SecretStr("canary-key"))
-    client = pagerduty.Client(wrong, ratelimit.Permits(database, "acme", wrong.limits, "one"))
+    client = pagerduty.Client(wrong, Permits(database, "acme", wrong.limits, "one"))
     desk.work.clients["acme"] = client  # type: ignore[index]
     answer = await desk.http.get("/v1/connections/acme/users")
     await client.close()

@@ -11,8 +11,8 @@ import httpx
 from pydantic import SecretStr
 
 from daemon import pagerduty
+from daemon.pagerduty.permits import Permits
 from daemon.settings import Connection, Limits
-from daemon.storage import ratelimit
 from tests.detection.stories import iso, user
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class FakePagerDuty:
         async def at_once(_seconds: float) -> None:
             return
 
-        permits = ratelimit.Permits(database, "acme", limits, instance, sleep=at_once)
+        permits = Permits(database, "acme", limits, instance, sleep=at_once)
         return pagerduty.Client(connection(limits), permits, transport=httpx.MockTransport(self.answer), sleep=at_once)
 
 

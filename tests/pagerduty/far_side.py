@@ -9,8 +9,8 @@ import httpx
 from pydantic import SecretStr
 
 from daemon import pagerduty
+from daemon.pagerduty.permits import Permits
 from daemon.settings import Connection, Limits
-from daemon.storage import ratelimit
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,9 +66,9 @@ class FarSide:
         """Waiting for a permit."""
         self.clock.advance(seconds)
 
-    def permits(self, limits: Limits = MANY, instance: str = "one") -> ratelimit.Permits:
+    def permits(self, limits: Limits = MANY, instance: str = "one") -> Permits:
         """The connection's permits."""
-        return ratelimit.Permits(self.database, "acme", limits, instance, sleep=self.wait)
+        return Permits(self.database, "acme", limits, instance, sleep=self.wait)
 
     def client(
         self, *answers: httpx.Response | Exception, url: str = "https://pagerduty.invalid", **more: Any

@@ -14,7 +14,7 @@ from daemon import errors
 from daemon.model import Priority
 from daemon.pagerduty import client as pagerduty_client
 from daemon.settings import Limits
-from daemon.storage import ratelimit, schema
+from daemon.storage import permits, schema
 from tests.conftest import START
 from tests.harness.eventually import eventually
 from tests.pagerduty.far_side import listing, refusal
@@ -179,7 +179,7 @@ async def test_a_limit_that_lasts_long_is_not_waited_for_and_is_forgotten_after_
     assert raised.value.delay is not None
     assert timedelta(seconds=61) <= raised.value.delay <= timedelta(days=1)
     await far.client(GOOD).open_incidents(POLL)
-    assert far.seconds()[1] <= ratelimit.LONGEST_BLOCK.total_seconds() + 2
+    assert far.seconds()[1] <= permits.LONGEST_BLOCK.total_seconds() + 2
 
 
 async def test_once_it_is_over_a_limit_is_remembered_no_more(far: FarSide) -> None:

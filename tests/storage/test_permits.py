@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from daemon import errors
 from daemon.model import Priority
 from daemon.pagerduty import client
+from daemon.pagerduty.permits import Permits
 from daemon.settings import Limits
-from daemon.storage import connections, ratelimit, schema
+from daemon.storage import connections, permits, schema
 from daemon.storage.database import Database
-from daemon.storage.ratelimit import Granted, Permit, Wait, decide
+from daemon.storage.permits import Granted, Permit, Wait, decide
 from tests.conftest import START
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def simulate(
         assert now < START + timedelta(hours=2), "somebody waits for ever"
         while arriving and START + timedelta(seconds=arriving[0][0]) <= now:
             lines[arriving[0][1]].append(arriving.popleft())
-        given = [each for each in given if each[0] > now - ratelimit.span(limits) - ratelimit.LONGEST_CALL]
+        given = [each for each in given if each[0] > now - permits.span(limits) - permits.LONGEST_CALL]
         for priority, line in lines.items():
             while line and isinstance(decide(stamps(given, now), waiting(lines), priority, limits, now), Granted):
                 at, _, duration, moment = line.popleft()
@@ -75,7 +76,7 @@ def simulate(
 def stamps(given: list[tuple[datetime, float, Priority]], now: datetime) -> list[Permit]:
     """The log as it is kept: stamped ahead while a call lasts, with its end afterwards."""
     ends = [(started + timedelta(seconds=lasts), started, kind) for started, lasts, kind in given]
-    return [Permit(end if end <= now else started + ratelimit.LONGEST_CALL, kind) for end, started, kind in ends]
+    return [Permit(end if end <= now else started + permits.LONGEST_CALL, kind) for end, started, kind in ends]
 
 
 def waiting(lines: dict[Priority, deque[tuple[float, Priority, float, float]]]) -> set[Priority]:
@@ -105,13 +106,13 @@ def test_no_class_starves_while_every_class_is_flooded(calls: int) -> None:
     limits = Limits(calls=calls)
     crowd = [(0.0, priority, 0.1, 0.5) for priority in Priority for _ in range(calls * 6)]
     far, _ = simulate(crowd, limits)
-    window = ratelimit.span(limits) + SECOND
+    window = permits.span(limits) + SECOND
     for number in range(5):
         start = START + number * window
         kinds = [kind for at, kind in far.arrivals if start <= at < start + window]
         assert len(kinds) >= calls - 2, "work that waits uses the budget"
         for priority in Priority:
-            assert kinds.count(priority) >= ratelimit.guaranteed(limits, priority)
+            assert kinds.count(priority) >= permits.guaranteed(limits, priority)
 
 
 def test_a_waiting_crowd_uses_nearly_the_whole_budget() -> None:
@@ -160,7 +161,7 @@ def acme(database: Database) -> Database:
 
 def take(database: Database, clock: ManualClock, limits: Limits = LIMITS, instance: str = "one") -> Granted | Wait:
     """Ask for a permit to poll."""
-    return database.write_now(ratelimit.take, "acme", limits, Priority.POLL, instance, clock())
+    return database.write_now(permits.take, "acme", limits, Priority.POLL, instance, clock())
 
 
 STEPS = st.lists(
@@ -189,7 +190,7 @@ class Replicas:
     far: Far = field(default_factory=Far)
 
     def take(self, instance: str, priority: Priority, moment: float) -> None:
-        outcome = ratelimit.take(self.tx, self.name, self.limits, priority, instance, self.now)
+        outcome = permits.take(self.tx, self.name, self.limits, priority, instance, self.now)
         if isinstance(outcome, Granted):
             self.running.append((outcome.permit, self.now, priority, moment))
 
@@ -204,7 +205,7 @@ class Replicas:
     def finish(self, number: int) -> None:
         if self.running:
             permit, started, priority, moment = self.running.pop(number % len(self.running))
-            ratelimit.finish(self.tx, permit, self.now)
+            permits.finish(self.tx, permit, self.now)
             self.far.arrivals.append((started + (self.now - started) * moment, priority))
 
     def crash(self, number: int) -> None:
@@ -252,7 +253,7 @@ def test_the_clock_is_read_only_when_nobody_else_can_take_a_permit(postgres: Pos
 
     database = Looking(url)
     database.write_now(connections.ensure, ["acme"], [], START)
-    permits = ratelimit.Permits(database, "acme", LIMITS, "one")
+    permits = Permits(database, "acme", LIMITS, "one")
     database.write_now(permits._take, Priority.POLL)
     assert looked == ["locked"]
     database.close()
@@ -265,8 +266,8 @@ def test_without_the_connections_row_no_permit_is_given(database: Database, cloc
 
 
 async def test_a_limit_that_pagerduty_set_for_ages_is_kept_for_five_minutes(acme: Database, clock: ManualClock) -> None:
-    await ratelimit.Permits(acme, "acme", LIMITS, "one").block(timedelta.max)
-    assert take(acme, clock) == Wait(START + ratelimit.LONGEST_BLOCK)
+    await Permits(acme, "acme", LIMITS, "one").block(timedelta.max)
+    assert take(acme, clock) == Wait(START + permits.LONGEST_BLOCK)
 
 
 async def test_among_equals_who_came_first_goes_first_however_long_it_waits(acme: Database, clock: ManualClock) -> None:
@@ -275,7 +276,7 @@ async def test_among_equals_who_came_first_goes_first_however_long_it_waits(acme
         for _ in range(3):  # the others get every chance to overtake
             await acme.read(lambda _tx: None)
 
-    permits = ratelimit.Permits(acme, "acme", Limits(calls=1), "one", sleep=sleep)
+    permits = Permits(acme, "acme", Limits(calls=1), "one", sleep=sleep)
     order: list[int] = []
 
     async def call(number: int) -> None:
@@ -295,7 +296,7 @@ def test_the_log_outlives_a_restart(acme: Database, clock: ManualClock) -> None:
     for _ in range(3):
         permit = take(acme, clock, limits)
         assert isinstance(permit, Granted)
-        acme.write_now(ratelimit.finish, permit.permit, clock())
+        acme.write_now(permits.finish, permit.permit, clock())
     reopened = Database(acme.url.render_as_string(hide_password=False), clock=clock)
     assert take(reopened, clock, limits, "two") == Wait(START + timedelta(seconds=61))
     clock.advance(61)
@@ -308,14 +309,14 @@ def test_the_permit_of_a_call_that_never_ended_counts_until_it_must_have_ended(
 ) -> None:
     limits = Limits(calls=1)
     take(acme, clock, limits)
-    assert take(acme, clock, limits) == Wait(START + ratelimit.LONGEST_CALL + timedelta(seconds=61))
+    assert take(acme, clock, limits) == Wait(START + permits.LONGEST_CALL + timedelta(seconds=61))
 
 
 def test_after_the_clock_was_set_back_permits_count_from_then(acme: Database, clock: ManualClock) -> None:
     limits = Limits(calls=1)
     permit = take(acme, clock, limits)
     assert isinstance(permit, Granted)
-    acme.write_now(ratelimit.finish, permit.permit, clock())
+    acme.write_now(permits.finish, permit.permit, clock())
     now = clock.advance(-3600)
     assert take(acme, clock, limits) == Wait(now + timedelta(seconds=61))
     clock.advance(61)
@@ -323,9 +324,9 @@ def test_after_the_clock_was_set_back_permits_count_from_then(acme: Database, cl
 
 
 def test_a_block_is_never_shortened_and_never_longer_than_five_minutes(acme: Database, clock: ManualClock) -> None:
-    acme.write_now(ratelimit.block, "acme", START + timedelta(days=1), START)
-    acme.write_now(ratelimit.block, "acme", START + timedelta(seconds=1), START)
-    assert take(acme, clock) == Wait(START + ratelimit.LONGEST_BLOCK)
+    acme.write_now(permits.block, "acme", START + timedelta(days=1), START)
+    acme.write_now(permits.block, "acme", START + timedelta(seconds=1), START)
+    assert take(acme, clock) == Wait(START + permits.LONGEST_BLOCK)
     clock.advance(300)
     assert isinstance(take(acme, clock), Granted)
 
@@ -333,9 +334,9 @@ def test_a_block_is_never_shortened_and_never_longer_than_five_minutes(acme: Dat
 def test_the_used_part_of_the_budget_can_be_seen(acme: Database, clock: ManualClock) -> None:
     permit = take(acme, clock)
     assert isinstance(permit, Granted)
-    acme.write_now(ratelimit.finish, permit.permit, clock())
-    assert acme.read_now(ratelimit.used, "acme", LIMITS, clock()) == 1
-    assert acme.read_now(ratelimit.used, "acme", LIMITS, clock.advance(61)) == 0
+    acme.write_now(permits.finish, permit.permit, clock())
+    assert acme.read_now(permits.used, "acme", LIMITS, clock()) == 1
+    assert acme.read_now(permits.used, "acme", LIMITS, clock.advance(61)) == 0
 
 
 async def test_replicas_share_one_budget(acme: Database, clock: ManualClock) -> None:
@@ -352,11 +353,11 @@ async def test_replicas_share_one_budget(acme: Database, clock: ManualClock) -> 
             all_waiting.set()
         await asyncio.Event().wait()
 
-    async def call(permits: ratelimit.Permits) -> None:
+    async def call(permits: Permits) -> None:
         async with permits.permit(Priority.POLL):
             made.append(clock())
 
-    sharers = [ratelimit.Permits(db, "acme", limits, name, sleep=sleep) for db, name in ((acme, "one"), (other, "two"))]
+    sharers = [Permits(db, "acme", limits, name, sleep=sleep) for db, name in ((acme, "one"), (other, "two"))]
     calls = [asyncio.create_task(call(sharers[number % 2])) for number in range(12)]
     async with asyncio.timeout(10):
         await all_waiting.wait()
@@ -368,7 +369,7 @@ async def test_replicas_share_one_budget(acme: Database, clock: ManualClock) -> 
 
 
 async def test_the_most_urgent_call_goes_first_and_calls_never_overlap(acme: Database) -> None:
-    permits = ratelimit.Permits(acme, "acme", LIMITS, "one")
+    permits = Permits(acme, "acme", LIMITS, "one")
     order: list[Priority] = []
     inside = 0
     gate = asyncio.Event()
@@ -393,7 +394,7 @@ async def test_the_most_urgent_call_goes_first_and_calls_never_overlap(acme: Dat
 
 
 async def test_a_call_that_is_given_up_waits_no_more(acme: Database) -> None:
-    permits = ratelimit.Permits(acme, "acme", Limits(calls=1), "one")
+    permits = Permits(acme, "acme", Limits(calls=1), "one")
     async with permits.permit(Priority.POLL):
         pass
     asleep = asyncio.Event()
@@ -403,7 +404,7 @@ async def test_a_call_that_is_given_up_waits_no_more(acme: Database) -> None:
         await asyncio.Event().wait()
 
     async def call() -> None:
-        async with ratelimit.Permits(acme, "acme", Limits(calls=1), "two", sleep=sleep).permit(Priority.ACTION):
+        async with Permits(acme, "acme", Limits(calls=1), "two", sleep=sleep).permit(Priority.ACTION):
             raise AssertionError
 
     def waits(tx: sa.Connection) -> int:
