@@ -20,7 +20,7 @@ REFUSALS = (400, 409, 413, 415, 422)  # statuses that refuse one message and say
 PAUSED_BY_HAND = "paused by hand"  # why a target gets nothing; other reasons are its own answers
 
 
-class Status(enum.StrEnum):
+class IncidentStatus(enum.StrEnum):
     """The states of an incident, as PagerDuty names them."""
 
     TRIGGERED = "triggered"
@@ -68,7 +68,7 @@ class Outcome(enum.StrEnum):
     OVERTAKEN = "overtaken"
 
 
-class Priority(enum.IntEnum):
+class CallPriority(enum.IntEnum):
     """Who goes first when permits are short; a lower number goes first."""
 
     ACTION = 0
@@ -136,7 +136,7 @@ class Snapshot:
 
     incident_id: str
     created: bool
-    status: Status
+    status: IncidentStatus
     status_at: datetime
     assigned: tuple[tuple[str, datetime], ...]
     incident: Json

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daemon.actions.change import Change, ChangeParameters
 from daemon.actions.operation import Id, Operation
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _holds(incident: Json, parameters: AcknowledgeIncident, _trace: Json | None)
         lenient_json.get_text(lenient_json.get_object(each, "acknowledger"), "id")
         for each in _acknowledgements(incident)
     ]
-    return lenient_json.status(incident) is Status.ACKNOWLEDGED and parameters.userId in by
+    return lenient_json.status(incident) is IncidentStatus.ACKNOWLEDGED and parameters.userId in by
 
 
 def _acknowledgements(incident: Json) -> list[Json]:

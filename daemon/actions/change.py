@@ -19,7 +19,7 @@ from daemon.actions.problems import (
     CHANGED_MEANWHILE,
     SENDER_NOT_FOUND,
 )
-from daemon.model import Outcome, Status
+from daemon.model import IncidentStatus, Outcome
 from daemon.pagerduty import lookups, writes
 from daemon.triggers import lenient_json
 
@@ -86,7 +86,7 @@ class Change:
         self, parameters: ChangeParameters, incident: Json, trace: Json | None, *, repeated: bool
     ) -> Done | None:
         """What the incident says about the action, if that is the end of it."""
-        if lenient_json.status(incident) is Status.RESOLVED:
+        if lenient_json.status(incident) is IncidentStatus.RESOLVED:
             done = Outcome.DONE if repeated else Outcome.ALREADY_DONE
             return Done(done if self.resolves else Outcome.OVERTAKEN, objects.incident(incident))
         if repeated and self.holds(incident, parameters, trace):
@@ -102,7 +102,7 @@ class Change:
             incident = await _look(given.client, parameters.incident)
             if ended := self.settled(parameters, incident, given.action.trace, repeated=given.repeated):
                 return ended
-            if error.code != ALREADY_ACKNOWLEDGED or lenient_json.status(incident) is not Status.ACKNOWLEDGED:
+            if error.code != ALREADY_ACKNOWLEDGED or lenient_json.status(incident) is not IncidentStatus.ACKNOWLEDGED:
                 raise
             return Done(Outcome.ALREADY_DONE, objects.incident(incident))
         return Done(Outcome.DONE, objects.incident(changed))

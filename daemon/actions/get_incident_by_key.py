@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from daemon import errors
 from daemon.actions import objects
 from daemon.actions.operation import Done, Operation, Parameters, Try
-from daemon.model import Outcome, Status
+from daemon.model import IncidentStatus, Outcome
 from daemon.pagerduty import lookups
 from daemon.triggers import lenient_json
 
@@ -34,7 +34,7 @@ async def run(given: Try, parameters: GetIncidentByKey) -> Done:
 
 def _rank(incident: Json) -> tuple[bool, str, int]:
     at, number = lenient_json.get_time(incident, "created_at"), incident.get("incident_number")
-    is_open = lenient_json.status(incident) is not Status.RESOLVED
+    is_open = lenient_json.status(incident) is not IncidentStatus.RESOLVED
     return is_open, at.isoformat() if at else "", number if isinstance(number, int) else 0
 
 

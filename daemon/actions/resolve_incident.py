@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daemon.actions.change import Change, ChangeParameters
 from daemon.actions.operation import Id, Operation
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.triggers import lenient_json
 
 
@@ -18,7 +18,7 @@ class ResolveIncident(ChangeParameters):
 CHANGE = Change(
     parameters=ResolveIncident,
     fields=lambda _parameters: {"status": "resolved"},
-    holds=lambda incident, _parameters, _trace: lenient_json.status(incident) is Status.RESOLVED,
+    holds=lambda incident, _parameters, _trace: lenient_json.status(incident) is IncidentStatus.RESOLVED,
     resolves=True,
 )
 OPERATION = Operation(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from daemon import ids
-from daemon.model import Event, Snapshot, Status
+from daemon.model import Event, IncidentStatus, Snapshot
 from daemon.triggers import lenient_json, triggered
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def existing(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
     return Snapshot(
         incident_id=incident_id,
         created=True,
-        status=lenient_json.status(incident) or Status.TRIGGERED,
+        status=lenient_json.status(incident) or IncidentStatus.TRIGGERED,
         status_at=lenient_json.get_time(incident, "last_status_change_at") or created_at,
         assigned=tuple((assignee["id"], at or created_at) for assignee, at in assignments),
         incident=incident,
@@ -90,7 +90,7 @@ def first_seen(incident_id: str, incident: Json, read_at: datetime, at: datetime
     return Snapshot(
         incident_id=incident_id,
         created=False,
-        status=Status.TRIGGERED,
+        status=IncidentStatus.TRIGGERED,
         status_at=at if created_at is None else min(created_at, at),
         assigned=(),
         incident=incident,
@@ -98,7 +98,7 @@ def first_seen(incident_id: str, incident: Json, read_at: datetime, at: datetime
     )
 
 
-def with_status(snapshot: Snapshot, status: Status, at: datetime) -> Snapshot:
+def with_status(snapshot: Snapshot, status: IncidentStatus, at: datetime) -> Snapshot:
     """Return the snapshot with its new status, unless it has a newer one."""
     return replace(snapshot, status=status, status_at=at) if at >= snapshot.status_at else snapshot
 

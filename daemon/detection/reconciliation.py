@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from daemon.detection.events import Detection, Occurrence, event, existing, first_seen, with_assigned, with_status
 from daemon.detection.expected import expect
-from daemon.model import DetectedBy, ExpectedEntry, Snapshot, Status
+from daemon.model import DetectedBy, ExpectedEntry, IncidentStatus, Snapshot
 from daemon.triggers import acknowledged, assigned, lenient_json, reopened, resolved, triggered
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _compare(
     if before is not None and before.read_at > read_at:
         return None, []
     if incident is None:
-        return before and replace(before, created=True, status=Status.RESOLVED, status_at=read_at), []
+        return before and replace(before, created=True, status=IncidentStatus.RESOLVED, status_at=read_at), []
     created_at = lenient_json.get_time(incident, "created_at") or read_at
     if created_at < history and (before is None or not before.created):
         return existing(incident_id, incident, read_at), []
@@ -90,7 +90,7 @@ def _compare_assignments(
     snapshot: Snapshot, incident: Json, settled: datetime, occurrences: list[Occurrence]
 ) -> Snapshot:
     """Add one event for each time of assignment whose assignees no event has named yet."""
-    if lenient_json.status(incident) is Status.RESOLVED:
+    if lenient_json.status(incident) is IncidentStatus.RESOLVED:
         return snapshot
     missed: dict[datetime, list[Json]] = {}
     for assignee, at in lenient_json.assignments(incident):
@@ -122,14 +122,14 @@ def _compare_status(snapshot: Snapshot, incident: Json, settled: datetime, occur
     changed_at = lenient_json.get_time(incident, "last_status_change_at")
     at: datetime | None
     match status:
-        case Status.TRIGGERED:
+        case IncidentStatus.TRIGGERED:
             return _back_to_triggered(snapshot, incident, changed_at, settled, occurrences)
-        case Status.ACKNOWLEDGED:
+        case IncidentStatus.ACKNOWLEDGED:
             newest = max(lenient_json.get_objects(incident, "acknowledgements"), key=_acknowledged_at, default={})
             at = lenient_json.get_time(newest, "at") or changed_at
             agent = lenient_json.get_object(newest, "acknowledger") or None
             return _change_status(snapshot, acknowledged.TYPE, status, at, settled, agent, occurrences)
-        case Status.RESOLVED:
+        case IncidentStatus.RESOLVED:
             at = lenient_json.get_time(incident, "resolved_at") or changed_at
             agent = lenient_json.get_object(incident, "last_status_change_by") or None
             return _change_status(snapshot, resolved.TYPE, status, at, settled, agent, occurrences)
@@ -142,12 +142,12 @@ def _back_to_triggered(
 ) -> Snapshot:
     """Add an event if a resolution was sent before, unless the listing lags behind that resolution."""
     when = changed_at or snapshot.read_at
-    if snapshot.status is not Status.RESOLVED or not snapshot.created:
-        return with_status(snapshot, Status.TRIGGERED, when) if when <= settled else snapshot
+    if snapshot.status is not IncidentStatus.RESOLVED or not snapshot.created:
+        return with_status(snapshot, IncidentStatus.TRIGGERED, when) if when <= settled else snapshot
     if changed_at is None or changed_at <= snapshot.status_at:
         return snapshot
     agent = lenient_json.get_object(incident, "last_status_change_by") or None
-    return _change_status(snapshot, reopened.TYPE, Status.TRIGGERED, changed_at, settled, agent, occurrences)
+    return _change_status(snapshot, reopened.TYPE, IncidentStatus.TRIGGERED, changed_at, settled, agent, occurrences)
 
 
 def _acknowledged_at(acknowledgement: Json) -> str:
@@ -158,7 +158,7 @@ def _acknowledged_at(acknowledgement: Json) -> str:
 def _change_status(
     snapshot: Snapshot,
     event_type: EventType,
-    status: Status,
+    status: IncidentStatus,
     at: datetime | None,
     settled: datetime,
     agent: Json | None,

@@ -13,7 +13,7 @@ import orjson
 
 from daemon import triggers
 from daemon.formats.format import Format
-from daemon.model import Content, Event, Status
+from daemon.model import Content, Event, IncidentStatus
 from daemon.triggers import annotated, assigned, lenient_json, reopened
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _incident(event: Event, incident: Json) -> Json:
         "reopened_at": _seconds(event.occurred_at) if event.type == reopened.TYPE.name else None,
         "title": _title(incident),
         "service": _reference(lenient_json.get_object(incident, "service"), "service"),
-        "assignees": [] if status is Status.RESOLVED else _assignees(event, incident),
+        "assignees": [] if status is IncidentStatus.RESOLVED else _assignees(event, incident),
         "escalation_policy": _reference(lenient_json.get_object(incident, "escalation_policy"), "escalation_policy"),
         "teams": [_reference(team, "team") for team in lenient_json.get_objects(incident, "teams")],
         "priority": _reference(lenient_json.get_object(incident, "priority"), "priority"),

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from daemon import triggers
-from daemon.model import Action, ActionState, Alert, DetectedBy, Event, Message, Outcome, Status
+from daemon.model import Action, ActionState, Alert, DetectedBy, Event, IncidentStatus, Message, Outcome
 from daemon.text import iso
 from daemon.triggers import annotated, assigned
 
@@ -126,10 +126,10 @@ def alert(kind: str = "target.failing", *, mark: str = MARK, at: datetime = THEN
     return Message(f"msg_test{mark}", "", kind, Alert(kind, at, ALERTS[kind]))
 
 
-def _incident(status: Status, at: datetime, user: Json) -> Json:
+def _incident(status: IncidentStatus, at: datetime, user: Json) -> Json:
     then = iso(at)
-    resolved = status is Status.RESOLVED
-    acknowledged = status is Status.ACKNOWLEDGED
+    resolved = status is IncidentStatus.RESOLVED
+    acknowledged = status is IncidentStatus.ACKNOWLEDGED
     return _reference("PTESTINCIDENT", "incident", f"[#1] {TITLE}") | {
         "type": "incident",
         "incident_number": 1,

@@ -16,7 +16,7 @@ from daemon import errors
 from daemon.fan_out import matching
 from daemon.fan_out.messages import FanOut
 from daemon.ingest import commit
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.storage import connections, users
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Poller:
             until = min(end, _whole(since + step))
             read_at = self._clock()
             try:
-                window = await self._client.log_entries(since, until, Priority.POLL)
+                window = await self._client.log_entries(since, until, CallPriority.POLL)
             except errors.WindowTooLarge:
                 step = (until - since) / 2
                 if step < SECOND:
@@ -168,11 +168,11 @@ class Poller:
         """The first poll: remember what there is, send nothing."""
         read_at = self._clock()
         until = self._pagerduty_time() + SECOND
-        window = await self._client.log_entries(until - self._connection.overlap, until, Priority.POLL)
+        window = await self._client.log_entries(until - self._connection.overlap, until, CallPriority.POLL)
         self._learn_time(window, read_at)
         baseline_at = self._read_up_to(window, read_at)
         try:
-            incidents = (await self._client.open_incidents(Priority.POLL)).incidents
+            incidents = (await self._client.open_incidents(CallPriority.POLL)).incidents
         except errors.WindowTooLarge as error:
             log.warning("baseline.without_incidents", connection=self._connection.name, reason=str(error))
             incidents = {}
@@ -257,7 +257,7 @@ class Poller:
 
     async def _look_up(self, email: str, triggers: Sequence[str]) -> str | None:
         try:
-            user_id = await self._client.find_user(email, Priority.POLL)
+            user_id = await self._client.find_user(email, CallPriority.POLL)
             error = None if user_id else f"PagerDuty has no user with the e-mail address {email}"
         except errors.PagerDutyError as problem:
             self._looked_up.pop(email, None)

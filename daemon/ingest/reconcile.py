@@ -8,7 +8,7 @@ import structlog
 
 from daemon import errors
 from daemon.ingest import commit
-from daemon.model import Priority, Rejected
+from daemon.model import CallPriority, Rejected
 from daemon.storage import connections, snapshots
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ class Reconcile:
         What is younger than ``settled`` is still the log's to tell.
         """
         read_at = self._clock()
-        listing = await self._client.open_incidents(Priority.RECONCILIATION)
+        listing = await self._client.open_incidents(CallPriority.RECONCILIATION)
         incidents: list[tuple[str, Json | None]] = list(listing.incidents.items())
         known = await self._database.read(snapshots.load_open, self._connection.name)
         vanished = sorted((known[each].read_at, each) for each in known.keys() - listing.incidents.keys())
         for _, incident_id in vanished[:VANISHED_AT_ONCE]:
-            found = await self._client.incident(incident_id, Priority.RECONCILIATION)
+            found = await self._client.incident(incident_id, CallPriority.RECONCILIATION)
             if not isinstance(found, Rejected):  # an odd answer is no proof that it is gone
                 incidents.append((incident_id, found))
         return await self._database.write(

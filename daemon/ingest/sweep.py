@@ -9,7 +9,7 @@ import structlog
 
 from daemon import errors
 from daemon.ingest import commit
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.storage import connections
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Sweep:
                 until = min(end, since + step)
                 read_at = self._clock()
                 try:
-                    window = await self._client.log_entries(since, until, Priority.RECONCILIATION)
+                    window = await self._client.log_entries(since, until, CallPriority.RECONCILIATION)
                 except errors.WindowTooLarge:
                     step = min(step, until - since) / 2
                     if step < LEAST_STEP:

@@ -33,7 +33,7 @@ from daemon.triggers import lenient_json
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from daemon.model import Json, Priority
+    from daemon.model import CallPriority, Json
     from daemon.pagerduty.permits import Permits
     from daemon.settings import Connection
 
@@ -119,7 +119,7 @@ class Client:
         self,
         method: str,
         path: str,
-        priority: Priority,
+        priority: CallPriority,
         *,
         query: Query | None = None,
         body: Json | None = None,
@@ -138,7 +138,7 @@ class Client:
                 await self._permits.block(error.delay)
             raise
 
-    async def create_event(self, path: str, body: Json, priority: Priority) -> Json:
+    async def create_event(self, path: str, body: Json, priority: CallPriority) -> Json:
         """One request to the Events API, which has no key but the service's own, and a limit of its own."""
         request = self._events.build_request("POST", path, content=_encoded(body))
         try:
@@ -149,7 +149,7 @@ class Client:
                 raise errors.Temporary(str(error), status=error.status, request_id=error.request_id) from None
             raise
 
-    async def log_entries(self, since: datetime, until: datetime, priority: Priority) -> Window:
+    async def log_entries(self, since: datetime, until: datetime, priority: CallPriority) -> Window:
         """Every log entry from ``since`` to ``until``, whole or not at all.
 
         Raises WindowTooLarge if PagerDuty cannot list that many or takes too long for it.
@@ -168,7 +168,7 @@ class Client:
         rejected = tuple(each for each in read if isinstance(each, Rejected))
         return Window(entries, rejected, pages.server_time, pages.calls)
 
-    async def open_incidents(self, priority: Priority) -> Listing:
+    async def open_incidents(self, priority: CallPriority) -> Listing:
         """Every incident that is triggered or acknowledged, however old. Raises WindowTooLarge above 10,000."""
         query = [
             ("statuses[]", "triggered"),
@@ -181,7 +181,7 @@ class Client:
         incidents = dict(each for each in read if not isinstance(each, Rejected))
         return Listing(incidents, tuple(each for each in read if isinstance(each, Rejected)))
 
-    async def incident(self, incident_id: str, priority: Priority) -> Json | Rejected | None:
+    async def incident(self, incident_id: str, priority: CallPriority) -> Json | Rejected | None:
         """One incident; None if PagerDuty has it no more, Rejected if the answer is none."""
         try:
             answer, _ = await self._get(paths.to("incidents", incident_id), [], priority)
@@ -192,7 +192,7 @@ class Client:
         found = records.incident(answer.get("incident"))
         return found if isinstance(found, Rejected) else found[1]
 
-    async def find_user(self, email: str, priority: Priority) -> str | None:
+    async def find_user(self, email: str, priority: CallPriority) -> str | None:
         """The id of the user with exactly this e-mail address, whatever its case."""
         query = [("query", email)]
         pages = await read_all(lambda offset: self._page("/users", "users", query, offset, priority))
@@ -201,7 +201,7 @@ class Client:
                 return lenient_json.get_text(user, "id")
         return None
 
-    async def _page(self, path: str, name: str, query: Query, offset: int, priority: Priority) -> Page:
+    async def _page(self, path: str, name: str, query: Query, offset: int, priority: CallPriority) -> Page:
         place = [("limit", str(PAGE)), ("offset", str(offset))]
         try:
             answer, server_time = await self._get(path, [*query, *place], priority)
@@ -218,7 +218,7 @@ class Client:
         more = answer.get("more")
         return Page(found, more if isinstance(more, bool) else len(found) >= PAGE, server_time)
 
-    async def _get(self, path: str, query: Query, priority: Priority) -> tuple[Json, datetime | None]:
+    async def _get(self, path: str, query: Query, priority: CallPriority) -> tuple[Json, datetime | None]:
         """One reading, repeated while that may help and does not take long."""
         for attempt in range(1, ATTEMPTS + 1):
             pause = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -235,7 +235,7 @@ class Client:
         raise AssertionError
 
     async def _call(
-        self, http: httpx.AsyncClient, request: httpx.Request, priority: Priority, secret: SecretStr, room: int = 1
+        self, http: httpx.AsyncClient, request: httpx.Request, priority: CallPriority, secret: SecretStr, room: int = 1
     ) -> Answer:
         """One request and its answer. Raises Temporary or Permanent."""
         async with self._permits.permit(priority, room):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon import errors
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.pagerduty import paths
 from daemon.triggers import lenient_json
 
@@ -27,13 +27,13 @@ USER_PARTS = ("contact_methods", "notification_rules", "teams")
 async def user(client: Client, user_id: str) -> Json:
     """A user, with contact methods, notification rules and teams in full."""
     query = [("include[]", part) for part in USER_PARTS]
-    answer = await client.call("GET", paths.to("users", user_id), Priority.ACTION, query=query)
+    answer = await client.call("GET", paths.to("users", user_id), CallPriority.ACTION, query=query)
     return answer.one("user")
 
 
 async def incident(client: Client, incident_id: str) -> Json:
     """An incident as it is now, read when there is room for a second call: what is then written fits what was seen."""
-    answer = await client.call("GET", paths.to("incidents", incident_id), Priority.ACTION, room=2)
+    answer = await client.call("GET", paths.to("incidents", incident_id), CallPriority.ACTION, room=2)
     found = answer.one("incident")
     if lenient_json.status(found) is None:
         message = f"PagerDuty answered with incident {incident_id} in no state that is known"
@@ -53,7 +53,7 @@ async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
                 return found
             query = [("statuses[]", status) for status in statuses]
             query += [("date_range", "all"), ("sort_by", order), ("limit", str(MOST)), ("offset", str(page * MOST))]
-            answer = await client.call("GET", "/incidents", Priority.ACTION, query=query, room=2)
+            answer = await client.call("GET", "/incidents", CallPriority.ACTION, query=query, room=2)
             for each in answer.all("incidents"):
                 identity = lenient_json.get_text(each, "id")
                 if identity in wanted and identity is not None:
@@ -66,13 +66,13 @@ async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
 async def incidents_by_key(client: Client, key: str) -> list[Json]:
     """The incidents with that key, of whatever age."""
     query = [("incident_key", key), ("date_range", "all"), ("limit", str(MOST))]
-    answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
+    answer = await client.call("GET", "/incidents", CallPriority.ACTION, query=query)
     return answer.all("incidents")
 
 
 async def notes(client: Client, incident_id: str) -> tuple[list[Json], datetime | None]:
     """An incident's notes, and PagerDuty's clock."""
-    answer = await client.call("GET", paths.to("incidents", incident_id, "notes"), Priority.ACTION, room=2)
+    answer = await client.call("GET", paths.to("incidents", incident_id, "notes"), CallPriority.ACTION, room=2)
     return answer.all("notes"), answer.server_time
 
 
@@ -98,7 +98,7 @@ async def newest_incidents(client: Client, text: str | None) -> list[Json]:
         ("sort_by", "created_at:desc"),
         ("limit", str(MOST)),
     ]
-    answer = await client.call("GET", "/incidents", Priority.ACTION, query=query)
+    answer = await client.call("GET", "/incidents", CallPriority.ACTION, query=query)
     found = answer.all("incidents")
     wanted = (text or "").casefold()
     return [each for each in found if wanted in _words(each)]
@@ -106,7 +106,7 @@ async def newest_incidents(client: Client, text: str | None) -> list[Json]:
 
 async def _pick(client: Client, name: str, text: str | None) -> list[Json]:
     query = [("limit", str(MOST))] + ([("query", text)] if text else [])
-    answer = await client.call("GET", f"/{name}", Priority.ACTION, query=query)
+    answer = await client.call("GET", f"/{name}", CallPriority.ACTION, query=query)
     return answer.all(name)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter
 
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.storage import permits
 from daemon.storage.permits import LONGEST_BLOCK, LONGEST_SLEEP, Granted, Wait
 
@@ -47,12 +47,12 @@ class Permits:
         self._limits = limits
         self._instance = instance
         self._sleep = sleep
-        self._queues = {priority: asyncio.Lock() for priority in Priority}
+        self._queues = {priority: asyncio.Lock() for priority in CallPriority}
         self._turn = _Turn()
         self._granted, self._waited = _counters(registry or CollectorRegistry())
 
     @asynccontextmanager
-    async def permit(self, priority: Priority, room: int = 1) -> AsyncIterator[None]:
+    async def permit(self, priority: CallPriority, room: int = 1) -> AsyncIterator[None]:
         """Wait for a permit and hold it for the single call that is made inside; ``room`` as for ``permits.take``."""
         started = time.monotonic()
         async with self._queues[priority]:  # first come, first served: only the first call of a priority asks
@@ -72,7 +72,7 @@ class Permits:
         """Make no call for ``delay``, or for a minute if PagerDuty named none in its 429."""
         await self._database.write(self._block, DEFAULT_BLOCK if delay is None else min(delay, LONGEST_BLOCK))
 
-    async def _wait_for_turn(self, priority: Priority, room: int) -> int:
+    async def _wait_for_turn(self, priority: CallPriority, room: int) -> int:
         """Take a permit and keep the turn, which is given up while sleeping so that others may pass."""
         waited = False
         try:
@@ -95,7 +95,7 @@ class Permits:
                 )
             raise
 
-    def _take(self, tx: sa.Connection, priority: Priority, room: int = 1) -> tuple[Granted | Wait, datetime]:
+    def _take(self, tx: sa.Connection, priority: CallPriority, room: int = 1) -> tuple[Granted | Wait, datetime]:
         permits.lock(tx, self._connection)  # first: a time read before waiting for the lock would be old
         now = self._database.now(tx)
         return permits.take(tx, self._connection, self._limits, priority, self._instance, now, room), now
@@ -123,9 +123,9 @@ class _Turn:
     def __init__(self) -> None:
         self._taken = False
         self._order = itertools.count()
-        self._waiters: list[tuple[Priority, int, asyncio.Future[None]]] = []
+        self._waiters: list[tuple[CallPriority, int, asyncio.Future[None]]] = []
 
-    async def take(self, priority: Priority) -> None:
+    async def take(self, priority: CallPriority) -> None:
         """Wait for the lock."""
         if not self._taken:
             self._taken = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.pagerduty import paths
 from daemon.triggers import lenient_json
 
@@ -25,7 +25,7 @@ EVENTS_V1 = "/generic/2010-04-15/create_event.json"
 async def update_incident(client: Client, incident_id: str, change: Json, sender: str) -> Json:
     """Change an incident; answers it as it is then."""
     body = {"incident": {"type": "incident_reference"} | change}
-    answer = await client.call("PUT", paths.to("incidents", incident_id), Priority.ACTION, body=body, sender=sender)
+    answer = await client.call("PUT", paths.to("incidents", incident_id), CallPriority.ACTION, body=body, sender=sender)
     return answer.one("incident")
 
 
@@ -35,7 +35,7 @@ async def update_incidents(client: Client, changes: Mapping[str, Json], sender: 
     One that is not among them may have been changed or not.
     """
     updates = [{"id": incident_id, "type": "incident_reference"} | change for incident_id, change in changes.items()]
-    answer = await client.call("PUT", "/incidents", Priority.ACTION, body={"incidents": updates}, sender=sender)
+    answer = await client.call("PUT", "/incidents", CallPriority.ACTION, body={"incidents": updates}, sender=sender)
     changed = {}
     for each in lenient_json.get_objects(answer.body, "incidents"):
         identity = lenient_json.get_text(each, "id")
@@ -48,7 +48,7 @@ async def snooze(client: Client, incident_id: str, seconds: int, sender: str) ->
     """Let an acknowledged incident sleep; answers it as it is then."""
     body = {"duration": seconds}
     answer = await client.call(
-        "POST", paths.to("incidents", incident_id, "snooze"), Priority.ACTION, body=body, sender=sender
+        "POST", paths.to("incidents", incident_id, "snooze"), CallPriority.ACTION, body=body, sender=sender
     )
     return answer.one("incident")
 
@@ -57,7 +57,7 @@ async def add_note(client: Client, incident_id: str, content: str, sender: str) 
     """Add a note to an incident; answers the note."""
     body = {"note": {"content": content}}
     answer = await client.call(
-        "POST", paths.to("incidents", incident_id, "notes"), Priority.ACTION, body=body, sender=sender
+        "POST", paths.to("incidents", incident_id, "notes"), CallPriority.ACTION, body=body, sender=sender
     )
     return answer.one("note")
 
@@ -70,4 +70,4 @@ async def trigger(client: Client, service_key: str, description: str, incident_k
         "description": description,
         "incident_key": incident_key,
     }
-    return await client.create_event(EVENTS_V1, event, Priority.ACTION)
+    return await client.create_event(EVENTS_V1, event, CallPriority.ACTION)

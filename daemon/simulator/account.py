@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.simulator import agents, records
 from daemon.simulator.directory import Directory
 from daemon.simulator.incident import Incident, Note
@@ -121,7 +121,7 @@ class Account:
         incident.acknowledged = [(user, at) for user, at in incident.acknowledged if user is not by]
         incident.acknowledged.append((by, self.log.second()))
         agent, channel = agents.hand(incident, by, "api")
-        self._change(incident, Status.ACKNOWLEDGED, agent)
+        self._change(incident, IncidentStatus.ACKNOWLEDGED, agent)
         seconds = int(ACKNOWLEDGED_FOR.total_seconds())
         entry = self.log.write("acknowledge", incident, agent, channel, acknowledgement_timeout=seconds)
         self.log.happened(acknowledged.TYPE.name, entry)
@@ -137,7 +137,7 @@ class Account:
         """By somebody, or by its service. A note given with it is in the resolve entry alone."""
         incident = self._open(incident_id)
         agent, channel = agents.hand(incident, by, "api")
-        self._change(incident, Status.RESOLVED, agent)
+        self._change(incident, IncidentStatus.RESOLVED, agent)
         more: Json = {"note": note} if note else {}
         entry = self.log.write("resolve", incident, agent, channel, **more)
         if note:
@@ -194,7 +194,7 @@ class Account:
     def reopen(self, incident_id: str, by: User, *, users: Sequence[User] = (), policy: Policy | None = None) -> None:
         """A resolved incident is open again, and assigned: to ``users``, to ``policy``, else as its policy says."""
         incident = self.incident(incident_id)
-        self._change(incident, Status.TRIGGERED, agents.user(by))
+        self._change(incident, IncidentStatus.TRIGGERED, agents.user(by))
         self.log.happened(reopened.TYPE.name, self.log.write("reopen", incident, *agents.web(by)))
         if users:
             self._assign(incident, "assign", *agents.web(by), users)
@@ -207,7 +207,7 @@ class Account:
         """The source is resolved; the other one lives on."""
         incident, target = self._open(incident_id), self._open(into)
         incident.merged_into = target
-        self._change(incident, Status.RESOLVED, agents.user(by))
+        self._change(incident, IncidentStatus.RESOLVED, agents.user(by))
         self.log.happened(resolved.TYPE.name, self.log.write("resolve", incident, *agents.web(by)))
         self.log.write("merge", target, *agents.web(by))
 
@@ -307,14 +307,14 @@ class Account:
             self.log.happened(assigned.TYPE.name, self.log.write(kind, incident, agent, channel, assignees=(user,)))
 
     def _back_to_triggered(self, incident: Incident, agent: Json) -> None:
-        if incident.status is Status.ACKNOWLEDGED:
-            self._change(incident, Status.TRIGGERED, agent)
+        if incident.status is IncidentStatus.ACKNOWLEDGED:
+            self._change(incident, IncidentStatus.TRIGGERED, agent)
 
-    def _change(self, incident: Incident, status: Status, agent: Json) -> None:
+    def _change(self, incident: Incident, status: IncidentStatus, agent: Json) -> None:
         incident.status, incident.changed_at, incident.agent = status, self.log.second(), agent
-        incident.resolved_at = self.log.second() if status is Status.RESOLVED else None
-        if status is not Status.ACKNOWLEDGED:
+        incident.resolved_at = self.log.second() if status is IncidentStatus.RESOLVED else None
+        if status is not IncidentStatus.ACKNOWLEDGED:
             incident.acknowledged = []
             incident.snoozed_until = None
-        if status is Status.RESOLVED:
+        if status is IncidentStatus.RESOLVED:
             incident.assigned = []

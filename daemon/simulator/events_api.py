@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.simulator import effects
 from daemon.simulator.http import Answer, json_answer
 
@@ -105,7 +105,7 @@ def _act(event: Event, request: Request, key: str) -> None:
             account.trigger(event.text, service=event.service, key=key),
             "retrigger" if known else "trigger",
         )
-    elif known is None or (event.kind == "acknowledge" and known.status is Status.ACKNOWLEDGED):
+    elif known is None or (event.kind == "acknowledge" and known.status is IncidentStatus.ACKNOWLEDGED):
         return
     elif event.kind == "acknowledge":
         account.acknowledge(known.id, None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -78,7 +78,7 @@ class Incident:
     updated_at: datetime
     changed_at: datetime
     agent: Json
-    status: Status = Status.TRIGGERED
+    status: IncidentStatus = IncidentStatus.TRIGGERED
     level: int = 0
     assigned: list[tuple[User, datetime]] = field(default_factory=list)
     acknowledged: list[tuple[User | None, datetime]] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Incident:
     @property
     def is_open(self) -> bool:
         """Whether it is triggered or acknowledged."""
-        return self.status is not Status.RESOLVED
+        return self.status is not IncidentStatus.RESOLVED
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -249,7 +249,7 @@ def _log_entry_reference(incident: Incident) -> Json:
 
 
 def _pending(incident: Incident) -> list[Json]:
-    if incident.status is Status.ACKNOWLEDGED and incident.snoozed_until:
+    if incident.status is IncidentStatus.ACKNOWLEDGED and incident.snoozed_until:
         return [{"type": "unacknowledge", "at": moment(incident.snoozed_until)}]
     return []
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.simulator import records, writing
 from daemon.simulator.account import NoSuchIncidentError
 from daemon.simulator.http import Answer, json_answer
@@ -92,7 +92,7 @@ def _incidents(account: Account, request: Request, _named: Mapping[str, str]) ->
     """List incidents by creation, by default of the last month; nothing shows what changed since a time."""
     incidents = _in_range(account, request)
     if statuses := request.all("statuses"):
-        if unknown := set(statuses) - set(Status):
+        if unknown := set(statuses) - set(IncidentStatus):
             raise RefusedError(400, 2001, "Invalid Input Provided", f"Statuses is invalid: {min(unknown)}")
         incidents = [each for each in incidents if each.status in statuses]
     if (key := request.get("incident_key")) is not None:

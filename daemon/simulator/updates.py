@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.simulator import records, refusals
 from daemon.simulator.quirks import Repeat
 
@@ -42,7 +42,7 @@ def changes(account: Account, incident: Incident, asked: Json, by: User) -> list
     if users and policy:
         raise refusals.invalid("Assignments and escalation policy cannot be given together")
     found = list(_words(account, incident, asked, by))
-    if status is Status.TRIGGERED and not incident.is_open:
+    if status is IncidentStatus.TRIGGERED and not incident.is_open:
         return [*found, _reopening(account, incident, users, policy, by)]
     if users:
         if not incident.is_open:
@@ -89,34 +89,36 @@ def _words(account: Account, incident: Incident, asked: Json, by: User) -> Itera
         yield Change("change_priority", act, priority.name)
 
 
-def _to_status(account: Account, incident: Incident, asked: Json, status: Status | None, by: User) -> Iterator[Change]:
+def _to_status(
+    account: Account, incident: Incident, asked: Json, status: IncidentStatus | None, by: User
+) -> Iterator[Change]:
     """To another status. What has it already is refused with 1001 or 1002, or is no change: the account's habit.
 
     Acknowledged already is what this requester acknowledged; somebody else may acknowledge it, too.
     """
     repeated = account.habits.repeat
-    if status is Status.RESOLVED:
+    if status is IncidentStatus.RESOLVED:
         note = _resolution(asked)
         if incident.is_open:
             yield Change("resolve", lambda: account.resolve(incident.id, by, note), note)
         elif repeated is Repeat.REFUSED:
             raise refusals.already_resolved()
-    elif status is Status.ACKNOWLEDGED:
+    elif status is IncidentStatus.ACKNOWLEDGED:
         if by not in [user for user, _ in incident.acknowledged] or repeated is Repeat.RENEWED:
             act, again = (lambda: account.acknowledge(incident.id, by)), not incident.is_open
             yield Change("acknowledge", act, reopens=again)
         elif repeated is Repeat.REFUSED:
             raise refusals.already_acknowledged()
-    elif status is Status.TRIGGERED and incident.status is Status.ACKNOWLEDGED:
+    elif status is IncidentStatus.TRIGGERED and incident.status is IncidentStatus.ACKNOWLEDGED:
         yield Change("unacknowledge", lambda: account.unacknowledge(incident.id, by))
 
 
-def _status(asked: Json) -> Status | None:
+def _status(asked: Json) -> IncidentStatus | None:
     given = asked.get("status")
     if given is None:
         return None
     try:
-        return Status(given)
+        return IncidentStatus(given)
     except ValueError:
         raise refusals.bad_status(given) from None
 

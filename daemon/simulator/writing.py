@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.simulator import effects, records, refusals, updates
 from daemon.simulator.account import NoSuchIncidentError
 from daemon.simulator.http import Answer, json_answer
@@ -29,7 +29,7 @@ LONGEST_SNOOZE = 604_800
 
 
 def _update(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
-    """Status, assignments, escalation, title, urgency, priority: all of them, or none and an error."""
+    """IncidentStatus, assignments, escalation, title, urgency, priority: all of them, or none and an error."""
     by = _requester(account, request)
     incident = account.incident(named["id"])
     _make(account, request, incident, updates.changes(account, incident, _within(request, "incident"), by), by)
@@ -82,7 +82,7 @@ def _snooze(account: Account, request: Request, named: Mapping[str, str]) -> Ans
         raise refusals.invalid("Duration must be a number of seconds")
     if not 1 <= duration <= LONGEST_SNOOZE:
         raise refusals.bad_duration()
-    if incident.status is not Status.ACKNOWLEDGED:
+    if incident.status is not IncidentStatus.ACKNOWLEDGED:
         raise refusals.not_acknowledged()
     account.change(incident.id, by, "snooze", duration=duration)
     effects.record(account, request, incident.id, "snooze", by.id, detail=str(duration))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from daemon import errors
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.storage.schema import connections, permit_waits, permits
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Permit:
     """A granted permit: its stamp and the priority of its call."""
 
     at: datetime
-    priority: Priority
+    priority: CallPriority
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +59,30 @@ def span(limits: Limits) -> timedelta:
     return limits.period * JITTER
 
 
-def guaranteed(limits: Limits, priority: Priority) -> int:
+def guaranteed(limits: Limits, priority: CallPriority) -> int:
     """Return how many permits of a window a priority gets while it waits, whatever the others request."""
-    shares = {Priority.ACTION: 15, Priority.POLL: 3, Priority.RECONCILIATION: 15}
+    shares = {CallPriority.ACTION: 15, CallPriority.POLL: 3, CallPriority.RECONCILIATION: 15}
     return max(limits.calls // shares[priority], 1)
 
 
-def kept_free(limits: Limits, priority: Priority) -> int:
+def kept_free(limits: Limits, priority: CallPriority) -> int:
     """Return how many permits of a window the others leave to a priority even while it does not wait.
 
     This keeps polls at their interval, and actions quick, when the other floods the budget.
     """
     match priority:
-        case Priority.ACTION:
+        case CallPriority.ACTION:
             return limits.calls // 15
-        case Priority.POLL:
+        case CallPriority.POLL:
             return min(-(-span(limits) // limits.poll_interval), limits.calls // 3)
-        case Priority.RECONCILIATION:
+        case CallPriority.RECONCILIATION:
             return 0
 
 
 def decide(
     granted: Sequence[Permit],
-    waiting: Collection[Priority],
-    priority: Priority,
+    waiting: Collection[CallPriority],
+    priority: CallPriority,
     limits: Limits,
     now: datetime,
     blocked_until: datetime | None = None,
@@ -96,7 +96,7 @@ def decide(
     if blocked_until is not None and now < blocked_until <= now + LONGEST_BLOCK:
         return Wait(blocked_until)
     counted = [permit for permit in granted if permit.at > now - span(limits)]
-    used = {each: sum(permit.priority is each for permit in counted) for each in Priority}
+    used = {each: sum(permit.priority is each for permit in counted) for each in CallPriority}
     free = limits.calls - len(counted)
     next_change = min((permit.at for permit in counted), default=now) + span(limits)
     if free <= 0:
@@ -105,10 +105,10 @@ def decide(
         return Granted()
     if any(other < priority for other in waiting):
         return Wait(next_change)
-    if priority is Priority.RECONCILIATION and used[priority] >= limits.calls // 2:
+    if priority is CallPriority.RECONCILIATION and used[priority] >= limits.calls // 2:
         return Wait(next_change)
     left_to_others = 0
-    for other in Priority:
+    for other in CallPriority:
         if other is not priority:
             share = guaranteed(limits, other) if other in waiting else kept_free(limits, other)
             left_to_others += max(share - used[other], 0)
@@ -133,7 +133,7 @@ def take(
     tx: sa.Connection,
     connection: str,
     limits: Limits,
-    priority: Priority,
+    priority: CallPriority,
     instance: str,
     now: datetime,
     room: int = 1,
@@ -148,7 +148,7 @@ def take(
     tx.execute(permits.delete().where(mine, permits.c.at <= now - span(limits) * 2))
     # A stamp further ahead than a call can last dates from before the clock was set back.
     tx.execute(permits.update().where(mine, permits.c.at > now + LONGEST_CALL).values(at=now))
-    granted = [Permit(row.at, Priority(row.priority)) for row in tx.execute(sa.select(permits).where(mine))]
+    granted = [Permit(row.at, CallPriority(row.priority)) for row in tx.execute(sa.select(permits).where(mine))]
     granted += [Permit(now, priority)] * (min(room, limits.calls) - 1)
     outcome = decide(granted, _waiting(tx, connection, priority, instance, now), priority, limits, now, blocked_until)
     stop_waiting(tx, connection, priority, instance)
@@ -162,7 +162,9 @@ def take(
     return Granted(int(result.scalar_one()))
 
 
-def _waiting(tx: sa.Connection, connection: str, priority: Priority, instance: str, now: datetime) -> set[Priority]:
+def _waiting(
+    tx: sa.Connection, connection: str, priority: CallPriority, instance: str, now: datetime
+) -> set[CallPriority]:
     """Return the priorities for which others wait on a connection."""
     rows = tx.execute(
         sa.select(permit_waits.c.priority, permit_waits.c.instance).where(
@@ -171,10 +173,10 @@ def _waiting(tx: sa.Connection, connection: str, priority: Priority, instance: s
             permit_waits.c.expires_at <= now + LONGEST_SLEEP + WAIT_KEPT,
         )
     )
-    return {Priority(row.priority) for row in rows if (row.priority, row.instance) != (priority.value, instance)}
+    return {CallPriority(row.priority) for row in rows if (row.priority, row.instance) != (priority.value, instance)}
 
 
-def stop_waiting(tx: sa.Connection, connection: str, priority: Priority, instance: str) -> None:
+def stop_waiting(tx: sa.Connection, connection: str, priority: CallPriority, instance: str) -> None:
     """Remove the record that a call of this priority waits."""
     waits = permit_waits.c
     mine = (waits.connection == connection) & (waits.priority == priority.value) & (waits.instance == instance)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from daemon.model import ExpectedEntry, Snapshot, Status
+from daemon.model import ExpectedEntry, IncidentStatus, Snapshot
 from daemon.storage import sql
 from daemon.storage.schema import snapshots
 
@@ -26,7 +26,7 @@ def load(tx: sa.Connection, connection: str, incident_ids: Collection[str]) -> d
 
 def load_open(tx: sa.Connection, connection: str) -> dict[str, Snapshot]:
     """Return the snapshots of incidents that are open as far as known, or whose creation was not reported yet."""
-    unsettled = sa.or_(snapshots.c.status != Status.RESOLVED, ~snapshots.c.created)
+    unsettled = sa.or_(snapshots.c.status != IncidentStatus.RESOLVED, ~snapshots.c.created)
     return _by_incident(tx, snapshots.c.connection == connection, unsettled)
 
 
@@ -39,7 +39,7 @@ def prune(tx: sa.Connection, connection: str, before: datetime, limit: int) -> i
     """Remove incidents that were resolved before then, at most ``limit``; return how many."""
     mine = snapshots.c.connection == connection
     old = sa.select(snapshots.c.incident_id).where(
-        mine, snapshots.c.status == Status.RESOLVED, snapshots.c.status_at < before
+        mine, snapshots.c.status == IncidentStatus.RESOLVED, snapshots.c.status_at < before
     )
     chosen = mine, snapshots.c.incident_id.in_(old.limit(limit))
     return int(tx.execute(snapshots.delete().where(*chosen)).rowcount)
@@ -71,7 +71,7 @@ def _snapshot(row: Any) -> Snapshot:  # noqa: ANN401 - a row of the snapshots ta
     return Snapshot(
         incident_id=row.incident_id,
         created=row.created,
-        status=Status(row.status),
+        status=IncidentStatus(row.status),
         status_at=row.status_at,
         assigned=tuple((user, _instant(at)) for user, at in orjson.loads(row.assigned)),
         incident=orjson.loads(row.incident),

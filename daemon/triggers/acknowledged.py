@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.triggers.event_type import EventType, Sample
 
 TYPE = EventType(
@@ -12,6 +12,6 @@ TYPE = EventType(
     log_entry_types=frozenset({"acknowledge_log_entry", "acknowledgement_log_entry"}),
     operation="OnIncidentAcknowledged",
     in_webhooks_v3=True,
-    status=Status.ACKNOWLEDGED,
-    sample=Sample(status=Status.ACKNOWLEDGED),
+    status=IncidentStatus.ACKNOWLEDGED,
+    sample=Sample(status=IncidentStatus.ACKNOWLEDGED),
 )

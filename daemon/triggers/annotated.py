@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.triggers.event_type import EventType, Sample
 
 TYPE = EventType(
@@ -13,5 +13,5 @@ TYPE = EventType(
     operation="OnNewIncidentNote",
     filters=("incident",),
     in_webhooks_v3=True,
-    sample=Sample(status=Status.ACKNOWLEDGED),
+    sample=Sample(status=IncidentStatus.ACKNOWLEDGED),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Sample:
     """What is particular to a sample of the type; ``log_entry_type`` is one of the type's, by default the first."""
 
-    status: Status = Status.TRIGGERED
+    status: IncidentStatus = IncidentStatus.TRIGGERED
     changes: Json | None = None
     log_entry_type: str | None = None
 
@@ -74,7 +74,7 @@ class EventType:
     operation: str | None = None
     filters: tuple[str, ...] = ()
     in_webhooks_v3: bool = False
-    status: Status | None = None
+    status: IncidentStatus | None = None
     read_changes: EntryReader | None = None
     sample: Sample = Sample()
     verbs: tuple[Verb, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -48,10 +48,10 @@ def get_time(resource: object, key: str) -> datetime | None:
     return time if FIRST_YEAR <= time.year <= LAST_YEAR else None
 
 
-def status(incident: object) -> Status | None:
+def status(incident: object) -> IncidentStatus | None:
     """Return an incident's status if it is a known one."""
     value = get_text(incident, "status")
-    return Status(value) if value in set(Status) else None
+    return IncidentStatus(value) if value in set(IncidentStatus) else None
 
 
 def assigned_user(incident: object) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.triggers.event_type import EventType, Sample
 
 TYPE = EventType(
@@ -12,6 +12,6 @@ TYPE = EventType(
     log_entry_types=frozenset({"resolve_log_entry"}),
     operation="OnIncidentResolved",
     in_webhooks_v3=True,
-    status=Status.RESOLVED,
-    sample=Sample(status=Status.RESOLVED),
+    status=IncidentStatus.RESOLVED,
+    sample=Sample(status=IncidentStatus.RESOLVED),
 )

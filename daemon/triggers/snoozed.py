@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.text import iso
 from daemon.triggers import lenient_json
 from daemon.triggers.event_type import EventType, Sample, SimulatedChange, Verb
@@ -42,7 +42,7 @@ TYPE = EventType(
     log_entry_types=frozenset({"snooze_log_entry"}),
     read_changes=_read_changes,
     sample=Sample(
-        status=Status.ACKNOWLEDGED,
+        status=IncidentStatus.ACKNOWLEDGED,
         changes={"snooze": {"duration": 3600, "until": "2026-01-01T13:00:00Z"}},
     ),
     verbs=(Verb("snooze", "snooze", _snooze, {"duration": 3600}, open_only=True),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.triggers.event_type import EventType
 
 TYPE = EventType(
@@ -12,5 +12,5 @@ TYPE = EventType(
     log_entry_types=frozenset({"trigger_log_entry"}),
     operation="OnNewIncidentCreated",
     in_webhooks_v3=True,
-    status=Status.TRIGGERED,
+    status=IncidentStatus.TRIGGERED,
 )

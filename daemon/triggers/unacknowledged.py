@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.triggers.event_type import EventType
 
 TYPE = EventType(
@@ -11,5 +11,5 @@ TYPE = EventType(
     phrase="is no longer acknowledged",
     log_entry_types=frozenset({"unacknowledge_log_entry"}),
     in_webhooks_v3=True,
-    status=Status.TRIGGERED,
+    status=IncidentStatus.TRIGGERED,
 )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from daemon import errors
 from daemon.formats import standard
-from daemon.model import ActionState, Outcome, Status
+from daemon.model import ActionState, IncidentStatus, Outcome
 from daemon.simulator import quirks
 from daemon.storage import action_queue, messages, schema, targets
 from tests.harness.eventually import eventually
@@ -234,7 +234,7 @@ async def test_what_was_running_is_finished_or_put_back_when_the_daemon_stops(of
     await eventually(lambda: office.action(action_id).state, ActionState.SUCCEEDED)
     await executor.stop(timedelta(seconds=5))
     await asyncio.wait_for(running, 10)
-    assert incident.status is Status.RESOLVED
+    assert incident.status is IncidentStatus.RESOLVED
 
 
 async def test_actions_that_ended_long_ago_go_with_their_keys_unless_a_message_still_tells_of_them(

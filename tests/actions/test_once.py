@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.model import ActionState, Outcome, Status
+from daemon.model import ActionState, IncidentStatus, Outcome
 from daemon.settings import Limits
 from daemon.simulator import quirks
 from daemon.storage import action_queue
@@ -134,7 +134,7 @@ async def test_an_acknowledgement_never_reopens_what_was_resolved_meanwhile(offi
     assert (done.state, done.outcome) == (ActionState.SUCCEEDED, Outcome.OVERTAKEN)
     assert done.result is not None
     assert done.result["status"] == "resolved"
-    assert (office.effects, incident.status) == ([], Status.RESOLVED)
+    assert (office.effects, incident.status) == ([], IncidentStatus.RESOLVED)
 
 
 async def test_a_repeated_acknowledgement_never_reopens_what_was_resolved_between_the_tries(office: Office) -> None:
@@ -250,7 +250,7 @@ async def test_an_incident_that_is_resolved_while_an_acknowledgement_waits_for_a
         action_id = office.ask("AcknowledgeIncident", incidentId=incident.id, userId=office.alice)
         await office.work(executor, action_id)
         assert office.effects == []
-        assert incident.status is Status.RESOLVED
+        assert incident.status is IncidentStatus.RESOLVED
 
 
 @pytest.mark.parametrize("odd", [{}, {"incident": None}, {"incident": {"id": "P1"}}])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon import actions, errors
-from daemon.model import ActionState, Outcome, Status
+from daemon.model import ActionState, IncidentStatus, Outcome
 
 if TYPE_CHECKING:
     from tests.actions.conftest import Office
@@ -63,7 +63,7 @@ async def test_resolving_asks_for_the_status_without_looking_first(office: Offic
     ]
     assert done.result is not None
     assert (done.result["status"], done.result["assignedUserId"]) == ("resolved", None)
-    assert incident.status is Status.RESOLVED
+    assert incident.status is IncidentStatus.RESOLVED
 
 
 async def test_reassigning_names_the_new_assignee_alone(office: Office) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from daemon import pagerduty
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.pagerduty.permits import Permits
 from daemon.simulator import Fault
 from daemon.storage import schema
@@ -72,7 +72,7 @@ async def test_a_pick_list_costs_one_call_of_the_shared_budget(desk: Desk) -> No
         await picked(desk, kind)
     assert len(desk.simulator.calls) == 3
     given = desk.database.read_now(lambda tx: list(tx.execute(schema.permits.select())))
-    assert [each.priority for each in given] == [Priority.ACTION] * 3
+    assert [each.priority for each in given] == [CallPriority.ACTION] * 3
 
 
 @pytest.mark.parametrize("kind", LISTS)

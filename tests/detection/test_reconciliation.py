@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import detection
-from daemon.model import DetectedBy, Status
+from daemon.model import DetectedBy, IncidentStatus
 from tests.conftest import START
 from tests.detection.stories import HISTORY, Reader, Story, iso, user
 
@@ -69,7 +69,7 @@ def test_an_incident_that_pagerduty_has_no_more_is_forgotten_silently() -> None:
     story.entry("trigger", 0)
     reader.read(story.entries)
     assert reader.reconcile({"P1": None}) == []
-    assert reader.snapshots["P1"].status is Status.RESOLVED
+    assert reader.snapshots["P1"].status is IncidentStatus.RESOLVED
 
 
 def test_the_entries_that_come_afterwards_make_no_second_events() -> None:
@@ -160,7 +160,7 @@ def test_an_acknowledgement_that_ended_without_an_entry_sends_nothing() -> None:
     reader.read(story.entries)
     story.incidents["P1"] |= {"status": "triggered", "last_status_change_at": at(20)}
     assert reader.reconcile(story.incidents) == []
-    assert reader.snapshots["P1"].status is Status.TRIGGERED
+    assert reader.snapshots["P1"].status is IncidentStatus.TRIGGERED
 
 
 def test_an_assignment_back_to_somebody_named_before_is_told() -> None:

@@ -11,7 +11,7 @@ import pytest
 import daemon
 from daemon import errors
 from daemon.config import check
-from daemon.model import Priority, Rejected
+from daemon.model import CallPriority, Rejected
 from daemon.pagerduty import client as pagerduty_client
 from tests.conftest import START
 from tests.pagerduty.far_side import KEY, listing, refusal
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.pagerduty.far_side import FarSide
 
 LATER = START + timedelta(minutes=5)
-POLL = Priority.POLL
+POLL = CallPriority.POLL
 TEMPORARY = {408, 425, 429, *range(500, 600)}
 ENTRY = {
     "id": "R1",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.pagerduty import lookups, writes
 from daemon.simulator import Account, Simulator
 from daemon.simulator.http import Request
@@ -35,10 +35,10 @@ FROM = "alice@example.com"
 RESOLVED = {"status": "resolved"}
 LATER = START + timedelta(minutes=5)
 USES: dict[str, Use] = {
-    "log_entries": lambda client, _account, _incident: client.log_entries(START, LATER, Priority.POLL),
-    "open_incidents": lambda client, _account, _incident: client.open_incidents(Priority.RECONCILIATION),
-    "incident": lambda client, _account, incident: client.incident(incident.id, Priority.RECONCILIATION),
-    "find_user": lambda client, _account, _incident: client.find_user("Bob@example.com", Priority.POLL),
+    "log_entries": lambda client, _account, _incident: client.log_entries(START, LATER, CallPriority.POLL),
+    "open_incidents": lambda client, _account, _incident: client.open_incidents(CallPriority.RECONCILIATION),
+    "incident": lambda client, _account, incident: client.incident(incident.id, CallPriority.RECONCILIATION),
+    "find_user": lambda client, _account, _incident: client.find_user("Bob@example.com", CallPriority.POLL),
     "lookups.user": lambda client, account, _: lookups.user(client, account.directory.users[0].id),
     "lookups.incident": lambda client, _account, incident: lookups.incident(client, incident.id),
     "lookups.incidents": lambda client, _account, incident: lookups.incidents(client, {incident.id, "P"}),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import errors
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.pagerduty import listing
 from daemon.pagerduty.listing import CAP, PAGE, STEPS_BACK, Page, read_all
 from tests.conftest import START
@@ -197,7 +197,7 @@ async def test_without_a_word_on_more_a_full_page_is_not_taken_for_the_last(far:
         return httpx.Response(200, json={"incidents": incidents[offset : offset + PAGE], "more": more})
 
     client = far.client(transport=httpx.MockTransport(answer))
-    assert len((await client.open_incidents(Priority.POLL)).incidents) == 150
+    assert len((await client.open_incidents(CallPriority.POLL)).incidents) == 150
 
 
 async def test_a_window_that_moves_is_read_whole_through_the_client(far: FarSide) -> None:
@@ -212,7 +212,7 @@ async def test_a_window_that_moves_is_read_whole_through_the_client(far: FarSide
         return httpx.Response(200, json={"log_entries": page.records, "more": page.more})
 
     client = far.client(transport=httpx.MockTransport(answer))
-    window = await client.log_entries(START, START.replace(minute=5), Priority.POLL)
+    window = await client.log_entries(START, START.replace(minute=5), CallPriority.POLL)
     assert {each.id for each in window.entries} >= moving.constant
     assert window.calls == client.calls == len(moving.offsets)
 

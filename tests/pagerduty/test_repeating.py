@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon import errors
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.pagerduty import client as pagerduty_client
 from daemon.settings import Limits
 from daemon.storage import permits, schema
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.pagerduty.far_side import FarSide
 
-POLL = Priority.POLL
+POLL = CallPriority.POLL
 GOOD = listing("incidents")
 BROKEN = [
     httpx.ConnectError("refused"),
@@ -76,14 +76,14 @@ async def test_pauses_differ_so_that_clients_do_not_come_back_together(far: FarS
 
 async def test_each_attempt_has_a_permit_of_its_own_and_is_counted(far: FarSide) -> None:
     client = far.client(refusal(500), refusal(502), GOOD)
-    await client.open_incidents(Priority.RECONCILIATION)
+    await client.open_incidents(CallPriority.RECONCILIATION)
     assert client.calls == 3
     given = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
-    assert given == [Priority.RECONCILIATION] * 3
+    assert given == [CallPriority.RECONCILIATION] * 3
 
 
-@pytest.mark.parametrize("priority", Priority)
-async def test_the_priority_is_handed_to_the_permits(far: FarSide, priority: Priority) -> None:
+@pytest.mark.parametrize("priority", CallPriority)
+async def test_the_priority_is_handed_to_the_permits(far: FarSide, priority: CallPriority) -> None:
     client = far.client(
         listing("log_entries"), listing("incidents"), listing("users"), httpx.Response(200, json={"incident": {}})
     )
@@ -123,7 +123,7 @@ async def test_calls_of_a_connection_never_overlap_and_the_most_urgent_goes_firs
     calls = [asyncio.create_task(client.incident("running", POLL))]
     async with asyncio.timeout(20):
         await eventually(lambda: order)
-        for name, priority in (("sweep", Priority.RECONCILIATION), ("poll", POLL), ("action", Priority.ACTION)):
+        for name, priority in (("sweep", CallPriority.RECONCILIATION), ("poll", POLL), ("action", CallPriority.ACTION)):
             calls.append(asyncio.create_task(client.incident(name, priority)))
             await far.database.read(lambda _tx: None)
         first.set()
@@ -165,7 +165,7 @@ async def test_the_other_calls_of_the_connection_wait_as_well(far: FarSide) -> N
         await client.open_incidents(POLL)
     assert (raised.value.code, raised.value.delay) == (2020, timedelta(seconds=90))
     replica = far.client(GOOD, permits=far.permits(instance="two"))
-    await replica.open_incidents(Priority.ACTION)
+    await replica.open_incidents(CallPriority.ACTION)
     assert far.seconds()[1] >= 90
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from daemon import errors
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.pagerduty import client as pagerduty_client
 from daemon.simulator import Account, Simulator
 from daemon.simulator.http import Answer, Request, listening
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from daemon.pagerduty import Client
     from tests.pagerduty.far_side import FarSide
 
-POLL = Priority.POLL
+POLL = CallPriority.POLL
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon import triggers
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.simulator import Account, Lifecycles, history, routes
 from daemon.simulator.http import Request
 from tests.conftest import START, ManualClock
@@ -74,7 +74,7 @@ def test_an_incident_ends_as_the_ledger_says(account: Account) -> None:
         if each.type in STATES:
             last[each.incident_id] = each.type
     resolved = {key for key, kind in last.items() if kind == "incident.resolved"}
-    assert {key for key, each in account.incidents.items() if each.status is Status.RESOLVED} == resolved
+    assert {key for key, each in account.incidents.items() if each.status is IncidentStatus.RESOLVED} == resolved
     assert 0 < len(resolved) < len(account.incidents)
 
 
@@ -144,7 +144,7 @@ def test_at_a_quicker_pace_incidents_are_over_earlier() -> None:
         for _ in range(20):
             lives.bear()
         lives.step(clock.advance(20))
-        return sum(each.status is Status.RESOLVED for each in account.incidents.values())
+        return sum(each.status is IncidentStatus.RESOLVED for each in account.incidents.values())
 
     assert resolved(0.1) == 0
     assert resolved(10) == 20
@@ -158,7 +158,7 @@ def test_what_somebody_else_ended_does_not_stop_the_lives(account: Account, cloc
         account.resolve(incident.id)
     while lives.step(clock()) is not None:
         clock.advance(5)
-    assert all(each.status is Status.RESOLVED for each in account.incidents.values())
+    assert all(each.status is IncidentStatus.RESOLVED for each in account.incidents.values())
 
 
 async def test_lives_go_on_by_the_real_clock_until_they_are_ended() -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon import errors
-from daemon.model import Priority
+from daemon.model import CallPriority
 from daemon.pagerduty import client
 from daemon.pagerduty.permits import Permits
 from daemon.settings import Limits
@@ -36,7 +36,7 @@ SECOND = timedelta(seconds=1)
 class Far:
     """The far side, which counts calls at some moment between their start and their end."""
 
-    arrivals: list[tuple[datetime, Priority]] = field(default_factory=list)
+    arrivals: list[tuple[datetime, CallPriority]] = field(default_factory=list)
 
     def most_in(self, period: timedelta) -> int:
         """The largest number of calls in any window."""
@@ -45,17 +45,19 @@ class Far:
 
 
 def simulate(
-    requests: list[tuple[float, Priority, float, float]], limits: Limits
+    requests: list[tuple[float, CallPriority, float, float]], limits: Limits
 ) -> tuple[Far, list[tuple[float, float]]]:
     """Play requests (arrival, priority, duration, when in it the far side counts) against ``decide``.
 
     Answers what the far side saw and, for each request, how long it waited for its permit.
     """
     far = Far()
-    given: list[tuple[datetime, float, Priority]] = []
+    given: list[tuple[datetime, float, CallPriority]] = []
     waits: list[tuple[float, float]] = []
     arriving = deque(sorted(requests, key=lambda request: request[0]))
-    lines: dict[Priority, deque[tuple[float, Priority, float, float]]] = {each: deque() for each in Priority}
+    lines: dict[CallPriority, deque[tuple[float, CallPriority, float, float]]] = {
+        each: deque() for each in CallPriority
+    }
     now = START
     while arriving or any(lines.values()):
         assert now < START + timedelta(hours=2), "somebody waits for ever"
@@ -73,19 +75,19 @@ def simulate(
     return far, waits
 
 
-def stamps(given: list[tuple[datetime, float, Priority]], now: datetime) -> list[Permit]:
+def stamps(given: list[tuple[datetime, float, CallPriority]], now: datetime) -> list[Permit]:
     """The log as it is kept: stamped ahead while a call lasts, with its end afterwards."""
     ends = [(started + timedelta(seconds=lasts), started, kind) for started, lasts, kind in given]
     return [Permit(end if end <= now else started + permits.LONGEST_CALL, kind) for end, started, kind in ends]
 
 
-def waiting(lines: dict[Priority, deque[tuple[float, Priority, float, float]]]) -> set[Priority]:
+def waiting(lines: dict[CallPriority, deque[tuple[float, CallPriority, float, float]]]) -> set[CallPriority]:
     """The classes that have somebody waiting."""
     return {priority for priority, line in lines.items() if line}
 
 
 ARRIVALS = st.lists(
-    st.tuples(st.floats(0, 200), st.sampled_from(list(Priority)), st.floats(0, 28), st.floats(0, 1)),
+    st.tuples(st.floats(0, 200), st.sampled_from(list(CallPriority)), st.floats(0, 28), st.floats(0, 1)),
     max_size=60,
 )
 
@@ -93,7 +95,7 @@ ARRIVALS = st.lists(
 @settings(deadline=None)
 @given(ARRIVALS, st.integers(1, 30))
 def test_no_window_of_the_far_side_ever_holds_more_than_the_budget(
-    requests: list[tuple[float, Priority, float, float]], calls: int
+    requests: list[tuple[float, CallPriority, float, float]], calls: int
 ) -> None:
     limits = Limits(calls=calls)
     far, _ = simulate(requests, limits)
@@ -104,52 +106,52 @@ def test_no_window_of_the_far_side_ever_holds_more_than_the_budget(
 @pytest.mark.parametrize("calls", [4, 10, 30])
 def test_no_class_starves_while_every_class_is_flooded(calls: int) -> None:
     limits = Limits(calls=calls)
-    crowd = [(0.0, priority, 0.1, 0.5) for priority in Priority for _ in range(calls * 6)]
+    crowd = [(0.0, priority, 0.1, 0.5) for priority in CallPriority for _ in range(calls * 6)]
     far, _ = simulate(crowd, limits)
     window = permits.span(limits) + SECOND
     for number in range(5):
         start = START + number * window
         kinds = [kind for at, kind in far.arrivals if start <= at < start + window]
         assert len(kinds) >= calls - 2, "work that waits uses the budget"
-        for priority in Priority:
+        for priority in CallPriority:
             assert kinds.count(priority) >= permits.guaranteed(limits, priority)
 
 
 def test_a_waiting_crowd_uses_nearly_the_whole_budget() -> None:
-    far, _ = simulate([(0.0, Priority.ACTION, 0.1, 0.5)] * 100, LIMITS)
+    far, _ = simulate([(0.0, CallPriority.ACTION, 0.1, 0.5)] * 100, LIMITS)
     times = sorted(at for at, _ in far.arrivals)
     first_minute = [at for at in times if at < START + timedelta(seconds=60)]
     assert len(first_minute) == 27, "three of thirty are kept free for polls"
 
 
 def test_under_a_flood_of_actions_a_poll_waits_for_nothing() -> None:
-    flood = [(0.0, Priority.ACTION, 0.1, 0.5)] * 150
-    polls = [(30.0 * number, Priority.POLL, 0.1, 0.5) for number in range(1, 8)]
+    flood = [(0.0, CallPriority.ACTION, 0.1, 0.5)] * 150
+    polls = [(30.0 * number, CallPriority.POLL, 0.1, 0.5) for number in range(1, 8)]
     _, waits = simulate(flood + polls, LIMITS)
     by_arrival = dict(waits)
     assert [by_arrival[at] for at, *_ in polls] == pytest.approx([0.0] * 7, abs=1.01)
 
 
 def test_under_a_flood_of_polls_actions_and_reconciliation_get_their_share() -> None:
-    flood = [(0.0, Priority.POLL, 0.1, 0.5)] * 200
-    others = [(10.0, Priority.ACTION, 0.1, 0.5)] * 4 + [(10.0, Priority.RECONCILIATION, 0.1, 0.5)] * 4
+    flood = [(0.0, CallPriority.POLL, 0.1, 0.5)] * 200
+    others = [(10.0, CallPriority.ACTION, 0.1, 0.5)] * 4 + [(10.0, CallPriority.RECONCILIATION, 0.1, 0.5)] * 4
     far, _ = simulate(flood + others, LIMITS)
     first = sorted(far.arrivals)[:65]
     kinds = [kind for _, kind in first]
-    assert kinds.count(Priority.ACTION) == 4
-    assert kinds.count(Priority.RECONCILIATION) >= 2
+    assert kinds.count(CallPriority.ACTION) == 4
+    assert kinds.count(CallPriority.RECONCILIATION) >= 2
 
 
 def test_reconciliation_leaves_half_of_the_budget_to_others() -> None:
-    far, _ = simulate([(0.0, Priority.RECONCILIATION, 0.1, 0.5)] * 40, LIMITS)
+    far, _ = simulate([(0.0, CallPriority.RECONCILIATION, 0.1, 0.5)] * 40, LIMITS)
     assert len([at for at, _ in far.arrivals if at < START + timedelta(seconds=60)]) == 15
 
 
 def test_a_limit_that_pagerduty_set_holds_until_then_and_an_absurd_one_is_forgotten() -> None:
     until = START + timedelta(seconds=20)
-    assert decide([], set(), Priority.POLL, LIMITS, START, until) == Wait(until)
-    assert decide([], set(), Priority.POLL, LIMITS, until, until) == Granted()
-    assert decide([], set(), Priority.POLL, LIMITS, START, START + timedelta(days=1)) == Granted()
+    assert decide([], set(), CallPriority.POLL, LIMITS, START, until) == Wait(until)
+    assert decide([], set(), CallPriority.POLL, LIMITS, until, until) == Granted()
+    assert decide([], set(), CallPriority.POLL, LIMITS, START, START + timedelta(days=1)) == Granted()
 
 
 @pytest.fixture
@@ -161,13 +163,15 @@ def acme(database: Database) -> Database:
 
 def take(database: Database, clock: ManualClock, limits: Limits = LIMITS, instance: str = "one") -> Granted | Wait:
     """Ask for a permit to poll."""
-    return database.write_now(permits.take, "acme", limits, Priority.POLL, instance, clock())
+    return database.write_now(permits.take, "acme", limits, CallPriority.POLL, instance, clock())
 
 
 STEPS = st.lists(
     st.one_of(
         st.floats(0.1, 40).map(lambda seconds: ("advance", seconds)),
-        st.tuples(st.just("take"), st.sampled_from(["one", "two"]), st.sampled_from(list(Priority)), st.floats(0, 1)),
+        st.tuples(
+            st.just("take"), st.sampled_from(["one", "two"]), st.sampled_from(list(CallPriority)), st.floats(0, 1)
+        ),
         st.integers(0, 9).map(lambda number: ("finish", number)),
         st.integers(0, 9).map(lambda number: ("crash", number)),
     ),
@@ -186,10 +190,10 @@ class Replicas:
     limits: Limits
     name: str = field(default_factory=lambda: f"connection-{next(names)}")
     now: datetime = START
-    running: list[tuple[int, datetime, Priority, float]] = field(default_factory=list)
+    running: list[tuple[int, datetime, CallPriority, float]] = field(default_factory=list)
     far: Far = field(default_factory=Far)
 
-    def take(self, instance: str, priority: Priority, moment: float) -> None:
+    def take(self, instance: str, priority: CallPriority, moment: float) -> None:
         outcome = permits.take(self.tx, self.name, self.limits, priority, instance, self.now)
         if isinstance(outcome, Granted):
             self.running.append((outcome.permit, self.now, priority, moment))
@@ -254,7 +258,7 @@ def test_the_clock_is_read_only_when_nobody_else_can_take_a_permit(postgres: Pos
     database = Looking(url)
     database.write_now(connections.ensure, ["acme"], [], START)
     permits = Permits(database, "acme", LIMITS, "one")
-    database.write_now(permits._take, Priority.POLL)
+    database.write_now(permits._take, CallPriority.POLL)
     assert looked == ["locked"]
     database.close()
     other.close()
@@ -280,7 +284,7 @@ async def test_among_equals_who_came_first_goes_first_however_long_it_waits(acme
     order: list[int] = []
 
     async def call(number: int) -> None:
-        async with permits.permit(Priority.POLL):
+        async with permits.permit(CallPriority.POLL):
             order.append(number)
 
     calls = []
@@ -354,7 +358,7 @@ async def test_replicas_share_one_budget(acme: Database, clock: ManualClock) -> 
         await asyncio.Event().wait()
 
     async def call(permits: Permits) -> None:
-        async with permits.permit(Priority.POLL):
+        async with permits.permit(CallPriority.POLL):
             made.append(clock())
 
     sharers = [Permits(db, "acme", limits, name, sleep=sleep) for db, name in ((acme, "one"), (other, "two"))]
@@ -370,11 +374,11 @@ async def test_replicas_share_one_budget(acme: Database, clock: ManualClock) -> 
 
 async def test_the_most_urgent_call_goes_first_and_calls_never_overlap(acme: Database) -> None:
     permits = Permits(acme, "acme", LIMITS, "one")
-    order: list[Priority] = []
+    order: list[CallPriority] = []
     inside = 0
     gate = asyncio.Event()
 
-    async def call(priority: Priority) -> None:
+    async def call(priority: CallPriority) -> None:
         nonlocal inside
         async with permits.permit(priority):
             inside += 1
@@ -383,19 +387,22 @@ async def test_the_most_urgent_call_goes_first_and_calls_never_overlap(acme: Dat
             order.append(priority)
             inside -= 1
 
-    first = asyncio.create_task(call(Priority.POLL))
+    first = asyncio.create_task(call(CallPriority.POLL))
     while not inside:
         await asyncio.sleep(0)
-    rest = [asyncio.create_task(call(each)) for each in (Priority.RECONCILIATION, Priority.POLL, Priority.ACTION)]
+    rest = [
+        asyncio.create_task(call(each))
+        for each in (CallPriority.RECONCILIATION, CallPriority.POLL, CallPriority.ACTION)
+    ]
     await asyncio.sleep(0)
     gate.set()
     await asyncio.gather(first, *rest)
-    assert order == [Priority.POLL, Priority.ACTION, Priority.POLL, Priority.RECONCILIATION]
+    assert order == [CallPriority.POLL, CallPriority.ACTION, CallPriority.POLL, CallPriority.RECONCILIATION]
 
 
 async def test_a_call_that_is_given_up_waits_no_more(acme: Database) -> None:
     permits = Permits(acme, "acme", Limits(calls=1), "one")
-    async with permits.permit(Priority.POLL):
+    async with permits.permit(CallPriority.POLL):
         pass
     asleep = asyncio.Event()
 
@@ -404,7 +411,7 @@ async def test_a_call_that_is_given_up_waits_no_more(acme: Database) -> None:
         await asyncio.Event().wait()
 
     async def call() -> None:
-        async with Permits(acme, "acme", Limits(calls=1), "two", sleep=sleep).permit(Priority.ACTION):
+        async with Permits(acme, "acme", Limits(calls=1), "two", sleep=sleep).permit(CallPriority.ACTION):
             raise AssertionError
 
     def waits(tx: sa.Connection) -> int:

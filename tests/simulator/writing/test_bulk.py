@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 from daemon.simulator.quirks import Bulk
 from tests.simulator.writing.client import refusal
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from daemon.simulator.incident import Incident
     from tests.simulator.writing.client import Rest
 
-RESOLVED, TRIGGERED = Status.RESOLVED, Status.TRIGGERED
+RESOLVED, TRIGGERED = IncidentStatus.RESOLVED, IncidentStatus.TRIGGERED
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from daemon.model import Status
+from daemon.model import IncidentStatus
 
 if TYPE_CHECKING:
     from daemon.simulator import Account
@@ -174,7 +174,7 @@ def test_a_new_note_may_be_answered_with_201_or_as_documented_with_200(
 def test_a_resolved_incident_takes_notes_too(account: Account, rest: Rest, incident: Incident) -> None:
     account.resolve(incident.id)
     assert rest.post(f"/incidents/{incident.id}/notes", json={"note": {"content": "Why?"}}).is_success
-    assert incident.status is Status.RESOLVED
+    assert incident.status is IncidentStatus.RESOLVED
 
 
 def test_an_acknowledged_incident_sleeps_until_its_pending_action(
