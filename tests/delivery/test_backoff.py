@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,18 +13,25 @@ from daemon.delivery.backoff import Again, Dead, Delivered, Gone, asked_pause, d
 from daemon.settings import Retry
 from tests.conftest import START
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from daemon.delivery.backoff import Outcome
+
 RETRY = Retry()
 
 
-@pytest.mark.parametrize("status", [*range(100, 600), None])
-def test_only_2xx_is_success_and_every_failure_but_410_is_repeated(status: int | None) -> None:
-    outcome = decide(status, None, 1, START, START, RETRY, 0.5)
-    if status is not None and 200 <= status < 300:
-        assert outcome == Delivered()
-    elif status == 410:
-        assert outcome == Gone()
-    else:
-        assert outcome == Again(START + timedelta(seconds=3.75))
+SUCCESSES = range(200, 300)
+FAILURES = [None, *range(100, 200), *range(300, 410), *range(411, 600)]
+
+
+def test_only_2xx_is_success_and_every_failure_but_410_is_repeated() -> None:
+    def outcomes(statuses: Iterable[int | None]) -> dict[int | None, Outcome]:
+        return {status: decide(status, None, 1, START, START, RETRY, 0.5) for status in statuses}
+
+    assert outcomes(SUCCESSES) == dict.fromkeys(SUCCESSES, Delivered())
+    assert outcomes([410]) == {410: Gone()}
+    assert outcomes(FAILURES) == dict.fromkeys(FAILURES, Again(START + timedelta(seconds=3.75)))
 
 
 def test_after_the_horizon_a_delivery_is_dead_and_the_last_try_is_at_the_horizon() -> None:
