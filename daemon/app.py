@@ -117,7 +117,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         parts.callback(database.close)
         await database.write(_enter, database, settings, instance)
         parts.push_async_callback(_leave, database, instance)
-        await database.read(_tell_stranded, settings)
+        await database.read(_log_orphaned, settings)
 
         metrics = CollectorRegistry()
         deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
@@ -222,17 +222,17 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
     instances.register(tx, instance, socket.gethostname(), daemon.__version__, now)
     connections.ensure(tx, settings.connections, settings.triggers.values(), now)
     targets.ensure(tx, settings.targets)
-    dead = [*instances.reap(tx, now, ended), *claims.strangers(tx)]
+    dead = [*instances.reap(tx, now, ended), *claims.unknown_claimants(tx)]
     targets.free_probes(tx, dead, now)
     claims.release(tx, dead)
     action_queue.release(tx, dead)
 
 
-def _tell_stranded(tx: sa.Connection, settings: Settings) -> None:
+def _log_orphaned(tx: sa.Connection, settings: Settings) -> None:
     """Log what waits for something that the configuration does not name, or does not name any more."""
-    for name, count in messages.stranded(tx, settings.targets).items():
+    for name, count in messages.count_orphaned(tx, settings.targets).items():
         log.warning("target.unknown", target=name, pending=count, remedy="nothing is sent until it is configured again")
-    for name, count in action_queue.stranded(tx, settings.connections).items():
+    for name, count in action_queue.count_orphaned(tx, settings.connections).items():
         log.warning(
             "connection.unknown", connection=name, queued=count, remedy="they wait until it is configured again"
         )

@@ -167,12 +167,11 @@ class Event:
 class Action:
     """A queued request to change or read PagerDuty.
 
-    ``subject`` is the incident that it is about, if any: actions on one incident are carried
-    out one after the other. ``written_at`` is when a call that changes something was first
-    about to be made, ``trace`` what the incident looked like then: after that, a repeat has
-    to find out first whether the change was made. ``error`` has the keys ``code``, ``message``
-    and perhaps ``status`` and ``pagerduty_code``; a queued action has it after a try that failed.
-    ``secret`` names the parameters that are never shown.
+    ``incident_id`` is the incident that it changes, if any: actions on one incident run one after the other.
+    ``write_began_at`` is when the first call that changes something was about to be made, ``before`` the incident as
+    it was then: after that, a repeated run first checks whether the change was made. ``error`` has the keys ``code``,
+    ``message`` and perhaps ``status`` and ``pagerduty_code``; a queued action has it after a failed run. ``secret``
+    names the parameters that are never shown.
     """
 
     id: str
@@ -180,14 +179,14 @@ class Action:
     connection: str
     parameters: Json
     secret: tuple[str, ...]
-    subject: str | None
+    incident_id: str | None
     notify: tuple[str, ...]
     state: ActionState
     created_at: datetime
-    tries: int = 0
+    runs: int = 0
     started_at: datetime | None = None
-    written_at: datetime | None = None
-    trace: Json | None = None
+    write_began_at: datetime | None = None
+    before: Json | None = None
     outcome: Outcome | None = None
     result: Json | None = None
     error: Json | None = None

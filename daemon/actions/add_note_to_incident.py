@@ -54,7 +54,7 @@ async def run(given: Try, parameters: AddNoteToIncident) -> Done:
 async def _added(given: Try, parameters: AddNoteToIncident) -> Json | None:
     """The note that an earlier try added: by this user, with this text, since then, and no other action's."""
     notes, server_time = await lookups.notes(given.client, parameters.incidentId)
-    written_at = given.action.written_at
+    written_at = given.action.write_began_at
     if written_at is None:
         return None
     now = given.now()

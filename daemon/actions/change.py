@@ -77,7 +77,7 @@ class Change:
         await given.sender(parameters.user)
         if given.repeated or self.looks_first:
             before = await _look(given.client, parameters.incident)
-            if ended := self.settled(parameters, before, given.action.trace, repeated=given.repeated):
+            if ended := self.settled(parameters, before, given.action.before, repeated=given.repeated):
                 return ended
         await given.begin({given.action.id: _trace(before)})  # each time: it may have been taken from us meanwhile
         return await self._write(given, parameters)
@@ -100,7 +100,7 @@ class Change:
             if error.code not in LOOK_AGAIN:
                 raise not_found(error, f"incident {parameters.incident}") from None
             incident = await _look(given.client, parameters.incident)
-            if ended := self.settled(parameters, incident, given.action.trace, repeated=given.repeated):
+            if ended := self.settled(parameters, incident, given.action.before, repeated=given.repeated):
                 return ended
             if error.code != ALREADY_ACKNOWLEDGED or lenient_json.status(incident) is not IncidentStatus.ACKNOWLEDGED:
                 raise
@@ -117,7 +117,8 @@ class Change:
     async def run_together(self, tries: Sequence[Try]) -> dict[str, Ended]:
         """Carry out several, by action id; they are by one user, and set the same. What is left out is to run alone."""
         members = [
-            _Member(each, self.parameters(**each.action.parameters), each.action.trace, each.repeated) for each in tries
+            _Member(each, self.parameters(**each.action.parameters), each.action.before, each.repeated)
+            for each in tries
         ]
         await tries[0].sender(members[0].parameters.user)
         ended: dict[str, Ended] = {}

@@ -183,7 +183,7 @@ class Executor:
         tries = []
         for action in claimed:
             notes: frozenset[str] = frozenset()
-            if action.written_at is not None and action.subject is not None:
+            if action.write_began_at is not None and action.incident_id is not None:
                 notes = await self._database.read(action_queue.notes_of_others, action)
             tries.append(Try(action, self._client, self._sender, self._renewed_sender, self._begin, self._now, notes))
         return tries
@@ -234,12 +234,12 @@ class Executor:
                 action_queue.put_off(tx, action.id, self._instance, now, None, alone=True)
             elif isinstance(came, errors.Temporary) and now - (action.started_at or now) < self._patience:
                 asked = min(came.delay or timedelta(0), action_queue.LONGEST_PAUSE)
-                pause = max(asked, pause_after(action.tries))
+                pause = max(asked, pause_after(action.runs))
                 action_queue.put_off(
                     tx, action.id, self._instance, now + pause, self._masked(action, problems.waiting(came))
                 )
                 log.info(
-                    "action.put_off", action=action.id, operation=action.operation, error=str(came), tries=action.tries
+                    "action.put_off", action=action.id, operation=action.operation, error=str(came), tries=action.runs
                 )
             else:
                 told |= self._end(tx, self._end_of(action, came), now)
@@ -263,7 +263,7 @@ class Executor:
             return set()
         self._ended_actions.labels(self._connection, ended.operation, ended.state.value).inc()
         error = {} if end.error is None else {"error": end.error["message"]}
-        told = {"action": ended.id, "operation": ended.operation, "connection": self._connection, "tries": ended.tries}
+        told = {"action": ended.id, "operation": ended.operation, "connection": self._connection, "tries": ended.runs}
         write = log.info if ended.state is ActionState.SUCCEEDED else log.warning
         write(f"action.{ended.state}", **told, **({"outcome": ended.outcome.value} if ended.outcome else {}), **error)
         if ended.notify:

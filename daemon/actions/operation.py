@@ -48,7 +48,7 @@ class Try:
     ``begin`` has to be awaited before the first call that changes something: it notes that the
     change may be made from now on, and for each action's id what to compare with if the try ends in
     the dark. ``others_notes`` are the ids of notes that other actions have added to the incident;
-    ``now`` is the clock of ``Action.written_at``.
+    ``now`` is the clock of ``Action.write_began_at``.
     """
 
     action: Action
@@ -62,7 +62,7 @@ class Try:
     @property
     def repeated(self) -> bool:
         """Whether an earlier try may have made the change."""
-        return self.action.written_at is not None
+        return self.action.write_began_at is not None
 
 
 Failure: TypeAlias = errors.ActionError | errors.PagerDutyError

@@ -161,7 +161,7 @@ class _Desk:
         ask.__annotations__["asked"] = _body(operation)  # FastAPI's way to learn it: there is one for each operation
         return ask
 
-    def _request(self, operation: actions.Operation, asked: Asked, key: str | None) -> action_queue.Request:
+    def _request(self, operation: actions.Operation, asked: Asked, key: str | None) -> action_queue.NewAction:
         """What is to be queued. Raises RequestValidationError with everything that is wrong."""
         mistakes: list[tuple[tuple[str, ...], str]] = []
         known, targets = self._settings.connections, self._settings.targets
@@ -184,7 +184,7 @@ class _Desk:
             raise _refusal(mistakes) from None
         if mistakes:
             raise _refusal(mistakes)
-        return action_queue.Request(
+        return action_queue.NewAction(
             operation.name,
             name,
             checked.parameters,
@@ -195,7 +195,7 @@ class _Desk:
             key,
         )
 
-    def _accept(self, tx: sa.Connection, wanted: action_queue.Request) -> tuple[action_list.ActionItem, bool]:
+    def _accept(self, tx: sa.Connection, wanted: action_queue.NewAction) -> tuple[action_list.ActionItem, bool]:
         """The action, and whether it is a new one."""
         now = self._database.now(tx)
         accepted = action_queue.accept(tx, wanted, now)

@@ -116,7 +116,7 @@ def _add_replays(made: APIRouter, database: Database, settings: Settings, work: 
 
         def begin(tx: sa.Connection) -> replay_list.ReplayItem | None:
             now = database.now(tx)
-            wanted = replays.Wanted(asked.since, asked.until or now, asked.trigger, asked.target, asked.state)
+            wanted = replays.ReplayFilter(asked.since, asked.until or now, asked.trigger, asked.target, asked.state)
             return replay_list.find(tx, replays.create(tx, wanted, settings.targets, now))
 
         item = await database.write(begin)

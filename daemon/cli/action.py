@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from daemon.actions import Checked
     from daemon.model import Json
     from daemon.settings import Settings
-    from daemon.storage.action_queue import Request
+    from daemon.storage.action_queue import NewAction
     from daemon.storage.database import Database
     from daemon.views.action_list import ActionItem
 
@@ -102,7 +102,7 @@ def action(
 
 def _request(
     settings: Settings, checked: Checked, connection: str | None, notify: list[str] | None, key: str
-) -> Request:
+) -> NewAction:
     """Return the request for the queue. Raises UsageError for an unknown or missing connection or target."""
     from daemon import formats
     from daemon.storage import action_queue
@@ -114,19 +114,19 @@ def _request(
         if not formats.tells_actions(settings.targets[name]):
             reason = f"uses format {settings.targets[name].format}, which has no payload for action results"
             raise errors.UsageError(f"the target {name} {reason} (use another target)")
-    return action_queue.Request(
+    return action_queue.NewAction(
         operation=checked.operation,
         connection=connection,
         parameters=checked.parameters,
-        subject=checked.subject,
-        together=checked.together,
+        incident_id=checked.subject,
+        batch_key=checked.together,
         secret=checked.secret,
         notify=targets,
         idempotency_key=key,
     )
 
 
-def _through_api(settings: Settings, request: Request, deadline: float) -> ActionItem | None:
+def _through_api(settings: Settings, request: NewAction, deadline: float) -> ActionItem | None:
     """Return the action as a daemon's API shows it, or None if no daemon responds."""
     from daemon.cli import api_client
 
@@ -164,7 +164,7 @@ def _item(response: Json | None) -> ActionItem | None:
         return None
 
 
-def _through_database(settings: Settings, request: Request, deadline: float) -> ActionItem:
+def _through_database(settings: Settings, request: NewAction, deadline: float) -> ActionItem:
     """Put the action into the queue, and return it as it is at the deadline or when it ended."""
     from daemon.cli.database import opened
 
@@ -177,7 +177,7 @@ def _through_database(settings: Settings, request: Request, deadline: float) -> 
             return _wait(item, lambda: _read(database, action_id), deadline)
 
 
-def _accept(tx: sa.Connection, database: Database, request: Request) -> tuple[str, bool]:
+def _accept(tx: sa.Connection, database: Database, request: NewAction) -> tuple[str, bool]:
     from daemon.storage import action_queue
     from daemon.views import overview
 

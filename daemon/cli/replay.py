@@ -92,7 +92,7 @@ def _create(
     if until < since:
         raise errors.UsageError("--until is before --since (swap them)")
     delivery_state = None if state is None else DeliveryState(state)
-    filters = replays.Wanted(since, until, trigger, target, delivery_state)
+    filters = replays.ReplayFilter(since, until, trigger, target, delivery_state)
     item = replay_list.find(tx, replays.create(tx, filters, settings.targets, now))
     assert item is not None  # noqa: S101 - for the type checker: it is in the same transaction
     return item, bool(overview.live_instances(tx, now))

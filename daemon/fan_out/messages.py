@@ -33,7 +33,7 @@ Wanted: TypeAlias = "tuple[int, Event, matching.Match]"  # an event of the journ
 
 
 @dataclass(frozen=True, slots=True)
-class Fanned:
+class FanOutResult:
     """What one reading of the journal gave: messages made, targets that have work, whether more is left.
 
     ``complaints`` say of the conditions that were asked what was wrong with them, None for nothing.
@@ -53,10 +53,10 @@ class FanOut:
         self._targets = targets
         self._conditions = {each.name: Condition(each.condition) for each in triggers if each.condition is not None}
 
-    def part(self, tx: sa.Connection, names: Sequence[str], index: matching.Index, now: datetime) -> Fanned:
+    def part(self, tx: sa.Connection, names: Sequence[str], index: matching.Index, now: datetime) -> FanOutResult:
         """Let the triggers of these names read a part of the journal."""
         if not journal.has_unread(tx, self._connection, names):
-            return Fanned(0, frozenset(), more=False)
+            return FanOutResult(0, frozenset(), more=False)
         asking = sum(name in self._conditions for name in names)
         limit = max(1, min(JOURNAL_PART, MOST_ASKED // max(asking, 1)))
         marks = journal.lock_watermarks(tx, names)
@@ -70,7 +70,7 @@ class FanOut:
         if part:
             journal.advance(tx, names, part[-1][0])
         woken = frozenset(target for message in new for target in message.targets)
-        return Fanned(len(new), woken, more=len(part) == limit, complaints=complaints)
+        return FanOutResult(len(new), woken, more=len(part) == limit, complaints=complaints)
 
     def _wanted(
         self,

@@ -50,7 +50,7 @@ def _origin(message: Message) -> tuple[str, str | None]:
         case Event() as event:
             return f"urn:pagerelay:connection:{event.connection}", event.incident_id
         case Action() as action:
-            return f"urn:pagerelay:connection:{action.connection}", action.subject
+            return f"urn:pagerelay:connection:{action.connection}", action.incident_id
         case _:
             return "urn:pagerelay:daemon", None
 

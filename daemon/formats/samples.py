@@ -109,7 +109,7 @@ def action(state: ActionState = ActionState.SUCCEEDED, *, mark: str = MARK, at: 
         connection="test",
         parameters={"incidentId": "PTESTINCIDENT", "userId": "PTESTUSER"},
         secret=(),
-        subject="PTESTINCIDENT",
+        incident_id="PTESTINCIDENT",
         notify=(),
         state=state,
         created_at=at,

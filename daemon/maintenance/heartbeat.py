@@ -30,18 +30,18 @@ class Heartbeat:
         self._version = version
 
     async def run(self) -> timedelta:
-        """Say that this daemon lives, and bury those that do not."""
-        buried = await self._database.write(self._beat)
-        if buried:
-            log.warning("instance.buried", instances=buried)
+        """Say that this daemon lives, and reap those that do not."""
+        reaped = await self._database.write(self._beat)
+        if reaped:
+            log.warning("instance.reaped", instances=reaped)
         return EVERY
 
     def _beat(self, tx: sa.Connection) -> list[str]:
         now = self._database.now(tx)
         if not instances.heartbeat(tx, self._instance, now):
             instances.register(tx, self._instance, self._hostname, self._version, now)
-        buried = instances.reap(tx, now, identity.has_ended)
-        targets.free_probes(tx, buried, now)
-        claims.release(tx, buried)
-        action_queue.release(tx, buried)
-        return buried
+        reaped = instances.reap(tx, now, identity.has_ended)
+        targets.free_probes(tx, reaped, now)
+        claims.release(tx, reaped)
+        action_queue.release(tx, reaped)
+        return reaped

@@ -43,20 +43,20 @@ class Replaying:
         pause = QUICK_SECONDS
         while True:
             self._woken.clear()
-            going_on = await self._database.read(replays.has_open)
-            if going_on:
-                fed = await self._database.write(self._feed)
-                going_on = fed.going_on
-                pause = QUICK_SECONDS if fed.targets else min(pause * SLOWER, LOOK_SECONDS)
-                self._wake_targets(fed.targets)
-                if fed.left_over:
+            has_more = await self._database.read(replays.has_open)
+            if has_more:
+                progress = await self._database.write(self._advance)
+                has_more = progress.has_more
+                pause = QUICK_SECONDS if progress.targets else min(pause * SLOWER, LOOK_SECONDS)
+                self._wake_targets(progress.targets)
+                if progress.left_over:
                     self._let_go()
             try:
-                async with asyncio.timeout(pause if going_on else LOOK_SECONDS):
+                async with asyncio.timeout(pause if has_more else LOOK_SECONDS):
                     await self._woken.wait()
                     pause = QUICK_SECONDS
             except TimeoutError:
                 continue
 
-    def _feed(self, tx: sa.Connection) -> replays.Fed:
-        return replays.feed(tx, self._database.now(tx))
+    def _advance(self, tx: sa.Connection) -> replays.Progress:
+        return replays.advance(tx, self._database.now(tx))

@@ -34,14 +34,14 @@ LONGEST_PAUSE = timedelta(minutes=5)  # what is put off further was put off befo
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class NewAction:
     """What somebody asks for; the parameters are checked already."""
 
     operation: str
     connection: str
     parameters: Json
-    subject: str | None
-    together: str | None
+    incident_id: str | None
+    batch_key: str | None
     secret: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
     idempotency_key: str | None = None
@@ -63,7 +63,7 @@ class End:
     error: Json | None = None
 
 
-def accept(tx: sa.Connection, request: Request, now: datetime) -> Action:
+def accept(tx: sa.Connection, request: NewAction, now: datetime) -> Action:
     """Queue an action, or answer the one that the same key and request made before.
 
     Raises KeyReused if the key came with another request.
@@ -83,8 +83,8 @@ def accept(tx: sa.Connection, request: Request, now: datetime) -> Action:
         "connection": request.connection,
         "parameters": _text(request.parameters),
         "secret": _text(request.secret),
-        "subject": request.subject,
-        "together": request.together,
+        "subject": request.incident_id,
+        "together": request.batch_key,
         "notify": _text(request.notify),
         "idempotency_key": request.idempotency_key,
         "digest": digest,
@@ -104,7 +104,7 @@ def _lock_keys(tx: sa.Connection) -> sa.Executable:
 
 
 def claim(
-    tx: sa.Connection, connection: str, instance: str, now: datetime, most_together: int
+    tx: sa.Connection, connection: str, instance: str, now: datetime, most_in_batch: int
 ) -> tuple[list[Action], datetime | None]:
     """Claim the oldest action that may run, and those that can be sent in one request with it.
 
@@ -115,7 +115,7 @@ def claim(
     left_over = actions.update().where(UNFINISHED, actions.c.connection == connection, mine)
     tx.execute(left_over.values(state=QUEUED, claimed_by=None))
     earlier = actions.alias()
-    first_of_subject = ~sa.exists().where(
+    first_of_incident = ~sa.exists().where(
         earlier.c.connection == actions.c.connection,
         earlier.c.subject == actions.c.subject,
         earlier.c.seq < actions.c.seq,
@@ -123,7 +123,7 @@ def claim(
     )
     due_now = (actions.c.next_try_at <= now) | (actions.c.next_try_at > now + LONGEST_PAUSE)
     waiting = (actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED, due_now)
-    ready = sa.select(actions.c.id, actions.c.operation, actions.c.together).where(*waiting, first_of_subject)
+    ready = sa.select(actions.c.id, actions.c.operation, actions.c.together).where(*waiting, first_of_incident)
     first = tx.execute(ready.order_by(actions.c.seq).limit(1)).one_or_none()
     if first is None:
         due = sa.select(sa.func.min(actions.c.next_try_at)).where(
@@ -133,7 +133,7 @@ def claim(
     ids = [first.id]
     if first.together is not None:
         alike = (actions.c.operation == first.operation) & (actions.c.together == first.together)
-        ids = [row.id for row in tx.execute(ready.where(alike).order_by(actions.c.seq).limit(most_together))]
+        ids = [row.id for row in tx.execute(ready.where(alike).order_by(actions.c.seq).limit(most_in_batch))]
     free = sql.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have been quicker
     claimed = (
         actions.update()
@@ -214,7 +214,7 @@ def notes_of_others(tx: sa.Connection, action: Action) -> frozenset[str]:
     """The ids of the notes that other actions have added to the same incident."""
     others = (
         actions.c.connection == action.connection,
-        actions.c.subject == action.subject,
+        actions.c.subject == action.incident_id,
         actions.c.operation == action.operation,
         actions.c.id != action.id,
         actions.c.result.is_not(None),
@@ -229,7 +229,7 @@ def find(tx: sa.Connection, action_id: str) -> Action | None:
     return None if row is None else of_row(row)
 
 
-def stranded(tx: sa.Connection, connections: Collection[str]) -> dict[str, int]:
+def count_orphaned(tx: sa.Connection, connections: Collection[str]) -> dict[str, int]:
     """How many actions wait for each connection that is not among these."""
     waiting = actions.c.state == QUEUED, ~sql.among(tx, actions.c.connection, connections)
     counted = sa.select(actions.c.connection, sa.func.count()).where(*waiting).group_by(actions.c.connection)
@@ -258,14 +258,14 @@ def of_row(row: Any) -> Action:  # noqa: ANN401 - a row of the actions table
         connection=row.connection,
         parameters=orjson.loads(row.parameters),
         secret=tuple(orjson.loads(row.secret)),
-        subject=row.subject,
+        incident_id=row.subject,
         notify=tuple(orjson.loads(row.notify)),
         state=ActionState(row.state),
         created_at=row.created_at,
-        tries=row.tries,
+        runs=row.tries,
         started_at=row.started_at,
-        written_at=row.written_at,
-        trace=_json(row.trace),
+        write_began_at=row.written_at,
+        before=_json(row.trace),
         outcome=None if row.outcome is None else Outcome(row.outcome),
         result=_json(row.result),
         error=_json(row.error),

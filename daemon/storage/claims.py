@@ -136,7 +136,7 @@ def release(tx: sa.Connection, dead: Collection[str]) -> None:
         tx.execute(deliveries.update().where(held).values(claimed_by=None))
 
 
-def strangers(tx: sa.Connection) -> list[str]:
+def unknown_claimants(tx: sa.Connection) -> list[str]:
     """Who holds deliveries and is no daemon that anybody knows: one that was killed while it was taken for dead."""
     held = deliveries.c.state == PENDING, deliveries.c.claimed_by.is_not(None)
     unknown = deliveries.c.claimed_by.not_in(sa.select(instances.c.id))

@@ -69,7 +69,7 @@ def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
     message_id = ids.message_id(action.id, action.state.value)
     of_action = {"id": message_id, "event_seq": 0, "trigger": "", "created_at": now, "action_id": action.id}
     sql.insert_new(tx, messages, [of_action | {"type": f"action.{action.state}"}])
-    sql.insert_new(tx, deliveries, _new_deliveries(message_id, action.subject or action.id, action.notify, now))
+    sql.insert_new(tx, deliveries, _new_deliveries(message_id, action.incident_id or action.id, action.notify, now))
 
 
 def enqueue_alert(
@@ -141,7 +141,7 @@ def _alert(kind: str, told: Json) -> Alert:
     return Alert(kind, datetime.fromisoformat(told["at"]), told["data"])
 
 
-def stranded(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
+def count_orphaned(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
     """How many deliveries wait for each target that is not among these."""
     waiting = deliveries.c.state == PENDING, ~sql.among(tx, deliveries.c.target, names)
     counted = sa.select(deliveries.c.target, sa.func.count()).where(*waiting).group_by(deliveries.c.target)

@@ -98,7 +98,7 @@ class Office:
     def ask(self, operation: str, *, notify: tuple[str, ...] = (), key: str | None = None, **parameters: Any) -> str:
         """Queue an action; answers its id."""
         checked = actions.check(actions.REGISTRY[operation], parameters)
-        request = action_queue.Request(
+        request = action_queue.NewAction(
             checked.operation,
             "acme",
             checked.parameters,

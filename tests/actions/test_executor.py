@@ -48,7 +48,7 @@ async def test_actions_on_one_incident_wait_for_one_another_and_others_pass(offi
     await office.work(executor, passing)
     assert office.action(note).state is ActionState.QUEUED
     assert office.action(note).error is not None
-    assert office.action(resolve).tries == 0
+    assert office.action(resolve).runs == 0
     office.line.cut = lambda _request, _when: False
     await office.work(executor, resolve)
     assert [(each.incident_id, each.what) for each in office.effects] == [
@@ -153,7 +153,7 @@ async def test_what_stays_temporary_is_given_up_after_a_while_and_says_so(office
     assert failed.error is not None
     assert failed.error["code"] == "gave_up"
     assert "0:05:00" in failed.error["message"]
-    assert 5 < failed.tries < 15
+    assert 5 < failed.runs < 15
 
 
 async def test_two_daemons_share_the_queue_and_carry_out_each_action_once(office: Office) -> None:
@@ -162,7 +162,7 @@ async def test_two_daemons_share_the_queue_and_carry_out_each_action_once(office
     one, two = office.executor("one"), office.executor("two")
     await asyncio.gather(office.work(one, *ids), office.work(two, *ids))
     assert sorted(each.incident_id for each in office.effects) == sorted(each.id for each in incidents)
-    assert {office.action(each).tries for each in ids} == {1}
+    assert {office.action(each).runs for each in ids} == {1}
 
 
 async def test_the_same_key_gives_the_same_action_and_with_another_request_an_error(office: Office) -> None:

@@ -80,7 +80,7 @@ async def test_a_line_that_breaks_before_or_after_the_effect_leaves_it_made_once
     incident = prepared(office, operation)
     office.line.cut = Cuts(when)
     done = await office.carry_out(operation, **parameters(office, operation, incident))
-    assert (done.state, done.outcome, done.tries) == (ActionState.SUCCEEDED, Outcome.DONE, 2)
+    assert (done.state, done.outcome, done.runs) == (ActionState.SUCCEEDED, Outcome.DONE, 2)
     assert [each.what for each in office.effects] == [CHANGES[operation]]
     assert done.result is not None
 
@@ -261,7 +261,7 @@ async def test_an_answer_without_the_incident_says_nothing_and_is_asked_for_agai
     office.account.resolve(incident.id)
     office.line.instead = [("GET", f"/incidents/{incident.id}", odd)]
     done = await office.carry_out("AcknowledgeIncident", incidentId=incident.id, userId=office.alice)
-    assert (done.outcome, done.tries, office.effects) == (Outcome.OVERTAKEN, 2, [])
+    assert (done.outcome, done.runs, office.effects) == (Outcome.OVERTAKEN, 2, [])
 
 
 async def test_what_could_not_be_written_down_is_taken_up_again_by_the_same_daemon(office: Office) -> None:
@@ -289,4 +289,4 @@ async def test_nobody_can_put_an_action_off_for_a_day(office: Office) -> None:
     await executor.run_once()
     office.clock.advance(301)
     (done,) = await office.work(executor, action_id, hours=0.01)
-    assert (done.state, done.tries) == (ActionState.SUCCEEDED, 2)
+    assert (done.state, done.runs) == (ActionState.SUCCEEDED, 2)

@@ -161,7 +161,7 @@ async def test_what_cannot_be_done_fails_with_a_word_and_a_sentence_at_the_first
         for name, value in parameters.items()
     }
     failed = await office.carry_out(operation, **given)
-    assert (failed.state, failed.tries) == (ActionState.FAILED, 1)
+    assert (failed.state, failed.runs) == (ActionState.FAILED, 1)
     assert failed.error is not None
     assert failed.error["code"] == code
     assert words in failed.error["message"]
@@ -186,7 +186,7 @@ async def test_an_address_that_changed_is_looked_up_anew_and_the_action_goes_on(
     people = office.account.directory.users
     office.account.directory.users = (replace(people[0], email="alice@new.example.com"), *people[1:])
     done = await office.carry_out("ResolveIncident", incidentId=second.id, userId=office.alice)
-    assert (done.state, done.tries) == (ActionState.SUCCEEDED, 1)
+    assert (done.state, done.runs) == (ActionState.SUCCEEDED, 1)
     assert office.line.requests[-1].headers["from"] == "alice@new.example.com"
 
 

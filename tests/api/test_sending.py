@@ -77,9 +77,9 @@ async def test_a_replay_is_made_looked_at_and_cancelled(
             "target": "ops",
             "state": "dead",
         }
-        database.write_now(replays.feed, clock.advance(1))
-        (going_on,) = (await client.get("/v1/status")).json()["replays"]
-        assert (going_on["id"], going_on["taken"], going_on["pending"]) == (made["id"], 1, 1)
+        database.write_now(replays.advance, clock.advance(1))
+        (has_more,) = (await client.get("/v1/status")).json()["replays"]
+        assert (has_more["id"], has_more["taken"], has_more["pending"]) == (made["id"], 1, 1)
         _, ops = (await client.get("/v1/targets")).json()["items"]
         assert (ops["pending"], ops["replayed"]) == (3, 1)
         for _ in range(2):

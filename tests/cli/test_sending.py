@@ -48,10 +48,10 @@ def send(database: Database) -> None:
 
     def work(tx: sa.Connection) -> None:
         now = database.now(tx)
-        replays.feed(tx, now)
+        replays.advance(tx, now)
         of_replay = schema.deliveries.c.replay.is_not(None)
         tx.execute(schema.deliveries.update().where(of_replay).values(state="delivered", finished_at=now))
-        replays.feed(tx, now)
+        replays.advance(tx, now)
 
     database.write_now(work)
 
@@ -60,7 +60,7 @@ def test_deliveries_are_redelivered_all_or_none(pagerelay: Call, database: Datab
     result = pagerelay("deliveries", "redeliver", "1", "2")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == "delivery 1: pending, due now, to chat\ndelivery 2: pending, due now, to ops\n"
-    assert row(database, schema.deliveries, 2).replay == replays.BY_HAND
+    assert row(database, schema.deliveries, 2).replay == replays.REDELIVERED
     missing = pagerelay("deliveries", "redeliver", "5", "77")
     assert (missing.exit_code, missing.stdout) == (1, "")
     assert missing.stderr == "unknown delivery 77, or its message is missing (it may be pruned)\n"
@@ -101,7 +101,7 @@ def test_a_replay_that_nobody_waits_for_can_be_looked_at_and_cancelled(pagerelay
     result = pagerelay("replay", "--since", "1h", "--state", "dead", "--no-wait", "--json")
     made = json.loads(result.stdout)
     assert (result.exit_code, made["total"], made["filters"]["state"]) == (0, 1, "dead")
-    database.write_now(lambda tx: replays.feed(tx, database.now(tx)))
+    database.write_now(lambda tx: replays.advance(tx, database.now(tx)))
     assert "replay 1 running: 0 of 1 delivered, 0 dead, 1 pending (see: pagerelay replays)" in words(
         pagerelay("status").stdout
     )

@@ -56,7 +56,7 @@ class Desk:
     def ask(self, operation: str, **parameters: Any) -> str:
         """Queue an action; answers its id."""
         checked = actions.check(actions.REGISTRY[operation], parameters)
-        request = action_queue.Request(
+        request = action_queue.NewAction(
             checked.operation, "acme", checked.parameters, checked.subject, checked.together, checked.secret
         )
         return self.database.write_now(lambda tx: action_queue.accept(tx, request, self.database.now(tx))).id
@@ -108,7 +108,7 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
             "missing": sum((wanted - made).values()),
             "reopened": reopened,
             "overtaken": sum(each.outcome is Outcome.OVERTAKEN for each in ended),
-            "tried_again": sum(each.tries > 1 for each in ended),
+            "tried_again": sum(each.runs > 1 for each in ended),
             "kills": kills,
         }
 

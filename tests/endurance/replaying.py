@@ -89,7 +89,7 @@ def _incident(number: int) -> str:
 
 def _create(tx: sa.Connection, database: Database) -> int:
     now = database.now(tx)
-    return replays.create(tx, replays.Wanted(now - 2 * HOUR, now), [TARGET], now)
+    return replays.create(tx, replays.ReplayFilter(now - 2 * HOUR, now), [TARGET], now)
 
 
 def _of(database: Database, made: int) -> replay_list.ReplayItem:

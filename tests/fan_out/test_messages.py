@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from daemon.fan_out import matching
-from daemon.fan_out.messages import LARGEST_BATCH, Fanned, FanOut
+from daemon.fan_out.messages import LARGEST_BATCH, FanOut, FanOutResult
 from daemon.formats import samples
 from daemon.model import Batch, DeliveryState, Order
 from daemon.settings import Options, Target, Trigger
@@ -47,10 +47,10 @@ def happening(count: int, kind: str = "incident.triggered", first: int = 0) -> l
     return [replace(event, id=f"evt_{number}", incident_id=f"P{number}") for number in range(first, first + count)]
 
 
-def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger], *receivers: Target) -> Fanned:
+def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger], *receivers: Target) -> FanOutResult:
     """Put events into the journal and let the triggers read it."""
 
-    def write(tx: sa.Connection) -> Fanned:
+    def write(tx: sa.Connection) -> FanOutResult:
         now, names = database.now(tx), [trigger.name for trigger in triggers]
         connections.ensure(tx, ["acme"], triggers, now)
         targets.ensure(tx, [each.name for each in receivers])

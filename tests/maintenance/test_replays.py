@@ -42,7 +42,7 @@ def create(database: Database, *names: str) -> int:
 
     def write(tx: sa.Connection) -> int:
         now = database.now(tx)
-        return replays.create(tx, replays.Wanted(now - HOUR, now), names, now)
+        return replays.create(tx, replays.ReplayFilter(now - HOUR, now), names, now)
 
     return database.write_now(write)
 
@@ -100,7 +100,7 @@ async def test_a_cancelled_replay_is_brought_to_its_end_without_its_maker(live: 
     fill(live, ["P1", "P2"], ["ops"])
     live.write_now(end)
     made = create(live, "ops")
-    live.write_now(lambda tx: replays.feed(tx, live.now(tx)))
+    live.write_now(lambda tx: replays.advance(tx, live.now(tx)))
     hold = schema.deliveries.update().values(claimed_by="dead")
     live.write_now(lambda tx: tx.execute(hold) and None)
     live.write_now(lambda tx: replays.cancel(tx, made, live.now(tx)))
@@ -137,7 +137,7 @@ async def test_what_a_replay_takes_up_is_not_pruned_at_the_same_time(postgres: P
     loop = asyncio.get_running_loop()
 
     def take(tx: sa.Connection) -> None:
-        replays.feed(tx, database.now(tx))
+        replays.advance(tx, database.now(tx))
         loop.call_soon_threadsafe(taken.set)
         asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
 

@@ -60,13 +60,13 @@ def _result(each: Delivery, now: datetime, *, dies: bool = False) -> results.Res
 def create(database: Database, clock: ManualClock, **more: Any) -> int:
     """A replay of what was made in the last day, a second later."""
     now = clock.advance(1)
-    wanted = replays.Wanted(more.pop("since", now - LONG), more.pop("until", now), **more)
+    wanted = replays.ReplayFilter(more.pop("since", now - LONG), more.pop("until", now), **more)
     return database.write_now(replays.create, wanted, TARGETS, now)
 
 
-def feed(database: Database, clock: ManualClock) -> replays.Fed:
+def feed(database: Database, clock: ManualClock) -> replays.Progress:
     """One go, a second later."""
-    return database.write_now(replays.feed, clock.advance(1))
+    return database.write_now(replays.advance, clock.advance(1))
 
 
 def look(database: Database, replay: int) -> ReplayItem:
@@ -86,12 +86,12 @@ def test_a_replay_sends_the_same_messages_again_and_counts_what_came_of_them(
     made = create(database, clock)
     assert (look(database, made).total, look(database, made).state) == (6, ReplayState.RUNNING)
     fed = feed(database, clock)
-    assert fed == replays.Fed(frozenset({"ops"}), going_on=True)
+    assert fed == replays.Progress(frozenset({"ops"}), has_more=True)
     assert states(database) == [("pending", made)] * 6
     assert {(row.attempts, row.finished_at, row.renewed_at) for row in rows(database)} == {(0, None, clock.now)}
     clock.advance(1)
     assert finish(database, dead=(5,)) == [f"msg_evt_{number}" for number in range(6)]
-    assert feed(database, clock) == replays.Fed(frozenset(), going_on=False)
+    assert feed(database, clock) == replays.Progress(frozenset(), has_more=False)
     found = look(database, made)
     assert (found.state, found.taken, found.delivered, found.dead) == (ReplayState.FINISHED, 6, 5, 1)
     assert (found.pending, found.skipped, found.finished_at) == (0, 0, clock.now)
@@ -166,7 +166,7 @@ def test_a_part_that_is_not_committed_is_taken_up_the_next_time_and_once(
     sent: list[str] = []
 
     def crash(tx: sa.Connection) -> None:
-        replays.feed(tx, clock.now)
+        replays.advance(tx, clock.now)
         raise ZeroDivisionError
 
     for _ in range(10):
@@ -260,7 +260,7 @@ def test_cancelling_lets_everything_unsent_be_what_it_was(
     assert [tuple(getattr(row, name) for name in shown) for row in after] == [
         tuple(dict(zip(after[0]._fields, row, strict=True))[name] for name in shown) for row in before
     ]
-    assert feed(database, clock) == replays.Fed(frozenset(), going_on=False)
+    assert feed(database, clock) == replays.Progress(frozenset(), has_more=False)
     database.write_now(replays.cancel, made, clock.now)
     assert look(database, made) == found
 
@@ -281,7 +281,7 @@ def test_what_is_being_sent_while_it_is_cancelled_ends_first(database: Database,
     later = clock.advance(1)
     again = results.Result(two, DeliveryState.PENDING, later, 5, 502, "answered 502", None, later + LONG)
     database.write_now(results.record, [_result(one, later), again], "one")
-    assert not feed(database, clock).going_on
+    assert not feed(database, clock).has_more
     delivered, failed, _ = rows(database)
     assert (delivered.state, failed.state) == ("delivered", "dead")
     assert (failed.attempts, failed.last_error) == (2, "answered 502")
@@ -294,7 +294,7 @@ def test_redelivering_is_for_one_and_as_often_as_it_is_asked_for(database: Datab
     assert database.write_now(replays.redeliver, 1, clock.advance(60))
     assert database.write_now(replays.redeliver, 1, clock.advance(60)), "again, while it is pending"
     row = rows(database)[0]
-    assert (row.state, row.replay, row.attempts, row.next_attempt_at) == ("pending", replays.BY_HAND, 0, clock.now)
+    assert (row.state, row.replay, row.attempts, row.next_attempt_at) == ("pending", replays.REDELIVERED, 0, clock.now)
     assert row.renewed_at == clock.now - timedelta(seconds=60)
     assert finish(database) == ["msg_evt_0"]
     assert not database.write_now(replays.redeliver, 77, clock.now)
@@ -302,8 +302,8 @@ def test_redelivering_is_for_one_and_as_often_as_it_is_asked_for(database: Datab
 
 def test_replays_that_ended_long_ago_are_forgotten(database: Database, clock: ManualClock) -> None:
     journal(database, 1)
-    ended, going_on = create(database, clock, trigger="other"), create(database, clock)
+    ended, has_more = create(database, clock, trigger="other"), create(database, clock)
     clock.advance(3600)
     assert database.write_now(replays.prune, timedelta(hours=2), clock.now, 10) == 0
     assert database.write_now(replays.prune, timedelta(minutes=1), clock.now, 10) == 1
-    assert [database.read_now(replay_list.find, each) is None for each in (ended, going_on)] == [True, False]
+    assert [database.read_now(replay_list.find, each) is None for each in (ended, has_more)] == [True, False]
