@@ -18,7 +18,7 @@ import aiohttp
 import uvloop
 
 from bench import figures, load, receiver
-from daemon.delivery import Deliveries
+from daemon.delivery.loop import DeliveryLoop
 from daemon.delivery.recorder import Records
 from daemon.formats import standard
 from daemon.model import Message
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def rate(self) -> float:
-        """Deliveries per second."""
+        """DeliveryLoop per second."""
         return self.count / self.seconds
 
 
@@ -155,7 +155,7 @@ def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[...,
     load.fill(empty, list(targets), count)
     empty.close()
     database = Watched(url, count * TARGETS)
-    deliveries = Deliveries(database, targets, f"bench-{uuid.uuid4().hex}", senders=senders)
+    deliveries = DeliveryLoop(database, targets, f"bench-{uuid.uuid4().hex}", senders=senders)
     effort = receivers.effort()
     process = time.process_time()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -168,7 +168,7 @@ def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[...,
     return Run(count * TARGETS, seconds, loop, used, taken, effort)
 
 
-async def _deliver(deliveries: Deliveries, database: Watched) -> tuple[float, float]:
+async def _deliver(deliveries: DeliveryLoop, database: Watched) -> tuple[float, float]:
     running = asyncio.create_task(deliveries.run())
     await database.claiming.wait()
     started, loop = time.perf_counter(), time.thread_time()

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 import daemon
 from daemon import api, errors, maintenance, pagerduty
 from daemon.actions.executor import Executor
-from daemon.delivery import Deliveries
+from daemon.delivery.loop import DeliveryLoop
 from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
@@ -120,8 +120,8 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         await database.read(_log_orphaned, settings)
 
         metrics = CollectorRegistry()
-        deliveries = Deliveries(database, settings.targets, instance, registry=metrics)
-        replaying = maintenance.Replaying(database, deliveries.wake, deliveries.let_replays_go)
+        deliveries = DeliveryLoop(database, settings.targets, instance, registry=metrics)
+        replaying = maintenance.Replaying(database, deliveries.wake, deliveries.release_replays)
         executors: dict[str, Executor] = {}
         clients: dict[str, pagerduty.Client] = {}
         work = api.Work(
@@ -166,7 +166,7 @@ def _house_keeping(database: Database, settings: Settings, instance: str) -> lis
     return [Job("heartbeat", heartbeat.run), Job("retention", retention.run)]
 
 
-def _alerting(database: Database, settings: Settings, deliveries: Deliveries) -> maintenance.Alerting:
+def _alerting(database: Database, settings: Settings, deliveries: DeliveryLoop) -> maintenance.Alerting:
     to, after = settings.alerts_to, settings.alerts_after
     return maintenance.Alerting(database, settings.targets, settings.connections, to, after, deliveries.wake)
 
@@ -177,7 +177,7 @@ def _of_connection(
     client: pagerduty.Client,
     connection: Connection,
     instance: str,
-    deliveries: Deliveries,
+    deliveries: DeliveryLoop,
 ) -> list[Job]:
     """What runs again and again for one connection."""
     poller = Poller(
@@ -254,7 +254,7 @@ def _left(tx: sa.Connection, instance: str) -> None:
 
 
 async def _end_work(
-    deliveries: Deliveries, executors: Collection[Executor], working: Sequence[asyncio.Task[None]]
+    deliveries: DeliveryLoop, executors: Collection[Executor], working: Sequence[asyncio.Task[None]]
 ) -> None:
     """Let running attempts and actions finish, all at the same time; what cannot in time goes back."""
     await asyncio.gather(deliveries.stop(GRACE), *(each.stop(GRACE) for each in executors))

@@ -252,3 +252,61 @@ class Delivery:
     attempts: int
     begun_at: datetime
     replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """A target's row: what all daemons know of it.
+
+    Nothing is sent while ``paused_at`` is set, nor before ``blocked_until``, the end of the pause that the target
+    requested. ``failing_since`` means that its circuit breaker is open: one delivery at a time probes the target, not
+    before ``probe_at``, which is also the lease of a running probe. ``probes`` counts those that failed.
+    """
+
+    paused_at: datetime | None = None
+    paused_reason: str | None = None
+    failing_since: datetime | None = None
+    probe_at: datetime | None = None
+    probes: int = 0
+    blocked_until: datetime | None = None
+    last_error: str | None = None
+    last_success_at: datetime | None = None
+
+    @property
+    def ready_at(self) -> datetime | None:
+        """Return when a delivery may be sent next; None: at any time."""
+        times = [self.blocked_until, self.probe_at if self.failing_since is not None else None]
+        return max((at for at in times if at is not None), default=None)
+
+    def is_blocked(self, now: datetime) -> bool:
+        """Return whether a pause that the target requested lasts."""
+        return self.blocked_until is not None and now < self.blocked_until
+
+    def must_wait(self, now: datetime) -> bool:
+        """Return whether the target is blocked, or its next probe is not due."""
+        return self.ready_at is not None and now < self.ready_at
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChange:
+    """What a daemon found out about a target, to be recorded for all daemons.
+
+    ``circuit`` has the new ``failing_since``, ``probe_at``, ``probes`` and ``last_error``; None: they are unchanged. It
+    builds on ``known_failing_since``, as it was read or recorded last. ``gone_at``: the target answered 410, and pauses
+    with ``gone_reason``. ``recovered``: what waits for it is due. ``expire_before``: what began to wait before then
+    expires.
+    """
+
+    success_at: datetime | None = None
+    circuit: TargetState | None = None
+    known_failing_since: datetime | None = None
+    blocked_until: datetime | None = None
+    gone_at: datetime | None = None
+    gone_reason: str = ""
+    recovered: bool = False
+    expire_before: datetime | None = None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Return whether it is more than the time of the last success."""
+        return self.circuit is not None or self.blocked_until is not None

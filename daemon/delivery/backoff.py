@@ -1,6 +1,6 @@
 """What follows an attempt: delivered, another try later, dead, or no more tries for now.
 
-Pure: time and luck are arguments.
+Pure: time and jitter are arguments.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Gone:
     """The target wants nothing any more, until a person says otherwise."""
 
 
-Outcome: TypeAlias = Delivered | Again | Dead | Gone
+Decision: TypeAlias = Delivered | Again | Dead | Gone
 
 
 def decide(
@@ -52,11 +52,11 @@ def decide(
     begun_at: datetime,
     now: datetime,
     retry: Retry,
-    luck: float,
-) -> Outcome:
+    jitter: float,
+) -> Decision:
     """What follows an attempt that got ``status`` (None: no answer).
 
-    ``attempts`` counts the attempts made, this one included; ``luck`` is from [0, 1). The
+    ``attempts`` counts the attempts made, this one included; ``jitter`` is from [0, 1). The
     pause is ``first`` × ``factor``^(attempts-1), ``max`` at most, of which between a half
     and the whole is taken, so that repeats do not come all at once. A target's
     ``Retry-After`` (seconds or a date) is honoured up to ``max``. Only 2xx is success, and
@@ -68,26 +68,26 @@ def decide(
     if status == GONE:
         return Gone()
     asked = min(asked_pause(retry_after, now), retry.max)
-    wait = max(pause(attempts, retry, luck), asked)
+    wait = max(pause(attempts, retry, jitter), asked)
     last = begun_at + retry.horizon
     if now >= last:
         return Dead()
     return Again(min(now + wait, last), min(now + asked, last) if asked > timedelta(0) else None)
 
 
-def probe_pause(probes: int, retry: Retry, luck: float) -> timedelta:
+def probe_pause(probes: int, retry: Retry, jitter: float) -> timedelta:
     """How long a failing target is left alone after that many probes of it, the longest being a minute."""
-    return min(pause(probes + 1, retry, luck), LONGEST_PROBE)
+    return min(pause(probes + 1, retry, jitter), LONGEST_PROBE)
 
 
-def pause(attempts: int, retry: Retry, luck: float) -> timedelta:
+def pause(attempts: int, retry: Retry, jitter: float) -> timedelta:
     """How long to wait after that many attempts, if the target asks for nothing."""
     longest = retry.max.total_seconds()
     try:
         whole = min(retry.first.total_seconds() * retry.factor ** (attempts - 1), longest)
     except OverflowError:
         whole = longest
-    return timedelta(seconds=whole * (LEAST_SHARE + (1 - LEAST_SHARE) * luck))
+    return timedelta(seconds=whole * (LEAST_SHARE + (1 - LEAST_SHARE) * jitter))
 
 
 def asked_pause(retry_after: str | None, now: datetime) -> timedelta:

@@ -1,33 +1,46 @@
-"""What is to be sent of messages: rendered once for all targets that want them alike, and kept for a while.
+"""What is sent for messages: rendered once for all targets that get the same, and kept for a while.
 
-What takes its time is left for the target's own turn, and kept as it is.
+A format that takes its time renders when the delivery's turn comes, and the result is not kept.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
 from daemon import errors
 from daemon.formats import REGISTRY
-from daemon.storage import claims, messages
+from daemon.model import Content, Message
+from daemon.storage import messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from daemon.delivery.lane import Prepared, Rendered
-    from daemon.model import Message
     from daemon.settings import Options, Target
+    from daemon.storage.claims import TargetClaim
     from daemon.storage.database import Database
 
 log = structlog.get_logger()
 
 KEPT = 2000
-GONE = "the message is gone"
 
-Key = tuple[str, "Options", str]  # what a rendering depends on: format, its options, and the message
+
+@dataclass(frozen=True, slots=True)
+class Unrenderable:
+    """Why a message has no content; ``final``: it never will."""
+
+    reason: str
+    final: bool = False
+
+
+Rendering: TypeAlias = Content | Unrenderable
+Renderable: TypeAlias = Rendering | Message  # a message is rendered when its turn comes
+Key = tuple[str, "Options", str]  # what a rendering depends on: format, options, the message's id
+
+MISSING = Unrenderable("the message no longer exists", final=True)
 
 
 class Contents:
@@ -35,38 +48,38 @@ class Contents:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._kept: OrderedDict[Key, Prepared] = OrderedDict()
+        self._kept: OrderedDict[Key, Renderable] = OrderedDict()
 
-    async def of(self, claims: Sequence[tuple[Target, claims.Claim]]) -> Mapping[tuple[str, str], Prepared]:
-        """What each target gets, by its name and the message's id; what is missing is gone. Raises DatabaseError."""
-        wanted = {
+    async def load(self, claims: Sequence[tuple[Target, TargetClaim]]) -> Mapping[tuple[str, str], Renderable]:
+        """Return the contents by the target's name and the message's id; deleted messages are left out."""
+        keys = {
             (target.name, each.message_id): (target.format, target.options, each.message_id)
             for target, claim in claims
-            for chain in claim.chains
-            for each in chain.deliveries
+            for run in claim.runs
+            for each in run.deliveries
         }
-        keys = set(wanted.values())
-        found = {key: self._kept[key] for key in keys & self._kept.keys()}
-        missing = keys - found.keys()
+        contents = {key: self._kept[key] for key in keys.values() if key in self._kept}
+        missing = set(keys.values()) - contents.keys()
         if missing:
             loaded = await self._database.read(messages.load, {message_id for _, _, message_id in missing})
             for key in missing:
-                if key[2] in loaded:
-                    message = loaded[key[2]]
-                    found[key] = message if REGISTRY[key[0]].slow else rendered(key[0], key[1], message)
-        self._kept.update(found)
+                name, options, message_id = key
+                if message_id in loaded:
+                    message = loaded[message_id]
+                    contents[key] = message if REGISTRY[name].slow else render(name, options, message)
+        self._kept.update(contents)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return {place: found[key] for place, key in wanted.items() if key in found}
+        return {place: contents[key] for place, key in keys.items() if key in contents}
 
 
-def rendered(name: str, options: Options, message: Message) -> Rendered:
-    """A message in a format, or why that failed, or can never be."""
+def render(name: str, options: Options, message: Message) -> Rendering:
+    """Render a message in the format called ``name``."""
     try:
         content = REGISTRY[name].content(message, options)
     except errors.FormatError as error:
-        return error
-    except Exception as error:  # or one message that nobody has foreseen would end all sending
-        log.exception("format.broken", format=name, message=message.id)
-        return errors.FormatError(f"the format {name} failed with {type(error).__name__} (please report it)")
-    return content or f"the format {name} cannot tell {message.type}"
+        return Unrenderable(str(error))
+    except Exception as error:  # a single message must not stop all deliveries
+        log.exception("format.crashed", format=name, message=message.id)
+        return Unrenderable(f"the format {name} failed with {type(error).__name__} (please report it)")
+    return content or Unrenderable(f"the format {name} has no payload for {message.type}", final=True)

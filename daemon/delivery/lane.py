@@ -1,306 +1,183 @@
-"""One target's deliveries in this process, and how the target does. Decides what to send next; sends nothing.
-
-A target that fails several times in a row is failing: what was claimed for it goes back, and
-one delivery at a time probes it, until one is taken. Then everything is due that waits for it.
-"""
+"""The buffer of one target's claimed deliveries: what to claim, and what to send next. Sends and stores nothing."""
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-
-from daemon.delivery import backoff
-from daemon.delivery.rate import Rate
-from daemon.model import REFUSALS, Content, Delivery, Message, Order
-from daemon.storage import claims, targets
-from daemon.storage import due as due_deliveries
+from daemon.model import Delivery, Order
+from daemon.storage.due import ClaimRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Sequence
 
-    from daemon import errors
-    from daemon.outbound.sender import Answer, Sender
+    from daemon.delivery.contents import Renderable
     from daemon.settings import Target
-
-log = structlog.get_logger()
 
 LIVE = 128
 REPLAYED = 32
-FAILURES_IN_A_ROW = 3
-PATIENCE = timedelta(minutes=10)
 
-Rendered: TypeAlias = "Content | errors.FormatError | str"  # what to send, or why that failed, or can never be
-Prepared: TypeAlias = "Rendered | Message"  # a message that takes its time to render is rendered when its turn comes
-Item = tuple[Delivery, Prepared]
+
+class Claimed(NamedTuple):
+    """A claimed delivery and what is sent for it."""
+
+    delivery: Delivery
+    content: Renderable
 
 
 @dataclass
-class Chain:
-    """Deliveries that are sent one after the other. ``ids`` has those that were sent, too."""
+class IncidentRun:
+    """Deliveries of one incident, sent one after the other. ``ids`` keeps those that were sent."""
 
     incident_id: str
-    items: deque[Item]
+    items: deque[Claimed]
     ids: set[int]
 
 
 @dataclass
-class Stock:
-    """The live, or the replayed, deliveries that a lane holds: ``held`` counts those that are claimed.
+class Buffer:
+    """A lane's live, or its replayed, deliveries.
 
-    ``size`` is how many are claimed at a time, and after how many there is no room. ``due`` is when
-    to claim again, by the loop's clock; ``lines`` has each incident's newest chain, while it lasts.
-    ``lettings`` counts how often everything had to be given back, whatever is being sent.
+    ``size`` is how many are claimed at a time, ``held`` how many are here or on their way. ``due`` is when to claim
+    again, by the loop's clock. ``tails`` has the last run of each incident; ``generation`` counts the releases of
+    everything that is not on its way.
     """
 
     size: int
     due: float = 0.0
     held: int = 0
     running: int = 0
-    lettings: int = 0
-    chains: deque[Chain] = field(default_factory=deque)
-    lines: dict[str, Chain] = field(default_factory=dict)
+    generation: int = 0
+    runs: deque[IncidentRun] = field(default_factory=deque)
+    tails: dict[str, IncidentRun] = field(default_factory=dict)
 
     def has_room(self) -> bool:
-        """Whether it takes more: what it holds should last until the next claim."""
+        """Return whether to claim more: what is held should last until the next claim."""
         return self.held <= self.size
 
-    def take(self, items: deque[Item], after: frozenset[int], order: Order) -> bool:
-        """Add deliveries; False: they have to wait for ``after``, which no chain here still has."""
-        incident, ids = items[0][0].incident_id, {delivery.id for delivery, _ in items}
-        line = self.lines.get(incident)
+    def take(self, items: deque[Claimed], after: frozenset[int], order: Order) -> bool:
+        """Add deliveries; return False if they must wait for ``after``, which no run here has any more."""
+        incident, ids = items[0].delivery.incident_id, {each.delivery.id for each in items}
+        tail = self.tails.get(incident)
         if not after:
-            chain = Chain(incident, items, ids)
-            self.chains.append(chain)
+            run = IncidentRun(incident, items, ids)
+            self.runs.append(run)
             if order is not Order.NONE:
-                self.lines[incident] = chain
-        elif line is not None and after <= line.ids:
-            line.items.extend(items)
-            line.ids |= ids
+                self.tails[incident] = run
+        elif tail is not None and after <= tail.ids:
+            tail.items.extend(items)
+            tail.ids |= ids
         else:
             return False
         self.held += len(items)
         return True
 
-    def drop(self, chain: Chain) -> None:
-        """Have nothing to do any more with a chain, and with what is left in it."""
-        if self.lines.get(chain.incident_id) is chain:
-            del self.lines[chain.incident_id]
-        self.held -= len(chain.items)
+    def look_again(self, at: float) -> bool:
+        """Claim again at that time, if not earlier; return whether that changes anything."""
+        is_earlier = at < self.due
+        self.due = min(at, self.due)
+        return is_earlier
+
+    def begin(self) -> IncidentRun:
+        """Take out the next run, to send it."""
+        self.running += 1
+        return self.runs.popleft()
+
+    def sent_first(self, run: IncidentRun) -> None:
+        """Remove the first delivery of a run: an attempt was made."""
+        run.items.popleft()
+        self.held -= 1
+
+    def postpone(self, run: IncidentRun) -> None:
+        """Put a run back to the front, to send the rest of it later."""
+        self.running -= 1
+        self.runs.appendleft(run)
+
+    def end(self, run: IncidentRun) -> None:
+        """Drop a run that was begun, and what is left of it."""
+        self.running -= 1
+        self._drop(run)
+
+    def drain(self) -> Iterator[IncidentRun]:
+        """Take out all runs that are not begun."""
+        while self.runs:
+            run = self.runs.popleft()
+            self._drop(run)
+            yield run
+
+    def release(self) -> Iterator[IncidentRun]:
+        """Take out all runs that are not begun, and let those that are end after the present attempt."""
+        self.generation += 1
+        yield from self.drain()
+
+    def _drop(self, run: IncidentRun) -> None:
+        if self.tails.get(run.incident_id) is run:
+            del self.tails[run.incident_id]
+        self.held -= len(run.items)
 
 
-@dataclass
 class Lane:
-    """One target's lane. Times of the database's clock, except ``hold``, which is the loop's."""
+    """The live and the replayed deliveries of one target. Times are the loop's."""
 
-    target: Target
-    sender: Sender
-    live: Stock = field(default_factory=lambda: Stock(LIVE))
-    replayed: Stock = field(default_factory=lambda: Stock(REPLAYED))
-    workers: set[asyncio.Task[None]] = field(default_factory=set)
-    rendering: asyncio.Lock = field(default_factory=asyncio.Lock)  # so that a target keeps one thread busy at most
-    hold: float = 0.0  # until then the target wants no request
-    asked_until: datetime | None = None  # the same, by the database's clock
-    paused: bool = False
-    gone_at: datetime | None = None  # when it said that it wants nothing any more
-    failures: int = 0
-    failing_since: datetime | None = None
-    known: datetime | None = None  # the same, as it was read or written the last time
-    error: str | None = None
-    probe: int | None = None
-    probes: int = 0
-    probe_at: datetime | None = None
-    probing_since: datetime | None = None  # when this process saw the first probe fail
-    hopeless: datetime | None = None  # what began to wait before then need wait no longer
-    success_at: datetime | None = None  # and not written down yet
-    noted: float = 0.0
-    changed: bool = False  # and not written down yet
-    notes: int = 0  # how often such a change was about to be written down
-    saving: bool = False
+    def __init__(self, target: Target) -> None:
+        self._order = target.order
+        self._concurrency = target.concurrency
+        self._most_replayed = max(target.concurrency // 2, 1)
+        self.live = Buffer(LIVE)
+        self.replayed = Buffer(REPLAYED)
 
-    @functools.cached_property
-    def rate(self) -> Rate:
-        """How often it is asked."""
-        return Rate(self.target.rate_limit)
-
-    def stock(self, delivery: Delivery) -> Stock:
-        """Where a delivery belongs."""
-        return self.replayed if delivery.replayed else self.live
-
-    def is_hungry(self, now: float) -> bool:
-        """Whether to claim for it. Not before what all daemons have to know of the target is written down."""
-        if self.changed or self.saving or not self.live.has_room():
+    def wants_claim(self, now: float) -> bool:
+        """Return whether there is room, and something may be due."""
+        if not self.live.has_room():
             return False
         return self.live.due <= now or (self.replayed.due <= now and self.replayed.has_room())
 
     def due(self, now: float) -> float | None:
-        """When to look whether it is hungry; None: somebody will say so when there is room."""
-        if self.changed or self.saving:
-            return None
-        # What is due and has no room wakes us when it has some; what is due later may have room by then.
-        roomy = self.live.has_room(), self.live.has_room() and self.replayed.has_room()
-        stocks = zip((self.live, self.replayed), roomy, strict=True)
-        dues = [stock.due for stock, has_room in stocks if has_room or stock.due > now]
-        return min(dues, default=None)
+        """Return when to ask ``wants_claim`` again; None: when there is room."""
+        # One that is due and full makes itself heard when it has room; one that is due later may have room by then.
+        has_room = self.live.has_room(), self.live.has_room() and self.replayed.has_room()
+        buffers = zip((self.live, self.replayed), has_room, strict=True)
+        return min((each.due for each, roomy in buffers if roomy or each.due > now), default=None)
 
-    def wanted(self) -> due_deliveries.Wanted:
-        """What to claim for it."""
-        return due_deliveries.Wanted(self.target.order, LIVE, REPLAYED if self.replayed.has_room() else 0)
+    def look_again(self, at: float) -> bool:
+        """Claim again at that time, if not earlier; return whether that changes anything."""
+        return any([self.live.look_again(at), self.replayed.look_again(at)])
 
-    def startable(self) -> int:
-        """How many more chains may be sent at the same time; replayed ones get half of the places at most."""
-        replays = min(len(self.replayed.chains), max(self.target.concurrency // 2, 1) - self.replayed.running)
-        return min(self.target.concurrency - len(self.workers), len(self.live.chains) + max(replays, 0))
+    def claiming(self, until: float) -> None:
+        """Claim no more before ``until``, unless something makes it due earlier."""
+        self.live.due = self.replayed.due = until
 
-    def next_chain(self) -> tuple[Stock, Chain] | None:
-        """What to send now: live deliveries before replayed ones."""
-        if self.live.chains:
-            return self.live, self.live.chains.popleft()
-        if self.replayed.chains and self.replayed.running < max(self.target.concurrency // 2, 1):
-            return self.replayed, self.replayed.chains.popleft()
+    def request(self) -> ClaimRequest:
+        """Return what to claim."""
+        return ClaimRequest(self._order, LIVE, REPLAYED if self.replayed.has_room() else 0)
+
+    def take(self, items: deque[Claimed], after: frozenset[int]) -> bool:
+        """Add deliveries of one incident; return False if they must wait for ``after``, which is not here any more."""
+        buffer = self.replayed if items[0].delivery.replayed else self.live
+        return buffer.take(items, after, self._order)
+
+    def startable(self, workers: int) -> int:
+        """Return how many more runs may be sent at once beside ``workers``; half of the places at most for replays."""
+        replays = min(len(self.replayed.runs), self._most_replayed - self.replayed.running)
+        return min(self._concurrency - workers, len(self.live.runs) + max(replays, 0))
+
+    def next(self) -> tuple[Buffer, IncidentRun] | None:
+        """Take out the run to send now: live deliveries before replayed ones."""
+        if self.live.runs:
+            return self.live, self.live.begin()
+        if self.replayed.runs and self.replayed.running < self._most_replayed:
+            return self.replayed, self.replayed.begin()
         return None
 
-    def emptied(self, stocks: Sequence[Stock] = ()) -> Iterator[tuple[Stock, Chain]]:
-        """Everything that waits here, or in some stocks, and is not being sent, taken out."""
-        for stock in stocks or (self.live, self.replayed):
-            while stock.chains:
-                yield stock, stock.chains.popleft()
+    def must_yield(self, buffer: Buffer, workers: int) -> bool:
+        """Return whether a replay has the only place that live deliveries could get."""
+        return buffer is self.replayed and bool(self.live.runs) and self.startable(workers) <= 0
 
-    def must_yield(self, stock: Stock) -> bool:
-        """Whether what is replayed has the only place that live deliveries could have."""
-        return stock is self.replayed and bool(self.live.chains) and self.startable() <= 0
+    def drain(self) -> Sequence[IncidentRun]:
+        """Take out all runs that are not begun."""
+        return [*self.live.drain(), *self.replayed.drain()]
 
-    def is_held(self, now: float) -> bool:
-        """Whether nothing more is to be sent of what it has."""
-        return self.failing_since is not None or self._wants_nothing(now)
-
-    def may_send(self, delivery: Delivery, now: float) -> bool:
-        """Whether this is to be sent now: nothing, or only the probe, may be since it was claimed."""
-        return not self._wants_nothing(now) and (self.failing_since is None or delivery.id == self.probe)
-
-    def _wants_nothing(self, now: float) -> bool:
-        return self.paused or self.hold > now
-
-    # --- how the target does
-
-    def learn(self, claim: claims.Claim, notes: int, hold: float) -> None:
-        """Take over what other daemons, or people, have said of the target.
-
-        ``hold``: until then it wants no request, if it asked for that. Not what a claim says that was asked for
-        after ``notes`` and before what is known here since then.
-        """
-        standing = claim.standing
-        if standing is None or self.changed or self.saving or self.notes != notes:
-            return
-        if standing.paused:
-            self.note_paused()
-        elif self.paused:
-            log.info("target.resumed", target=self.target.name)
-            self.paused, self.failures, self.gone_at = False, 0, None
-        if standing.failing_since is None and self.failing_since is not None:
-            log.info("target.recovered", target=self.target.name, failing_since=self.failing_since)
-            self.failures, self.probe_at = 0, None
-        self.failing_since = self.known = standing.failing_since
-        self.probes = standing.probes
-        self.hold, self.asked_until = (0.0, None) if standing.until is None else (hold, standing.until)
-        if self.failing_since is None:
-            self.probe = None
-        elif claim.chains:
-            self.probe = claim.chains[0].deliveries[0].id
-
-    def note_success(self, now: datetime) -> None:
-        """The target has taken something."""
-        self.failures, self.success_at = 0, now
-        if self.failing_since is not None:
-            log.info("target.recovered", target=self.target.name, failing_since=self.failing_since)
-            self.failing_since, self.error, self.probe, self.probes, self.probe_at = None, None, None, 0, None
-            self.probing_since, self.changed = None, True
-            self.hold, self.asked_until = 0.0, None
-
-    def note_asked(self, at: datetime, hold: float) -> None:
-        """The target wants no request until then: for every daemon, and until it is resumed."""
-        if self.asked_until is None or at > self.asked_until:
-            self.hold, self.asked_until = hold, at
-        self.changed = True
-
-    def note_failure(self, delivery: Delivery, answer: Answer, now: datetime, luck: float) -> None:
-        """The target has not taken something.
-
-        What is refused for its own sake does not make a target failing, or a few of those would hold up all others.
-        """
-        if self.failing_since is None and answer.status in REFUSALS:
-            return
-        self.failures += 1
-        if self.failing_since is None and self.failures < FAILURES_IN_A_ROW:
-            return
-        if self.failing_since is None:
-            self.failing_since, self.probes = now, 0
-            log.warning("target.failing", target=self.target.name, error=answer.error)
-        elif delivery.id == self.probe:
-            self.probes, self.probe = self.probes + 1, None
-            self.hopeless = self._hopeless(answer, self.failing_since, now)
-        else:  # it was on its way before
-            return
-        self.error, self.changed = answer.error, True
-        self.probe_at = now + backoff.probe_pause(self.probes, self.target.retry, luck)
-
-    def _hopeless(self, answer: Answer, failing_since: datetime, now: datetime) -> datetime | None:
-        """What began before then need wait no longer: the target has failed as long, a good while of it for us.
-
-        One probe says little if it is the first after days in which no daemon ran, and an answer that refuses one
-        message says nothing of others.
-        """
-        self.probing_since = self.probing_since or now
-        horizon = self.target.retry.horizon
-        seen_long = now - self.probing_since >= min(horizon, PATIENCE)
-        speaks = seen_long and answer.status not in REFUSALS
-        return now - horizon if speaks and failing_since <= now - horizon else None
-
-    def forget_probe(self, ids: Collection[int], now: datetime) -> None:
-        """What was claimed as a probe was not sent: another may follow at once."""
-        if self.probe in ids:
-            self.probe, self.probe_at, self.changed = None, now, True
-
-    def note_paused(self) -> None:
-        """Somebody has paused the target."""
-        if not self.paused:
-            log.info("target.paused", target=self.target.name)
-        self.paused = True
-
-    def note_gone(self, answer: Answer, now: datetime) -> None:
-        """The target wants nothing any more."""
-        if self.gone_at is None:
-            self.gone_at, self.error, self.paused, self.changed = now, answer.error, True, True
-            self.failing_since, self.probe, self.probes, self.probe_at = None, None, 0, None
-            log.warning("target.paused", target=self.target.name, reason=answer.error)
-
-    def note(self) -> targets.Note:
-        """What is to be written down of it."""
-        facts = (
-            self.failing_since,
-            self.error,
-            self.probe_at,
-            self.asked_until,
-            self.probes,
-            self.gone_at,
-            self.hopeless,
-        )
-        return targets.Note(self.target.name, self.success_at, self.changed, *facts, self.known)
-
-    def written_down(self, note: targets.Note, at: float, *, overtaken: bool = False) -> None:
-        """A note is safe, or others know better. What happened since then is not: that the target is gone, perhaps."""
-        self.noted = at
-        if self.success_at == note.success_at:
-            self.success_at = None
-        if note.changed and not overtaken:
-            self.known = note.failing_since
-        if self.gone_at == note.paused_at:
-            self.gone_at = None
-        if self.hopeless == note.hopeless:
-            self.hopeless = None
+    def release_replays(self) -> Sequence[IncidentRun]:
+        """Take out all replayed runs that are not begun, and let those that are end after the present attempt."""
+        return list(self.replayed.release())

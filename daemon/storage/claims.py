@@ -7,18 +7,19 @@ on with the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.storage import sql
+from daemon.model import TargetState
+from daemon.storage import schema, sql, targets
 from daemon.storage.deliveries import PENDING, update
-from daemon.storage.due import BEHIND_RUNNING, Chain, Wanted, next_due, take
+from daemon.storage.due import BEHIND_RUNNING, ClaimedRun, ClaimRequest, next_due, select_due
 from daemon.storage.probes import EARLY, early_at, probes
-from daemon.storage.schema import deliveries, instances, targets
-from daemon.storage.targets import PROBE_LEASE, Standing, ready_at
+from daemon.storage.schema import deliveries, instances
+from daemon.storage.targets import PROBE_LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,20 +29,22 @@ BUSY = timedelta(milliseconds=100)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What one target got to send.
+class TargetClaim:
+    """What a daemon claimed for one target.
 
-    ``next_due`` and ``next_replayed`` are when there may be more, live or replayed: None if
-    nothing is pending. ``standing`` is None while somebody else claims for the target.
+    ``next_due`` and ``next_replayed`` are when there may be more, live or replayed; None: nothing is pending. ``state``
+    is None while somebody else claims for the target.
     """
 
-    chains: tuple[Chain, ...] = ()
+    runs: tuple[ClaimedRun, ...] = ()
     next_due: datetime | None = None
     next_replayed: datetime | None = None
-    standing: Standing | None = field(default_factory=Standing)
+    state: TargetState | None = field(default_factory=TargetState)
 
 
-def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: datetime) -> dict[str, Claim]:
+def claim(
+    tx: sa.Connection, requests: Mapping[str, ClaimRequest], instance: str, now: datetime
+) -> dict[str, TargetClaim]:
     """Claim what is due for these targets, for each the oldest first.
 
     Replicas claim for one target one after the other; who comes second tries again soon.
@@ -49,74 +52,66 @@ def claim(tx: sa.Connection, wanted: Mapping[str, Wanted], instance: str, now: d
     long backlog behind it is not looked at again and again. One that is only behind what
     ``instance`` sends already is claimed as well.
     """
-    held = _lock(tx, wanted)
-    claims = {name: Claim(next_due=now + BUSY, standing=None) for name in wanted.keys() - held.keys()}
-    claims |= {name: Claim(standing=_standing(row, now)) for name, row in held.items() if row.paused_at is not None}
-    running = {name: row for name, row in held.items() if row.paused_at is None}
-    ready = {name: wanted[name] for name, row in running.items() if not _waits(row, now)}
+    held = _lock(tx, requests)
+    claims = {name: TargetClaim(next_due=now + BUSY, state=None) for name in requests.keys() - held.keys()}
+    claims |= {name: TargetClaim(state=state) for name, state in held.items() if state.paused_at is not None}
+    running = {name: state for name, state in held.items() if state.paused_at is None}
+    ready = {name: requests[name] for name, state in running.items() if not state.must_wait(now)}
     failing = {name: each for name, each in ready.items() if running[name].failing_since is not None}
 
     replays = next_due(tx, running, replayed=True)
-    chains = _chains(tx, {name: ready[name] for name in ready.keys() - failing.keys()}, replays, instance, now)
-    chains |= probes(tx, failing, running, instance, now)
-    ids = [each.id for got in chains.values() for chain in got for each in chain.deliveries]
+    runs = _runs(tx, {name: ready[name] for name in ready.keys() - failing.keys()}, replays, instance, now)
+    runs |= probes(tx, failing, running, instance, now)
+    ids = [each.id for got in runs.values() for run in got for each in run.deliveries]
     if ids:
         update(tx, ids, claimed_by=instance)
 
     live = next_due(tx, running, replayed=False)
     if any(_is_due(at, now) for at in replays.values()):  # some were claimed, or put off
         replays = next_due(tx, running, replayed=True)
-    for name, row in running.items():
-        got = tuple(chains.get(name, ()))
-        due, replay_due = (_next(at, row, now, took=bool(got)) for at in (live[name], replays[name]))
-        claims[name] = Claim(got, due, replay_due, _standing(row, now))
+    for name, state in running.items():
+        got = tuple(runs.get(name, ()))
+        due, replay_due = (_next(at, state, now, took=bool(got)) for at in (live[name], replays[name]))
+        leased = replace(state, probe_at=now + PROBE_LEASE) if got and name in failing else state
+        claims[name] = TargetClaim(got, due, replay_due, leased)
     return claims
 
 
-def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, Any]:
-    """The targets' rows, ours until the transaction ends; somebody else holds those that are missing."""
-    asked = sa.select(targets).where(sql.among(tx, targets.c.name, names))
-    return {row.name: row for row in tx.execute(asked.with_for_update(skip_locked=True))}
+def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, TargetState]:
+    """Lock the targets until the transaction ends; return their states. Somebody else holds those that are missing."""
+    asked = sa.select(schema.targets).where(sql.among(tx, schema.targets.c.name, names))
+    return {row.name: targets.state_of(row) for row in tx.execute(asked.with_for_update(skip_locked=True))}
 
 
 def _is_due(at: datetime | None, now: datetime) -> bool:
     return at is not None and at <= now
 
 
-def _waits(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of the targets table
-    at = ready_at(row)
-    return at is not None and now < at
-
-
-def _standing(row: Any, now: datetime) -> Standing:  # noqa: ANN401 - a row of the targets table
-    until = row.blocked_until if row.blocked_until is not None and now < row.blocked_until else None
-    return Standing(row.paused_at is not None, row.failing_since, row.probes, _waits(row, now), until)
-
-
-def _chains(
+def _runs(
     tx: sa.Connection,
-    wanted: Mapping[str, Wanted],
+    requests: Mapping[str, ClaimRequest],
     replays: Mapping[str, datetime | None],
     instance: str,
     now: datetime,
-) -> dict[str, list[Chain]]:
+) -> dict[str, list[ClaimedRun]]:
     """What is due for targets that are well: live deliveries, and replayed ones behind them."""
-    chains = take(tx, wanted, instance, now, replayed=False)
-    replaying = {name: each for name, each in wanted.items() if each.replayed and _is_due(replays[name], now)}
-    for name, more in take(tx, replaying, instance, now, replayed=True).items():
-        chains[name] += more
-    return chains
+    runs = select_due(tx, requests, instance, now, replayed=False)
+    replaying = {name: each for name, each in requests.items() if each.replayed and _is_due(replays[name], now)}
+    for name, more in select_due(tx, replaying, instance, now, replayed=True).items():
+        runs[name] += more
+    return runs
 
 
-def _next(due: datetime | None, row: Any, now: datetime, *, took: bool) -> datetime | None:  # noqa: ANN401 - a row
-    """When to claim for a target again, for what is due then; None: nothing is pending."""
-    if due is None or (row.failing_since is None and not _waits(row, now)):
+def _next(due: datetime | None, state: TargetState, now: datetime, *, took: bool) -> datetime | None:
+    """Return when to claim for a target again, for what is due then; None: nothing is pending."""
+    must_wait = state.must_wait(now)
+    if due is None or (state.failing_since is None and not must_wait):
         return due
-    # What is due and no probe is behind what is on its way.
-    ready = ready_at(row)
-    earliest = ready if ready is not None and now < ready else now + (PROBE_LEASE if took else BEHIND_RUNNING)
-    if row.failing_since is not None:
-        early = early_at(ready_at(row), now)
+    # A failing target that is ready has something due, and yet got no probe: it is behind what is on its way.
+    ready = state.ready_at if must_wait else None
+    earliest = ready or now + (PROBE_LEASE if took else BEHIND_RUNNING)
+    if state.failing_since is not None:
+        early = early_at(state, now)
         due = min(due, early if early > now else now + EARLY)
     return max(due, earliest)
 

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 PENDING = DeliveryState.PENDING.value
 
 
-def free(table: sa.FromClause = deliveries) -> tuple[sa.ColumnElement[bool], ...]:
+def unclaimed(table: sa.FromClause = deliveries) -> tuple[sa.ColumnElement[bool], ...]:
     """What nobody has claimed: the conditions of the partial indexes."""
     return table.c.state == PENDING, table.c.claimed_by.is_(None)
 
 
-def begun(table: sa.FromClause = deliveries) -> sa.ColumnElement[Any]:
+def waiting_since(table: sa.FromClause = deliveries) -> sa.ColumnElement[Any]:
     """Since when a delivery waits: its horizon counts from there."""
     return sa.func.coalesce(table.c.renewed_at, table.c.created_at)
 
 
-def refused(table: sa.FromClause = deliveries) -> sa.ColumnElement[bool]:
+def message_rejected(table: sa.FromClause = deliveries) -> sa.ColumnElement[bool]:
     """Whether its target refused it for its own sake the last time."""
     return sa.func.coalesce(table.c.last_status, 0).in_(REFUSALS)
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from daemon.model import Delivery, Order
 from daemon.storage import sql
-from daemon.storage.deliveries import PENDING, begun, free, update
+from daemon.storage.deliveries import PENDING, unclaimed, update, waiting_since
 from daemon.storage.schema import deliveries
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Line = tuple[str, str]  # a target and an incident, whose deliveries wait for on
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ClaimRequest:
     """What is asked for one target: its order, and how many live and how many replayed deliveries at most."""
 
     order: Order
@@ -38,58 +38,58 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ClaimedRun:
     """Deliveries that are sent one after the other; ``after`` are those that this daemon has to send before."""
 
     deliveries: tuple[Delivery, ...]
     after: frozenset[int] = frozenset()
 
 
-def take(
+def select_due(
     tx: sa.Connection,
-    wanted: Mapping[str, Wanted],
+    requests: Mapping[str, ClaimRequest],
     instance: str,
     now: datetime,
     *,
     replayed: bool,
     untried: bool = False,
-) -> dict[str, list[Chain]]:
-    """The chains that ``instance`` can send now, those that failed before at the end; what must wait is put off.
+) -> dict[str, list[ClaimedRun]]:
+    """The runs that ``instance`` can send now, those that failed before at the end; what must wait is put off.
 
     ``untried``: only what was never tried.
     """
-    if not wanted:
+    if not requests:
         return {}
-    due = _due(tx, wanted, now, replayed=replayed, untried=untried)
+    due = _due(tx, requests, now, replayed=replayed, untried=untried)
     lines: defaultdict[Line, list[Delivery]] = defaultdict(list)
     for each in due:
         lines[each.target, each.incident_id].append(each)
-    last = {key: line[-1].id for key, line in lines.items() if wanted[key[0]].order is not Order.NONE}
+    last = {key: line[-1].id for key, line in lines.items() if requests[key[0]].order is not Order.NONE}
     blockers = _blockers(tx, last, due, replayed=replayed)
-    chains: dict[str, list[Chain]] = {name: [] for name in wanted}
+    runs: dict[str, list[ClaimedRun]] = {name: [] for name in requests}
     put_off: defaultdict[datetime, list[int]] = defaultdict(list)
     for key, line in lines.items():
         target = key[0]
-        if wanted[target].order is Order.NONE:
-            chains[target] += [Chain((each,)) for each in line]
+        if requests[target].order is Order.NONE:
+            runs[target] += [ClaimedRun((each,)) for each in line]
         elif key not in blockers:
-            chains[target].append(Chain(tuple(line)))
+            runs[target].append(ClaimedRun(tuple(line)))
         elif all(blocker.claimed_by == instance for blocker in blockers[key]):
-            chains[target].append(Chain(tuple(line), frozenset(blocker.id for blocker in blockers[key])))
+            runs[target].append(ClaimedRun(tuple(line), frozenset(blocker.id for blocker in blockers[key])))
         else:
             first = blockers[key][0]
             until = first.next_attempt_at if first.claimed_by is None else now + BEHIND_RUNNING
             ready = tuple(each for each in line if each.id < first.id)
             if ready:
-                chains[target].append(Chain(ready))
+                runs[target].append(ClaimedRun(ready))
             put_off[until] += [each.id for each in line[len(ready) :]]
     for until, ids in put_off.items():
         update(tx, ids, next_attempt_at=until)
-    return {name: sorted(got, key=lambda chain: chain.deliveries[0].attempts > 0) for name, got in chains.items()}
+    return {name: sorted(got, key=lambda run: run.deliveries[0].attempts > 0) for name, got in runs.items()}
 
 
 def _free_of_class(*, replayed: bool) -> tuple[sa.ColumnElement[bool], ...]:
-    return *free(), _of_class(replayed=replayed)
+    return *unclaimed(), _of_class(replayed=replayed)
 
 
 def _of_class(*, replayed: bool) -> sa.ColumnElement[bool]:
@@ -97,11 +97,11 @@ def _of_class(*, replayed: bool) -> sa.ColumnElement[bool]:
 
 
 def _due(
-    tx: sa.Connection, wanted: Mapping[str, Wanted], now: datetime, *, replayed: bool, untried: bool
+    tx: sa.Connection, requests: Mapping[str, ClaimRequest], now: datetime, *, replayed: bool, untried: bool
 ) -> list[Delivery]:
     """The deliveries to claim for each target, unless something holds them up, by their ids."""
     found: list[Delivery] = []
-    sizes = {name: each.replayed if replayed else each.live for name, each in wanted.items()}
+    sizes = {name: each.replayed if replayed else each.live for name, each in requests.items()}
     for limit in {size for size in sizes.values() if size}:
         names = [name for name, size in sizes.items() if size == limit]
         found += _due_for(tx, names, limit, now, replayed=replayed, untried=untried)
@@ -111,7 +111,7 @@ def _due(
 def _claimed(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     """The columns that make a Delivery."""
     columns = [table.c[name] for name in ("id", "message_id", "target", "incident_id", "attempts")]
-    return [*columns, begun(table).label("begun_at"), table.c.replay.is_not(None).label("replayed")]
+    return [*columns, waiting_since(table).label("begun_at"), table.c.replay.is_not(None).label("replayed")]
 
 
 def _due_for(

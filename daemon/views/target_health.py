@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from daemon.model import DeliveryState
+from daemon.model import DeliveryState, TargetState
 from daemon.outbound import signing
 from daemon.storage.schema import deliveries, targets
-from daemon.storage.targets import ready_at
+from daemon.storage.targets import state_of
 from daemon.views import rows
 from daemon.views.health import Health
 
@@ -63,20 +63,21 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
     statuses = []
     for name, target in configured.items():
         row = stored.get(name)
+        state = TargetState() if row is None else state_of(row)
         status = rows.as_value(
             TargetStatus,
             row,
             name=name,
-            health=_health(row, now),
+            health=_health(row, state, now),
             url=origin(target.url.get_secret_value()),
             format=target.format,
             public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
-            paused=row is not None and row.paused_at is not None,
+            paused=state.paused_at is not None,
             pending=0 if row is None else row.pending,
             replayed=0 if row is None else row.replayed,
             oldest_pending_at=oldest.get(name),
             dead=0 if row is None else row.dead,
-            probe_at=None if row is None else ready_at(row),
+            probe_at=state.ready_at,
         )
         statuses.append(status)
     return tuple(statuses)
@@ -108,15 +109,15 @@ def _counted() -> sa.Select[Any]:
     )
 
 
-def _health(row: Any, now: datetime) -> Health:  # noqa: ANN401 - a row of the counted targets, or None
+def _health(row: Any, state: TargetState, now: datetime) -> Health:  # noqa: ANN401 - a counted row, or None
     if row is None:
         return Health.WAITING
-    if row.paused_at is not None:
+    if state.paused_at is not None:
         return Health.PAUSED
-    if row.failing_since is not None:
+    if state.failing_since is not None:
         return Health.FAILING
-    if row.blocked_until is not None and now < row.blocked_until:
+    if state.is_blocked(now):
         return Health.BLOCKED
-    if row.last_success_at is not None:
+    if state.last_success_at is not None:
         return Health.OK
     return Health.FAILING if row.attempts or row.dead else Health.WAITING

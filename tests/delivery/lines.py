@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from daemon.delivery import Deliveries
-from daemon.model import DetectedBy, Event, Order
+from daemon.delivery.loop import DeliveryLoop
+from daemon.model import DeliveryState, DetectedBy, Event, Order, TargetChange, TargetState
 from daemon.settings import Retry, Target
-from daemon.storage import due, journal, messages, schema, targets
+from daemon.storage import claims, due, journal, messages, results, schema, targets
 from tests.conftest import START
-from tests.harness.receivers import SECRET
+from tests.harness.eventually import eventually
+from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
 
     from daemon.storage.database import Database
 
-WANTED = {"ops": due.Wanted(Order.PER_INCIDENT, 10)}
+REQUESTS = {"ops": due.ClaimRequest(Order.PER_INCIDENT, 10, 10)}
+WANTED = {"ops": due.ClaimRequest(Order.PER_INCIDENT, 10)}
 QUICK = Retry(first=timedelta(milliseconds=40), factor=1.5, max=timedelta(milliseconds=200), horizon=timedelta(hours=1))
 
 
@@ -67,9 +70,9 @@ def fill(database: Database, incidents: Sequence[str], names: Sequence[str], fir
 
 
 @asynccontextmanager
-async def delivering(database: Database, *receivers: Target, instance: str = "one") -> AsyncIterator[Deliveries]:
+async def delivering(database: Database, *receivers: Target, instance: str = "one") -> AsyncIterator[DeliveryLoop]:
     """A delivery loop; ends with its attempts finished."""
-    deliveries = Deliveries(database, {each.name: each for each in receivers}, instance)
+    deliveries = DeliveryLoop(database, {each.name: each for each in receivers}, instance)
     running = asyncio.create_task(deliveries.run())
     try:
         yield deliveries
@@ -95,3 +98,86 @@ def attempts(database: Database) -> list[Any]:
 def states(database: Database) -> Counter[str]:
     """Return how many deliveries are in each state."""
     return Counter(row.state for row in rows(database))
+
+
+def standing(database: Database, name: str = "ops") -> Any:
+    """A target's row."""
+    wanted = sa.select(schema.targets).where(schema.targets.c.name == name)
+    return database.read_now(lambda tx: tx.execute(wanted).one())
+
+
+async def seen(database: Database, column: str, *, there: bool = True) -> None:
+    """Wait until the target's row has, or has not, a value there."""
+    await eventually(lambda: getattr(standing(database), column) is not None, there)
+
+
+def probe_now(database: Database) -> None:
+    """Let the failing target be probed without a pause."""
+    due = schema.targets.update().where(schema.targets.c.failing_since.is_not(None))
+    database.write_now(lambda tx: tx.execute(due.values(probe_at=database.now(tx))) and None)
+
+
+class Gate:
+    """A receiver that can be down, and knows how many requests it had at the same time meanwhile."""
+
+    def __init__(self, status: int = 500) -> None:
+        self.down = True
+        self.status = status
+        self.receiver = Receiver(self._behave)
+
+    def _behave(self, _request: Request) -> Reply:
+        return Reply(self.status, delay=0.02) if self.down else OK
+
+
+def replayed(database: Database, *ids: int) -> None:
+    """Take up deliveries once more, as a replay does."""
+    values = {"state": "pending", "replay": 1, "attempts": 0, "finished_at": None}
+
+    def take_up(tx: sa.Connection) -> None:
+        chosen = schema.deliveries.c.id.in_(ids)
+        tx.execute(schema.deliveries.update().where(chosen).values(values | {"renewed_at": database.now(tx)}))
+
+    database.write_now(take_up)
+
+
+def claim(database: Database, instance: str = "one") -> claims.TargetClaim:
+    """What a daemon gets to send to ops now."""
+    return database.write_now(lambda tx: claims.claim(tx, REQUESTS, instance, database.now(tx)))["ops"]
+
+
+def ids(claimed: claims.TargetClaim) -> list[int]:
+    """The deliveries of a claim, in their order."""
+    return [each.id for run in claimed.runs for each in run.deliveries]
+
+
+def changed(tx: sa.Connection, *statements: sa.Update) -> None:
+    """Change rows by hand."""
+    for each in statements:
+        tx.execute(each)
+
+
+def failed(database: Database, claimed: claims.TargetClaim, until_then: datetime) -> None:
+    """Let the first of what was claimed fail, and give the rest back."""
+    first, *rest = (each for run in claimed.runs for each in run.deliveries)
+    result = results.Result(first, DeliveryState.PENDING, START, 5, 500, "answered 500", None, until_then)
+    database.write_now(results.record, [result], "one")
+    database.write_now(claims.give_back, [each.id for each in rest], "one", until_then)
+
+
+def failing(database: Database, probe_at: datetime) -> None:
+    """Note that ops is failing."""
+    circuit = TargetState(failing_since=START, last_error="answered 500", probe_at=probe_at)
+    database.write_now(targets.record_states, {"ops": TargetChange(circuit=circuit)}, probe_at)
+
+
+async def seen_attempt(database: Database) -> None:
+    """Wait until an attempt is recorded."""
+    await eventually(lambda: attempts(database))
+
+
+def failing_for_long(database: Database, count: int) -> None:
+    """Let ops have been failing for longer than the horizon of so many messages for it."""
+    fill(database, [f"P{number}" for number in range(count)], ["ops"])
+    old = database.read_now(database.now) - timedelta(hours=2)
+    late = schema.deliveries.update().values(created_at=old, next_attempt_at=old)
+    database.write_now(changed, late, schema.targets.update().values(failing_since=old, probe_at=old, probes=50))

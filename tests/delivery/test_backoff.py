@@ -16,7 +16,7 @@ from tests.conftest import START
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from daemon.delivery.backoff import Outcome
+    from daemon.delivery.backoff import Decision
 
 RETRY = Retry()
 
@@ -26,7 +26,7 @@ FAILURES = [None, *range(100, 200), *range(300, 410), *range(411, 600)]
 
 
 def test_only_2xx_is_success_and_every_failure_but_410_is_repeated() -> None:
-    def outcomes(statuses: Iterable[int | None]) -> dict[int | None, Outcome]:
+    def outcomes(statuses: Iterable[int | None]) -> dict[int | None, Decision]:
         return {status: decide(status, None, 1, START, START, RETRY, 0.5) for status in statuses}
 
     assert outcomes(SUCCESSES) == dict.fromkeys(SUCCESSES, Delivered())

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from daemon.delivery import Deliveries
+from daemon.delivery.loop import DeliveryLoop
+from daemon.model import TargetState
 from daemon.settings import Retry
-from daemon.storage import claims, schema, targets
+from daemon.storage import claims, schema
 from daemon.storage.database import Database
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, states, target
 from tests.harness.eventually import eventually
@@ -53,7 +54,7 @@ async def claimed_by(database: Database, owners: list[str | None]) -> None:
 
 async def test_what_is_claimed_while_the_daemon_is_told_to_stop_is_given_back(live: Gated) -> None:
     fill(live, ["P1", "P2"], ["ops"])
-    deliveries = Deliveries(live, {"ops": target("ops", "http://127.0.0.1:9/")}, "one")
+    deliveries = DeliveryLoop(live, {"ops": target("ops", "http://127.0.0.1:9/")}, "one")
     running = asyncio.create_task(deliveries.run())
     await live.claimed.wait()
     assert {row.claimed_by for row in rows(live)} == {"one"}
@@ -112,7 +113,7 @@ async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(po
         loop.call_soon_threadsafe(held.set)
         asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
 
-    def claim(tx: sa.Connection) -> tuple[claims.Claim, Any]:
+    def claim(tx: sa.Connection) -> tuple[claims.TargetClaim, Any]:
         now = database.now(tx)
         return claims.claim(tx, WANTED, "two", now)["ops"], now
 
@@ -124,7 +125,7 @@ async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(po
         released.set()
         await holding
         database.close()
-    assert got.chains == ()
+    assert got.runs == ()
     assert got.next_due is not None
     assert got.next_due - now < timedelta(seconds=1)
 
@@ -132,12 +133,13 @@ async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(po
 async def test_a_paused_target_is_not_looked_at_again_soon(live: Gated) -> None:
     fill(live, ["P1"], ["ops"])
 
-    def pause_and_claim(tx: sa.Connection) -> claims.Claim:
-        now = live.now(tx)
+    now = live.read_now(live.now)
+
+    def pause_and_claim(tx: sa.Connection) -> claims.TargetClaim:
         tx.execute(schema.targets.update().values(paused_at=now))
         return claims.claim(tx, WANTED, "one", now)["ops"]
 
-    assert live.write_now(pause_and_claim) == claims.Claim(standing=targets.Standing(paused=True))
+    assert live.write_now(pause_and_claim) == claims.TargetClaim(state=TargetState(paused_at=now))
 
 
 @pytest.mark.parametrize("reply", [Reply(429, {"retry-after": "60"}), Reply(410)], ids=["asked", "gone"])

@@ -136,8 +136,8 @@ def test_reading_the_same_part_again_makes_the_same_message(database: Database) 
 
 def test_batches_of_a_target_go_one_after_the_other(database: Database) -> None:
     fan(database, happening(101), [TRIGGERED], FLOW, OPS)
-    claimed = database.write_now(claims.claim, {"flow": due.Wanted(Order.PER_INCIDENT, 10)}, "one", START)
-    assert [len(chain.deliveries) for chain in claimed["flow"].chains] == [2]
+    claimed = database.write_now(claims.claim, {"flow": due.ClaimRequest(Order.PER_INCIDENT, 10)}, "one", START)
+    assert [len(run.deliveries) for run in claimed["flow"].runs] == [2]
 
 
 def test_events_stay_while_a_batch_needs_them_and_go_with_it(database: Database) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from daemon.delivery import Deliveries
+    from daemon.delivery.loop import DeliveryLoop
     from daemon.views.replay_list import ReplayItem
     from tests.conftest import Postgres
 
@@ -60,9 +60,9 @@ async def ended(database: Database, replay: int) -> ReplayItem:
 
 
 @contextlib.asynccontextmanager
-async def feeding(database: Database, deliveries: Deliveries) -> AsyncIterator[maintenance.Replaying]:
+async def feeding(database: Database, deliveries: DeliveryLoop) -> AsyncIterator[maintenance.Replaying]:
     """The chore, while inside."""
-    chore = maintenance.Replaying(database, deliveries.wake, deliveries.let_replays_go)
+    chore = maintenance.Replaying(database, deliveries.wake, deliveries.release_replays)
     running = asyncio.create_task(chore.run())
     try:
         yield chore

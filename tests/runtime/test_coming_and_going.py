@@ -110,12 +110,12 @@ def test_what_a_dead_daemon_was_probing_is_probed_at_once(database: Database, cl
     probe = database.write_now(lambda tx: claims.claim(tx, WANTED, "dead", clock()))["ops"]
     clock.advance(20)
 
-    def bury(tx: sa.Connection) -> dict[str, claims.Claim]:
+    def bury(tx: sa.Connection) -> dict[str, claims.TargetClaim]:
         targets.free_probes(tx, ["dead"], clock())
         claims.release(tx, ["dead"])
         return claims.claim(tx, WANTED, "living", clock())
 
-    assert database.write_now(bury)["ops"].chains == probe.chains != ()
+    assert database.write_now(bury)["ops"].runs == probe.runs != ()
 
 
 async def test_a_template_that_does_not_answer_keeps_no_daemon_from_ending_in_time(tmp_path: Path) -> None:

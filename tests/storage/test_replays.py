@@ -38,10 +38,10 @@ def finish(database: Database, dead: tuple[int, ...] = (), of: str | None = None
 
     def send(tx: sa.Connection) -> list[str]:
         now = database.now(tx)
-        wanted = {name: due.Wanted(Order.PER_INCIDENT, 5000, 5000) for name in TARGETS if of in {None, name}}
+        wanted = {name: due.ClaimRequest(Order.PER_INCIDENT, 5000, 5000) for name in TARGETS if of in {None, name}}
         claimed = claims.claim(tx, wanted, "one", now)
         got = sorted(
-            (each for claim in claimed.values() for chain in claim.chains for each in chain.deliveries),
+            (each for claim in claimed.values() for run in claim.runs for each in run.deliveries),
             key=lambda each: each.id,
         )
         if got:
@@ -271,8 +271,8 @@ def test_what_is_being_sent_while_it_is_cancelled_ends_first(database: Database,
     feed(database, clock)
 
     def claim(tx: sa.Connection) -> list[Delivery]:
-        claimed = claims.claim(tx, {"ops": due.Wanted(Order.PER_INCIDENT, 2, 2)}, "one", clock.now)
-        return [each for chain in claimed["ops"].chains for each in chain.deliveries]
+        claimed = claims.claim(tx, {"ops": due.ClaimRequest(Order.PER_INCIDENT, 2, 2)}, "one", clock.now)
+        return [each for run in claimed["ops"].runs for each in run.deliveries]
 
     one, two = database.write_now(claim)
     database.write_now(replays.cancel, made, clock.advance(1))

@@ -1,0 +1,196 @@
+"""The circuit breaker of a target: what each outcome of an attempt makes of its state. Pure.
+
+Closed: everything is sent. Open: the target failed several times in a row, and nothing is sent. Half-open: one
+delivery, the probe, is on its way; it closes the circuit if the target takes it. A pause (by a person, or by a 410) and
+a block (by a Retry-After) hold up a target in any of the three.
+
+Time and jitter are arguments. A ``Step`` says what to record for other daemons and what to log.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from daemon.delivery import backoff
+from daemon.model import REFUSALS, TargetChange, TargetState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from daemon.settings import Retry
+
+FAILURES_IN_A_ROW = 3  # open the circuit
+SEEN_FAILING = timedelta(minutes=10)  # by this process, before a backlog expires
+UNCHANGED = TargetChange()
+
+
+class Event(enum.StrEnum):
+    """What happened to a target, as its log event is named."""
+
+    FAILING = "target.failing"
+    RECOVERED = "target.recovered"
+    PAUSED = "target.paused"
+    RESUMED = "target.resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """A target's state as this process knows it.
+
+    ``failures`` counts those in a row while the circuit is closed; ``probe`` is the delivery that this process probes
+    with; ``probing_since`` is when this process saw the first probe fail.
+    """
+
+    state: TargetState = field(default_factory=TargetState)
+    failures: int = 0
+    probe: int | None = None
+    probing_since: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the target is failing: the circuit is open or half-open."""
+        return self.state.failing_since is not None
+
+    def is_silent(self, now: datetime) -> bool:
+        """Return whether the target is paused or blocked and gets nothing, not even a probe."""
+        return self.state.paused_at is not None or self.state.is_blocked(now)
+
+    def is_held(self, now: datetime) -> bool:
+        """Return whether nothing more is sent of what was claimed, the probe excepted."""
+        return self.is_open or self.is_silent(now)
+
+    def may_send(self, delivery_id: int, now: datetime) -> bool:
+        """Return whether this delivery may be sent now."""
+        return not self.is_silent(now) and (not self.is_open or delivery_id == self.probe)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next state, what of it to record, and what to log."""
+
+    breaker: Breaker
+    change: TargetChange = UNCHANGED
+    events: tuple[Event, ...] = ()
+
+
+def on_success(breaker: Breaker, now: datetime) -> Step:
+    """Close the circuit: the target took a delivery. A pause that it requested goes on."""
+    change = TargetChange(success_at=now)
+    if not breaker.is_open:
+        return Step(replace(breaker, failures=0) if breaker.failures else breaker, change)
+    state = replace(_closed(breaker.state), last_error=None)
+    return Step(Breaker(state), replace(change, circuit=state, recovered=True), (Event.RECOVERED,))
+
+
+def on_failure(
+    breaker: Breaker,
+    delivery_id: int,
+    status: int | None,
+    error: str | None,
+    now: datetime,
+    retry: Retry,
+    jitter: float,
+) -> Step:
+    """Count a failure: the third in a row opens the circuit; a failed probe keeps it open.
+
+    A status that refuses one message opens no circuit, or a few such messages would hold up all others. A delivery that
+    was on its way before the circuit opened, and is not its probe, says nothing new.
+    """
+    state, failing_since = breaker.state, breaker.state.failing_since
+    if failing_since is not None:
+        if delivery_id != breaker.probe:
+            return Step(breaker)
+        probing_since = breaker.probing_since or now
+        probes = state.probes + 1
+        at = now + backoff.probe_pause(probes, retry, jitter)
+        state = replace(state, probes=probes, probe_at=at, last_error=error)
+        expire = _expire_before(status, probing_since, failing_since, now, retry)
+        change = TargetChange(circuit=state, expire_before=expire)
+        return Step(replace(breaker, state=state, probe=None, probing_since=probing_since), change)
+    if status in REFUSALS:
+        return Step(breaker)
+    failures = breaker.failures + 1
+    if failures < FAILURES_IN_A_ROW:
+        return Step(replace(breaker, failures=failures))
+    at = now + backoff.probe_pause(0, retry, jitter)
+    state = replace(state, failing_since=now, probes=0, probe_at=at, last_error=error)
+    return Step(Breaker(state, failures), TargetChange(circuit=state), (Event.FAILING,))
+
+
+def on_retry_after(breaker: Breaker, until: datetime) -> Step:
+    """Block the target for as long as it requested: for every daemon, until it is resumed. The longest request wins."""
+    last = breaker.state.blocked_until
+    state = replace(breaker.state, blocked_until=until if last is None else max(last, until))
+    return Step(replace(breaker, state=state), TargetChange(blocked_until=until))
+
+
+def on_gone(breaker: Breaker, error: str | None, now: datetime) -> Step:
+    """Pause the target: it answered 410. What was on its way when the target was paused says nothing new."""
+    if breaker.state.paused_at is not None:
+        return Step(breaker)
+    state = replace(_closed(breaker.state), last_error=error)
+    change = TargetChange(circuit=state, gone_at=now, gone_reason=error or "")
+    paused = _paused(Breaker(state), now, error)
+    return replace(paused, change=change)
+
+
+def pause(breaker: Breaker, now: datetime) -> Step:
+    """Pause the target: somebody did, as the database says."""
+    return _paused(breaker, now, None)
+
+
+def lose_probe(breaker: Breaker, delivery_ids: Collection[int], now: datetime) -> Step:
+    """Let another probe follow at once if the present one is among these deliveries, which were not sent."""
+    if breaker.probe is None or breaker.probe not in delivery_ids:
+        return Step(breaker)
+    state = replace(breaker.state, probe_at=now)
+    return Step(replace(breaker, state=state, probe=None), TargetChange(circuit=state))
+
+
+def apply_claim(breaker: Breaker, state: TargetState, probe: int | None) -> Step:
+    """Take over what the database says; ``probe`` is the delivery that was claimed, if the target is failing."""
+    events = []
+    was_paused, is_paused = breaker.state.paused_at is not None, state.paused_at is not None
+    if was_paused != is_paused:
+        events.append(Event.PAUSED if is_paused else Event.RESUMED)
+    if breaker.is_open and state.failing_since is None:
+        events.append(Event.RECOVERED)
+    is_fresh = Event.RESUMED in events or Event.RECOVERED in events
+    is_same = state.failing_since is not None and state.failing_since == breaker.state.failing_since
+    known_probe = probe if probe is not None else breaker.probe
+    applied = Breaker(
+        state=state,
+        failures=0 if is_fresh else breaker.failures,
+        probe=known_probe if state.failing_since is not None else None,
+        probing_since=breaker.probing_since if is_same else None,
+    )
+    return Step(applied, events=tuple(events))
+
+
+def _closed(state: TargetState) -> TargetState:
+    return replace(state, failing_since=None, probe_at=None, probes=0)
+
+
+def _paused(breaker: Breaker, now: datetime, reason: str | None) -> Step:
+    if breaker.state.paused_at is not None:
+        return Step(breaker)
+    return Step(
+        replace(breaker, state=replace(breaker.state, paused_at=now, paused_reason=reason)), events=(Event.PAUSED,)
+    )
+
+
+def _expire_before(
+    status: int | None, probing_since: datetime, failing_since: datetime, now: datetime, retry: Retry
+) -> datetime | None:
+    """Return since when deliveries must have been waiting to expire: for a whole horizon, all of it failing.
+
+    One probe says little if it is the first after days in which no daemon ran: this process must have seen the target
+    fail for a while. A status that refuses one message says nothing about others.
+    """
+    if status in REFUSALS or now - probing_since < min(retry.horizon, SEEN_FAILING):
+        return None
+    return now - retry.horizon if failing_since <= now - retry.horizon else None

@@ -1,0 +1,145 @@
+"""A target's circuit breaker in this process: its present state, and what of it is not recorded yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon.delivery import breaker
+from daemon.delivery.breaker import UNCHANGED, Breaker, Event, Step
+from daemon.model import TargetChange
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from daemon.model import TargetState
+
+log = structlog.get_logger()
+
+SUCCESS_SECONDS = 1.0  # between two records of the time of the last success
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """What is not recorded yet. ``version`` counts the urgent changes that began to be saved."""
+
+    change: TargetChange = UNCHANGED
+    is_saving: bool = False
+    version: int = 0
+    known_failing_since: datetime | None = None  # as it was read or recorded last
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether all daemons know what they have to know."""
+        return not self.change.is_urgent and not self.is_saving
+
+    def add(self, change: TargetChange) -> Unsaved:
+        """Add a change."""
+        return replace(self, change=_merge(self.change, change))
+
+    def begin(self) -> tuple[Unsaved, TargetChange]:
+        """Return the change to save now, with what it builds on."""
+        urgent = self.change.is_urgent
+        change = replace(self.change, known_failing_since=self.known_failing_since)
+        return replace(self, change=UNCHANGED, is_saving=urgent, version=self.version + urgent), change
+
+    def saved(self, change: TargetChange, *, overtaken: bool) -> Unsaved:
+        """Return what is left after ``change`` was saved, or ``overtaken`` by what others recorded before."""
+        known = self.known_failing_since
+        if change.circuit is not None and not overtaken:
+            known = change.circuit.failing_since
+        return replace(self, is_saving=False, known_failing_since=known)
+
+    def failed(self, change: TargetChange) -> Unsaved:
+        """Take a change back that could not be saved."""
+        return replace(self, change=_merge(change, self.change), is_saving=False)
+
+
+def _merge(old: TargetChange, new: TargetChange) -> TargetChange:
+    if old == UNCHANGED:
+        return new
+    circuit = new.circuit or old.circuit
+    is_open = circuit is not None and circuit.failing_since is not None
+    pauses = [each.blocked_until for each in (old, new) if each.blocked_until is not None]
+    gone = old if old.gone_at is not None else new
+    return TargetChange(
+        success_at=new.success_at or old.success_at,
+        circuit=circuit,
+        blocked_until=max(pauses, default=None),
+        gone_at=gone.gone_at,
+        gone_reason=gone.gone_reason,
+        recovered=(old.recovered or new.recovered) and not is_open,
+        expire_before=(new.expire_before or old.expire_before) if is_open else None,
+    )
+
+
+class Circuit:
+    """Applies what happens to the target called ``name``, and logs it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._breaker = Breaker()
+        self._unsaved = Unsaved()
+        self._saved_at = 0.0  # by the monotonic clock
+
+    @property
+    def breaker(self) -> Breaker:
+        """Return the present state."""
+        return self._breaker
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether everything is recorded that all daemons have to know."""
+        return self._unsaved.is_settled
+
+    @property
+    def version(self) -> int:
+        """Return a number that changes when a change begins to be saved."""
+        return self._unsaved.version
+
+    def apply(self, step: Step) -> None:
+        """Take a step of the breaker."""
+        for event in step.events:
+            self._log(event, step.breaker.state)
+        self._breaker = step.breaker
+        if step.change != UNCHANGED:
+            self._unsaved = self._unsaved.add(step.change)
+
+    def apply_claim(self, state: TargetState, probe: int | None, version: int) -> None:
+        """Take over the state that came with a claim, unless that is older than what happened here.
+
+        ``version`` is that from before the claim.
+        """
+        if self.is_settled and self.version == version:
+            self._unsaved = replace(self._unsaved, known_failing_since=state.failing_since)
+            self.apply(breaker.apply_claim(self._breaker, state, probe))
+
+    def begin_saving(self, now: float, *, closing: bool) -> TargetChange | None:
+        """Return what to save now, if anything; a success alone once a second, or when ``closing``."""
+        is_due = closing or now - self._saved_at > SUCCESS_SECONDS
+        if not self._unsaved.change.is_urgent and not (is_due and self._unsaved.change.success_at is not None):
+            return None
+        self._unsaved, change = self._unsaved.begin()
+        return change
+
+    def saved(self, change: TargetChange, now: float, *, overtaken: bool) -> None:
+        """Note that a change is recorded, or ``overtaken`` by what others recorded before."""
+        self._saved_at = now
+        self._unsaved = self._unsaved.saved(change, overtaken=overtaken)
+
+    def failed_to_save(self, change: TargetChange) -> None:
+        """Keep a change for the next time."""
+        self._unsaved = self._unsaved.failed(change)
+
+    def _log(self, event: Event, state: TargetState) -> None:
+        match event:
+            case Event.FAILING:
+                log.warning(event.value, target=self._name, error=state.last_error)
+            case Event.RECOVERED:
+                log.info(event.value, target=self._name, failing_since=self._breaker.state.failing_since)
+            case Event.PAUSED if state.paused_reason is not None:
+                log.warning(event.value, target=self._name, reason=state.paused_reason)
+            case _:
+                log.info(event.value, target=self._name)

@@ -1,0 +1,275 @@
+"""Sending one target's claimed deliveries with the target's concurrency, and following what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from daemon.delivery import backoff, breaker
+from daemon.delivery.circuit import Circuit
+from daemon.delivery.contents import MISSING, Unrenderable, render
+from daemon.delivery.lane import Claimed, Lane
+from daemon.delivery.rate import Rate
+from daemon.model import Content, Delivery, DeliveryState, Message
+from daemon.outbound.sender import Answer
+from daemon.storage.due import BEHIND_RUNNING
+from daemon.storage.results import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime, timedelta
+
+    from prometheus_client import CollectorRegistry
+
+    from daemon.delivery.contents import Renderable, Rendering
+    from daemon.delivery.lane import Buffer, IncidentRun
+    from daemon.delivery.recorder import Recorder
+    from daemon.outbound.sender import Sender
+    from daemon.settings import Target
+    from daemon.storage.claims import TargetClaim
+
+log = structlog.get_logger()
+
+LATENCIES = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
+
+
+class AttemptMetrics:
+    """The counters of attempts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        attempts = Counter("pagerelay_attempts", "Attempts to deliver", ("target", "outcome"), registry=registry)
+        latency = Histogram(
+            "pagerelay_attempt_seconds", "Duration of attempts", ("target",), buckets=LATENCIES, registry=registry
+        )
+        self.attempts, self.latency = functools.cache(attempts.labels), functools.cache(latency.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the workers of all targets share. ``now`` is the database's time, ``clock`` this machine's."""
+
+    recorder: Recorder
+    metrics: AttemptMetrics
+    now: Callable[[], datetime]
+    clock: Callable[[], datetime]
+    jitter: Callable[[], float]
+    wake: Callable[[], None]  # the loop that claims
+    stopping: asyncio.Event
+
+
+class TargetWorker:
+    """Everything that this process has for one target."""
+
+    def __init__(self, target: Target, sender: Sender, shared: Shared) -> None:
+        self.target = target
+        self.lane = Lane(target)
+        self.circuit = Circuit(target.name)
+        self._sender = sender
+        self._shared = shared
+        self._rate = Rate(target.rate_limit)
+        self._rendering = asyncio.Lock()  # so that a target keeps one thread busy at most
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wants_claim(self, now: float) -> bool:
+        """Return whether to claim: not before other daemons know what they have to know of the target."""
+        return self.circuit.is_settled and self.lane.wants_claim(now)
+
+    def due(self, now: float) -> float | None:
+        """Return when to ask ``wants_claim`` again; None: somebody wakes the loop."""
+        return self.lane.due(now) if self.circuit.is_settled else None
+
+    def take(self, claim: TargetClaim, contents: Mapping[tuple[str, str], Renderable], version: int) -> None:
+        """Take over a claim; ``version`` is the circuit's from before it."""
+        if claim.state is not None:
+            probe = claim.runs[0].deliveries[0].id if claim.runs else None
+            self.circuit.apply_claim(claim.state, probe, version)
+        for run in claim.runs:
+            named = ((each, (self.target.name, each.message_id)) for each in run.deliveries)
+            items = deque(Claimed(each, contents.get(name, MISSING)) for each, name in named)
+            if not self.lane.take(items, run.after):
+                self._give_back(items, self._shared.now() + BEHIND_RUNNING)
+        if self.circuit.breaker.is_held(self._shared.now()) and self.circuit.breaker.probe is None:
+            self.drain()
+        for _ in range(self.lane.startable(len(self._tasks))):
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def pause(self) -> None:
+        """Send nothing more: somebody has paused the target."""
+        self.circuit.apply(breaker.pause(self.circuit.breaker, self._shared.now()))
+        self.drain()
+
+    def drain(self) -> None:
+        """Give back everything that is not on its way."""
+        self._release(self.lane.drain())
+
+    def release_replays(self) -> None:
+        """Give back the replayed deliveries that are not on their way."""
+        self._release(self.lane.release_replays())
+
+    async def stop(self, grace: timedelta) -> None:
+        """Let running attempts finish for ``grace`` at most, then cancel them."""
+        if self._tasks:
+            _, unfinished = await asyncio.wait(self._tasks, timeout=grace.total_seconds())
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._sender.close()
+
+    # --- sending
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("delivery.crashed", target=self.target.name, exc_info=error)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._shared.stopping.is_set() and (chosen := self.lane.next()):
+            await self._send_run(*chosen)
+            if self.wants_claim(loop.time()):
+                self._shared.wake()
+
+    async def _send_run(self, buffer: Buffer, run: IncidentRun) -> None:
+        """Send a run's deliveries one after the other; the first that fails holds up the rest."""
+        until: datetime | None = None
+        yields = False
+        items, generation = run.items, buffer.generation
+
+        def may_send() -> bool:
+            return buffer.generation == generation and self._may_send(items[0].delivery)
+
+        try:
+            while items and until is None and not yields and may_send():
+                delivery, content = items[0]
+                rendering = await self._ready(delivery, content)
+                if not may_send():
+                    break
+                until = await self._attempt(delivery, rendering)
+                buffer.sent_first(run)
+                yields = bool(items) and until is None and self.lane.must_yield(buffer, len(self._tasks))
+        finally:
+            if yields:
+                buffer.postpone(run)
+            else:
+                buffer.end(run)
+                self._lose_probe(each.delivery.id for each in items)
+                self._give_back(items, until)
+
+    def _may_send(self, delivery: Delivery) -> bool:
+        return not self._shared.stopping.is_set() and self.circuit.breaker.may_send(delivery.id, self._shared.now())
+
+    async def _ready(self, delivery: Delivery, content: Renderable) -> Rendering:
+        """Return what to send, when the target's rate allows it."""
+        if isinstance(content, Message):
+            async with self._rendering:
+                content = await asyncio.to_thread(render, self.target.format, self.target.options, content)
+        if isinstance(content, Content):
+            wanted = functools.partial(self._may_send, delivery)
+            await self._rate.turn(live=not delivery.replayed, stopping=self._shared.stopping, wanted=wanted)
+        return content
+
+    async def _attempt(self, delivery: Delivery, content: Rendering) -> datetime | None:
+        """Make one attempt; return when to try again if it failed."""
+        if isinstance(content, Unrenderable):  # the target can do nothing about it
+            self._lose_probe({delivery.id})
+            failed = Answer(None, content.reason, None, None, 0.0)
+            if content.final:
+                self._keep(delivery, failed, DeliveryState.DEAD, self._shared.now())
+                self._log_dead(delivery, delivery.attempts, content.reason)
+                return None
+            return self._settle(delivery, failed, self._shared.now())[1]
+        answer = await self._sender.send(delivery.message_id, content, int(self._shared.clock().timestamp()))
+        self._shared.metrics.latency(self.target.name).observe(answer.seconds)
+        now = self._shared.now()
+        decision, again_at = self._settle(delivery, answer, now)
+        self._update_target(delivery, answer, decision, now)
+        return again_at
+
+    def _settle(self, delivery: Delivery, answer: Answer, now: datetime) -> tuple[backoff.Decision, datetime | None]:
+        """Record what becomes of the delivery; return that, and when it is tried again, if it is."""
+        attempts, retry = delivery.attempts + 1, self.target.retry
+        decision = backoff.decide(
+            answer.status, answer.retry_after, attempts, delivery.begun_at, now, retry, self._shared.jitter()
+        )
+        again_at = None
+        match decision:
+            case backoff.Delivered():
+                self._finish(delivery, answer, DeliveryState.DELIVERED, now)
+            case backoff.Dead():
+                self._finish(delivery, answer, DeliveryState.DEAD, now)
+            case _:
+                again_at = decision.at if isinstance(decision, backoff.Again) else now
+                self._finish(delivery, answer, DeliveryState.PENDING, now, again_at)
+        return decision, again_at
+
+    def _update_target(self, delivery: Delivery, answer: Answer, decision: backoff.Decision, now: datetime) -> None:
+        """Follow what an attempt says about the target."""
+        circuit = self.circuit
+        match decision:
+            case backoff.Delivered():
+                circuit.apply(breaker.on_success(circuit.breaker, now))
+            case backoff.Gone():
+                circuit.apply(breaker.on_gone(circuit.breaker, answer.error, now))
+            case _:
+                if isinstance(decision, backoff.Again) and decision.silent_until is not None:
+                    circuit.apply(breaker.on_retry_after(circuit.breaker, decision.silent_until))
+                failure = delivery.id, answer.status, answer.error, now, self.target.retry, self._shared.jitter()
+                circuit.apply(breaker.on_failure(circuit.breaker, *failure))
+        if not circuit.is_settled:
+            self._shared.recorder.wake()
+        if circuit.breaker.is_held(now):
+            self.drain()
+
+    def _finish(
+        self, delivery: Delivery, answer: Answer, state: DeliveryState, now: datetime, again_at: datetime | None = None
+    ) -> None:
+        outcome = "failed" if state is DeliveryState.PENDING else state.value
+        self._shared.metrics.attempts(delivery.target, outcome).inc()
+        self._keep(delivery, answer, state, now, again_at)
+        if state is DeliveryState.DEAD:
+            self._log_dead(delivery, delivery.attempts + 1, answer.error)
+
+    def _keep(
+        self, delivery: Delivery, answer: Answer, state: DeliveryState, now: datetime, again_at: datetime | None = None
+    ) -> None:
+        took = round(answer.seconds * 1000)
+        self._shared.recorder.keep(
+            Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at)
+        )
+
+    def _log_dead(self, delivery: Delivery, attempts: int, error: str | None) -> None:
+        log.warning(
+            "delivery.dead",
+            delivery=delivery.id,
+            target=delivery.target,
+            message=delivery.message_id,
+            attempts=attempts,
+            error=error,
+        )
+
+    def _release(self, runs: Iterable[IncidentRun]) -> None:
+        for run in runs:
+            self._lose_probe(run.ids)
+            self._give_back(run.items, None)
+
+    def _lose_probe(self, ids: Iterable[int]) -> None:
+        circuit = self.circuit
+        if circuit.breaker.probe is None:
+            return
+        circuit.apply(breaker.lose_probe(circuit.breaker, frozenset(ids), self._shared.now()))
+        if not circuit.is_settled:
+            self._shared.recorder.wake()
+
+    def _give_back(self, items: Iterable[Claimed], until: datetime | None) -> None:
+        self._shared.recorder.give_back([each.delivery.id for each in items], until)

@@ -1,0 +1,88 @@
+"""Targets that are paused, by a person or by their own 410, and resumed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from daemon.settings import RateLimit
+from daemon.storage import targets
+from tests.delivery.lines import (
+    Gate,
+    delivering,
+    failing,
+    failing_for_long,
+    fill,
+    rows,
+    seen,
+    standing,
+    states,
+    target,
+)
+from tests.harness.eventually import eventually
+from tests.harness.receivers import OK, Receiver, Reply
+
+if TYPE_CHECKING:
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
+
+
+async def test_a_target_that_answers_410_is_paused_and_loses_nothing(live: Database) -> None:
+    gate = Gate(410)
+    fill(live, [f"P{number}" for number in range(30)], ["ops"])
+    async with gate.receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
+        await seen(live, "paused_at")
+        assert standing(live).paused_reason == "answered 410"
+        told = len(gate.receiver.got)
+        assert told <= 8
+        deliveries.wake(["ops"])
+        await eventually(lambda: states(live), {"pending": 30})
+        gate.down = False
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
+        assert len(gate.receiver.got) == told
+        deliveries.wake(["ops"])
+        await eventually(lambda: states(live), {"delivered": 30})
+    assert standing(live).paused_at is None
+
+
+async def test_a_target_that_is_paused_by_hand_gets_no_more_of_what_was_claimed_for_it(live: Database) -> None:
+    receiver = Receiver(lambda _request: Reply(delay=0.05))
+    fill(live, [f"P{number}" for number in range(120)], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=2)) as deliveries:
+        await eventually(lambda: len(receiver.accepted) >= 2)
+        live.write_now(lambda tx: targets.pause(tx, "ops", "paused by hand", live.now(tx)))
+        await eventually(lambda: not any(row.claimed_by for row in rows(live)))
+        got = len(receiver.got)
+        assert got < 40
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
+        deliveries.wake(["ops"])
+        await eventually(lambda: states(live), {"delivered": 120})
+
+
+async def test_a_delivery_waiting_for_the_rate_is_not_sent_after_a_pause(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, [f"P{number}" for number in range(12)], ["ops"])
+    rate = RateLimit(1, timedelta(milliseconds=200))
+    async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate)):
+        await eventually(lambda: len(receiver.got) == 2)
+        live.write_now(lambda tx: targets.pause(tx, "ops", "paused by hand", live.now(tx)))
+        await eventually(lambda: not any(row.claimed_by for row in rows(live)))
+    assert len(receiver.got) <= 5
+
+
+def test_resuming_a_target_clears_its_error(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1"], ["ops"])
+    failing(database, clock())
+    database.write_now(targets.resume, "ops", clock())
+    assert (standing(database).last_error, standing(database).failing_since) == (None, None)
+
+
+async def test_a_probe_that_fails_after_a_resume_says_nothing(live: Database) -> None:
+    replies = iter([Reply(503), Reply(503), Reply(503, delay=0.5)])
+    receiver = Receiver(lambda _request: next(replies, OK))
+    failing_for_long(live, 20)
+    async with receiver.serving() as url, delivering(live, target("ops", url)):
+        await eventually(lambda: len(receiver.got) == 3)
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
+        await eventually(lambda: states(live), {"delivered": 17, "dead": 3})
+        assert standing(live).failing_since is None

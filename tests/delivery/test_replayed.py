@@ -1,0 +1,80 @@
+"""Replayed deliveries beside live ones."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tests.delivery.lines import (
+    QUICK,
+    delivering,
+    fill,
+    replayed,
+    rows,
+    states,
+    target,
+)
+from tests.harness.eventually import eventually
+from tests.harness.receivers import OK, Receiver, Reply
+
+if TYPE_CHECKING:
+    from daemon.storage.database import Database
+
+
+async def test_live_messages_go_before_replayed_ones_and_neither_waits_for_the_other(live: Database) -> None:
+    receiver = Receiver(lambda _request: Reply(delay=0.01))
+    fill(live, ["P1"] * 60, ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url)):
+            await eventually(lambda: states(live), {"delivered": 60})
+        replayed(live, *(row.id for row in rows(live)))
+        async with delivering(live, target("ops", url)) as deliveries:
+            await eventually(lambda: len(receiver.got) >= 65)
+            fill(live, ["P1", "P1"], ["ops"], first=60)
+            deliveries.wake(["ops"])
+            await eventually(lambda: {"msg_evt_60", "msg_evt_61"} <= {request.id for request in receiver.accepted})
+            assert len(receiver.got) < 110  # the other replayed ones are still to come
+            await eventually(lambda: states(live), {"delivered": 62})
+    numbers = [int(request.id.removeprefix("msg_evt_")) for request in receiver.accepted]
+    assert [number for number in numbers[60:] if number < 60] == list(range(60))
+    assert [number for number in numbers if number >= 60] == [60, 61]
+
+
+async def test_replayed_messages_take_half_of_the_places_at_most(live: Database) -> None:
+    held = asyncio.Event()
+    receiver = Receiver(lambda request: Reply(how="hang") if held.is_set() and request.id < "msg_evt_9" else OK)
+    fill(live, [f"P{number}" for number in range(9)], ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url)):
+            await eventually(lambda: states(live), {"delivered": 9})
+        replayed(live, *(row.id for row in rows(live)))
+        held.set()
+        chosen = target("ops", url, timeout=timedelta(seconds=60), retry=QUICK, concurrency=4)
+        running = delivering(live, chosen)
+        deliveries = await running.__aenter__()
+        await eventually(lambda: len(receiver.got) == 11)
+        fill(live, ["Q1", "Q2"], ["ops"], first=90)
+        deliveries.wake(["ops"])
+        await eventually(lambda: len(receiver.accepted) == 11)
+        assert len(receiver.got) == 13
+        await deliveries.stop(timedelta(0))
+    assert {row.claimed_by for row in rows(live)} == {None}
+
+
+async def test_a_replay_yields_the_only_place_to_live_messages(live: Database) -> None:
+    receiver = Receiver(lambda _request: Reply(delay=0.005))
+    fill(live, ["P1"] * 100, ["ops"])
+    async with receiver.serving() as url:
+        async with delivering(live, target("ops", url)):
+            await eventually(lambda: states(live), {"delivered": 100})
+        replayed(live, *(row.id for row in rows(live)))
+        async with delivering(live, target("ops", url, concurrency=1)) as deliveries:
+            await eventually(lambda: len(receiver.got) >= 102)
+            fill(live, ["P1", "P2"], ["ops"], first=100)
+            deliveries.wake(["ops"])
+            await eventually(lambda: {"msg_evt_100", "msg_evt_101"} <= {it.id for it in receiver.accepted})
+            assert len(receiver.got) < 125
+            await eventually(lambda: states(live), {"delivered": 102})
+    numbers = [int(request.id.removeprefix("msg_evt_")) for request in receiver.accepted[100:]]
+    assert [number for number in numbers if number < 100] == list(range(100))

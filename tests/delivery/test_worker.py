@@ -1,0 +1,97 @@
+"""What nobody foresaw in one message or one answer costs one attempt."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from daemon.formats import REGISTRY
+from daemon.model import Content, DeliveryState, Message
+from daemon.outbound import connection
+from daemon.settings import Options, RateLimit
+from daemon.storage import results
+from tests.conftest import START
+from tests.delivery.lines import (
+    attempts,
+    claim,
+    delivering,
+    fill,
+    rows,
+    seen_attempt,
+    states,
+    target,
+)
+from tests.harness.eventually import eventually
+from tests.harness.receivers import Receiver
+
+if TYPE_CHECKING:
+    import pytest
+
+    from daemon.storage.database import Database
+
+HOUR = timedelta(hours=1)
+
+
+async def test_a_template_error_that_is_not_valid_text_fails_like_any_other(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, ["P1"], ["ops"])
+    options = Options(template='{{ "{!\\ud800}".format(1) }} {{ "{!\\x00}".format(1) }}')
+    async with receiver.serving() as url, delivering(live, target("ops", url, format="template", options=options)):
+        await seen_attempt(live)
+    assert "\ufffd" in attempts(live)[0].error
+
+
+async def test_a_format_that_breaks_costs_one_message_an_attempt_and_no_other_anything(
+    live: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = REGISTRY["standard"]
+
+    def broken(message: Message, options: Options) -> Content | None:
+        if message.id == "msg_evt_0":
+            raise RecursionError
+        return whole.content(message, options)
+
+    monkeypatch.setitem(REGISTRY, "standard", dataclasses.replace(whole, content=broken))
+    receiver = Receiver()
+    fill(live, ["P1", "P2", "P3"], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url)):
+        await eventually(lambda: states(live), {"pending": 1, "delivered": 2})
+    assert attempts(live)[0].error == "the format standard failed with RecursionError (please report it)"
+
+
+async def test_a_request_that_breaks_is_a_failed_attempt(live: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = Receiver()
+    fill(live, ["P1"], ["ops"])
+
+    async def broken(_route: connection.PinnedClient, *_request: object) -> connection.Response:
+        raise RuntimeError("canary")
+
+    async with receiver.serving() as url:
+        with monkeypatch.context() as patched:
+            patched.setattr(connection.PinnedClient, "post", broken)
+            async with delivering(live, target("ops", url)):
+                await seen_attempt(live)
+        assert attempts(live)[0].error == "the request failed with RuntimeError (please report it)"
+
+
+async def test_characters_that_no_database_stores_are_replaced(database: Database) -> None:
+    fill(database, ["P1"], ["ops"])
+    [delivery] = claim(database).runs[0].deliveries
+    result = results.Result(delivery, DeliveryState.PENDING, START, 5, 500, "a\x00b\ud800", "c\x00", START)
+    database.write_now(results.record, [result], "one")
+    assert (rows(database)[0].last_error, attempts(database)[0].answer) == ("a\ufffdb?", "c\ufffd")
+
+
+async def test_waiting_for_the_rate_does_not_delay_the_shutdown(live: Database) -> None:
+    receiver = Receiver()
+    fill(live, ["P1", "P2", "P3"], ["ops"])
+    rate = RateLimit(1, HOUR)
+    async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate)) as deliveries:
+        await eventually(lambda: states(live), {"delivered": 1, "pending": 2})
+        begun = time.monotonic()
+        await deliveries.stop(HOUR)
+        assert time.monotonic() - begun < 60
+    assert {row.claimed_by for row in rows(live)} == {None}
+    assert len(receiver.got) == 1
