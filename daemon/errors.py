@@ -1,23 +1,25 @@
-"""Every exception of the project, and nothing else.
+"""Every exception of the daemon, and nothing else.
 
 PagerelayError
 ├── ConfigurationError       the configuration cannot be used (exit code 2)
 ├── DatabaseError            the database cannot be used
-│   ├── SchemaTooNew         it was written by a newer version
+│   ├── SchemaTooNew         a newer version of pagerelay wrote it
 │   └── DatabaseInUse        another daemon holds the SQLite file
-├── ConditionError           a trigger's condition is none, or cannot be evaluated for a message
-├── ActionError              an action cannot take effect, and repeating it would not help
-├── KeyReused                an idempotency key came with another request
-├── NoAnswer                 a request to a target got no answer
-├── PagerDutyError           a call to PagerDuty did not work
-│   ├── Temporary            repeating may help, after ``delay``
-│   └── Permanent            repeating never helps
-│       └── WindowTooLarge   the time window holds more than one listing may return
-└── UsageError               a command or request makes no sense (exit code 2)
-    └── ParameterError       an action's parameters are not the operation's
+├── ConditionError           a trigger's condition is invalid, or fails for a message
+├── FormatError              a message cannot be rendered in a target's format
+├── ActionError              an action cannot take effect, and retrying would not help
+├── LostClaim                an action is no longer claimed by this daemon
+├── KeyReused                an idempotency key was reused with another request
+├── NoAnswer                 a request to a target got no response
+├── PagerDutyError           a call to PagerDuty failed
+│   ├── Temporary            retrying may help, after ``delay``
+│   └── Permanent            retrying never helps
+│       └── WindowTooLarge   the time window holds more records than one listing returns
+└── UsageError               a command or request is invalid (exit code 2)
+    └── ParameterError       an action's parameters are invalid
 
 Two words decide what happens next: Temporary and Permanent.
-A library's exceptions do not leave the module that talks to the library.
+A library's exceptions do not leave the module that uses the library.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class PagerelayError(Exception):
-    """Something that pagerelay can explain in one sentence."""
+    """A failure that pagerelay can explain in one sentence."""
 
 
 class ConfigurationError(PagerelayError):
@@ -44,11 +46,11 @@ class ConfigurationError(PagerelayError):
 
 
 class UsageError(PagerelayError):
-    """A command or a request makes no sense as it was given."""
+    """A command or a request is invalid."""
 
 
 class ParameterError(UsageError):
-    """An action's parameters are not the operation's. ``problems`` has a name and what is wrong with it, each."""
+    """An action's parameters are invalid. ``problems`` pairs each name with what is wrong."""
 
     def __init__(self, operation: str, problems: list[tuple[str, str]]) -> None:
         super().__init__(f"{operation}: " + "; ".join(f"{name} {what}" for name, what in problems))
@@ -56,7 +58,7 @@ class ParameterError(UsageError):
 
 
 class ConditionError(PagerelayError):
-    """A trigger's condition is none, or cannot be evaluated for a message."""
+    """A trigger's condition is invalid, or cannot be evaluated for a message."""
 
 
 class DatabaseError(PagerelayError):
@@ -64,17 +66,17 @@ class DatabaseError(PagerelayError):
 
 
 class SchemaTooNew(DatabaseError):
-    """The database was written by a newer version of pagerelay."""
+    """A newer version of pagerelay wrote the database."""
 
 
 class DatabaseInUse(DatabaseError):
-    """Another daemon works on the same SQLite file."""
+    """Another daemon uses the same SQLite file."""
 
 
 class ActionError(PagerelayError):
-    """An action cannot take effect, and repeating it would not help.
+    """An action cannot take effect, and retrying would not help.
 
-    ``code`` is the word by which programs know the reason; ``status`` and ``pagerduty_code`` are PagerDuty's.
+    ``code`` is the reason for programs; ``status`` and ``pagerduty_code`` are PagerDuty's.
     """
 
     def __init__(
@@ -86,23 +88,27 @@ class ActionError(PagerelayError):
         self.pagerduty_code = pagerduty_code
 
 
+class LostClaim(PagerelayError):
+    """An action is no longer claimed by this daemon, so that it must not continue."""
+
+
 class KeyReused(PagerelayError):
-    """An idempotency key was given before, with another request."""
+    """An idempotency key was reused with another request."""
 
 
 class NoAnswer(PagerelayError):
-    """A request to a target got no answer: it was not permitted, not connected, or not answered in time."""
+    """A request to a target got no response: not permitted, not connected, or no response in time."""
 
 
 class FormatError(PagerelayError):
-    """A message cannot be put into a target's format, such as by a template that fails with it."""
+    """A message cannot be rendered in a target's format; a template fails, for example."""
 
 
 class PagerDutyError(PagerelayError):
-    """A call to PagerDuty did not work.
+    """A call to PagerDuty failed.
 
-    ``status`` is the HTTP status (None: no answer came), ``code`` PagerDuty's own
-    error code, ``request_id`` the answer's X-Request-Id.
+    ``status`` is the HTTP status (None: no response), ``code`` PagerDuty's own error code, ``request_id`` the
+    response's X-Request-Id.
     """
 
     def __init__(
@@ -120,9 +126,9 @@ class PagerDutyError(PagerelayError):
 
 
 class Temporary(PagerDutyError):
-    """Repeating may help: a network fault, 408, 429 or 5xx.
+    """Retrying may help: a network fault, 408, 429 or 5xx.
 
-    ``delay`` is how long PagerDuty asked to be left alone, if it said so.
+    ``delay`` is how long PagerDuty asked to wait, if it did.
     """
 
     def __init__(
@@ -139,8 +145,8 @@ class Temporary(PagerDutyError):
 
 
 class Permanent(PagerDutyError):
-    """Repeating never helps: a wrong key, a missing right, a bad request."""
+    """Retrying never helps: an invalid key, a missing permission, an invalid request."""
 
 
 class WindowTooLarge(Permanent):
-    """The time window holds more records than one listing may return, or takes PagerDuty too long."""
+    """The time window holds more records than one listing returns, or takes PagerDuty too long."""

@@ -40,10 +40,6 @@ AFTER_FAILURE_SECONDS = 1.0
 NOT_FOUND = 404
 
 
-class LostClaim(Exception):
-    """Nobody's error: the action is no longer this daemon's to carry out."""
-
-
 class Executor:
     """Carries out one connection's actions.
 
@@ -144,7 +140,7 @@ class Executor:
         ended: Mapping[str, Ended]
         try:
             ended = await self._ended(claimed)
-        except LostClaim:
+        except errors.LostClaim:
             log.warning("action.lost", connection=self._connection, actions=[each.id for each in claimed])
             return
         except asyncio.CancelledError:
@@ -170,7 +166,7 @@ class Executor:
             return {given.action.id: await operation.run(given, operation.parameters(**given.action.parameters))}
         except (errors.ActionError, errors.PagerDutyError) as error:
             return dict.fromkeys((each.id for each in claimed), error)
-        except (errors.DatabaseError, LostClaim):
+        except (errors.DatabaseError, errors.LostClaim):
             raise
         except Exception as error:
             log.exception("action.broken", operation=operation.name, actions=[each.id for each in claimed])
@@ -190,7 +186,7 @@ class Executor:
 
     async def _begin(self, traces: Mapping[str, Json | None]) -> None:
         if not await self._database.write(self._begun, traces):
-            raise LostClaim
+            raise errors.LostClaim
 
     def _begun(self, tx: sa.Connection, traces: Mapping[str, Json | None]) -> bool:
         return action_queue.begin(tx, self._instance, traces, self._database.now(tx))

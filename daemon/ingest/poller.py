@@ -103,12 +103,12 @@ class Poller:
         name = self._connection.name
         if error is not None:
             if was_failing is None:
-                log.warning("connection.lost", connection=name, error=error)
+                log.warning("connection.failing", connection=name, error=error)
             else:
                 log.debug("poll.failed", connection=name, error=error, failing_since=was_failing)
             return
         if was_failing is not None:
-            log.info("connection.back", connection=name, failing_since=was_failing)
+            log.info("connection.recovered", connection=name, failing_since=was_failing)
         counts = {"events": events, "messages": messages, "calls": calls, "took": f"{took:.3f}s"}
         log.info("poll.completed", connection=name, **counts)
 
@@ -229,9 +229,9 @@ class Poller:
             before = self._complaints.get(name)
             self._complaints[name] = error
             if error and error != before:
-                log.warning("condition.failed", trigger=name, error=error)
+                log.warning("condition.failing", trigger=name, error=error)
             elif before and not error:
-                log.info("condition.back", trigger=name)
+                log.info("condition.recovered", trigger=name)
 
     async def _users(self, due: Sequence[str]) -> dict[str, str]:
         """The ids of the e-mail addresses that triggers name; one not known yet is looked up once."""

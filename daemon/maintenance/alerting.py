@@ -63,7 +63,7 @@ class Alerting:
         for table, name in await self._database.read(self._look):
             kind = await self._database.write(self._tell, table, name)
             if kind is not None:
-                log.info("alert.told", alert=kind, name=name)
+                log.info("alert.queued", alert=kind, name=name)
                 self._wake_targets(self._to)
         return EVERY
 

@@ -457,5 +457,5 @@ async def test_a_condition_that_fails_is_logged_once_and_again_when_it_works(
             account.happen(kind, note=note)
             await daemon.poll()
     told = [each["event"] for each in logged if each["event"].startswith("condition")]
-    assert told == ["condition.failed", "condition.back"]
+    assert told == ["condition.failing", "condition.recovered"]
     assert daemon.sent() == 3
