@@ -1,4 +1,4 @@
-"""From the journal to messages and deliveries: which trigger sends which event, to which targets, in which messages.
+"""The second transaction: events of the journal become messages and deliveries.
 
 Everything happens in the caller's transaction: messages, deliveries and the triggers' watermarks commit together.
 """
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from daemon.settings import Target, Trigger
 
 JOURNAL_PART = 500
-MOST_ASKED = 10_000  # conditions in one transaction: others want to write, too
+MOST_CONDITIONS = 10_000  # evaluated in one transaction, which keeps other writers waiting
 LARGEST_BATCH = 100
 BATCHES = "batch"  # stands for an incident where order is kept: a target's batches wait for one another
 
-Wanted: TypeAlias = "tuple[int, Event, matching.Match]"  # an event of the journal, its number there, who sends it
+MatchedEvent: TypeAlias = "tuple[int, Event, matching.Match]"  # an event's number, the event, the trigger that sends it
 
 
 @dataclass(frozen=True, slots=True)
 class FanOutResult:
-    """What one reading of the journal gave: messages made, targets that have work, whether more is left.
+    """What reading a part of the journal produced: messages, targets with new deliveries, and whether more is left.
 
-    ``complaints`` say of the conditions that were asked what was wrong with them, None for nothing.
+    ``complaints`` holds, for each trigger whose condition was evaluated, what was wrong with it, or None.
     """
 
     messages: int
@@ -54,68 +54,68 @@ class FanOut:
         self._conditions = {each.name: Condition(each.condition) for each in triggers if each.condition is not None}
 
     def part(self, tx: sa.Connection, names: Sequence[str], index: matching.Index, now: datetime) -> FanOutResult:
-        """Let the triggers of these names read a part of the journal."""
+        """Let these triggers read the next part of the journal."""
         if not journal.has_unread(tx, self._connection, names):
             return FanOutResult(0, frozenset(), more=False)
-        asking = sum(name in self._conditions for name in names)
-        limit = max(1, min(JOURNAL_PART, MOST_ASKED // max(asking, 1)))
-        marks = journal.lock_watermarks(tx, names)
-        part = journal.read(tx, self._connection, min(marks.values()), limit)
+        conditions = sum(name in self._conditions for name in names)
+        limit = max(1, min(JOURNAL_PART, MOST_CONDITIONS // max(conditions, 1)))
+        watermarks = journal.lock_watermarks(tx, names)
+        part = journal.read(tx, self._connection, min(watermarks.values()), limit)
         complaints: dict[str, str | None] = {}
-        wanted = list(self._wanted(part, marks, index, complaints))
-        new = [*_singly(wanted, self._targets), *_together(wanted, self._targets)]
+        matched = list(self._matched(part, watermarks, index, complaints))
+        new = [*_singly(matched, self._targets), *_together(matched, self._targets)]
         messages.enqueue(tx, new, now)
-        connections.record_last_events(tx, {match.trigger.name: event.occurred_at for _, event, match in wanted})
+        connections.record_last_events(tx, {match.trigger.name: event.occurred_at for _, event, match in matched})
         connections.record_condition_errors(tx, complaints)
         if part:
             journal.advance(tx, names, part[-1][0])
         woken = frozenset(target for message in new for target in message.targets)
         return FanOutResult(len(new), woken, more=len(part) == limit, complaints=complaints)
 
-    def _wanted(
+    def _matched(
         self,
         part: Iterable[tuple[int, Event]],
-        marks: Mapping[str, int],
+        watermarks: Mapping[str, int],
         index: matching.Index,
         complaints: dict[str, str | None],
-    ) -> Iterator[Wanted]:
+    ) -> Iterator[MatchedEvent]:
         for seq, event in part:
-            shown = _Shown(event)
+            document = _EventDocument(event)
             for match in index.match(event):
-                if marks.get(match.trigger.name, seq) < seq and self._is_meant(shown, match, complaints):
+                if watermarks.get(match.trigger.name, seq) < seq and self._is_meant(document, match, complaints):
                     yield seq, event, match
 
-    def _is_meant(self, shown: _Shown, match: matching.Match, complaints: dict[str, str | None]) -> bool:
-        """Whether the trigger's condition holds. One that fails lets the message pass: better told than not told."""
+    def _is_meant(self, document: _EventDocument, match: matching.Match, complaints: dict[str, str | None]) -> bool:
+        """Whether the trigger's condition holds. A condition that fails lets the message pass: nothing is lost."""
         name = match.trigger.name
         condition = self._conditions.get(name)
         if condition is None:
             return True
         complaints.setdefault(name, None)
         try:
-            return condition.holds(shown.to(match))
+            return condition.holds(document.to(match))
         except errors.ConditionError as error:
             complaints[name] = f"the condition fails for some messages, which are sent nevertheless: {error}"
             return True
 
 
-class _Shown:
-    """An event as conditions see it: made when the first one asks, for all that ask."""
+class _EventDocument:
+    """An event as conditions see it, rendered once for all of them."""
 
     def __init__(self, event: Event) -> None:
         self._event = event
         self._document: Json | None = None
 
     def to(self, match: matching.Match) -> Json:
-        """The document that the trigger would send in the format standard."""
+        """Return the document that the trigger would send in the format standard."""
         if self._document is None:
             self._document = standard.document(Message("", match.trigger.name, match.type, self._event))
         return standard.readdressed(self._document, match.type, match.trigger.name)
 
 
-def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
-    """A message for each event, for those targets whose format sends it."""
-    for seq, event, match in wanted:
+def _singly(matched: Iterable[MatchedEvent], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
+    """Yield a message for each event, to the targets without batches whose format sends it."""
+    for seq, event, match in matched:
         name = match.trigger.name
         to = tuple(
             each for each in match.trigger.to if not targets[each].options.batch and _sends(targets[each], event)
@@ -125,10 +125,10 @@ def _singly(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator
             yield messages.NewMessage(message_id, seq, name, match.type, event.incident_id, to)
 
 
-def _together(wanted: Iterable[Wanted], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
-    """What the targets get that want a trigger's events in one message: one for each name of events."""
-    batches: dict[tuple[str, str], list[Wanted]] = {}
-    for each in wanted:
+def _together(matched: Iterable[MatchedEvent], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
+    """Yield the batches: for each trigger and type of event one message, or several if it grows too large."""
+    batches: dict[tuple[str, str], list[MatchedEvent]] = {}
+    for each in matched:
         batches.setdefault((each[2].trigger.name, each[2].type), []).append(each)
     for (name, kind), events in batches.items():
         _, event, match = events[0]

@@ -1,4 +1,4 @@
-"""The sign of life of this daemon, and the claims of those that gave none: taken back."""
+"""The heartbeat of this daemon; claims of daemons without one are released."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERY = timedelta(seconds=15)
 
 
 class Heartbeat:
-    """Keeps this daemon's row fresh. ``hostname`` and ``version`` are for those who look at it."""
+    """Keeps this daemon's row fresh; the status shows its ``hostname`` and ``version``."""
 
     def __init__(self, database: Database, instance: str, hostname: str, version: str) -> None:
         self._database = database
@@ -30,7 +30,7 @@ class Heartbeat:
         self._version = version
 
     async def run(self) -> timedelta:
-        """Say that this daemon lives, and reap those that do not."""
+        """Record a heartbeat and reap dead daemons."""
         reaped = await self._database.write(self._beat)
         if reaped:
             log.warning("instance.reaped", instances=reaped)

@@ -1,7 +1,7 @@
-"""When things run in this process: an APScheduler tick that starts whatever is due.
+"""The jobs of this process: an APScheduler tick starts those that are due.
 
-The tick only asks; whether a trigger may really run is decided by the database row.
-Times in here are monotonic, so a clock that is set forwards or back delays nothing.
+The database row decides whether a trigger may really run. Times here are monotonic, so that setting the clock
+delays nothing.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ AFTER_FAILURE = timedelta(seconds=5)
 
 @dataclass
 class Job:
-    """Something that runs again and again, never twice at once.
+    """A function that runs repeatedly, never twice at once.
 
-    ``run`` answers how long to wait before the next time.
+    ``run`` returns how long to wait before the next run.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Scheduler:
         self._jobs = jobs
         self._tick = tick
         self._beat = beat
-        # The tick is over before it is counted: one that comes late is never taken for two at once.
+        # The debug executor ends a tick before it is counted, so that a late one is never reported as running twice.
         self._scheduler = AsyncIOScheduler(timezone=UTC, executors={"default": DebugExecutor()})
         self._last_tick = time.monotonic()
         self._guard: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to tick; the first tick comes at once."""
+        """Start to tick, at once."""
         self._scheduler.add_job(
             self._on_tick,
             "interval",
@@ -69,7 +69,7 @@ class Scheduler:
         self._guard = asyncio.create_task(self._watch_clock(), name="scheduler-guard")
 
     async def stop(self) -> None:
-        """End ticking and what runs; whatever a job had claimed is its caller's to give back."""
+        """Stop ticking and cancel running jobs; the caller releases what they had claimed."""
         self._scheduler.shutdown(wait=False)
         tasks = [job.task for job in self._jobs if job.task is not None and not job.task.done()]
         if self._guard is not None:
@@ -107,7 +107,7 @@ class Scheduler:
             log.error("job.failing", job=job.name, error=error)
 
     async def _watch_clock(self) -> None:
-        """APScheduler goes by the wall clock: after a step back it would sleep until that time comes again."""
+        """Wake APScheduler after the wall clock was set back; it would sleep until that time comes again."""
         while True:
             await asyncio.sleep(self._tick.total_seconds())
             if time.monotonic() - self._last_tick > LATE_TICKS * self._tick.total_seconds():

@@ -1,4 +1,4 @@
-"""Telling systemd how the daemon is: one datagram, as sd_notify(3) describes it. Without systemd nothing happens."""
+"""Notifications to systemd: one datagram each, as sd_notify(3) describes. Without systemd nothing happens."""
 
 from __future__ import annotations
 

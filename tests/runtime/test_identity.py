@@ -86,7 +86,9 @@ def test_where_the_system_tells_nothing_nothing_is_known(monkeypatch: pytest.Mon
     assert named != identity.name()
 
 
-def test_a_daemon_known_to_have_ended_is_reaped_before_its_lease_expires(database: Database, clock: ManualClock) -> None:
+def test_a_daemon_known_to_have_ended_is_reaped_before_its_lease_expires(
+    database: Database, clock: ManualClock
+) -> None:
     for instance in ("lives", "ended"):
         database.write_now(instances.register, instance, "host", "0", clock())
     clock.advance(1)
