@@ -249,7 +249,7 @@ def test_a_condition_that_fails_lets_the_message_pass_and_says_so_until_it_works
 def test_many_conditions_are_asked_in_several_transactions_and_nothing_is_left_out(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.fan_out.messages.MOST_ASKED", 6)
+    monkeypatch.setattr("daemon.fan_out.messages.MOST_CONDITIONS", 6)
     picky = [replace(TRIGGERED, name=name, to=("ops",), condition="data.incident") for name in ("a", "b", "c")]
     fanned = fan(database, happening(5), picky, OPS)
     assert (fanned.messages, fanned.more) == (6, True)
