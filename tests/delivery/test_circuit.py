@@ -84,6 +84,8 @@ def test_a_change_builds_on_what_was_read_or_saved_last() -> None:
     assert saved(circuit).known_failing_since == START
     fail(circuit, 8, times=3)
     assert saved(circuit, overtaken=True).known_failing_since is None
+    circuit.apply(breaker.on_success(circuit.breaker, START))
+    assert saved(circuit).known_failing_since is None, "others know better than what was overtaken"
     circuit.apply_claim(replace(FAILING, failing_since=START + HOUR), 9, circuit.version)
     fail(circuit, 9)
     assert saved(circuit).known_failing_since == START + HOUR
