@@ -179,7 +179,7 @@ class Simulator:
         return json_answer({"read_only": account.read_only, "habits": account.habits.model_dump()})
 
     def let_happen(self, request: Request) -> Answer:
-        """Change the account: ``{"read_only": true, "habits": {"bulk": "marked"}, "emails": {name: address}}``."""
+        """Make something happen: ``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id}``."""
         body = orjson.loads(request.body or b"{}")
         return json_answer({"incident_id": controls.let(self._account(request), body)}, 201)
 
