@@ -39,7 +39,7 @@ class AiohttpSender(sender.Sender):
         await super().close()
         await self._session.close()
 
-    async def send(self, message_id: str, content: Content, timestamp: int) -> sender.Answer:
+    async def send(self, message_id: str, content: Content, timestamp: int) -> sender.SendResult:
         """Make one attempt."""
         started = time.perf_counter()
         headers = self.headers(message_id, content, timestamp)
@@ -49,9 +49,9 @@ class AiohttpSender(sender.Sender):
                 await response.content.read(connection.LARGEST_BODY)
                 status, again = response.status, response.headers.get("retry-after")
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-            return sender.Answer(None, type(error).__name__, None, None, time.perf_counter() - started)
+            return sender.SendResult(None, type(error).__name__, None, None, time.perf_counter() - started)
         problem = None if status in SUCCESS else f"answered {status}"
-        return sender.Answer(status, problem, again, None, time.perf_counter() - started)
+        return sender.SendResult(status, problem, again, None, time.perf_counter() - started)
 
 
 def measure(*, quick: bool, new_database: Callable[[], str]) -> None:

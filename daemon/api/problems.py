@@ -39,7 +39,7 @@ class Problem(BaseModel):
     unready: list[str] | None = Field(None, description="Only from /readyz: what is not ready")
 
 
-class Answer(JSONResponse):
+class ProblemResponse(JSONResponse):
     """A problem document."""
 
     media_type = MEDIA_TYPE
@@ -48,10 +48,10 @@ class Answer(JSONResponse):
 NO_OBJECT = {"model_attributes_type", "model_type", "dict_type"}
 
 
-def answer(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> Answer:
+def answer(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> ProblemResponse:
     """A response that tells one problem."""
     shown = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return Answer(shown | more, status_code=status, headers=dict(headers or {}))
+    return ProblemResponse(shown | more, status_code=status, headers=dict(headers or {}))
 
 
 def install(app: FastAPI) -> None:
@@ -63,7 +63,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.DatabaseError, _database)
 
 
-async def _http(request: Request, error: Exception) -> Answer:
+async def _http(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker: registered for this class only
     detail = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
@@ -83,7 +83,7 @@ def _allowed(request: Request) -> str | None:
     return ", ".join(sorted(each.upper() for each in methods)) or None
 
 
-async def _invalid(_request: Request, error: Exception) -> Answer:
+async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     mistakes = [_mistake(each) for each in error.errors()]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in mistakes)
@@ -97,13 +97,13 @@ def _mistake(error: Any) -> dict[str, str]:  # noqa: ANN401 - pydantic's error a
     return {"where": ".".join(text.excerpt(str(part)) for part in error["loc"]), "message": message}
 
 
-async def _usage(_request: Request, error: Exception) -> Answer:
+async def _usage(_request: Request, error: Exception) -> ProblemResponse:
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
 
 
-async def _key_reused(_request: Request, error: Exception) -> Answer:
+async def _key_reused(_request: Request, error: Exception) -> ProblemResponse:
     return answer(HTTPStatus.CONFLICT, str(error))
 
 
-async def _database(_request: Request, error: Exception) -> Answer:
+async def _database(_request: Request, error: Exception) -> ProblemResponse:
     return answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))

@@ -50,7 +50,7 @@ class Targets:
     next: None = None
 
 
-class Page(BaseModel):
+class PageQuery(BaseModel):
     """What every list can be asked for. An unknown parameter is a mistake."""
 
     model_config = ConfigDict(extra="forbid")
@@ -59,7 +59,7 @@ class Page(BaseModel):
     limit: int = Field(100, ge=1, le=paging.LARGEST_PAGE, description="The longest that the page may be")
 
 
-class AboutIncidents(Page):
+class AboutIncidents(PageQuery):
     """What a list of what concerns incidents can be asked for."""
 
     incident: str | None = Field(None, description="Only of this incident")

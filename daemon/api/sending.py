@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from daemon import errors, text
 from daemon.api import problems
-from daemon.api.reading import Page  # noqa: TC001 - read while running
+from daemon.api.reading import PageQuery  # noqa: TC001 - read while running
 from daemon.delivery import sample_delivery
 from daemon.model import PAUSED_BY_HAND, DeliveryState
 from daemon.storage import replays, targets
@@ -127,7 +127,7 @@ def _add_replays(made: APIRouter, database: Database, settings: Settings, work: 
         return item
 
     @made.get("/replays")
-    async def list_replays(wanted: Annotated[Page, Query()]) -> paging.Page[replay_list.ReplayItem]:
+    async def list_replays(wanted: Annotated[PageQuery, Query()]) -> paging.Page[replay_list.ReplayItem]:
         """Replays, oldest first."""
         return await database.read(replay_list.read, **wanted.model_dump())
 

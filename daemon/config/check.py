@@ -63,7 +63,7 @@ def connections(file: file_model.File, tree: Tree, names: Known) -> dict[str, se
     return {name: _connection(name, given, tree) for name, given in file.connections.items()}
 
 
-def _connection(name: str, given: file_model.Connection, tree: Tree) -> settings.Connection:
+def _connection(name: str, given: file_model.ConnectionSection, tree: Tree) -> settings.Connection:
     place: Place = ("connections", name)
     api_url, events_url = HOSTS[given.region]
     if given.api_url and _on_loopback(given.api_url):
@@ -114,7 +114,7 @@ def targets(file: file_model.File, tree: Tree) -> dict[str, settings.Target]:
     return {name: _target(name, given, rules, tree) for name, given in file.targets.items()}
 
 
-def _target(name: str, given: file_model.Target, rules: settings.Egress, tree: Tree) -> settings.Target:
+def _target(name: str, given: file_model.TargetSection, rules: settings.Egress, tree: Tree) -> settings.Target:
     place: Place = ("targets", name)
     _check_format(given, tree, place)
     if given.timeout > LONGEST_TIMEOUT:
@@ -144,7 +144,7 @@ def _target(name: str, given: file_model.Target, rules: settings.Egress, tree: T
     )
 
 
-def _check_format(given: file_model.Target, tree: Tree, place: Place) -> None:
+def _check_format(given: file_model.TargetSection, tree: Tree, place: Place) -> None:
     """The format must be known, and the options that are set must be its own."""
     if given.format not in formats.REGISTRY:
         _unknown(tree, (*place, "format"), "format", given.format, formats.REGISTRY)
@@ -168,7 +168,7 @@ def triggers_of(
 
 
 def _trigger(
-    name: str, given: file_model.Trigger, tree: Tree, names: Known, usable: dict[str, settings.Connection]
+    name: str, given: file_model.TriggerSection, tree: Tree, names: Known, usable: dict[str, settings.Connection]
 ) -> settings.Trigger | None:
     place: Place = ("triggers", name)
     on = _names_of_events(given.on, tree, (*place, "on"))
@@ -231,7 +231,7 @@ def _names_of_events(given: list[str], tree: Tree, place: Place) -> tuple[str, .
     return tuple(name for name in names if name == triggers.EVERY or name in triggers.BY_NAME)
 
 
-def _check_filters(given: file_model.Trigger, on: tuple[str, ...], tree: Tree, place: Place) -> None:
+def _check_filters(given: file_model.TriggerSection, on: tuple[str, ...], tree: Tree, place: Place) -> None:
     """``user`` and ``incident`` go only where every event can have them."""
     for key in ("user", "incident"):
         if getattr(given, key) is not None and any(
@@ -251,7 +251,7 @@ def _check_condition(given: str | None, on: tuple[str, ...], tree: Tree, place: 
         tree.mistake(place, mistake)
 
 
-def _connection_of(given: file_model.Trigger, tree: Tree, place: Place, names: Known) -> str | None:
+def _connection_of(given: file_model.TriggerSection, tree: Tree, place: Place, names: Known) -> str | None:
     """The name of a trigger's connection, if that is clear."""
     if given.connection is None:
         if len(names.connections) > 1:

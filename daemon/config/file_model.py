@@ -44,7 +44,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
-class Retention(Section):
+class RetentionSection(Section):
     """How long things are kept."""
 
     events: Duration = timedelta(days=30)
@@ -57,15 +57,15 @@ class Retention(Section):
     """Actions and replays that ended."""
 
 
-class Database(Section):
+class DatabaseSection(Section):
     """Where everything is stored."""
 
     url: DatabaseUrl = SecretStr("sqlite:///pagerelay.db")
     """sqlite:///file (relative), sqlite:////file (absolute) or postgresql://user:password@host/name."""
-    retention: Retention = Field(default_factory=Retention)
+    retention: RetentionSection = Field(default_factory=RetentionSection)
 
 
-class Log(Section):
+class LogSection(Section):
     """What is logged, and how."""
 
     format: Literal["auto", "console", "json"] = "auto"
@@ -74,7 +74,7 @@ class Log(Section):
     """The least important lines that are written."""
 
 
-class Api(Section):
+class ApiSection(Section):
     """The HTTP server."""
 
     listen: Address = "127.0.0.1:8421"
@@ -83,7 +83,7 @@ class Api(Section):
     """The bearer token that /v1 asks for; without one, /v1 answers 403."""
 
 
-class Limits(Section):
+class LimitsSection(Section):
     """The call budget of a connection."""
 
     calls: Annotated[int, Field(ge=1, le=100_000), WHOLE] = 30
@@ -94,7 +94,7 @@ class Limits(Section):
     """The shortest time between two polls."""
 
 
-class Connection(Section):
+class ConnectionSection(Section):
     """One PagerDuty account."""
 
     api_key: ApiKey = Field(examples=["${PAGERDUTY_API_KEY}"])
@@ -105,7 +105,7 @@ class Connection(Section):
     """Another host for the REST API than the region's."""
     events_url: BaseUrl | None = None
     """Another host for the Events API than the region's."""
-    limits: Limits = Field(default_factory=Limits)
+    limits: LimitsSection = Field(default_factory=LimitsSection)
     overlap: Duration = timedelta(minutes=5)
     """How far each poll reads back."""
     sweep_every: Duration = timedelta(minutes=15)
@@ -116,7 +116,7 @@ class Connection(Section):
     """The HTTP proxy through which PagerDuty is reached."""
 
 
-class RateLimit(Section):
+class RateLimitSection(Section):
     """The attempts that a target takes."""
 
     calls: Annotated[int, Field(ge=1, examples=[100]), WHOLE]
@@ -125,7 +125,7 @@ class RateLimit(Section):
     """How long the period is."""
 
 
-class Retry(Section):
+class RetrySection(Section):
     """When a failed delivery is tried again."""
 
     first: Duration = timedelta(seconds=5)
@@ -138,7 +138,7 @@ class Retry(Section):
     """After this time a delivery is dead."""
 
 
-class Basic(Section):
+class BasicSection(Section):
     """A user and a password."""
 
     username: User = Field(examples=["pagerelay"])
@@ -147,7 +147,7 @@ class Basic(Section):
     """The password."""
 
 
-class OAuth2(Section):
+class OAuth2Section(Section):
     """Tokens, fetched with client credentials and kept while they last."""
 
     token_url: Url = Field(examples=["https://login.example.com/oauth2/token"])
@@ -164,18 +164,18 @@ class OAuth2(Section):
     """Whether client_id and client_secret go into a header or into the request's body."""
 
 
-class Auth(Section):
+class AuthSection(Section):
     """Who pagerelay is to the target: exactly one of these."""
 
-    basic: Basic | None = None
+    basic: BasicSection | None = None
     """User and password."""
     bearer: BearerToken | None = None
     """A token that stays the same."""
-    oauth2: OAuth2 | None = None
+    oauth2: OAuth2Section | None = None
     """Tokens that are fetched."""
 
 
-class Tls(Section):
+class TlsSection(Section):
     """Certificates of the target, and pagerelay's own, as files in PEM."""
 
     ca: Path | None = None
@@ -186,7 +186,7 @@ class Tls(Section):
     """The key of the certificate."""
 
 
-class Target(Section):
+class TargetSection(Section):
     """A webhook receiver."""
 
     url: Url = Field(examples=["https://hooks.example.com/pagerduty"])
@@ -203,14 +203,14 @@ class Target(Section):
     """Whether messages of one incident are sent one after the other."""
     concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = 8
     """Attempts at the same time."""
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimitSection | None = None
     """The most attempts in a period; none: as many as there are."""
-    retry: Retry = Field(default_factory=Retry)
+    retry: RetrySection = Field(default_factory=RetrySection)
     proxy: ProxyUrl | None = None
     """The HTTP proxy through which the target is reached."""
-    auth: Auth | None = None
+    auth: AuthSection | None = None
     """How pagerelay shows the target who it is; none: by its signatures alone."""
-    tls: Tls | None = None
+    tls: TlsSection | None = None
     """Certificates, where the system's authorities are not enough."""
     template: str | None = None
     """The text of a Jinja template that gives JSON. With template."""
@@ -220,7 +220,7 @@ class Target(Section):
     """One message for all events of a poll. With connector."""
 
 
-class Egress(Section):
+class EgressSection(Section):
     """Which addresses targets may have."""
 
     private: Literal["allow", "deny"] = "allow"
@@ -229,14 +229,14 @@ class Egress(Section):
     """With private: deny, the networks that targets may be in nevertheless."""
 
 
-class Actions(Section):
+class ActionsSection(Section):
     """What comes with actions."""
 
     notify: list[str] = Field(default_factory=list)
     """Targets that are told the outcome of every action."""
 
 
-class Alerts(Section):
+class AlertsSection(Section):
     """What pagerelay says about itself."""
 
     to: list[str] = Field(default_factory=list)
@@ -245,7 +245,7 @@ class Alerts(Section):
     """How long it has to fail before."""
 
 
-class Where(Section):
+class WhereSection(Section):
     """What an incident must look like; what is left out, or empty, means any."""
 
     services: list[Identifier] = Field(default_factory=list)
@@ -258,7 +258,7 @@ class Where(Section):
     """Ids of escalation policies."""
 
 
-class Trigger(Section):
+class TriggerSection(Section):
     """A subscription: which events go to which targets."""
 
     on: EventNames = Field(examples=["incident.triggered"])
@@ -273,7 +273,7 @@ class Trigger(Section):
     """Only assignments to this user: id or e-mail address. With incident.assigned and its subtypes."""
     incident: Identifier | None = None
     """Only notes of this incident. With incident.annotated."""
-    where: Where = Field(default_factory=Where)
+    where: WhereSection = Field(default_factory=WhereSection)
     condition: Expression | None = Field(None, alias="if", examples=["data.incident.priority.summary == 'P1'"])
     """A JMESPath expression over the message in the format standard; it is sent only if this is true."""
     start: Instant | None = None
@@ -285,15 +285,15 @@ class File(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    database: Database = Field(default_factory=Database)
-    log: Log = Field(default_factory=Log)
-    api: Api = Field(default_factory=Api)
-    connections: dict[Name, Connection] = Field(json_schema_extra={"minProperties": 1})
-    targets: dict[Name, Target] = Field(default_factory=dict)
-    egress: Egress = Field(default_factory=Egress)
-    actions: Actions = Field(default_factory=Actions)
-    alerts: Alerts = Field(default_factory=Alerts)
-    triggers: dict[Name, Trigger] = Field(default_factory=dict)
+    database: DatabaseSection = Field(default_factory=DatabaseSection)
+    log: LogSection = Field(default_factory=LogSection)
+    api: ApiSection = Field(default_factory=ApiSection)
+    connections: dict[Name, ConnectionSection] = Field(json_schema_extra={"minProperties": 1})
+    targets: dict[Name, TargetSection] = Field(default_factory=dict)
+    egress: EgressSection = Field(default_factory=EgressSection)
+    actions: ActionsSection = Field(default_factory=ActionsSection)
+    alerts: AlertsSection = Field(default_factory=AlertsSection)
+    triggers: dict[Name, TriggerSection] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(

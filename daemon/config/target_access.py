@@ -44,7 +44,7 @@ def check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
 
 
 def auth(
-    given: file_model.Target, rules: settings.Egress, tree: Tree, place: Place
+    given: file_model.TargetSection, rules: settings.Egress, tree: Tree, place: Place
 ) -> settings.Basic | settings.Bearer | settings.OAuth2 | None:
     """Exactly one way to show who pagerelay is; none if there is no ``auth``."""
     if given.auth is None:
@@ -71,7 +71,7 @@ def auth(
     )
 
 
-def tls(given: file_model.Target, tree: Tree, place: Place) -> settings.Tls | None:
+def tls(given: file_model.TargetSection, tree: Tree, place: Place) -> settings.Tls | None:
     """What is in the files of ``tls``; None without it, or with a mistake in it."""
     if given.tls is None:
         return None

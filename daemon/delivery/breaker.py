@@ -28,7 +28,7 @@ SEEN_FAILING = timedelta(minutes=10)  # by this process, before a backlog expire
 UNCHANGED = TargetChange()
 
 
-class Event(enum.StrEnum):
+class BreakerEvent(enum.StrEnum):
     """What happened to a target, as its log event is named."""
 
     FAILING = "target.failing"
@@ -74,7 +74,7 @@ class Step:
 
     breaker: Breaker
     change: TargetChange = UNCHANGED
-    events: tuple[Event, ...] = ()
+    events: tuple[BreakerEvent, ...] = ()
 
 
 def on_success(breaker: Breaker, now: datetime) -> Step:
@@ -83,7 +83,7 @@ def on_success(breaker: Breaker, now: datetime) -> Step:
     if not breaker.is_open:
         return Step(replace(breaker, failures=0) if breaker.failures else breaker, change)
     state = replace(_closed(breaker.state), last_error=None)
-    return Step(Breaker(state), replace(change, circuit=state, recovered=True), (Event.RECOVERED,))
+    return Step(Breaker(state), replace(change, circuit=state, recovered=True), (BreakerEvent.RECOVERED,))
 
 
 def on_failure(
@@ -118,7 +118,7 @@ def on_failure(
         return Step(replace(breaker, failures=failures))
     at = now + backoff.probe_pause(0, retry, jitter)
     state = replace(state, failing_since=now, probes=0, probe_at=at, last_error=error)
-    return Step(Breaker(state, failures), TargetChange(circuit=state), (Event.FAILING,))
+    return Step(Breaker(state, failures), TargetChange(circuit=state), (BreakerEvent.FAILING,))
 
 
 def on_retry_after(breaker: Breaker, until: datetime) -> Step:
@@ -156,10 +156,10 @@ def apply_claim(breaker: Breaker, state: TargetState, probe: int | None) -> Step
     events = []
     was_paused, is_paused = breaker.state.paused_at is not None, state.paused_at is not None
     if was_paused != is_paused:
-        events.append(Event.PAUSED if is_paused else Event.RESUMED)
+        events.append(BreakerEvent.PAUSED if is_paused else BreakerEvent.RESUMED)
     if breaker.is_open and state.failing_since is None:
-        events.append(Event.RECOVERED)
-    is_fresh = Event.RESUMED in events or Event.RECOVERED in events
+        events.append(BreakerEvent.RECOVERED)
+    is_fresh = BreakerEvent.RESUMED in events or BreakerEvent.RECOVERED in events
     is_same = state.failing_since is not None and state.failing_since == breaker.state.failing_since
     known_probe = probe if probe is not None else breaker.probe
     applied = Breaker(
@@ -179,7 +179,8 @@ def _paused(breaker: Breaker, now: datetime, reason: str | None) -> Step:
     if breaker.state.paused_at is not None:
         return Step(breaker)
     return Step(
-        replace(breaker, state=replace(breaker.state, paused_at=now, paused_reason=reason)), events=(Event.PAUSED,)
+        replace(breaker, state=replace(breaker.state, paused_at=now, paused_reason=reason)),
+        events=(BreakerEvent.PAUSED,),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon.delivery import breaker
-from daemon.delivery.breaker import UNCHANGED, Breaker, Event, Step
+from daemon.delivery.breaker import UNCHANGED, Breaker, BreakerEvent, Step
 from daemon.model import TargetChange
 
 if TYPE_CHECKING:
@@ -133,13 +133,13 @@ class Circuit:
         """Keep a change for the next time."""
         self._unsaved = self._unsaved.failed(change)
 
-    def _log(self, event: Event, state: TargetState) -> None:
+    def _log(self, event: BreakerEvent, state: TargetState) -> None:
         match event:
-            case Event.FAILING:
+            case BreakerEvent.FAILING:
                 log.warning(event.value, target=self._name, error=state.last_error)
-            case Event.RECOVERED:
+            case BreakerEvent.RECOVERED:
                 log.info(event.value, target=self._name, failing_since=self._breaker.state.failing_since)
-            case Event.PAUSED if state.paused_reason is not None:
+            case BreakerEvent.PAUSED if state.paused_reason is not None:
                 log.warning(event.value, target=self._name, reason=state.paused_reason)
             case _:
                 log.info(event.value, target=self._name)

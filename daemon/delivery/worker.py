@@ -17,7 +17,7 @@ from daemon.delivery.contents import MISSING, Unrenderable, render
 from daemon.delivery.lane import Claimed, Lane
 from daemon.delivery.rate import Rate
 from daemon.model import Content, Delivery, DeliveryState, Message
-from daemon.outbound.sender import Answer
+from daemon.outbound.sender import SendResult
 from daemon.storage.due import BEHIND_RUNNING
 from daemon.storage.results import Result
 
@@ -183,7 +183,7 @@ class TargetWorker:
         """Make one attempt; return when to try again if it failed."""
         if isinstance(content, Unrenderable):  # the target can do nothing about it
             self._lose_probe({delivery.id})
-            failed = Answer(None, content.reason, None, None, 0.0)
+            failed = SendResult(None, content.reason, None, None, 0.0)
             if content.final:
                 self._keep(delivery, failed, DeliveryState.DEAD, self._shared.now())
                 self._log_dead(delivery, delivery.attempts, content.reason)
@@ -196,7 +196,9 @@ class TargetWorker:
         self._update_target(delivery, answer, decision, now)
         return again_at
 
-    def _settle(self, delivery: Delivery, answer: Answer, now: datetime) -> tuple[backoff.Decision, datetime | None]:
+    def _settle(
+        self, delivery: Delivery, answer: SendResult, now: datetime
+    ) -> tuple[backoff.Decision, datetime | None]:
         """Record what becomes of the delivery; return that, and when it is tried again, if it is."""
         attempts, retry = delivery.attempts + 1, self.target.retry
         decision = backoff.decide(
@@ -213,7 +215,7 @@ class TargetWorker:
                 self._finish(delivery, answer, DeliveryState.PENDING, now, again_at)
         return decision, again_at
 
-    def _update_target(self, delivery: Delivery, answer: Answer, decision: backoff.Decision, now: datetime) -> None:
+    def _update_target(self, delivery: Delivery, answer: SendResult, decision: backoff.Decision, now: datetime) -> None:
         """Follow what an attempt says about the target."""
         circuit = self.circuit
         match decision:
@@ -232,7 +234,12 @@ class TargetWorker:
             self.drain()
 
     def _finish(
-        self, delivery: Delivery, answer: Answer, state: DeliveryState, now: datetime, again_at: datetime | None = None
+        self,
+        delivery: Delivery,
+        answer: SendResult,
+        state: DeliveryState,
+        now: datetime,
+        again_at: datetime | None = None,
     ) -> None:
         outcome = "failed" if state is DeliveryState.PENDING else state.value
         self._shared.metrics.attempts(delivery.target, outcome).inc()
@@ -241,7 +248,12 @@ class TargetWorker:
             self._log_dead(delivery, delivery.attempts + 1, answer.error)
 
     def _keep(
-        self, delivery: Delivery, answer: Answer, state: DeliveryState, now: datetime, again_at: datetime | None = None
+        self,
+        delivery: Delivery,
+        answer: SendResult,
+        state: DeliveryState,
+        now: datetime,
+        again_at: datetime | None = None,
     ) -> None:
         took = round(answer.seconds * 1000)
         self._shared.recorder.keep(

@@ -31,7 +31,7 @@ UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SendResult:
     """The result of an attempt: a status or an error, and the beginning of the body unless it succeeded.
 
     ``seconds`` is the duration; ``retry_after`` is the raw header.
@@ -79,7 +79,7 @@ class Sender:
             headers.update(self._sign(content.body, self._shared))
         return headers
 
-    async def send(self, message_id: str, content: Content, timestamp: int) -> Answer:
+    async def send(self, message_id: str, content: Content, timestamp: int) -> SendResult:
         """Make one attempt. Whatever the target does, it ends in time with an Answer."""
         started = time.perf_counter()
         headers = self.headers(message_id, content, timestamp)
@@ -89,15 +89,15 @@ class Sender:
             else:
                 reply = await self._post_with_token(self._tokens, headers, content.body, started + self._seconds)
         except errors.NoAnswer as error:
-            return Answer(None, self._mask(str(error)), None, None, time.perf_counter() - started)
+            return SendResult(None, self._mask(str(error)), None, None, time.perf_counter() - started)
         except Exception as error:  # an unforeseen error must not retry one message for ever
             log.exception("sender.broken", message=message_id)
             why = f"the request failed with {type(error).__name__} (please report it)"
-            return Answer(None, why, None, None, time.perf_counter() - started)
+            return SendResult(None, why, None, None, time.perf_counter() - started)
         took = time.perf_counter() - started
         if reply.status in SUCCESS:
-            return Answer(reply.status, None, None, None, took)
-        return Answer(reply.status, f"answered {reply.status}", reply.retry_after, self._excerpt(reply.body), took)
+            return SendResult(reply.status, None, None, None, took)
+        return SendResult(reply.status, f"answered {reply.status}", reply.retry_after, self._excerpt(reply.body), took)
 
     async def _post_with_token(
         self, tokens: credentials.Tokens, headers: dict[str, str], body: bytes, ends: float

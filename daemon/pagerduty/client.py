@@ -27,7 +27,7 @@ import daemon
 from daemon import errors
 from daemon.model import Rejected
 from daemon.pagerduty import failures, paths, records
-from daemon.pagerduty.listing import PAGE, Listing, Page, Window, read_all
+from daemon.pagerduty.listing import PAGE, ListedPage, Listing, Window, read_all
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ Query = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """A good answer: its JSON object, and PagerDuty's clock when it was made, if it said so."""
 
     body: Json
@@ -125,7 +125,7 @@ class Client:
         body: Json | None = None,
         sender: str | None = None,
         room: int = 1,
-    ) -> Answer:
+    ) -> ApiResponse:
         """One request to the REST API. ``sender`` is the e-mail address for ``From``, which changes need."""
         headers = {} if sender is None else {b"From": sender.encode()}
         request = self._http.build_request(
@@ -201,7 +201,7 @@ class Client:
                 return lenient_json.get_text(user, "id")
         return None
 
-    async def _page(self, path: str, name: str, query: Query, offset: int, priority: CallPriority) -> Page:
+    async def _page(self, path: str, name: str, query: Query, offset: int, priority: CallPriority) -> ListedPage:
         place = [("limit", str(PAGE)), ("offset", str(offset))]
         try:
             answer, server_time = await self._get(path, [*query, *place], priority)
@@ -216,7 +216,7 @@ class Client:
             message = f"{self._host} answered {path} without {name}"
             raise errors.Temporary(message, status=OK)
         more = answer.get("more")
-        return Page(found, more if isinstance(more, bool) else len(found) >= PAGE, server_time)
+        return ListedPage(found, more if isinstance(more, bool) else len(found) >= PAGE, server_time)
 
     async def _get(self, path: str, query: Query, priority: CallPriority) -> tuple[Json, datetime | None]:
         """One reading, repeated while that may help and does not take long."""
@@ -236,7 +236,7 @@ class Client:
 
     async def _call(
         self, http: httpx.AsyncClient, request: httpx.Request, priority: CallPriority, secret: SecretStr, room: int = 1
-    ) -> Answer:
+    ) -> ApiResponse:
         """One request and its answer. Raises Temporary or Permanent."""
         async with self._permits.permit(priority, room):
             self.calls += 1
@@ -251,7 +251,7 @@ class Client:
         except ValueError:
             answer = None
         if status in failures.SUCCESS and isinstance(answer, dict):
-            return Answer(answer, _date(headers))
+            return ApiResponse(answer, _date(headers))
         raise failures.failure(f"{host} answered {path}", status, headers, answer, secret)
 
     async def _send(self, http: httpx.AsyncClient, request: httpx.Request) -> tuple[int, Mapping[str, str], bytes]:

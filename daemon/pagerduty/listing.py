@@ -55,7 +55,7 @@ class Pages:
     server_time: datetime | None = None
     calls: int = 0
 
-    def add(self, page: Page) -> int:
+    def add(self, page: ListedPage) -> int:
         """Keep what is new on a page, in its place: behind the record before it, at the front if there is none.
 
         Answers how many were new.
@@ -79,7 +79,7 @@ class Pages:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListedPage:
     """One page: its records, whether there are more, and when it was made."""
 
     records: list[Any]
@@ -87,7 +87,7 @@ class Page:
     server_time: datetime | None
 
 
-async def read_all(fetch: Callable[[int], Awaitable[Page]]) -> Pages:
+async def read_all(fetch: Callable[[int], Awaitable[ListedPage]]) -> Pages:
     """Read a whole list; ``fetch(offset)`` reads at most ``PAGE`` records from there.
 
     Pages overlap by one record. Its being known proves that nothing slipped from behind

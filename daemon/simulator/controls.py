@@ -29,7 +29,7 @@ class UnknownError(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class Control:
     """What happens to an incident, and the parameters that it has besides ``incident`` and ``by``."""
 
     act: Callable[[Account, str, User, Asked], object]
@@ -122,21 +122,23 @@ def _change(name: str) -> Callable[[Account, str, User, Asked], None]:
 
 
 TRIGGER = ("title", "urgency", "key", "service")
-VERBS: dict[str, Verb] = {
-    "retrigger": Verb(lambda account, incident, _by, _given: account.retrigger(incident)),
-    "acknowledge": Verb(lambda account, incident, by, _given: account.acknowledge(incident, by)),
-    "unacknowledge": Verb(lambda account, incident, _by, _given: account.unacknowledge(incident)),
-    "resolve": Verb(lambda account, incident, by, given: account.resolve(incident, by, given.get("note")), ("note",)),
-    "reopen": Verb(lambda account, incident, by, _given: account.reopen(incident, by)),
-    "annotate": Verb(
+VERBS: dict[str, Control] = {
+    "retrigger": Control(lambda account, incident, _by, _given: account.retrigger(incident)),
+    "acknowledge": Control(lambda account, incident, by, _given: account.acknowledge(incident, by)),
+    "unacknowledge": Control(lambda account, incident, _by, _given: account.unacknowledge(incident)),
+    "resolve": Control(
+        lambda account, incident, by, given: account.resolve(incident, by, given.get("note")), ("note",)
+    ),
+    "reopen": Control(lambda account, incident, by, _given: account.reopen(incident, by)),
+    "annotate": Control(
         lambda account, incident, by, given: account.annotate(incident, by, given.get("note") or "…"), ("note",)
     ),
-    "reassign": Verb(
+    "reassign": Control(
         lambda account, incident, by, given: account.reassign(incident, by, _people(account, given)), ("to",)
     ),
-    "delegate": Verb(
+    "delegate": Control(
         lambda account, incident, by, given: account.delegate(incident, by, _people(account, given)), ("to",)
     ),
-    "escalate": Verb(lambda account, incident, by, _given: account.escalate(incident, by)),
-    "merge": Verb(_merge, ("into",)),
-} | {name: Verb(_change(name), tuple(verb.parameters)) for name, (verb, _) in triggers.VERBS.items()}
+    "escalate": Control(lambda account, incident, by, _given: account.escalate(incident, by)),
+    "merge": Control(_merge, ("into",)),
+} | {name: Control(_change(name), tuple(verb.parameters)) for name, (verb, _) in triggers.VERBS.items()}

@@ -8,12 +8,12 @@ from daemon.simulator.incident import Effect
 
 if TYPE_CHECKING:
     from daemon.simulator.account import Account
-    from daemon.simulator.http import Request
+    from daemon.simulator.http import SimRequest
 
 
 def record(
     account: Account,
-    request: Request,
+    request: SimRequest,
     incident_id: str,
     what: str,
     who: str,

@@ -12,7 +12,7 @@ import orjson
 
 from daemon.model import IncidentStatus
 from daemon.simulator import effects
-from daemon.simulator.http import Answer, json_answer
+from daemon.simulator.http import SimResponse, json_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daemon.model import Json
     from daemon.simulator.account import Account
     from daemon.simulator.directory import Service
-    from daemon.simulator.http import Request
+    from daemon.simulator.http import SimRequest
 
 V1 = "/generic/2010-04-15/create_event.json"
 V2 = "/v2/enqueue"
@@ -42,7 +42,7 @@ class Spelling:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class IncomingEvent:
     """A valid event."""
 
     account: Account
@@ -62,12 +62,12 @@ SPELLINGS = {
 }
 
 
-def is_event(request: Request) -> bool:
+def is_event(request: SimRequest) -> bool:
     """Return whether a request is for the Events API."""
     return request.path in SPELLINGS
 
 
-def account(accounts: Iterable[Account], request: Request) -> Account | None:
+def account(accounts: Iterable[Account], request: SimRequest) -> Account | None:
     """Return the account of an event by its service key, or None."""
     try:
         return _receiver(accounts, _body(request).get(SPELLINGS[request.path].service_key))[0]
@@ -75,7 +75,7 @@ def account(accounts: Iterable[Account], request: Request) -> Account | None:
         return None
 
 
-def answer(accounts: Iterable[Account], request: Request) -> Answer:
+def answer(accounts: Iterable[Account], request: SimRequest) -> SimResponse:
     """Process an event and return PagerDuty's response."""
     if request.method != "POST":
         return _refused(405, "Method not allowed")
@@ -91,13 +91,13 @@ def answer(accounts: Iterable[Account], request: Request) -> Answer:
     return json_answer(document, spelling.status)
 
 
-def throttled(request: Request) -> Answer:
+def throttled(request: SimRequest) -> SimResponse:
     """Return the response to too many events: 403 in version 1."""
     document = {"status": "throttled", "message": "Too many events for this service at once"}
     return json_answer(document, 403 if request.path == V1 else 429)
 
 
-def _act(event: Event, request: Request, key: str) -> None:
+def _act(event: IncomingEvent, request: SimRequest, key: str) -> None:
     """Apply an event: a trigger opens or re-triggers an incident; the others need an open one, else do nothing."""
     account, known = event.account, event.account.open_with_key(key, event.service)
     if event.kind == "trigger":
@@ -116,7 +116,7 @@ def _act(event: Event, request: Request, key: str) -> None:
     effects.record(account, request, incident.id, what, event.service.id, detail=key)
 
 
-def _event(accounts: Iterable[Account], request: Request) -> Event:
+def _event(accounts: Iterable[Account], request: SimRequest) -> IncomingEvent:
     """Parse an event. Raises InvalidEventError."""
     spelling, body = SPELLINGS[request.path], _body(request)
     account, service = _receiver(accounts, body.get(spelling.service_key))
@@ -127,7 +127,7 @@ def _event(accounts: Iterable[Account], request: Request) -> Event:
         raise InvalidEventError(f"{spelling.incident_key} must be a text of at most {LONGEST_KEY} characters")
     if kind != "trigger" and not key:
         raise InvalidEventError(f"{spelling.incident_key} is required to {kind}")
-    return Event(account, service, kind, key or None, _text(request, body) if kind == "trigger" else "")
+    return IncomingEvent(account, service, kind, key or None, _text(request, body) if kind == "trigger" else "")
 
 
 def _receiver(accounts: Iterable[Account], key: object) -> tuple[Account, Service]:
@@ -140,7 +140,7 @@ def _receiver(accounts: Iterable[Account], key: object) -> tuple[Account, Servic
     raise InvalidEventError("The key belongs to no service")
 
 
-def _text(request: Request, body: Json) -> str:
+def _text(request: SimRequest, body: Json) -> str:
     """Return the description, or in version 2 the summary of a payload that also has source and severity."""
     text = body.get("description")
     if request.path == V2:
@@ -155,7 +155,7 @@ def _text(request: Request, body: Json) -> str:
     return text
 
 
-def _body(request: Request) -> Json:
+def _body(request: SimRequest) -> Json:
     try:
         body: Any = orjson.loads(request.body)
     except orjson.JSONDecodeError:
@@ -165,5 +165,5 @@ def _body(request: Request) -> Json:
     return body
 
 
-def _refused(status: int, detail: str) -> Answer:
+def _refused(status: int, detail: str) -> SimResponse:
     return json_answer({"status": "invalid event", "message": "Event object is invalid", "errors": [detail]}, status)

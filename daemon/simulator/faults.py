@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import orjson
 
 from daemon.simulator import events_api, refusals
-from daemon.simulator.http import Answer, Ending
+from daemon.simulator.http import Ending, SimResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.simulator.http import Request
+    from daemon.simulator.http import SimRequest
 
 RATE_LIMIT_SECONDS = 1
 SLOW_SECONDS = 0.2
@@ -96,7 +96,7 @@ class Faults:
         self._rates = {}
         self._queue.clear()
 
-    def draw(self, request: Request) -> Fault | None:
+    def draw(self, request: SimRequest) -> Fault | None:
         """Return the fault for this call, if any."""
         for fault in self._queue:
             if _can_meet(request, fault):
@@ -121,7 +121,7 @@ class Faults:
         """Return how late the next log entry appears."""
         return timedelta(seconds=self._chance.uniform(*self.late_seconds) if self.happens(Fault.LATE) else 0)
 
-    def apply_fault(self, fault: Fault, request: Request, answer: Answer) -> Answer:
+    def apply_fault(self, fault: Fault, request: SimRequest, answer: SimResponse) -> SimResponse:
         """Return the response after the fault."""
         match Fault(fault.removesuffix("_before").removesuffix("_after")):
             case Fault.THROTTLED:
@@ -134,11 +134,11 @@ class Faults:
                 return replace(answer, ending=_ENDINGS[kind])
             case Fault.SERVER_ERROR:
                 status = self._chance.choice(SERVER_ERRORS)
-                return Answer(status, f"<html><h1>{status}</h1></html>".encode(), {"content-type": "text/html"})
+                return SimResponse(status, f"<html><h1>{status}</h1></html>".encode(), {"content-type": "text/html"})
         return _INSTEAD.get(fault, answer)
 
 
-def _can_meet(request: Request, fault: Fault) -> bool:
+def _can_meet(request: SimRequest, fault: Fault) -> bool:
     """Return whether a fault fits a call."""
     event = events_api.is_event(request)
     if fault in FOR_WRITES:
@@ -157,9 +157,9 @@ def _error(message: str, code: int) -> bytes:
 _ENDINGS = {Fault.RESET: Ending.RESET, Fault.CUT: Ending.CUT}
 _USED_UP = {"ratelimit-limit": "960", "ratelimit-remaining": "0", "ratelimit-reset": str(RATE_LIMIT_SECONDS)}
 _INSTEAD = {
-    Fault.RATE_LIMITED: Answer(429, _error("Rate Limit Exceeded", 2020), _USED_UP),
-    Fault.RATE_LIMITED_BARE: Answer(429),
-    Fault.NOT_JSON: Answer(200, b"<html>Please log in to the proxy</html>", {"content-type": "text/html"}),
+    Fault.RATE_LIMITED: SimResponse(429, _error("Rate Limit Exceeded", 2020), _USED_UP),
+    Fault.RATE_LIMITED_BARE: SimResponse(429),
+    Fault.NOT_JSON: SimResponse(200, b"<html>Please log in to the proxy</html>", {"content-type": "text/html"}),
     Fault.DATA_CHANGED: refusals.data_changed().answer,
-    Fault.TOO_LONG: Answer(400, _error("The request took too long to process", 2016)),
+    Fault.TOO_LONG: SimResponse(400, _error("The request took too long to process", 2016)),
 }

@@ -36,7 +36,7 @@ class Ending(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SimRequest:
     """A request with header names in lower case."""
 
     method: str
@@ -60,7 +60,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SimResponse:
     """A response, sent after ``pause`` seconds."""
 
     status: int
@@ -70,13 +70,13 @@ class Answer:
     ending: Ending = Ending.WHOLE
 
 
-def json_answer(value: object, status: int = 200) -> Answer:
+def json_answer(value: object, status: int = 200) -> SimResponse:
     """Return a JSON response."""
-    return Answer(status, orjson.dumps(value), {"content-type": "application/json; charset=utf-8"})
+    return SimResponse(status, orjson.dumps(value), {"content-type": "application/json; charset=utf-8"})
 
 
 @contextlib.asynccontextmanager
-async def listening(answer: Callable[[Request], Awaitable[Answer]], port: int) -> AsyncIterator[str]:
+async def listening(answer: Callable[[SimRequest], Awaitable[SimResponse]], port: int) -> AsyncIterator[str]:
     """Serve inside the context; yield the URL with the bound port. Raises PagerelayError if it is in use."""
     open_connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -108,7 +108,9 @@ async def listening(answer: Callable[[Request], Awaitable[Answer]], port: int) -
 
 
 async def _converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[Request], Awaitable[Answer]]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    answer: Callable[[SimRequest], Awaitable[SimResponse]],
 ) -> None:
     """Serve one connection, request after request."""
     talk = h11.Connection(h11.SERVER)
@@ -137,7 +139,7 @@ async def _converse(
         talk.start_next_cycle()
 
 
-async def _receive(talk: h11.Connection, reader: asyncio.StreamReader) -> Request | None:
+async def _receive(talk: h11.Connection, reader: asyncio.StreamReader) -> SimRequest | None:
     """Return the next request, or None at the end."""
     head: h11.Request | None = None
     body = bytearray()
@@ -157,9 +159,9 @@ async def _receive(talk: h11.Connection, reader: asyncio.StreamReader) -> Reques
             return None
 
 
-def _request(head: h11.Request, body: bytes) -> Request:
+def _request(head: h11.Request, body: bytes) -> SimRequest:
     parts = urlsplit(head.target.decode("ascii", "replace"))
-    return Request(
+    return SimRequest(
         method=head.method.decode("ascii"),
         path=unquote(parts.path),
         query=tuple(parse_qsl(parts.query, keep_blank_values=True)),

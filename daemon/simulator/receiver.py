@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from daemon.simulator.http import Answer
+from daemon.simulator.http import SimResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daemon.model import Json
-    from daemon.simulator.http import Request
+    from daemon.simulator.http import SimRequest
 
 OK = 200
 UNAUTHORIZED = 401
@@ -52,12 +52,12 @@ class Receivers:
         self.delivered: set[tuple[str, str]] = set()
         self.refused = 0
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: SimRequest) -> SimResponse:
         """Return the response to an attempt: 200 if its signature is valid."""
         target, message_id = request.path.strip("/"), request.headers.get("webhook-id", "")
         if not self._verified(request, message_id):
             self.refused += 1
-            return Answer(UNAUTHORIZED)
+            return SimResponse(UNAUTHORIZED)
         self._attempts[message_id, target] += 1
         status = OK
         if self._moods.get(target):
@@ -67,9 +67,9 @@ class Receivers:
             self.delivered.add((message_id, target))
         attempt = self._attempts[message_id, target]
         self._on_attempt(Received(target, message_id, attempt, status, orjson.loads(request.body)))
-        return Answer(status)
+        return SimResponse(status)
 
-    def _verified(self, request: Request, message_id: str) -> bool:
+    def _verified(self, request: SimRequest, message_id: str) -> bool:
         """Verify the signature as in Standard Webhooks: HMAC-SHA256 over id, timestamp and body."""
         signed = f"{message_id}.{request.headers.get('webhook-timestamp', '')}.".encode() + request.body
         expected = b"v1," + base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256))

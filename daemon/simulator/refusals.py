@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.simulator.http import Answer, json_answer
+from daemon.simulator.http import SimResponse, json_answer
 
 
 class RefusedError(Exception):
@@ -14,7 +14,7 @@ class RefusedError(Exception):
         self.answer = json_answer({"error": self.error}, status)
 
 
-def error(status: int, code: int, message: str, *details: str) -> Answer:
+def error(status: int, code: int, message: str, *details: str) -> SimResponse:
     """Return an error response in PagerDuty's form."""
     return RefusedError(status, code, message, *details).answer
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from daemon.model import IncidentStatus
 from daemon.simulator import records, writing
 from daemon.simulator.account import NoSuchIncidentError
-from daemon.simulator.http import Answer, json_answer
+from daemon.simulator.http import SimResponse, json_answer
 from daemon.simulator.refusals import RefusedError, error
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from daemon.model import Json
     from daemon.simulator.account import Account
     from daemon.simulator.directory import Directory, Policy, Service, Team
-    from daemon.simulator.http import Request
+    from daemon.simulator.http import SimRequest
     from daemon.simulator.incident import Incident
 
     Named = TypeVar("Named", Service, Policy, Team)
-    Handler = Callable[[Account, Request, Mapping[str, str]], Answer]
+    Handler = Callable[[Account, SimRequest, Mapping[str, str]], SimResponse]
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ SORTABLE = {
 }
 
 
-def answer(account: Account, request: Request) -> Answer:
+def answer(account: Account, request: SimRequest) -> SimResponse:
     """Return PagerDuty's response to a request with a valid key."""
     is_known = False
     for method, pattern, handler in ROUTES:
@@ -53,7 +53,7 @@ def answer(account: Account, request: Request) -> Answer:
     return error(405 if is_known else 404, 2100, "Method Not Allowed" if is_known else "Not Found")
 
 
-def _handled(handler: Handler, account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+def _handled(handler: Handler, account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     try:
         return handler(account, request, named)
     except RefusedError as refused:
@@ -62,7 +62,7 @@ def _handled(handler: Handler, account: Account, request: Request, named: Mappin
         return error(404, 2100, "Not Found")
 
 
-def _log_entries(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+def _log_entries(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     """List log entries, newest first; ``since`` is inclusive, is_overview omits notes and assignments."""
     zone = _zone(account, request)
     now = account.log.now()
@@ -79,7 +79,7 @@ def _log_entries(account: Account, request: Request, named: Mapping[str, str]) -
     return _page(request, "log_entries", entries, lambda each: records.log_entry(each, team, zone, include))
 
 
-def _log_entry(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+def _log_entry(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     zone, now = _zone(account, request), account.log.now()
     for entry in account.log.entries:
         if entry.id == named["id"] and entry.visible_at <= now:
@@ -88,7 +88,7 @@ def _log_entry(account: Account, request: Request, named: Mapping[str, str]) -> 
     raise KeyError(named["id"])
 
 
-def _incidents(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+def _incidents(account: Account, request: SimRequest, _named: Mapping[str, str]) -> SimResponse:
     """List incidents by creation, by default of the last month; nothing shows what changed since a time."""
     incidents = _in_range(account, request)
     if statuses := request.all("statuses"):
@@ -104,7 +104,7 @@ def _incidents(account: Account, request: Request, _named: Mapping[str, str]) ->
     return _page(request, "incidents", _sorted(incidents, request), lambda each: records.incident(each, team))
 
 
-def _in_range(account: Account, request: Request) -> list[Incident]:
+def _in_range(account: Account, request: SimRequest) -> list[Incident]:
     incidents = list(account.incidents.values())
     if request.get("date_range") == "all":
         return incidents
@@ -116,7 +116,7 @@ def _in_range(account: Account, request: Request) -> list[Incident]:
     return [each for each in incidents if since <= each.created_at < until]
 
 
-def _sorted(incidents: list[Incident], request: Request) -> list[Incident]:
+def _sorted(incidents: list[Incident], request: SimRequest) -> list[Incident]:
     """Sort incidents, by default by status, so that a change of status moves an incident between pages."""
     if not (order := request.get("sort_by")):
         return sorted(incidents, key=lambda each: (each.status, each.number))
@@ -128,27 +128,27 @@ def _sorted(incidents: list[Incident], request: Request) -> list[Incident]:
     return incidents
 
 
-def _incident(account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
+def _incident(account: Account, _request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     return json_answer({"incident": records.incident(account.incident(named["id"]), account.directory.team)})
 
 
-def _notes(account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
+def _notes(account: Account, _request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     return json_answer({"notes": [records.note(each) for each in account.incident(named["id"]).notes]})
 
 
-def _users(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+def _users(account: Account, request: SimRequest, _named: Mapping[str, str]) -> SimResponse:
     query = (request.get("query") or "").lower()
     users = [each for each in account.directory.users if query in each.name.lower() or query in each.email]
     team, include = account.directory.team, request.all("include")
     return _page(request, "users", users, lambda each: records.user(each, team, include))
 
 
-def _user(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+def _user(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     user = {each.id: each for each in account.directory.users}[named["id"]]
     return json_answer({"user": records.user(user, account.directory.team, request.all("include"))})
 
 
-def _me(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+def _me(account: Account, request: SimRequest, _named: Mapping[str, str]) -> SimResponse:
     if account.user_key is None:  # a text instead of the usual object, as PagerDuty's own library expects
         return json_answer({"error": "Cannot be used with an account-level access token"}, 400)
     return json_answer({"user": records.user(account.user_key, account.directory.team, request.all("include"))})
@@ -157,7 +157,7 @@ def _me(account: Account, request: Request, _named: Mapping[str, str]) -> Answer
 def _all(name: str, of: Callable[[Directory], Sequence[Named]], render: Callable[[Named, Team], Json]) -> Handler:
     """Return a handler that lists objects, filtered by name."""
 
-    def handler(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+    def handler(account: Account, request: SimRequest, _named: Mapping[str, str]) -> SimResponse:
         query = (request.get("query") or "").lower()
         matches = [each for each in of(account.directory) if query in each.name.lower()]
         return _page(request, name, matches, lambda each: render(each, account.directory.team))
@@ -168,24 +168,24 @@ def _all(name: str, of: Callable[[Directory], Sequence[Named]], render: Callable
 def _one(name: str, of: Callable[[Directory], Sequence[Named]], render: Callable[[Named, Team], Json]) -> Handler:
     """Return a handler that shows one object."""
 
-    def handler(account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
+    def handler(account: Account, _request: SimRequest, named: Mapping[str, str]) -> SimResponse:
         match = {each.id: each for each in of(account.directory)}[named["id"]]
         return json_answer({name: render(match, account.directory.team)})
 
     return handler
 
 
-def _abilities(_account: Account, _request: Request, _named: Mapping[str, str]) -> Answer:
+def _abilities(_account: Account, _request: SimRequest, _named: Mapping[str, str]) -> SimResponse:
     return json_answer({"abilities": ABILITIES})
 
 
-def _ability(_account: Account, _request: Request, named: Mapping[str, str]) -> Answer:
+def _ability(_account: Account, _request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     if named["id"] not in ABILITIES:
         raise KeyError(named["id"])
-    return Answer(204)
+    return SimResponse(204)
 
 
-def _page(request: Request, name: str, items: Sequence[T], render: Callable[[T], Json]) -> Answer:
+def _page(request: SimRequest, name: str, items: Sequence[T], render: Callable[[T], Json]) -> SimResponse:
     """Return one page of a list: 25 by default, at most 100, nothing beyond 10,000."""
     limit, offset = _whole(request, "limit", DEFAULT_LIMIT), _whole(request, "offset", 0)
     if not 1 <= limit <= LARGEST_LIMIT:
@@ -204,7 +204,7 @@ def _page(request: Request, name: str, items: Sequence[T], render: Callable[[T],
     )
 
 
-def _whole(request: Request, name: str, default: int) -> int:
+def _whole(request: SimRequest, name: str, default: int) -> int:
     value = request.get(name)
     if value is None:
         return default
@@ -213,7 +213,7 @@ def _whole(request: Request, name: str, default: int) -> int:
     return int(value)
 
 
-def _zone(account: Account, request: Request) -> tzinfo:
+def _zone(account: Account, request: SimRequest) -> tzinfo:
     name = request.get("time_zone")
     if name is None:
         return account.zone
@@ -223,7 +223,7 @@ def _zone(account: Account, request: Request) -> tzinfo:
         raise RefusedError(400, 2001, "Invalid Input Provided", "Time zone is invalid") from None
 
 
-def _moment(request: Request, name: str, zone: tzinfo) -> datetime | None:
+def _moment(request: SimRequest, name: str, zone: tzinfo) -> datetime | None:
     """Return a time parameter; without an offset it is in ``zone``."""
     value = request.get(name)
     if value is None:

@@ -18,19 +18,19 @@ import orjson
 from daemon.simulator import controls, events_api, http, records, refusals, routes
 from daemon.simulator.account import Account, NoSuchIncidentError
 from daemon.simulator.faults import Fault, Faults
-from daemon.simulator.http import Answer, json_answer
+from daemon.simulator.http import SimResponse, json_answer
 from daemon.simulator.lifecycles import Lifecycles
 from daemon.simulator.quirks import Habits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from daemon.simulator.http import Request
+    from daemon.simulator.http import SimRequest
 
 TOKEN = "Token token="  # noqa: S105 - how a key is sent
 LIMIT_CALLS = 960
 LIMIT_PERIOD = timedelta(seconds=60)
-NOTHING_DONE = Answer(504)
+NOTHING_DONE = SimResponse(504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Simulator:
         async with http.listening(self.answer, port) as url:
             yield url
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: SimRequest) -> SimResponse:
         """Return the response to any request."""
         if request.path.startswith("/simulator"):
             return self._control(request)
@@ -87,19 +87,19 @@ class Simulator:
         )
         return _stamped(answer, now, left)
 
-    def _whose(self, request: Request) -> Account | None:
+    def _whose(self, request: SimRequest) -> Account | None:
         """Return the account of a request: by API key, or by service key for an event."""
         if events_api.is_event(request):
             return events_api.account(self.accounts.values(), request)
         scheme, token, key = request.headers.get("authorization", "").partition(TOKEN)
         return self.accounts.get(key) if token and not scheme else None
 
-    def _unknown(self, request: Request) -> Answer:
+    def _unknown(self, request: SimRequest) -> SimResponse:
         if events_api.is_event(request):
             return events_api.answer(self.accounts.values(), request)
         return refusals.error(401, 2006, "Authentication failed")
 
-    def _respond(self, account: Account, request: Request, fault: Fault | None) -> Answer:
+    def _respond(self, account: Account, request: SimRequest, fault: Fault | None) -> SimResponse:
         """Return the response after a fault. The fault decides whether a write takes effect."""
         answer = NOTHING_DONE
         if fault is None or not request.is_write or self.faults.lets_through(fault):
@@ -108,7 +108,7 @@ class Simulator:
             return self.faults.apply_fault(fault, request, answer)
         return _swapped(answer) if self.faults.happens(Fault.SWAPPED) else answer
 
-    def _perform(self, account: Account, request: Request) -> Answer:
+    def _perform(self, account: Account, request: SimRequest) -> SimResponse:
         if events_api.is_event(request):
             return events_api.answer([account], request)
         return _linked(routes.answer(account, request), request)
@@ -121,7 +121,7 @@ class Simulator:
         recent.append(now)
         return self._limit - len(recent)
 
-    def _control(self, request: Request) -> Answer:
+    def _control(self, request: SimRequest) -> SimResponse:
         """Respond to a request that PagerDuty does not have: inspection and controls."""
         try:
             return self._controlled(request)
@@ -132,13 +132,13 @@ class Simulator:
         except (TypeError, ValueError, AttributeError) as error:
             return json_answer({"error": str(error)}, 400)
 
-    def _controlled(self, request: Request) -> Answer:
+    def _controlled(self, request: SimRequest) -> SimResponse:
         route = f"{request.method} {request.path}"
         if route not in CONTROLS:
             raise controls.UnknownError("path", route, sorted(CONTROLS))
         return CONTROLS[route](self, request)
 
-    def _account(self, request: Request) -> Account:
+    def _account(self, request: SimRequest) -> Account:
         """Return the account named in the query, else the first."""
         name = request.get("account")
         for account in self.accounts.values():
@@ -146,21 +146,21 @@ class Simulator:
                 return account
         raise controls.UnknownError("account", name, (account.name for account in self.accounts.values()))
 
-    def show_ledger(self, request: Request) -> Answer:
+    def show_ledger(self, request: SimRequest) -> SimResponse:
         """Return everything that really happened."""
         account = self._account(request)
         return json_answer({"ledger": [dataclasses.asdict(each) for each in account.log.ledger]})
 
-    def show_effects(self, request: Request) -> Answer:
+    def show_effects(self, request: SimRequest) -> SimResponse:
         """Return what requests changed, whatever response their callers saw."""
         account = self._account(request)
         return json_answer({"effects": [dataclasses.asdict(each) for each in account.effects]})
 
-    def show_calls(self, _request: Request) -> Answer:
+    def show_calls(self, _request: SimRequest) -> SimResponse:
         """Return the calls with a known key."""
         return json_answer({"calls": [dataclasses.asdict(each) for each in self.calls]})
 
-    def set_faults(self, request: Request) -> Answer:
+    def set_faults(self, request: SimRequest) -> SimResponse:
         """Set faults: ``{"rates": {fault: 0 to 1}, "once": [fault], "seed": int, "hang_seconds": float}``."""
         body = orjson.loads(request.body or b"{}")
         self.faults.set(body.get("rates", {}), body.get("seed"))
@@ -168,7 +168,7 @@ class Simulator:
         self.faults.hang_seconds = float(body.get("hang_seconds", self.faults.hang_seconds))
         return json_answer({"faults": [each.value for each in Fault]})
 
-    def set_account(self, request: Request) -> Answer:
+    def set_account(self, request: SimRequest) -> SimResponse:
         """Change the account: ``{"read_only": true, "habits": {"bulk": "marked"}, "emails": {"alice": …}}``."""
         account = self._account(request)
         body = orjson.loads(request.body or b"{}")
@@ -178,13 +178,13 @@ class Simulator:
             controls.user(account, who).email = str(email)
         return json_answer({"read_only": account.read_only, "habits": account.habits.model_dump()})
 
-    def let_happen(self, request: Request) -> Answer:
+    def let_happen(self, request: SimRequest) -> SimResponse:
         """Make something happen: ``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id}``."""
         body = orjson.loads(request.body or b"{}")
         return json_answer({"incident_id": controls.let(self._account(request), body)}, 201)
 
 
-def _stamped(answer: Answer, now: datetime, left: int | None = None) -> Answer:
+def _stamped(answer: SimResponse, now: datetime, left: int | None = None) -> SimResponse:
     """Add the headers that every response has, except a bare 429."""
     headers = {"date": format_datetime(now.astimezone(UTC), usegmt=True), "x-request-id": uuid.uuid4().hex}
     if left is not None and answer.status != 429:  # noqa: PLR2004 - a status
@@ -193,13 +193,13 @@ def _stamped(answer: Answer, now: datetime, left: int | None = None) -> Answer:
     return dataclasses.replace(answer, headers=headers | answer.headers)
 
 
-def _linked(answer: Answer, request: Request) -> Answer:
+def _linked(answer: SimResponse, request: SimRequest) -> SimResponse:
     """Let the links to the API lead back here, so that clients can follow them."""
     here = f"http://{request.headers['host']}" if "host" in request.headers else records.API
     return dataclasses.replace(answer, body=answer.body.replace(records.API.encode(), here.encode()))
 
 
-def _swapped(answer: Answer) -> Answer:
+def _swapped(answer: SimResponse) -> SimResponse:
     """Let a creating entry and the assignment of its second change places in the list."""
     try:
         body = orjson.loads(answer.body)
@@ -216,7 +216,7 @@ def _swapped(answer: Answer) -> Answer:
     return dataclasses.replace(answer, body=orjson.dumps(body))
 
 
-CONTROLS: dict[str, Callable[[Simulator, Request], Answer]] = {
+CONTROLS: dict[str, Callable[[Simulator, SimRequest], SimResponse]] = {
     "GET /simulator/ledger": Simulator.show_ledger,
     "GET /simulator/effects": Simulator.show_effects,
     "GET /simulator/calls": Simulator.show_calls,

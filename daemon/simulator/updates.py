@@ -22,7 +22,7 @@ URGENCIES = ("high", "low")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Update:
     """One change that can be made: ``act`` makes it."""
 
     what: str
@@ -31,7 +31,7 @@ class Change:
     reopens: bool = False
 
 
-def changes(account: Account, incident: Incident, asked: Json, by: User) -> list[Change]:
+def changes(account: Account, incident: Incident, asked: Json, by: User) -> list[Update]:
     """Every change that an update makes, in their order. Raises RefusedError for one that cannot be made.
 
     What is as it should be already is no change.
@@ -47,18 +47,18 @@ def changes(account: Account, incident: Incident, asked: Json, by: User) -> list
     if users:
         if not incident.is_open:
             raise refusals.cannot_reassign()
-        found.append(Change("reassign", lambda: account.reassign(incident.id, by, users), _ids(users)))
+        found.append(Update("reassign", lambda: account.reassign(incident.id, by, users), _ids(users)))
     found += _escalation(account, incident, asked, policy, by)
     return [*found, *_to_status(account, incident, asked, status, by)]
 
 
-def _reopening(account: Account, incident: Incident, users: list[User], policy: Policy | None, by: User) -> Change:
+def _reopening(account: Account, incident: Incident, users: list[User], policy: Policy | None, by: User) -> Update:
     """Open again, and assigned to whom the update names, else as the incident's policy says."""
     to = _ids(users) or (policy.id if policy else None)
-    return Change("reopen", lambda: account.reopen(incident.id, by, users=users, policy=policy), to, reopens=True)
+    return Update("reopen", lambda: account.reopen(incident.id, by, users=users, policy=policy), to, reopens=True)
 
 
-def _escalation(account: Account, incident: Incident, asked: Json, policy: Policy | None, by: User) -> Iterator[Change]:
+def _escalation(account: Account, incident: Incident, asked: Json, policy: Policy | None, by: User) -> Iterator[Update]:
     """To another policy, to another level, or to that level of that policy."""
     given = asked.get("escalation_level")
     if policy is None and given is None:
@@ -68,10 +68,10 @@ def _escalation(account: Account, incident: Incident, asked: Json, policy: Polic
     to = policy or incident.policy
     level = None if given is None else _level(given, to)
     detail = to.id if given is None else f"{to.id} level {given}"
-    yield Change("escalate", lambda: account.escalate(incident.id, by, policy=to, level=level), detail)
+    yield Update("escalate", lambda: account.escalate(incident.id, by, policy=to, level=level), detail)
 
 
-def _words(account: Account, incident: Incident, asked: Json, by: User) -> Iterator[Change]:
+def _words(account: Account, incident: Incident, asked: Json, by: User) -> Iterator[Update]:
     """Title, urgency and priority: also of a resolved incident."""
     title, urgency = asked.get("title", incident.title), asked.get("urgency", incident.urgency)
     priority = _priority(account, asked)
@@ -80,18 +80,18 @@ def _words(account: Account, incident: Incident, asked: Json, by: User) -> Itera
     if urgency not in URGENCIES:
         raise refusals.invalid("Urgency must be high or low")
     if title != incident.title:
-        yield Change("retitle", lambda: account.change(incident.id, by, "retitle", title=title), title)
+        yield Update("retitle", lambda: account.change(incident.id, by, "retitle", title=title), title)
     if urgency != incident.urgency:
-        yield Change("change_urgency", lambda: account.change(incident.id, by, "change_urgency"), urgency)
+        yield Update("change_urgency", lambda: account.change(incident.id, by, "change_urgency"), urgency)
     if priority and priority is not incident.priority:
         to = records.priority(priority)
         act = lambda: account.change(incident.id, by, "change_priority", priority=to)  # noqa: E731
-        yield Change("change_priority", act, priority.name)
+        yield Update("change_priority", act, priority.name)
 
 
 def _to_status(
     account: Account, incident: Incident, asked: Json, status: IncidentStatus | None, by: User
-) -> Iterator[Change]:
+) -> Iterator[Update]:
     """To another status. What has it already is refused with 1001 or 1002, or is no change: the account's habit.
 
     Acknowledged already is what this requester acknowledged; somebody else may acknowledge it, too.
@@ -100,17 +100,17 @@ def _to_status(
     if status is IncidentStatus.RESOLVED:
         note = _resolution(asked)
         if incident.is_open:
-            yield Change("resolve", lambda: account.resolve(incident.id, by, note), note)
+            yield Update("resolve", lambda: account.resolve(incident.id, by, note), note)
         elif repeated is Repeat.REFUSED:
             raise refusals.already_resolved()
     elif status is IncidentStatus.ACKNOWLEDGED:
         if by not in [user for user, _ in incident.acknowledged] or repeated is Repeat.RENEWED:
             act, again = (lambda: account.acknowledge(incident.id, by)), not incident.is_open
-            yield Change("acknowledge", act, reopens=again)
+            yield Update("acknowledge", act, reopens=again)
         elif repeated is Repeat.REFUSED:
             raise refusals.already_acknowledged()
     elif status is IncidentStatus.TRIGGERED and incident.status is IncidentStatus.ACKNOWLEDGED:
-        yield Change("unacknowledge", lambda: account.unacknowledge(incident.id, by))
+        yield Update("unacknowledge", lambda: account.unacknowledge(incident.id, by))
 
 
 def _status(asked: Json) -> IncidentStatus | None:

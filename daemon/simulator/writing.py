@@ -9,7 +9,7 @@ import orjson
 from daemon.model import IncidentStatus
 from daemon.simulator import effects, records, refusals, updates
 from daemon.simulator.account import NoSuchIncidentError
-from daemon.simulator.http import Answer, json_answer
+from daemon.simulator.http import SimResponse, json_answer
 from daemon.simulator.quirks import Bulk
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from daemon.model import Json
     from daemon.simulator.account import Account
     from daemon.simulator.directory import User
-    from daemon.simulator.http import Request
+    from daemon.simulator.http import SimRequest
     from daemon.simulator.incident import Incident
 
-    Handler = Callable[[Account, Request, Mapping[str, str]], Answer]
+    Handler = Callable[[Account, SimRequest, Mapping[str, str]], SimResponse]
 
 MOST_AT_ONCE = 250
 MOST_NOTES = 2000
 LONGEST_SNOOZE = 604_800
 
 
-def _update(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+def _update(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     """IncidentStatus, assignments, escalation, title, urgency, priority: all of them, or none and an error."""
     by = _requester(account, request)
     incident = account.incident(named["id"])
@@ -36,7 +36,7 @@ def _update(account: Account, request: Request, named: Mapping[str, str]) -> Ans
     return _shown(account, incident)
 
 
-def _update_many(account: Account, request: Request, _named: Mapping[str, str]) -> Answer:
+def _update_many(account: Account, request: SimRequest, _named: Mapping[str, str]) -> SimResponse:
     """As many updates as 250, for one requester. What happens when one cannot be made is the account's habit."""
     by = _requester(account, request)
     asked = _updates(request)
@@ -59,7 +59,7 @@ def _update_many(account: Account, request: Request, _named: Mapping[str, str]) 
     return json_answer({"incidents": shown})
 
 
-def _add_note(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+def _add_note(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     """One more note with each call, whatever was written before."""
     by = _requester(account, request)
     incident = account.incident(named["id"])
@@ -73,7 +73,7 @@ def _add_note(account: Account, request: Request, named: Mapping[str, str]) -> A
     return json_answer({"note": records.note(note)}, account.habits.note_status)
 
 
-def _snooze(account: Account, request: Request, named: Mapping[str, str]) -> Answer:
+def _snooze(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
     """An acknowledged incident sleeps for a second to seven days."""
     by = _requester(account, request)
     incident = account.incident(named["id"])
@@ -89,7 +89,7 @@ def _snooze(account: Account, request: Request, named: Mapping[str, str]) -> Ans
     return _shown(account, incident, 201)
 
 
-def _requester(account: Account, request: Request) -> User:
+def _requester(account: Account, request: SimRequest) -> User:
     """Whoever writes, by the address in ``From``. Raises RefusedError."""
     if account.read_only:
         raise refusals.read_only()
@@ -101,7 +101,7 @@ def _requester(account: Account, request: Request) -> User:
     return found
 
 
-def _updates(request: Request) -> list[Json]:
+def _updates(request: SimRequest) -> list[Json]:
     """The updates of a request for many. Raises RefusedError."""
     asked = _body(request).get("incidents")
     if not isinstance(asked, list) or not asked:
@@ -113,7 +113,7 @@ def _updates(request: Request) -> list[Json]:
     return asked
 
 
-def _planned(account: Account, asked: Json, by: User) -> tuple[Incident, list[updates.Change]]:
+def _planned(account: Account, asked: Json, by: User) -> tuple[Incident, list[updates.Update]]:
     """One of many updates, checked. An id that is none is bad input here: no path names it."""
     try:
         incident = account.incident(_id(asked))
@@ -128,17 +128,17 @@ def _id(asked: object) -> str:
     raise refusals.invalid("Incident id is missing")
 
 
-def _make(account: Account, request: Request, incident: Incident, plan: list[updates.Change], by: User) -> None:
+def _make(account: Account, request: SimRequest, incident: Incident, plan: list[updates.Update], by: User) -> None:
     for change in plan:
         change.act()
         effects.record(account, request, incident.id, change.what, by.id, detail=change.detail, reopened=change.reopens)
 
 
-def _shown(account: Account, incident: Incident, status: int = 200) -> Answer:
+def _shown(account: Account, incident: Incident, status: int = 200) -> SimResponse:
     return json_answer({"incident": records.incident(incident, account.directory.team)}, status)
 
 
-def _within(request: Request, name: str) -> Json:
+def _within(request: SimRequest, name: str) -> Json:
     """The object under a name in the body. Raises RefusedError."""
     found = _body(request).get(name)
     if not isinstance(found, dict):
@@ -146,7 +146,7 @@ def _within(request: Request, name: str) -> Json:
     return found
 
 
-def _body(request: Request) -> Json:
+def _body(request: SimRequest) -> Json:
     """A request's body. Raises RefusedError if it is no JSON object."""
     try:
         body: Any = orjson.loads(request.body)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.delivery import breaker
-from daemon.delivery.breaker import FAILURES_IN_A_ROW, SEEN_FAILING, Breaker, Event, Step
+from daemon.delivery.breaker import FAILURES_IN_A_ROW, SEEN_FAILING, Breaker, BreakerEvent, Step
 from daemon.model import REFUSALS, TargetChange, TargetState
 from daemon.settings import Retry
 from tests.conftest import START
@@ -40,7 +40,7 @@ def test_the_third_failure_in_a_row_opens_the_circuit(status: int | None) -> Non
     assert (one.change, two.change, two.breaker.is_open) == (TargetChange(), TargetChange(), False)
     three = failed(two.breaker, status=status)
     state = TargetState(failing_since=START, probe_at=START + timedelta(seconds=3.75), last_error=f"answered {status}")
-    assert three == Step(Breaker(state, FAILURES_IN_A_ROW), TargetChange(circuit=state), (Event.FAILING,))
+    assert three == Step(Breaker(state, FAILURES_IN_A_ROW), TargetChange(circuit=state), (BreakerEvent.FAILING,))
 
 
 def test_a_success_in_between_starts_the_count_again() -> None:
@@ -61,7 +61,7 @@ def test_a_success_closes_the_circuit_and_makes_due_what_waits() -> None:
     for before in (OPEN, HALF_OPEN, replace(HALF_OPEN, probing_since=START, failures=3)):
         step = breaker.on_success(before, START + HOUR)
         change = TargetChange(success_at=START + HOUR, circuit=TargetState(), recovered=True)
-        assert step == Step(Breaker(), change, (Event.RECOVERED,))
+        assert step == Step(Breaker(), change, (BreakerEvent.RECOVERED,))
 
 
 def test_a_failed_probe_is_followed_by_the_next_after_a_longer_pause() -> None:
@@ -117,14 +117,14 @@ def test_410_pauses_the_target_once(circuit: Breaker) -> None:
     closed = TargetState(last_error="answered 410")
     paused = replace(closed, paused_at=START, paused_reason="answered 410")
     change = TargetChange(circuit=closed, gone_at=START, gone_reason="answered 410")
-    assert step == Step(Breaker(paused), change, (Event.PAUSED,))
+    assert step == Step(Breaker(paused), change, (BreakerEvent.PAUSED,))
     again = breaker.on_gone(step.breaker, "answered 410", START + HOUR)
     assert again == Step(step.breaker), "it was on its way before, and must not undo a resume"
 
 
 def test_a_pause_by_hand_keeps_everything_else_and_is_logged_once() -> None:
     step = breaker.pause(HALF_OPEN, START)
-    assert step == Step(replace(HALF_OPEN, state=replace(OPEN.state, paused_at=START)), events=(Event.PAUSED,))
+    assert step == Step(replace(HALF_OPEN, state=replace(OPEN.state, paused_at=START)), events=(BreakerEvent.PAUSED,))
     assert breaker.pause(step.breaker, START + HOUR) == Step(step.breaker)
     assert not step.breaker.may_send(PROBE, START)
 
@@ -136,22 +136,22 @@ PAUSED = TargetState(paused_at=START, paused_reason="paused by hand")
     ("before", "read", "events"),
     [
         (Breaker(), TargetState(), ()),
-        (Breaker(), PAUSED, (Event.PAUSED,)),
+        (Breaker(), PAUSED, (BreakerEvent.PAUSED,)),
         (Breaker(PAUSED), PAUSED, ()),
-        (Breaker(PAUSED), TargetState(), (Event.RESUMED,)),
-        (OPEN, TargetState(), (Event.RECOVERED,)),
+        (Breaker(PAUSED), TargetState(), (BreakerEvent.RESUMED,)),
+        (OPEN, TargetState(), (BreakerEvent.RECOVERED,)),
         (OPEN, OPEN.state, ()),
         (Breaker(), OPEN.state, ()),
-        (Breaker(replace(OPEN.state, paused_at=START)), TargetState(), (Event.RESUMED, Event.RECOVERED)),
+        (Breaker(replace(OPEN.state, paused_at=START)), TargetState(), (BreakerEvent.RESUMED, BreakerEvent.RECOVERED)),
     ],
 )
 def test_a_claim_brings_what_others_have_recorded(
-    before: Breaker, read: TargetState, events: tuple[Event, ...]
+    before: Breaker, read: TargetState, events: tuple[BreakerEvent, ...]
 ) -> None:
     before = replace(before, failures=2)
     step = breaker.apply_claim(before, read, None)
     assert (step.breaker.state, step.change, step.events) == (read, TargetChange(), events)
-    assert step.breaker.failures == (0 if {Event.RESUMED, Event.RECOVERED} & {*events} else 2)
+    assert step.breaker.failures == (0 if {BreakerEvent.RESUMED, BreakerEvent.RECOVERED} & {*events} else 2)
 
 
 def test_a_claim_for_a_failing_target_brings_its_probe() -> None:
@@ -233,8 +233,8 @@ def check_circuit(before: Breaker, step: Step, kind: str, now: datetime, in_a_ro
     if kind == "failure" and step.change.circuit is not None:
         assert state.probe_at is not None
         assert now < state.probe_at <= now + MINUTE
-    assert (Event.FAILING in step.events) == opens
-    assert (Event.RECOVERED in step.events) == (closes and kind != "gone")
+    assert (BreakerEvent.FAILING in step.events) == opens
+    assert (BreakerEvent.RECOVERED in step.events) == (closes and kind != "gone")
     assert step.change.recovered == (closes and kind == "success")
 
 
@@ -245,8 +245,8 @@ def check_pauses(before: Breaker, step: Step, kind: str, now: datetime) -> None:
         assert state.blocked_until is not None
         assert state.blocked_until >= old.blocked_until
     assert kind == "resume" or old.paused_at is None or state.paused_at == old.paused_at
-    assert (Event.PAUSED in step.events) == (state.paused_at is not None and old.paused_at is None)
-    assert (Event.RESUMED in step.events) == (state.paused_at is None and old.paused_at is not None)
+    assert (BreakerEvent.PAUSED in step.events) == (state.paused_at is not None and old.paused_at is None)
+    assert (BreakerEvent.RESUMED in step.events) == (state.paused_at is None and old.paused_at is not None)
     for delivery_id in (PROBE, OTHER):
         may_send = state.paused_at is None and not state.is_blocked(now)
         may_send = may_send and (not step.breaker.is_open or delivery_id == step.breaker.probe)

@@ -52,7 +52,7 @@ def target(url: str, auth: Basic | Bearer | OAuth2 | None, **more: Any) -> Targe
     return Target("ops", SecretStr(url), (SecretStr(SECRET),), auth=auth, **more)
 
 
-async def attempt(chosen: Target) -> sender.Answer:
+async def attempt(chosen: Target) -> sender.SendResult:
     sending = sender.Sender(chosen)
     try:
         return await sending.send("msg_1", CONTENT, 1)

@@ -118,7 +118,7 @@ def target(url: str, rules: Egress = DENY, **more: Any) -> Target:
     return Target("ops", SecretStr(url), (SecretStr(SECRET),), egress=rules, **more)
 
 
-async def attempt(chosen: Target, *leads_to: str) -> sender.Answer:
+async def attempt(chosen: Target, *leads_to: str) -> sender.SendResult:
     """One attempt; every name leads to these addresses."""
     sending = sender.Sender(chosen, lookup=lambda _name, _port: leads_to)
     try:
@@ -252,7 +252,7 @@ async def test_what_is_told_too_late_about_a_target_behind_a_proxy_counts_from_t
         answers.append(await sending.send("msg_1", CONTENT, 1))
         return answers[-1].status != 200
 
-    answers: list[sender.Answer] = []
+    answers: list[sender.SendResult] = []
     proxy = Receiver()
     async with proxy.serving() as url:
         chosen = target("http://hooks.invalid/in", proxy=SecretStr(url.removesuffix("/hook")))

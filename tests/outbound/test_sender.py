@@ -41,7 +41,7 @@ def plain(body: bytes) -> Content:
     return Content(body, "application/json")
 
 
-async def attempt(chosen: Target, body: bytes = BODY) -> sender.Answer:
+async def attempt(chosen: Target, body: bytes = BODY) -> sender.SendResult:
     """One attempt of a sender of its own."""
     sending = sender.Sender(chosen)
     try:
@@ -51,7 +51,7 @@ async def attempt(chosen: Target, body: bytes = BODY) -> sender.Answer:
         await sending.close()
 
 
-async def answered(reply: Reply, **more: Any) -> sender.Answer:
+async def answered(reply: Reply, **more: Any) -> sender.SendResult:
     """How an attempt at a receiver that does so goes."""
     async with Receiver(lambda _request: reply).serving() as url:
         return await attempt(target(url, **more))

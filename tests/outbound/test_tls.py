@@ -31,7 +31,7 @@ def stranger() -> Authority:
     return Authority("Another authority")
 
 
-async def attempt(url: str, tls: Tls | None, **more: Any) -> sender.Answer:
+async def attempt(url: str, tls: Tls | None, **more: Any) -> sender.SendResult:
     """One attempt; every name leads to loopback."""
     chosen = Target("ops", SecretStr(url), (SecretStr(SECRET),), timeout=timedelta(seconds=15), tls=tls, **more)
     sending = sender.Sender(chosen, lookup=lambda _name, _port: ("127.0.0.1",))

@@ -15,7 +15,7 @@ import pytest
 from daemon.model import CallPriority
 from daemon.pagerduty import lookups, writes
 from daemon.simulator import Account, Simulator
-from daemon.simulator.http import Request
+from daemon.simulator.http import SimRequest
 from tests.conftest import START
 from tests.pagerduty.far_side import KEY
 from tests.simulator import documented
@@ -74,7 +74,7 @@ async def test_every_request_and_its_answer_are_as_described(far: FarSide, use: 
         assert operation is not None, request.url
         mistakes.extend(documented.request_mistakes(operation, query, headers, request.content))
         given = await simulator.answer(
-            Request(request.method, request.url.path, tuple(query), headers, request.content)
+            SimRequest(request.method, request.url.path, tuple(query), headers, request.content)
         )
         mistakes.extend(documented.answer_mistakes(operation, given.status, given.body))
         return httpx.Response(given.status, headers=given.headers, content=given.body)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from daemon import errors
 from daemon.model import CallPriority
 from daemon.pagerduty import listing
-from daemon.pagerduty.listing import CAP, PAGE, STEPS_BACK, Page, read_all
+from daemon.pagerduty.listing import CAP, PAGE, STEPS_BACK, ListedPage, read_all
 from tests.conftest import START
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ class Moving:
         self.constant = {each["id"] for each in self.records}
         self.ever |= self.constant
 
-    async def fetch(self, offset: int) -> Page:
+    async def fetch(self, offset: int) -> ListedPage:
         """One page; before it, the next changes happen."""
         for change in self.changes.pop(0) if self.changes and self.offsets else ():
             self.change(*change)
         self.offsets.append(offset)
         page = self.records[offset : offset + PAGE]
-        return Page(page, offset + PAGE < len(self.records), None)
+        return ListedPage(page, offset + PAGE < len(self.records), None)
 
     def change(self, insertion: bool, where: float, count: int) -> None:  # noqa: FBT001 - as hypothesis draws it
         """So many records come or go there."""
@@ -128,10 +128,10 @@ async def test_ten_thousand_records_are_read_and_no_offset_beyond_is_asked_for()
 async def test_a_list_that_never_stands_still_is_given_up() -> None:
     number = 0
 
-    async def fetch(_offset: int) -> Page:
+    async def fetch(_offset: int) -> ListedPage:
         nonlocal number
         number += PAGE
-        return Page([{"id": f"R{number + each}"} for each in range(PAGE)], more=True, server_time=None)
+        return ListedPage([{"id": f"R{number + each}"} for each in range(PAGE)], more=True, server_time=None)
 
     with pytest.raises(errors.Temporary, match="changed too much while it was read"):
         await read_all(fetch)
@@ -142,9 +142,9 @@ async def test_the_servers_time_is_the_first_pages() -> None:
     times = iter([START, START.replace(minute=1)])
     moving = Moving(numbered(150))
 
-    async def fetch(offset: int) -> Page:
+    async def fetch(offset: int) -> ListedPage:
         page = await moving.fetch(offset)
-        return Page(page.records, page.more, next(times))
+        return ListedPage(page.records, page.more, next(times))
 
     assert (await read_all(fetch)).server_time == START
 
@@ -152,15 +152,15 @@ async def test_the_servers_time_is_the_first_pages() -> None:
 async def test_records_without_an_id_are_told_apart_by_all_they_hold() -> None:
     odd: list[Any] = [{"id": None, "n": 1}, {"id": None, "n": 2}, "text", 7, None, {"id": None, "n": 1}]
 
-    async def fetch(_offset: int) -> Page:
-        return Page(odd, more=False, server_time=None)
+    async def fetch(_offset: int) -> ListedPage:
+        return ListedPage(odd, more=False, server_time=None)
 
     assert (await read_all(fetch)).records == odd[:-1]
 
 
 async def test_an_empty_list_is_read_though_it_says_that_there_is_more() -> None:
-    async def fetch(_offset: int) -> Page:
-        return Page([], more=True, server_time=None)
+    async def fetch(_offset: int) -> ListedPage:
+        return ListedPage([], more=True, server_time=None)
 
     assert (await read_all(fetch)).records == []
 
@@ -169,10 +169,10 @@ async def test_an_empty_list_is_read_though_it_says_that_there_is_more() -> None
 async def test_a_list_that_gives_the_same_short_page_for_ever_is_given_up(count: int) -> None:
     calls = 0
 
-    async def fetch(_offset: int) -> Page:
+    async def fetch(_offset: int) -> ListedPage:
         nonlocal calls
         calls += 1
-        return Page(numbered(count), more=True, server_time=None)
+        return ListedPage(numbered(count), more=True, server_time=None)
 
     with pytest.raises(errors.Temporary, match="gives the same again"):
         await read_all(fetch)
@@ -182,8 +182,8 @@ async def test_a_list_that_gives_the_same_short_page_for_ever_is_given_up(count:
 async def test_a_page_shorter_than_asked_for_skips_nothing() -> None:
     records = numbered(90)
 
-    async def fetch(offset: int) -> Page:
-        return Page(records[offset : offset + 25], offset + 25 < len(records), None)
+    async def fetch(offset: int) -> ListedPage:
+        return ListedPage(records[offset : offset + 25], offset + 25 < len(records), None)
 
     assert ids((await read_all(fetch)).records) == ids(records)
 

@@ -18,7 +18,7 @@ from daemon import errors
 from daemon.model import CallPriority
 from daemon.pagerduty import client as pagerduty_client
 from daemon.simulator import Account, Simulator
-from daemon.simulator.http import Answer, Request, listening
+from daemon.simulator.http import SimRequest, SimResponse, listening
 from tests.conftest import START
 from tests.harness.receivers import Receiver, Reply
 from tests.pagerduty.far_side import KEY, refusal
@@ -34,10 +34,10 @@ POLL = CallPriority.POLL
 class Server:
     """Gives the same answer to everything; remembers what came."""
 
-    given: Answer
-    requests: list[Request] = field(default_factory=list)
+    given: SimResponse
+    requests: list[SimRequest] = field(default_factory=list)
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: SimRequest) -> SimResponse:
         """One request's answer."""
         self.requests.append(request)
         return self.given
@@ -77,7 +77,7 @@ async def test_a_body_without_end_is_given_up(far: FarSide) -> None:
 async def test_a_small_body_that_grows_when_it_is_unpacked_is_given_up(far: FarSide) -> None:
     bomb = gzip.compress(bytes(pagerduty_client.LARGEST_BODY + 1))
     assert len(bomb) < 100_000
-    server = Server(Answer(200, bomb, {"content-encoding": "gzip"}))
+    server = Server(SimResponse(200, bomb, {"content-encoding": "gzip"}))
     async with listening(server.answer, 0) as url:
         client = client_of(far, url)
         with pytest.raises(errors.Temporary, match="with more than 33554432 bytes"):
@@ -109,7 +109,7 @@ async def test_a_proxy_of_the_configuration_is_used_and_its_credentials_are_nowh
 
 async def test_a_packed_answer_is_read(far: FarSide) -> None:
     packed = gzip.compress(b'{"incidents": [{"id": "P1"}]}')
-    async with listening(Server(Answer(200, packed, {"content-encoding": "gzip"})).answer, 0) as url:
+    async with listening(Server(SimResponse(200, packed, {"content-encoding": "gzip"})).answer, 0) as url:
         client = client_of(far, url)
         assert list((await client.open_incidents(POLL)).incidents) == ["P1"]
         await client.close()
@@ -117,9 +117,9 @@ async def test_a_packed_answer_is_read(far: FarSide) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(far: FarSide, status: int) -> None:
-    elsewhere = Server(Answer(200, b'{"incidents": []}'))
+    elsewhere = Server(SimResponse(200, b'{"incidents": []}'))
     async with listening(elsewhere.answer, 0) as other:
-        server = Server(Answer(status, b"", {"location": f"{other}/incidents"}))
+        server = Server(SimResponse(status, b"", {"location": f"{other}/incidents"}))
         async with listening(server.answer, 0) as url:
             client = client_of(far, url)
             with pytest.raises(errors.Permanent, match=f"answered /incidents with {status}"):
@@ -135,7 +135,7 @@ async def test_a_redirect_to_nowhere_is_an_error_like_others(far: FarSide, locat
 
 
 async def test_proxies_of_the_environment_are_not_used(far: FarSide, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy, server = Server(Answer(502)), Server(Answer(200, b'{"incidents": []}'))
+    proxy, server = Server(SimResponse(502)), Server(SimResponse(200, b'{"incidents": []}'))
     async with listening(proxy.answer, 0) as between, listening(server.answer, 0) as url:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, between)
@@ -148,7 +148,7 @@ async def test_proxies_of_the_environment_are_not_used(far: FarSide, monkeypatch
 
 
 async def test_a_server_that_is_not_there_is_a_readable_error(far: FarSide) -> None:
-    async with listening(Server(Answer(200)).answer, 0) as url:
+    async with listening(Server(SimResponse(200)).answer, 0) as url:
         pass
     client = client_of(far, url)
     host = url.removeprefix("http://")
@@ -164,7 +164,7 @@ async def test_passwords_that_the_machine_keeps_for_hosts_play_no_part(
     netrc = tmp_path_factory.mktemp("home") / ".netrc"
     netrc.write_text("default login somebody password something\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    server = Server(Answer(200, b'{"incidents": []}'))
+    server = Server(SimResponse(200, b'{"incidents": []}'))
     async with listening(server.answer, 0) as url:
         client = client_of(far, url)
         await client.open_incidents(POLL)

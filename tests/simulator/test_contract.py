@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon.simulator import Account, Fault, Simulator, history, routes
-from daemon.simulator.http import Request
+from daemon.simulator.http import SimRequest
 from tests.conftest import START
 from tests.harness import recordings
 from tests.simulator import documented
@@ -51,7 +51,7 @@ async def mistakes(
     """Send a request; where its answer is not as described."""
     operation = documented.find(method, path)
     assert operation is not None, f"{method} {path} is not described"
-    answer = await simulator.answer(Request(method, path, query, KEY | {"from": "alice@example.com"}, body))
+    answer = await simulator.answer(SimRequest(method, path, query, KEY | {"from": "alice@example.com"}, body))
     return documented.answer_mistakes(operation, answer.status, answer.body)
 
 
@@ -121,7 +121,7 @@ async def test_every_refusal_is_as_described(path: str, query: tuple[str, str], 
 async def test_a_wrong_key_and_too_many_calls_are_refused_as_described() -> None:
     simulator = Simulator([Account(clock=lambda: START)], limit=1)
     operation = documented.find("GET", "/users")
-    stranger = await simulator.answer(Request("GET", "/users", (), {"authorization": "Token token=x"}))
+    stranger = await simulator.answer(SimRequest("GET", "/users", (), {"authorization": "Token token=x"}))
     assert documented.answer_mistakes(operation, stranger.status, stranger.body) == []
     assert await mistakes(simulator, "GET", "/users") == []
     assert await mistakes(simulator, "GET", "/users") == []
@@ -193,7 +193,7 @@ SPOILT: list[tuple[str, Any]] = [
 async def test_an_answer_with_a_spoilt_field_is_noticed(clock: ManualClock, field: str, value: Any) -> None:
     account = Account(clock=clock)
     incident = account.trigger("Disk full")
-    answer = await Simulator([account]).answer(Request("GET", f"/incidents/{incident.id}", (), KEY))
+    answer = await Simulator([account]).answer(SimRequest("GET", f"/incidents/{incident.id}", (), KEY))
     operation = documented.find("GET", f"/incidents/{incident.id}")
     body = json.loads(answer.body)
     assert documented.answer_mistakes(operation, 200, answer.body) == []

@@ -11,7 +11,7 @@ import pytest
 
 from daemon.simulator import Fault, faults
 from daemon.simulator.faults import AFTER_THE_ANSWER, FOR_WRITES, Faults
-from daemon.simulator.http import Request
+from daemon.simulator.http import SimRequest
 from tests.simulator.library import Sdk, ids, log, types
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from daemon.simulator.incident import Incident
     from tests.conftest import ManualClock
 
-USERS = Request("GET", "/users")
-WINDOW = Request("GET", "/log_entries", (("since", "2026-11-23T10:00:00Z"),))
-UPDATE, EVENT = Request("PUT", "/incidents"), Request("POST", "/v2/enqueue")
+USERS = SimRequest("GET", "/users")
+WINDOW = SimRequest("GET", "/log_entries", (("since", "2026-11-23T10:00:00Z"),))
+UPDATE, EVENT = SimRequest("PUT", "/incidents"), SimRequest("POST", "/v2/enqueue")
 ANSWERS = sorted(set(Fault) - AFTER_THE_ANSWER)
 MEETING = dict.fromkeys({*FOR_WRITES, Fault.DATA_CHANGED}, UPDATE) | {Fault.THROTTLED: EVENT}
 

@@ -12,7 +12,7 @@ import pytest
 from daemon import triggers
 from daemon.model import IncidentStatus
 from daemon.simulator import Account, Lifecycles, history, routes
-from daemon.simulator.http import Request
+from daemon.simulator.http import SimRequest
 from tests.conftest import START, ManualClock
 from tests.harness.eventually import eventually
 from tests.simulator.library import log
@@ -96,7 +96,7 @@ def answers(seed: int, lives: int) -> list[bytes]:
     account = Account(clock=ManualClock(), seed=seed)
     lived(account, seed=lives)
     return [
-        routes.answer(account, Request("GET", path, (("limit", "100"),))).body
+        routes.answer(account, SimRequest("GET", path, (("limit", "100"),))).body
         for path in ("/log_entries", "/incidents", "/users", "/services", "/escalation_policies")
     ]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from daemon.simulator import Account, routes
 from daemon.simulator.events_api import V1, V2, answer
-from daemon.simulator.http import Request
+from daemon.simulator.http import SimRequest
 from daemon.simulator.quirks import Bulk, Habits, Repeat
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def test_whatever_body_comes_it_is_taken_whole_or_refused_with_a_code(body: obje
     path = f"/incidents/{incident.id}"
     for method, where in (("PUT", path), ("POST", f"{path}/notes"), ("POST", f"{path}/snooze"), ("PUT", "/incidents")):
         before = len(account.effects)
-        answered = routes.answer(account, Request(method, where, headers={"from": alice.email}, body=sent))
+        answered = routes.answer(account, SimRequest(method, where, headers={"from": alice.email}, body=sent))
         told = orjson.loads(answered.body)
         if answered.status >= 400:
             assert told["error"]["code"] in {1001, 1002, 1003, 1006, 1007, 1011, 1012, 1013, 1014, 1015, 2001}
@@ -157,7 +157,7 @@ def test_whatever_event_comes_it_is_accepted_or_refused(body: Any, path: str) ->
     if isinstance(body, dict):
         for name in {"service_key", "routing_key"} & set(body):
             body[name] = account.directory.services[0].key
-    answered = answer([account], Request("POST", path, body=orjson.dumps(body)))
+    answered = answer([account], SimRequest("POST", path, body=orjson.dumps(body)))
     accepted = orjson.loads(answered.body)["status"] == "success"
     assert answered.status == ({V1: 200, V2: 202}[path] if accepted else 400)
     assert len(account.effects) <= accepted

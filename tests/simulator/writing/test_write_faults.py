@@ -9,7 +9,7 @@ import pytest
 
 from daemon.simulator import Account, Fault, Simulator
 from daemon.simulator.faults import AFTER_THE_EFFECT, BEFORE_THE_EFFECT, Faults
-from daemon.simulator.http import Request
+from daemon.simulator.http import SimRequest
 from tests.harness.eventually import eventually_in_thread
 from tests.simulator.writing.client import Rest, refusal
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     Write = tuple[str, str, dict[str, Any]]
 
 V1 = "/generic/2010-04-15/create_event.json"
-READ, UPDATE = Request("GET", "/incidents"), Request("PUT", "/incidents/P1")
-NOTE, EVENT = Request("POST", "/incidents/P1/notes"), Request("POST", V1)
+READ, UPDATE = SimRequest("GET", "/incidents"), SimRequest("PUT", "/incidents/P1")
+NOTE, EVENT = SimRequest("POST", "/incidents/P1/notes"), SimRequest("POST", V1)
 EITHER_WAY = [Fault.SERVER_ERROR, Fault.RESET, Fault.HANG]
 PATIENCE = 10.0
 
@@ -173,7 +173,7 @@ def test_a_client_that_repeats_a_note_after_a_broken_connection_adds_it_twice(
         (Fault.RESET, [READ, UPDATE, NOTE, EVENT]),
     ],
 )
-def test_a_fault_waits_for_a_call_that_can_meet_it(fault: Fault, reached: list[Request]) -> None:
+def test_a_fault_waits_for_a_call_that_can_meet_it(fault: Fault, reached: list[SimRequest]) -> None:
     for request in (READ, UPDATE, NOTE, EVENT):
         once, rated = Faults(), Faults()
         once.once(fault, Fault.SLOW)
