@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from daemon.actions import problems
 from daemon.simulator import Account
 from daemon.storage import schema
 from daemon.storage.database import Database
-from tests.cli import living
+from tests.cli import forked, living
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "actions.md").read_text(encoding="utf-8")
@@ -85,7 +84,9 @@ def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
     account = Account(api_key="simulator", seed=7)
     names = account.directory
     token = {"PAGERELAY_TOKEN": "a-token"}
-    with living.simulating(account) as pagerduty:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    with forked.pagerelay(commands), living.simulating(account) as pagerduty:
         incident = account.trigger("Disk full on db1").id
         here = {"127.0.0.1:8422": pagerduty.removeprefix("http://"), "127.0.0.1:8421": "127.0.0.1:0"}
         configuration = tmp_path / "config.yaml"
@@ -99,7 +100,7 @@ def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
                 "colleague": names.users[1].id,
                 "policy": names.policies[0].id,
                 "service_key": names.services[0].key,
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "PATH": f"{commands}:{os.environ['PATH']}",
             }
             said = [ran(replaced(each, here), tmp_path, variables | token) for each in blocks("sh") if possible(each)]
     everything = "\n".join(said)
