@@ -89,9 +89,12 @@ def serve(listening: socket.socket) -> NoReturn:
 
 
 def run(arguments: list[str], folder: str, environment: dict[str, str]) -> NoReturn:
-    """Run a command, as its console script does."""
+    """Run a command, as its console script does, on streams of its own: the server's are of another kind of file."""
     cli = importlib.import_module("daemon.cli")
     sys.argv = arguments
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open until the process ends
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - open until the process ends
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115 - open until the process ends
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
