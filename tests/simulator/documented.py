@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jsonschema.validators import extend
 from openapi_schema_validator import OAS30ReadValidator, OAS30Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
@@ -160,7 +161,32 @@ def _content(document: str, pointer: str) -> str | None:
 
 @cache
 def _validator(document: str, pointer: str, reader: Any) -> Any:
-    return reader({"$ref": f"{BASE}{document}{pointer}"}, registry=_registry())
+    return _remembering(document, reader)({"$ref": f"{BASE}{document}{pointer}"}, registry=_registry())
+
+
+@cache
+def _remembering(document: str, reader: Any) -> Any:
+    """Return a validator class for a document that checks no value twice against the same referenced schema.
+
+    Only what has no mistake is remembered, so the mistakes are the same: entries share their incidents and services,
+    and each kind of entry refers to the same parts.
+    """
+    del document  # its references are its own
+    valid: set[tuple[str, str]] = set()
+    check = reader.VALIDATORS["$ref"]
+
+    def reference(validator: Any, ref: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        key = (ref, json.dumps(instance))
+        if key in valid:
+            return
+        found = False
+        for mistake in check(validator, ref, instance, schema):
+            found = True
+            yield mistake
+        if not found:
+            valid.add(key)
+
+    return extend(reader, {"$ref": reference})
 
 
 @cache

@@ -148,6 +148,7 @@ def forget() -> None:
         documented._registry,
         documented._content,
         documented._validator,
+        documented._remembering,
     ):
         cached.cache_clear()
 
