@@ -186,7 +186,7 @@ def _remembering(document: str, reader: Any) -> Any:
         if not found:
             valid.add(key)
 
-    return extend(reader, {"$ref": reference})
+    return extend(reader, {"$ref": reference})  # type: ignore[no-untyped-call]  # the library has no types
 
 
 @cache
