@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from daemon.pagerduty.permits import Permits
 from daemon.settings import Connection, Limits
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import AsyncIterator
+    from datetime import datetime, timedelta
 
+    from daemon.model import CallPriority
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
@@ -31,6 +34,18 @@ def refusal(status: int, code: object = None, *, headers: dict[str, str] | None 
     """An error as PagerDuty writes it."""
     error = {"message": "It said so", "code": code, "errors": ["This is wrong"]}
     return httpx.Response(status, json={"error": error}, headers=headers)
+
+
+class FreePermits(Permits):
+    """Permits for every call at once, without asking the database."""
+
+    @asynccontextmanager
+    async def permit(self, priority: CallPriority, room: int = 1) -> AsyncIterator[None]:
+        """Let the call be made."""
+        yield
+
+    async def block(self, delay: timedelta | None) -> None:
+        """Block nothing."""
 
 
 @dataclass

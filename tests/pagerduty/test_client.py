@@ -14,7 +14,7 @@ from daemon.config import check
 from daemon.model import CallPriority, Rejected
 from daemon.pagerduty import client as pagerduty_client
 from tests.conftest import START
-from tests.pagerduty.far_side import KEY, listing, refusal
+from tests.pagerduty.far_side import KEY, MANY, FreePermits, listing, refusal
 
 if TYPE_CHECKING:
     from tests.pagerduty.far_side import FarSide
@@ -165,11 +165,13 @@ async def test_records_that_cannot_be_understood_are_set_aside(far: FarSide) -> 
 
 async def test_a_status_is_temporary_and_repeated_or_permanent(far: FarSide) -> None:
     wrong = []
+    permits = FreePermits(far.database, "acme", MANY, "one")
     for status in range(300, 600):
         far.requests.clear()
         expected = errors.Temporary if status in TEMPORARY else errors.Permanent
+        client = far.client(refusal(status, headers={"x-request-id": "abc"}), permits=permits)
         with pytest.raises(expected) as raised:
-            await far.client(refusal(status, headers={"x-request-id": "abc"})).open_incidents(POLL)
+            await client.open_incidents(POLL)
         attempts = pagerduty_client.ATTEMPTS if status in TEMPORARY else 1
         if (raised.value.status, raised.value.request_id, len(far.requests)) != (status, "abc", attempts):
             wrong.append(status)
