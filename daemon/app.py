@@ -124,7 +124,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         replaying = maintenance.Replaying(database, deliveries.wake, deliveries.release_replays)
         executors: dict[str, Executor] = {}
         clients: dict[str, pagerduty.Client] = {}
-        work = api.Work(
+        services = api.Services(
             clients,
             lambda name: executors[name].wake(),
             wake_targets=deliveries.wake,
@@ -145,7 +145,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
                 connection.name,
                 instance,
                 wake_targets=deliveries.wake,
-                came_of=work.waiting.tell,
+                came_of=services.waiting.notify,
                 registry=metrics,
             )
         working = [asyncio.create_task(deliveries.run(), name="deliveries")]
@@ -155,7 +155,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         scheduler = Scheduler(jobs, _tick(settings), lambda: systemd.notify("WATCHDOG=1"))
         scheduler.start()
         parts.push_async_callback(scheduler.stop)
-        yield await parts.enter_async_context(api.serving(database, settings, work, metrics, bound))
+        yield await parts.enter_async_context(api.serving(database, settings, services, metrics, bound))
 
 
 def _house_keeping(database: Database, settings: Settings, instance: str) -> list[Job]:

@@ -1,6 +1,6 @@
-"""The HTTP API: what programs see of pagerelay. Reads through ``views``, queues actions, decides nothing itself.
+"""The HTTP API. It reads through ``views``, queues actions, and decides nothing itself.
 
-FastAPI is imported when a server is wanted, and not before.
+FastAPI is imported only when a server is configured.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What the API reaches of the working parts.
+class Services:
+    """The parts of the daemon that the API uses.
 
-    ``clients`` ask PagerDuty for the pick-lists, by connection. ``wake`` is told the connection that
-    has got an action, ``waiting`` is told by the executors when something came of one. ``patience``
-    is how long a pick-list may take. ``wake_targets`` is told the targets that may have something to
-    send, ``wake_replays`` that there is one, or one less.
+    ``clients`` read pick-lists, by connection, for at most ``patience``. ``wake`` is called with the connection of a
+    new action, ``wake_targets`` with targets that may have something to send, ``wake_replays`` when a replay was
+    created or cancelled. The executors call ``waiting.notify`` when an action has made progress.
     """
 
     clients: Mapping[str, Client] = field(default_factory=dict)
@@ -43,19 +42,20 @@ class Work:
 
 
 def create(
-    database: Database, settings: Settings, work: Work | None = None, *, metrics: CollectorRegistry | None = None
+    database: Database,
+    settings: Settings,
+    services: Services | None = None,
+    *,
+    metrics: CollectorRegistry | None = None,
 ) -> FastAPI:
-    """The application, for any ASGI server. ``metrics`` are what this process counts itself."""
+    """Return the application, for any ASGI server. ``metrics`` are the process's own counters."""
     from daemon.api import application  # noqa: PLC0415 - FastAPI is slow to import
 
-    return application.create(database, settings, work or Work(), metrics)
+    return application.create(database, settings, services or Services(), metrics)
 
 
 def bind(settings: Settings) -> socket.socket | None:
-    """The socket of the API, before anything else begins; None where the settings want no server.
-
-    Raises PagerelayError if the address cannot be listened on.
-    """
+    """Return the API's socket, or None without a server. Raises PagerelayError if the address cannot be used."""
     if settings.api is None:
         return None
     from daemon.api import server  # noqa: PLC0415 - as above
@@ -67,26 +67,26 @@ def bind(settings: Settings) -> socket.socket | None:
 async def serving(
     database: Database,
     settings: Settings,
-    work: Work | None = None,
+    services: Services | None = None,
     metrics: CollectorRegistry | None = None,
     bound: socket.socket | None = None,
 ) -> AsyncIterator[str | None]:
-    """Serve the API while inside, on ``bound`` if it is there already; yields its address, None without a server.
+    """Serve the API inside the context, on ``bound`` if given; yield its address, or None without a server.
 
-    Raises PagerelayError if the address cannot be listened on.
+    Raises PagerelayError if the address cannot be used.
     """
     if settings.api is None:
         yield None
         return
     from daemon.api import server  # noqa: PLC0415 - as above
 
-    work = work or Work()
-    app = create(database, settings, work, metrics=metrics)
+    services = services or Services()
+    app = create(database, settings, services, metrics=metrics)
     async with server.listening(app, bound or server.bind(settings.api.host, settings.api.port)) as address:
         try:
             yield address
         finally:
-            work.waiting.stop()
+            services.waiting.stop()
 
 
-__all__ = ["Waiting", "Work", "bind", "create", "serving"]
+__all__ = ["Services", "Waiting", "bind", "create", "serving"]

@@ -1,4 +1,4 @@
-"""Asking for actions: one route for each operation, made from the registry. And what became of them."""
+"""/v1/actions: one route per operation, made from the registry, and the queue."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from starlette.exceptions import HTTPException
 
 from daemon import actions, errors, formats, text
-from daemon.api import problems
-from daemon.api.reading import AboutIncidents
-from daemon.api.waiting import ENDED
-from daemon.model import ActionState  # noqa: TC001 - read while running
+from daemon.api import problem_documents
+from daemon.api.queries import IncidentQuery
+from daemon.api.waiting import FINISHED
+from daemon.model import ActionState  # noqa: TC001 - FastAPI reads the annotations
 from daemon.storage import action_queue
 from daemon.text import did_you_mean
 from daemon.views import action_list, paging
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.api import Work
+    from daemon.api import Services
     from daemon.settings import Settings
     from daemon.storage.database import Database
 
@@ -35,47 +35,47 @@ LONGEST_WAIT = 60
 LONGEST_KEY = 255
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": action_list.ActionItem, "description": "It has ended: ``state`` says how"},
+    200: {"model": action_list.ActionItem, "description": "Finished: see ``state``"},
     202: {
-        "description": "It is queued, or being carried out",
-        "headers": {"Location": {"schema": {"type": "string"}, "description": "Where to look for its end"}},
+        "description": "Queued or running",
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "The URL of the action"}},
     },
-    400: {"model": problems.Problem, "description": "The body is no JSON that can be read"},
-    409: {"model": problems.Problem, "description": "The Idempotency-Key came before, with another request"},
-    413: {"model": problems.Problem, "description": "The body is too large"},
+    400: {"model": problem_documents.Problem, "description": "The body is not valid JSON"},
+    409: {"model": problem_documents.Problem, "description": "The Idempotency-Key was used with a different request"},
+    413: {"model": problem_documents.Problem, "description": "The body is too large"},
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": problems.Problem, "description": "There is no such action, or it was pruned"}
+    404: {"model": problem_documents.Problem, "description": "Unknown action, or it was pruned"}
 }
 
 
-class Asked(BaseModel):
-    """What an action is asked for with. Each operation has its own ``parameters``."""
+class ActionRequest(BaseModel):
+    """A request for an action. Each operation has its own ``parameters``."""
 
     model_config = ConfigDict(extra="forbid")
 
-    connection: str | None = Field(None, description="May be left out where there is only one")
+    connection: str | None = Field(None, description="Optional if there is only one")
     parameters: dict[str, Any]
     notify: list[str] | None = Field(
-        None, description="The targets that are told its outcome; without it, those that the configuration names"
+        None, description="The targets that receive its result; the default is actions.notify of the configuration"
     )
 
 
-class OfActions(AboutIncidents):
-    """Which actions."""
+class ActionQuery(IncidentQuery):
+    """Filters of actions."""
 
-    state: ActionState | None = Field(None, description="Only in this state")
+    state: ActionState | None = Field(None, description="Only actions in this state")
     operation: str | None = Field(
-        None, description="Only of this operation", json_schema_extra={"enum": [*actions.REGISTRY]}
+        None, description="Only actions of this operation", json_schema_extra={"enum": [*actions.REGISTRY]}
     )
-    connection: str | None = Field(None, description="Only of this connection")
+    connection: str | None = Field(None, description="Only actions of this connection")
 
 
 Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Repeated with the same request it answers the same action, which is carried out once",
+        description="Repeating the request with the same key returns the same action, which takes effect once",
         min_length=1,
         max_length=LONGEST_KEY,
         pattern=r"^[\x21-\x7e]+$",
@@ -83,18 +83,18 @@ Key = Annotated[
 ]
 Wait = Annotated[
     float,
-    Query(description="How many seconds to wait for its end", ge=0, le=LONGEST_WAIT, allow_inf_nan=False),
+    Query(description="How many seconds to wait for the result", ge=0, le=LONGEST_WAIT, allow_inf_nan=False),
 ]
 
 
-def router(database: Database, settings: Settings, work: Work) -> APIRouter:
-    """The routes."""
-    made = APIRouter(tags=["actions"])
-    desk = _Desk(database, settings, work)
+def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(tags=["actions"])
+    endpoint = ActionEndpoint(database, settings, services)
     for operation in actions.REGISTRY.values():
-        made.add_api_route(
+        routes.add_api_route(
             f"/actions/{operation.name}",
-            desk.endpoint(operation),
+            endpoint.handler(operation),
             methods=["POST"],
             status_code=HTTPStatus.ACCEPTED,
             summary=operation.help,
@@ -103,87 +103,90 @@ def router(database: Database, settings: Settings, work: Work) -> APIRouter:
             responses=ANSWERS,
         )
 
-    @made.post("/actions/{operation}", include_in_schema=False)
+    @routes.post("/actions/{operation}", include_in_schema=False)
     async def unknown(operation: str) -> None:
-        hint = did_you_mean(operation, actions.REGISTRY) or f" (there are: {', '.join(actions.REGISTRY)})"
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no operation {text.quoted(operation)}{hint}")
+        hint = did_you_mean(operation, actions.REGISTRY) or f" (known: {', '.join(actions.REGISTRY)})"
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown operation {text.quoted(operation)}{hint}")
 
-    @made.get("/actions")
-    async def list_actions(wanted: Annotated[OfActions, Query()]) -> paging.Page[action_list.ActionItem]:
-        """Actions, oldest first."""
-        if wanted.operation is not None and wanted.operation not in actions.REGISTRY:
-            hint = did_you_mean(wanted.operation, actions.REGISTRY)
-            raise errors.UsageError(f"no operation {text.quoted(wanted.operation)}{hint}")
-        return await database.read(action_list.read, **wanted.model_dump())
+    @routes.get("/actions")
+    async def list_actions(query: Annotated[ActionQuery, Query()]) -> paging.Page[action_list.ActionItem]:
+        """List actions, oldest first."""
+        if query.operation is not None and query.operation not in actions.REGISTRY:
+            hint = did_you_mean(query.operation, actions.REGISTRY)
+            raise errors.UsageError(f"unknown operation {text.quoted(query.operation)}{hint}")
+        return await database.read(action_list.read, **query.model_dump())
 
-    @made.get("/actions/{id}", responses=NOT_FOUND)
+    @routes.get("/actions/{id}", responses=NOT_FOUND)
     async def one_action(
         action_id: Annotated[str, Path(alias="id", description="The action's id")],
     ) -> action_list.ActionItem:
-        """One action."""
-        found = await database.read(action_list.find, action_id)
-        if found is None:
-            detail = f"there is no action {text.quoted(action_id)} (it may have been pruned)"
+        """Show an action."""
+        item = await database.read(action_list.find, action_id)
+        if item is None:
+            detail = f"unknown action {text.quoted(action_id)} (it may have been pruned)"
             raise HTTPException(HTTPStatus.NOT_FOUND, detail)
-        return found
+        return item
 
-    return made
+    return routes
 
 
-class _Desk:
-    """Takes requests in: checks them, queues them, and waits with those who want to."""
+class ActionEndpoint:
+    """Accepts requests: checks them, queues them, and waits for the result if asked to."""
 
-    def __init__(self, database: Database, settings: Settings, work: Work) -> None:
+    def __init__(self, database: Database, settings: Settings, services: Services) -> None:
         self._database = database
         self._settings = settings
-        self._work = work
+        self._services = services
 
-    def endpoint(self, operation: actions.Operation) -> Callable[..., Awaitable[action_list.ActionItem]]:
-        """What handles the requests for an operation."""
+    def handler(self, operation: actions.Operation) -> Callable[..., Awaitable[action_list.ActionItem]]:
+        """Return the function that handles requests for an operation."""
 
-        async def ask(
-            asked: Asked, request: Request, response: Response, idempotency_key: Key = None, wait: Wait = 0
+        async def handle(
+            body: ActionRequest, request: Request, response: Response, idempotency_key: Key = None, wait: Wait = 0
         ) -> action_list.ActionItem:
-            wanted = self._request(operation, asked, idempotency_key)
-            item, new = await self._database.write(self._accept, wanted)
-            if new:
+            new_action = self._new_action(operation, body, idempotency_key)
+            item, is_new = await self._database.write(self._accept, new_action)
+            if is_new:
                 log.info("action.accepted", action=item.id, operation=item.operation, connection=item.connection)
-            self._work.wake(item.connection)
+            self._services.wake(item.connection)
 
             async def look() -> action_list.ActionItem:
                 return await self._database.read(action_list.find, item.id) or item
 
-            item = await self._work.waiting.until_ended(item, wait, look, lambda: _gone(request))
+            item = await self._services.waiting.until_finished(item, wait, look, lambda: _disconnected(request))
             response.headers["Location"] = f"/v1/actions/{item.id}"
-            response.status_code = HTTPStatus.OK if item.state in ENDED else HTTPStatus.ACCEPTED
+            response.status_code = HTTPStatus.OK if item.state in FINISHED else HTTPStatus.ACCEPTED
             return item
 
-        ask.__annotations__["asked"] = _body(operation)  # FastAPI's way to learn it: there is one for each operation
-        return ask
+        handle.__annotations__["body"] = _body(operation)  # FastAPI reads it from here; each operation has its own
+        return handle
 
-    def _request(self, operation: actions.Operation, asked: Asked, key: str | None) -> action_queue.NewAction:
-        """What is to be queued. Raises RequestValidationError with everything that is wrong."""
+    def _new_action(self, operation: actions.Operation, body: ActionRequest, key: str | None) -> action_queue.NewAction:
+        """Return the action to queue. Raises RequestValidationError with every mistake."""
         mistakes: list[tuple[tuple[str, ...], str]] = []
         known, targets = self._settings.connections, self._settings.targets
-        name = next(iter(known), "") if asked.connection is None else asked.connection
-        if asked.connection is None and len(known) != 1:
-            mistakes.append((("connection",), f"is missing (there are several: {', '.join(known)})"))
+        name = next(iter(known), "") if body.connection is None else body.connection
+        if body.connection is None and len(known) != 1:
+            mistakes.append((("connection",), f"is required (known: {', '.join(known)})"))
         elif name not in known:
-            mistakes.append((("connection",), f"is no connection{did_you_mean(name, known)}"))
-        for place, target in enumerate(asked.notify or ()):
+            mistakes.append((("connection",), f"unknown connection{did_you_mean(name, known)}"))
+        for index, target in enumerate(body.notify or ()):
             if target not in targets:
-                mistakes.append((("notify", str(place)), f"is no target{did_you_mean(target, targets)}"))
+                mistakes.append((("notify", str(index)), f"unknown target{did_you_mean(target, targets)}"))
             elif not formats.tells_actions(targets[target]):
                 mistakes.append(
-                    (("notify", str(place)), f"has format {targets[target].format}, which tells no actions")
+                    (
+                        ("notify", str(index)),
+                        f"uses format {targets[target].format}, which has no payload for action results",
+                    )
                 )
         try:
-            checked = actions.check(operation, asked.parameters)
+            checked = actions.check(operation, body.parameters)
         except errors.ParameterError as error:
-            mistakes += [(("parameters", *filter(None, [name])), what) for name, what in error.problems]
-            raise _refusal(mistakes) from None
+            mistakes += [(("parameters", *filter(None, [name])), problem) for name, problem in error.problems]
+            raise _invalid(mistakes) from None
         if mistakes:
-            raise _refusal(mistakes)
+            raise _invalid(mistakes)
         return action_queue.NewAction(
             operation.name,
             name,
@@ -191,36 +194,36 @@ class _Desk:
             checked.subject,
             checked.together,
             checked.secret,
-            self._settings.actions_notify if asked.notify is None else tuple(dict.fromkeys(asked.notify)),
+            self._settings.actions_notify if body.notify is None else tuple(dict.fromkeys(body.notify)),
             key,
         )
 
-    def _accept(self, tx: sa.Connection, wanted: action_queue.NewAction) -> tuple[action_list.ActionItem, bool]:
-        """The action, and whether it is a new one."""
+    def _accept(self, tx: sa.Connection, new_action: action_queue.NewAction) -> tuple[action_list.ActionItem, bool]:
+        """Queue an action; return it, and whether it is new."""
         now = self._database.now(tx)
-        accepted = action_queue.accept(tx, wanted, now)
+        accepted = action_queue.accept(tx, new_action, now)
         item = action_list.find(tx, accepted.id)
         assert item is not None  # noqa: S101 - for the type checker: it is in the same transaction
         return item, item.created_at == now
 
 
-def _refusal(mistakes: Collection[tuple[tuple[str, ...], str]]) -> RequestValidationError:
+def _invalid(mistakes: Collection[tuple[tuple[str, ...], str]]) -> RequestValidationError:
     return RequestValidationError(
-        [{"type": "value_error", "loc": ("body", *place), "msg": what} for place, what in mistakes]
+        [{"type": "value_error", "loc": ("body", *place), "msg": message} for place, message in mistakes]
     )
 
 
-def _body(operation: actions.Operation) -> type[Asked]:
-    """The body of an operation's requests.
+def _body(operation: actions.Operation) -> type[ActionRequest]:
+    """Return the model of an operation's request body.
 
-    Its parameters are only described here: what is wrong with them, ``actions.check`` tells, in its own words.
+    It only describes the parameters: ``actions.check`` validates them, with messages of its own.
     """
-    described = operation.parameters.model_json_schema()
-    parameters = Annotated[dict[str, Any], WithJsonSchema(described)]
-    return create_model(f"{operation.name}Request", __base__=Asked, parameters=(parameters, ...))
+    schema = operation.parameters.model_json_schema()
+    parameters = Annotated[dict[str, Any], WithJsonSchema(schema)]
+    return create_model(f"{operation.name}Request", __base__=ActionRequest, parameters=(parameters, ...))
 
 
-async def _gone(request: Request) -> None:
-    """Returns when whoever asked is no longer there."""
+async def _disconnected(request: Request) -> None:
+    """Return when the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The application: its routes, and how its OpenAPI document looks."""
+"""The FastAPI application: its routes and its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI
 
 import daemon
-from daemon.api import access, acting, guard, operations, picking, problems, reading, sending
+from daemon.api import (
+    access,
+    actions,
+    connections,
+    deliveries,
+    events,
+    health,
+    problem_documents,
+    replays,
+    request_limits,
+    status,
+    targets,
+    triggers,
+)
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from daemon.api import Work
+    from daemon.api import Services
     from daemon.settings import Settings
     from daemon.storage.database import Database
 
@@ -20,41 +33,45 @@ FIRST_ERROR = "4"
 
 
 class Application(FastAPI):
-    """FastAPI with problem documents in the place of its own errors."""
+    """FastAPI with problem documents instead of its own errors."""
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """Return the OpenAPI document."""
         if self.openapi_schema is None:
-            made = super().openapi()
-            for path in made["paths"].values():
+            document = super().openapi()
+            for path in document["paths"].values():
                 for operation in path.values():
-                    _tell_problems(operation["responses"])
+                    _use_problem_documents(operation["responses"])
             for own in ("HTTPValidationError", "ValidationError"):
-                made["components"]["schemas"].pop(own, None)
-            self.openapi_schema = made
+                document["components"]["schemas"].pop(own, None)
+            self.openapi_schema = document
         return self.openapi_schema
 
 
-def create(database: Database, settings: Settings, work: Work, metrics: CollectorRegistry | None) -> FastAPI:
-    """The application. The token is asked for under /v1 alone."""
+def create(database: Database, settings: Settings, services: Services, metrics: CollectorRegistry | None) -> FastAPI:
+    """Return the application. Only /v1 requires the token."""
     app = Application(
         title="pagerelay",
         version=daemon.__version__,
         summary="PagerDuty in, signed webhooks out",
-        docs_url=None,  # these pages load scripts from elsewhere, which a closed network does not have
+        docs_url=None,  # these pages load scripts from the internet
         redoc_url=None,
         redirect_slashes=False,
-        responses={503: {"model": problems.Problem, "description": "The database cannot be used"}},
+        responses={503: {"model": problem_documents.Problem, "description": "The database cannot be used"}},
     )
-    app.add_middleware(guard.Guard)
-    problems.install(app)
-    app.include_router(operations.router(database, settings, metrics))
+    app.add_middleware(request_limits.RequestLimits)
+    problem_documents.install(app)
+    app.include_router(health.router(database, settings, metrics))
     token = settings.api.token if settings.api is not None else None
     for router in (
-        reading.router(database, settings),
-        acting.router(database, settings, work),
-        sending.router(database, settings, work),
-        picking.router(database, settings, work),
+        status.router(database, settings),
+        connections.router(database, settings, services),
+        triggers.router(database, settings),
+        targets.router(database, settings, services),
+        events.router(database),
+        deliveries.router(database, settings, services),
+        actions.router(database, settings, services),
+        replays.router(database, settings, services),
     ):
         app.include_router(
             router, prefix="/v1", dependencies=[Depends(access.bearer(token))], responses=access.REFUSALS
@@ -62,8 +79,8 @@ def create(database: Database, settings: Settings, work: Work, metrics: Collecto
     return app
 
 
-def _tell_problems(responses: dict[str, Any]) -> None:
+def _use_problem_documents(responses: dict[str, Any]) -> None:
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    for status, response in responses.items():
-        if status >= FIRST_ERROR:
-            response["content"] = {problems.MEDIA_TYPE: schema}
+    for code, response in responses.items():
+        if code >= FIRST_ERROR:
+            response["content"] = {problem_documents.MEDIA_TYPE: schema}

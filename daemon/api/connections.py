@@ -1,4 +1,4 @@
-"""The pick-lists: what an action's parameters are chosen from, asked of PagerDuty within the shared budget."""
+"""/v1/connections: the configured connections, and pick-lists read from PagerDuty within the shared budget."""
 
 from __future__ import annotations
 
@@ -13,36 +13,45 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from daemon import errors
-from daemon.api import problems
+from daemon.api import problem_documents
 from daemon.pagerduty import picks
 from daemon.text import did_you_mean, quoted
 from daemon.views import connection_health
+from daemon.views.connection_health import ConnectionStatus  # noqa: TC001 - pydantic reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import sqlalchemy as sa
 
-    from daemon.api import Work
+    from daemon.api import Services
     from daemon.pagerduty import Client
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from daemon.views.connection_health import ConnectionStatus
 
 Pick = TypeVar("Pick")
 
-RATE_LIMITED = 429
-
 FAILURES: dict[int | str, dict[str, Any]] = {
-    404: {"model": problems.Problem, "description": "There is no such connection"},
-    502: {"model": problems.Problem, "description": "PagerDuty refused the call, or its answer was no good"},
-    503: {
-        "model": problems.Problem,
-        "description": "No call may be made now, or the database cannot be used",
-        "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, where that is known"}},
+    404: {"model": problem_documents.Problem, "description": "Unknown connection"},
+    502: {
+        "model": problem_documents.Problem,
+        "description": "PagerDuty rejected the call or sent an invalid response",
     },
-    504: {"model": problems.Problem, "description": "PagerDuty did not answer in time"},
+    503: {
+        "model": problem_documents.Problem,
+        "description": "No call is allowed now, or the database cannot be used",
+        "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, if known"}},
+    },
+    504: {"model": problem_documents.Problem, "description": "PagerDuty did not answer in time"},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionList:
+    """The configured connections."""
+
+    items: tuple[ConnectionStatus, ...]
+    next: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,57 +78,66 @@ class Policies:
     next: None = None
 
 
-class Wanted(BaseModel):
-    """Which ones. An unknown parameter is a mistake."""
+class PickQuery(BaseModel):
+    """The filter of a pick-list. Unknown parameters are rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str | None = Field(None, max_length=255, description="Only what holds this text")
+    query: str | None = Field(None, max_length=255, description="Only entries containing this text")
 
 
-Name = Annotated[str, Path(description="The connection")]
+ConnectionName = Annotated[str, Path(description="The connection's name")]
 
 
-def router(database: Database, settings: Settings, work: Work) -> APIRouter:
-    """The routes."""
-    made = APIRouter(tags=["pick-lists"], prefix="/connections/{name}", responses=FAILURES)
-    lists = _Lists(database, settings, work)
+def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(tags=["connections"])
+    lists = _PickLists(database, settings, services)
 
-    @made.get("/incidents")
-    async def incidents(name: Name, wanted: Annotated[Wanted, Query()]) -> Incidents:
-        """The newest open incidents; with a query those whose title, id or service holds it."""
-        return Incidents(await lists.read(name, picks.incidents, wanted.query))
+    @routes.get("/connections")
+    async def connections() -> ConnectionList:
+        """List the connections."""
 
-    @made.get("/users")
-    async def users(name: Name, wanted: Annotated[Wanted, Query()]) -> Users:
-        """The first hundred users; with a query those whose name or e-mail address holds it."""
-        return Users(await lists.read(name, picks.users, wanted.query))
+        def look(tx: sa.Connection) -> tuple[ConnectionStatus, ...]:
+            return connection_health.read(tx, settings.connections, settings.triggers.values(), database.now(tx))
 
-    @made.get("/escalation_policies")
-    async def escalation_policies(name: Name, wanted: Annotated[Wanted, Query()]) -> Policies:
-        """The first hundred escalation policies; with a query those whose name holds it."""
-        return Policies(await lists.read(name, picks.escalation_policies, wanted.query))
+        return ConnectionList(await database.read(look))
 
-    return made
+    @routes.get("/connections/{name}/incidents", responses=FAILURES)
+    async def incidents(name: ConnectionName, pick_query: Annotated[PickQuery, Query()]) -> Incidents:
+        """List the newest open incidents; with a query, those whose title, id or service contains it."""
+        return Incidents(await lists.read(name, picks.incidents, pick_query.query))
+
+    @routes.get("/connections/{name}/users", responses=FAILURES)
+    async def users(name: ConnectionName, pick_query: Annotated[PickQuery, Query()]) -> Users:
+        """List the first hundred users; with a query, those whose name or e-mail address contains it."""
+        return Users(await lists.read(name, picks.users, pick_query.query))
+
+    @routes.get("/connections/{name}/escalation_policies", responses=FAILURES)
+    async def escalation_policies(name: ConnectionName, pick_query: Annotated[PickQuery, Query()]) -> Policies:
+        """List the first hundred escalation policies; with a query, those whose name contains it."""
+        return Policies(await lists.read(name, picks.escalation_policies, pick_query.query))
+
+    return routes
 
 
-class _Lists:
-    """Asks PagerDuty, for so long and no longer."""
+class _PickLists:
+    """Reads pick-lists from PagerDuty, bounded in time."""
 
-    def __init__(self, database: Database, settings: Settings, work: Work) -> None:
+    def __init__(self, database: Database, settings: Settings, services: Services) -> None:
         self._database = database
         self._settings = settings
-        self._clients = work.clients
-        self._patience = work.patience.total_seconds()
+        self._clients = services.clients
+        self._patience = services.patience.total_seconds()
 
     async def read(
         self, name: str, ask: Callable[[Client, str | None], Awaitable[list[Pick]]], text: str | None
     ) -> list[Pick]:
-        """One list, or the problem that says why there is none."""
+        """Return a list. Raises HTTPException if PagerDuty does not provide it."""
         client = self._clients.get(name)
         if client is None:
             hint = did_you_mean(name, self._clients)
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no connection {quoted(name)}{hint}")
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown connection {quoted(name)}{hint}")
         try:
             async with asyncio.timeout(self._patience):
                 return await ask(client, text)
@@ -129,26 +147,26 @@ class _Lists:
             raise _failed(error) from None
 
     async def _late(self, name: str) -> HTTPException:
-        """Why there was no answer in time."""
+        """Return the error for a time-out, with its likely cause."""
 
         def look(tx: sa.Connection) -> tuple[ConnectionStatus, float | None]:
             now = self._database.now(tx)
-            (found,) = connection_health.read(tx, {name: self._settings.connections[name]}, (), now)
-            return found, None if found.blocked_until is None else (found.blocked_until - now).total_seconds()
+            (status,) = connection_health.read(tx, {name: self._settings.connections[name]}, (), now)
+            return status, None if status.blocked_until is None else (status.blocked_until - now).total_seconds()
 
-        found, blocked = await self._database.read(look)
+        status, blocked = await self._database.read(look)
         if blocked is not None:
-            return _unavailable(f"PagerDuty asked for no calls of connection {name} for a while", blocked)
-        if not found.budget.left:
-            return _unavailable(f"the call budget of connection {name} is used up for the moment", None)
+            return _unavailable(f"connection {name} is rate-limited by PagerDuty", blocked)
+        if not status.budget.left:
+            return _unavailable(f"the call budget of connection {name} is used up at the moment", None)
         detail = f"PagerDuty did not answer within {self._patience:g} s"
         return HTTPException(HTTPStatus.GATEWAY_TIMEOUT, detail)
 
 
 def _failed(error: errors.PagerDutyError) -> HTTPException:
-    """A call that did not work, as an answer."""
+    """Return the error for a failed call."""
     if isinstance(error, errors.Temporary):
-        if error.status == RATE_LIMITED or error.delay is not None:
+        if error.status == HTTPStatus.TOO_MANY_REQUESTS or error.delay is not None:
             return _unavailable(str(error), None if error.delay is None else error.delay.total_seconds())
         if error.status is None:
             return HTTPException(HTTPStatus.GATEWAY_TIMEOUT, str(error))

@@ -1,4 +1,4 @@
-"""What operators' machines ask without a token: alive, ready, metrics."""
+"""/healthz, /readyz and /metrics: what monitoring reads without a token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 import daemon
 from daemon import errors
 from daemon.api import metrics as gauges
-from daemon.api import problems
+from daemon.api import problem_documents
 from daemon.views import connection_health, overview
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 UNREADY: dict[int | str, dict[str, Any]] = {
-    503: {"model": problems.Problem, "description": "Something is not ready: ``unready`` names it"}
+    503: {"model": problem_documents.Problem, "description": "Not ready: ``unready`` names the reasons"}
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The process lives and its loop turns."""
+    """The process is alive."""
 
     status: Literal["ok"]
     version: str
@@ -40,14 +40,14 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The database answers, and every connection was polled within three intervals."""
+    """The database responds, and every connection was polled within three intervals."""
 
     status: Literal["ready"]
 
 
 def router(database: Database, settings: Settings, counted: CollectorRegistry | None) -> APIRouter:
-    """The routes."""
-    made = APIRouter(tags=["operations"])
+    """Return the routes."""
+    routes = APIRouter(tags=["health"])
 
     def unready(tx: sa.Connection) -> list[str]:
         return connection_health.read_unready(tx, settings.connections, settings.triggers.values(), database.now(tx))
@@ -55,27 +55,27 @@ def router(database: Database, settings: Settings, counted: CollectorRegistry | 
     def status(tx: sa.Connection) -> overview.Overview:
         return overview.read(tx, settings.connections, settings.triggers, settings.targets, database.now(tx))
 
-    @made.get("/healthz")
+    @routes.get("/healthz")
     async def healthz() -> Alive:
-        """Whether the process lives."""
+        """Check that the process is alive."""
         return Alive("ok", daemon.__version__)
 
-    @made.get("/readyz", response_model=Ready, responses=UNREADY)
+    @routes.get("/readyz", response_model=Ready, responses=UNREADY)
     async def readyz() -> Ready | Response:
-        """Whether events flow: names what is not ready."""
+        """Check that events flow; name what is not ready."""
         try:
             reasons = await database.read(unready)
         except errors.DatabaseError as error:
             log.warning("database.unreachable", error=str(error))
             reasons = ["database: cannot be reached"]
         if reasons:
-            return problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(reasons), unready=reasons)
+            return problem_documents.respond(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(reasons), unready=reasons)
         return Ready("ready")
 
-    @made.get("/metrics", response_class=Response)
+    @routes.get("/metrics", response_class=Response)
     async def metrics() -> Response:
-        """Metrics in Prometheus' text format."""
-        found = await database.read(status)
-        return Response(gauges.text(found, counted), media_type=CONTENT_TYPE_LATEST)
+        """Return metrics in Prometheus' text format."""
+        current = await database.read(status)
+        return Response(gauges.text(current, counted), media_type=CONTENT_TYPE_LATEST)
 
-    return made
+    return routes

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents. None of them shows a traceback or what was sent."""
+"""Errors as RFC 9457 problem documents, without tracebacks or request content."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Mistake(BaseModel):
-    """One part of a request that cannot be accepted."""
+    """A mistake in one part of a request."""
 
-    where: str = Field(description="For instance query.limit")
+    where: str = Field(description="For example query.limit")
     message: str
 
 
 class Problem(BaseModel):
-    """What went wrong, after RFC 9457."""
+    """A problem as in RFC 9457."""
 
     type: str = Field("about:blank", description="Always about:blank: the status says what kind of problem it is")
     title: str
@@ -45,17 +45,17 @@ class ProblemResponse(JSONResponse):
     media_type = MEDIA_TYPE
 
 
-NO_OBJECT = {"model_attributes_type", "model_type", "dict_type"}
+NOT_AN_OBJECT = {"model_attributes_type", "model_type", "dict_type"}
 
 
-def answer(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> ProblemResponse:
-    """A response that tells one problem."""
-    shown = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return ProblemResponse(shown | more, status_code=status, headers=dict(headers or {}))
+def respond(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> ProblemResponse:
+    """Return a response with one problem."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return ProblemResponse(document | more, status_code=status, headers=dict(headers or {}))
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the application become a problem document."""
+    """Turn every error of the application into a problem document."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(errors.UsageError, _usage)
@@ -67,19 +67,19 @@ async def _http(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker: registered for this class only
     detail = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
-        detail = "there is nothing at this path (see /openapi.json)"
+        detail = "unknown path (see /openapi.json)"
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"this path does not take {request.method}"
+        detail = f"{request.method} is not allowed for this path"
         if allowed := _allowed(request):
-            return answer(error.status_code, detail, {"Allow": allowed})
-    return answer(error.status_code, detail, error.headers)
+            return respond(error.status_code, detail, {"Allow": allowed})
+    return respond(error.status_code, detail, error.headers)
 
 
 def _allowed(request: Request) -> str | None:
-    """The methods that the OpenAPI document has for a path. Starlette would name those of routes that are not in it."""
+    """Return the methods of a path in the OpenAPI document; Starlette would include undocumented routes."""
     paths, path = request.app.openapi()["paths"], request.url.path
-    fitting = (each for template, each in paths.items() if compile_path(template)[0].match(path))
-    methods = paths.get(path) or next(fitting, ())
+    matches = (each for template, each in paths.items() if compile_path(template)[0].match(path))
+    methods = paths.get(path) or next(matches, ())
     return ", ".join(sorted(each.upper() for each in methods)) or None
 
 
@@ -87,23 +87,23 @@ async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     mistakes = [_mistake(each) for each in error.errors()]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in mistakes)
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=mistakes)
+    return respond(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=mistakes)
 
 
 def _mistake(error: Any) -> dict[str, str]:  # noqa: ANN401 - pydantic's error as a dictionary
-    message = "there is no such parameter" if error["type"] == "extra_forbidden" else error["msg"]
-    if error["loc"] == ("body",) and error["type"] in NO_OBJECT:
+    message = "unknown parameter" if error["type"] == "extra_forbidden" else error["msg"]
+    if error["loc"] == ("body",) and error["type"] in NOT_AN_OBJECT:
         message = "must be a JSON object, sent with the header Content-Type: application/json"
     return {"where": ".".join(text.excerpt(str(part)) for part in error["loc"]), "message": message}
 
 
 async def _usage(_request: Request, error: Exception) -> ProblemResponse:
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    return respond(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
 
 
 async def _key_reused(_request: Request, error: Exception) -> ProblemResponse:
-    return answer(HTTPStatus.CONFLICT, str(error))
+    return respond(HTTPStatus.CONFLICT, str(error))
 
 
 async def _database(_request: Request, error: Exception) -> ProblemResponse:
-    return answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    return respond(HTTPStatus.SERVICE_UNAVAILABLE, str(error))

@@ -1,4 +1,4 @@
-"""What holds for every request: bodies are bounded, answers are not stored, unexpected errors are told in no detail."""
+"""Limits for every request: bodies are bounded, responses are not cached, unexpected errors show no details."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
-from daemon.api import problems
+from daemon.api import problem_documents
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 LARGEST_BODY = 64 * 1024
 
 
-class Guard:
+class RequestLimits:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,12 +41,12 @@ class Guard:
 
         try:
             await self._app(scope, _bounded(receive), send_unstored)
-        except Exception:
+        except Exception:  # the outermost handler: no traceback may reach a client
             log.exception("request.failed", method=scope["method"], path=scope["path"])
             if begun:
-                raise  # half an answer is out: all that is left is to break the connection
-            answer = problems.answer(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error, which is in the log")
-            await answer(scope, receive, send_unstored)
+                raise  # the response has begun, so only breaking the connection is left
+            response = problem_documents.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error (see the log)")
+            await response(scope, receive, send_unstored)
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -57,7 +57,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > LARGEST_BODY:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {LARGEST_BODY} bytes")
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must not exceed {LARGEST_BODY} bytes")
         return message
 
     return receive_some

@@ -1,4 +1,4 @@
-"""uvicorn in the daemon's own event loop: without its signal handlers, its log and its banner."""
+"""uvicorn in the daemon's event loop, without its signal handlers, log and banner."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def listening(app: FastAPI, bound: socket.socket) -> AsyncIterator[str]:
-    """Serve ``app`` on a bound socket while inside; yields the URL with the port that was bound."""
+    """Serve ``app`` on a bound socket inside the context; yield the URL with the port."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -55,14 +55,14 @@ async def listening(app: FastAPI, bound: socket.socket) -> AsyncIterator[str]:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket at that address. Raises PagerelayError if it cannot be listened on."""
+    """Return a bound socket. Raises PagerelayError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         bound = socket.create_server((host.strip("[]"), port), family=family)
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or asyncio's own loop is 40 ms late
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # otherwise asyncio's own loop is 40 ms late
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
-        message = f"api.listen: cannot listen on {host}:{port}: {why} (choose another port, or null)"
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+        message = f"api.listen: cannot listen on {host}:{port}: {reason} (choose another port, or null)"
         raise errors.PagerelayError(message) from error
     return bound
 

@@ -1,4 +1,4 @@
-"""Waiting until an action has ended. A wait holds no thread, and asks the database little."""
+"""Waiting for actions to finish, without a thread per wait and with few database queries."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ if TYPE_CHECKING:
 
     from daemon.views.action_list import ActionItem
 
-LOOK_SECONDS = 2.0  # another replica may carry the action out: it tells nobody here
-MOST_WAITING = 128  # the server takes more requests than that: some are left for everybody else
-ENDED = (ActionState.SUCCEEDED, ActionState.FAILED)
+LOOK_SECONDS = 2.0  # another replica may run the action, without notifying this one
+MOST_WAITING = 128  # fewer than the server's request limit, so that other requests get through
+FINISHED = (ActionState.SUCCEEDED, ActionState.FAILED)
 
 
 class Waiting:
-    """Those who wait for actions to end; they look by themselves every ``look_seconds``, too."""
+    """Requests that wait for actions; each also looks for itself every ``look_seconds``."""
 
     def __init__(self, look_seconds: float = LOOK_SECONDS) -> None:
         self._look_seconds = look_seconds
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._stopping = False
 
-    def tell(self, action_ids: Collection[str]) -> None:
-        """Say that something came of these actions."""
+    def notify(self, action_ids: Collection[str]) -> None:
+        """Wake the requests that wait for these actions."""
         for action_id in action_ids:
             for woken in self._waiting.get(action_id, ()):
                 woken.set()
 
     def stop(self) -> None:
-        """Let nobody wait any more."""
+        """End all waiting."""
         self._stopping = True
-        self.tell(list(self._waiting))
+        self.notify(list(self._waiting))
 
-    async def until_ended(
+    async def until_finished(
         self,
         action: ActionItem,
         seconds: float,
         look: Callable[[], Awaitable[ActionItem]],
-        gone: Callable[[], Awaitable[None]],
+        disconnected: Callable[[], Awaitable[None]],
     ) -> ActionItem:
-        """The action as it is when it has ended, or when there is no more reason to wait.
+        """Return the action when it has finished, or when waiting ends.
 
-        That is after so many seconds, when ``gone`` returns (whoever asked is no longer there),
-        when the daemon stops, or at once where too many wait already.
+        Waiting ends after ``seconds``, when ``disconnected`` returns, when the daemon stops, and at once if too many
+        requests are waiting already.
         """
-        if action.state in ENDED or seconds <= 0 or sum(map(len, self._waiting.values())) >= MOST_WAITING:
+        if action.state in FINISHED or seconds <= 0 or sum(map(len, self._waiting.values())) >= MOST_WAITING:
             return action
         woken = asyncio.Event()
-        leaving = asyncio.ensure_future(gone())
+        leaving = asyncio.ensure_future(disconnected())
         leaving.add_done_callback(lambda _: woken.set())
         self._waiting.setdefault(action.id, set()).add(woken)
         loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ class Waiting:
                 woken.clear()
                 action = await look()
                 left = deadline - loop.time()
-                if action.state in ENDED or left <= 0 or self._stopping or leaving.done():
+                if action.state in FINISHED or left <= 0 or self._stopping or leaving.done():
                     return action
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(left, self._look_seconds)):

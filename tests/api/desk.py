@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon import api, config, pagerduty
 from daemon.actions.executor import Executor
-from daemon.api import Waiting, Work
+from daemon.api import Services, Waiting
 from daemon.pagerduty.permits import Permits
 from daemon.simulator import Account, Simulator
 from daemon.storage import connections, instances, schema
@@ -60,7 +60,7 @@ class Desk:
     settings: Settings
     app: FastAPI
     http: httpx.AsyncClient
-    work: Work
+    work: Services
     executor: Executor
     woken: list[str] = field(default_factory=list)
 
@@ -127,14 +127,14 @@ async def opened(
         permits = Permits(database, "acme", connection.limits, "one")
         client = pagerduty.Client(connection, permits)
         waiting = waiting or Waiting()
-        executor = Executor(database, client, "acme", "one", clock=clock, came_of=waiting.tell)
+        executor = Executor(database, client, "acme", "one", clock=clock, came_of=waiting.notify)
         woken: list[str] = []
 
         def woke(name: str) -> None:
             woken.append(name)
             executor.wake()
 
-        work = Work({"acme": client}, wake or woke, waiting, patience)
+        work = Services({"acme": client}, wake or woke, waiting, patience)
         app = api.create(database, settings, work)
         async with client_of(app) as http:
             yield Desk(account, simulator, database, settings, app, http, work, executor, woken)

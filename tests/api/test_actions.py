@@ -62,7 +62,7 @@ async def test_an_operation_that_is_none_is_told_with_the_nearest_name(desk: Des
     near, far = await desk.ask("AcknowledgeIncidents"), await desk.ask("x")
     assert (near.status_code, far.status_code) == (404, 404)
     assert 'did you mean "AcknowledgeIncident"?' in near.json()["detail"]
-    assert "there are: GetIncidentByKey, GetUser" in far.json()["detail"]
+    assert "known: GetIncidentByKey, GetUser" in far.json()["detail"]
 
 
 REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
@@ -84,20 +84,20 @@ REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
             "connection": "acne",
         },
         [
-            ("body.connection", 'is no connection (did you mean "acme"?)'),
-            ("body.notify.0", 'is no target (did you mean "ops"?)'),
+            ("body.connection", 'unknown connection (did you mean "acme"?)'),
+            ("body.notify.0", 'unknown target (did you mean "ops"?)'),
             ("body.parameters.incidentId", "must not be empty"),
             ("body.parameters.userId", "must be an id or key, without blanks"),
             ("body.parameters.duration", "must be a whole number from 1 to 604800"),
         ],
     ),
-    ("GetUser", {"parameters": {"userId": "P1"}, "notify": ["nobody"]}, [("body.notify.0", "is no target")]),
+    ("GetUser", {"parameters": {"userId": "P1"}, "notify": ["nobody"]}, [("body.notify.0", "unknown target")]),
     (
         "GetUser",
         {"parameters": {"userId": "P1"}, "notify": ["ops", "v3"]},
-        [("body.notify.1", "has format pagerduty-v3, which tells no actions")],
+        [("body.notify.1", "uses format pagerduty-v3, which has no payload for action results")],
     ),
-    ("GetUser", {"parameters": {"userId": "P1"}, "key": "x"}, [("body.key", "there is no such parameter")]),
+    ("GetUser", {"parameters": {"userId": "P1"}, "key": "x"}, [("body.key", "unknown parameter")]),
     ("GetUser", {"parameters": {"userId": "P1"}, "connection": 5}, [("body.connection", "should be a valid string")]),
     ("GetUser", {"parameters": []}, [("body.parameters", "should be a valid dictionary")]),
 ]
@@ -135,9 +135,7 @@ async def test_a_key_that_is_none_is_refused(desk: Desk, key: str | bytes) -> No
 async def test_where_there_are_several_connections_one_has_to_be_named(client: httpx.AsyncClient) -> None:
     body: dict[str, Any] = {"parameters": {"userId": "P1"}}
     answer = await client.post("/v1/actions/GetUser", json=body)
-    assert answer.json()["errors"] == [
-        {"where": "body.connection", "message": "is missing (there are several: acme, beta)"}
-    ]
+    assert answer.json()["errors"] == [{"where": "body.connection", "message": "is required (known: acme, beta)"}]
     assert (await client.post("/v1/actions/GetUser", json=body | {"connection": "beta"})).status_code == 202
 
 
@@ -262,12 +260,12 @@ async def test_actions_can_be_filtered(reader: httpx.AsyncClient, path: str, fou
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
-        ("/act_9", 404, 'there is no action "act_9"'),
-        ("/act%00", 404, 'there is no action "act\ufffd"'),
-        ("?operation=GetUsers", 422, 'no operation "GetUsers" (did you mean "GetUser"?)'),
+        ("/act_9", 404, 'unknown action "act_9"'),
+        ("/act%00", 404, 'unknown action "act\ufffd"'),
+        ("?operation=GetUsers", 422, 'unknown operation "GetUsers" (did you mean "GetUser"?)'),
         ("?state=dead", 422, "query.state"),
         ("?connection=acne", 422, 'did you mean "acme"?'),
-        ("?trigger=new", 422, "query.trigger: there is no such parameter"),
+        ("?trigger=new", 422, "query.trigger: unknown parameter"),
         ("?after=act_1", 422, 'invalid cursor in "after"'),
     ],
 )

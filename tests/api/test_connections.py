@@ -143,7 +143,7 @@ async def test_a_budget_that_is_used_up_is_503(database: Database, clock: Manual
             database.write_now(lambda tx: tx.execute(schema.permits.insert().values(_permit(clock))) and None)
         answer = await desk.http.get("/v1/connections/acme/users")
     assert answer.status_code == 503
-    assert answer.json()["detail"] == "the call budget of connection acme is used up for the moment"
+    assert answer.json()["detail"] == "the call budget of connection acme is used up at the moment"
 
 
 def _permit(clock: ManualClock) -> dict[str, object]:
@@ -159,4 +159,4 @@ async def test_a_connection_that_pagerduty_has_stopped_says_for_how_long(
         database.write_now(lambda tx: tx.execute(stopped) and None)
         answer = await desk.http.get("/v1/connections/acme/users")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "90")
-    assert "asked for no calls" in answer.json()["detail"]
+    assert "is rate-limited by PagerDuty" in answer.json()["detail"]

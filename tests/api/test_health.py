@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon import api, errors
-from daemon.api.guard import LARGEST_BODY
+from daemon.api.request_limits import LARGEST_BODY
 from daemon.storage import schema
 from tests.api.client import client_of
 
@@ -98,7 +98,7 @@ async def test_an_unexpected_error_is_a_problem_without_details(app: FastAPI) ->
     async with client_of(app) as client:
         answer = await client.get("/broken")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
-    assert answer.json()["detail"] == "an unexpected error, which is in the log"
+    assert answer.json()["detail"] == "unexpected error (see the log)"
 
 
 async def _much() -> AsyncIterator[bytes]:

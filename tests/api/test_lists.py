@@ -101,8 +101,8 @@ async def test_a_delivery_shows_its_attempts(reader: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
-        ("/v1/deliveries/99", 404, "there is no delivery 99"),
-        ("/v1/deliveries/" + "9" * 30, 404, "there is no delivery 9999"),
+        ("/v1/deliveries/99", 404, "unknown delivery 99"),
+        ("/v1/deliveries/" + "9" * 30, 404, "unknown delivery 9999"),
         ("/v1/deliveries/x", 422, "path.id: "),
         ("/v1/events?limit=501", 422, "query.limit: "),
         ("/v1/events?limit=0", 422, "query.limit: "),
@@ -111,9 +111,9 @@ async def test_a_delivery_shows_its_attempts(reader: httpx.AsyncClient) -> None:
         ("/v1/events?incident=%00", 422, "invalid id"),
         ("/v1/deliveries?state=x", 422, "'pending', 'delivered' or 'dead'"),
         ("/v1/deliveries?target=op", 422, 'did you mean "ops"?'),
-        ("/v1/deliveries?status=dead", 422, "query.status: there is no such parameter"),
-        ("/v1/nothing", 404, "there is nothing at this path"),
-        ("/nothing", 404, "there is nothing at this path"),
+        ("/v1/deliveries?status=dead", 422, "query.status: unknown parameter"),
+        ("/v1/nothing", 404, "unknown path"),
+        ("/nothing", 404, "unknown path"),
     ],
 )
 async def test_what_makes_no_sense_is_told_in_a_problem_document(

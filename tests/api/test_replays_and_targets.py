@@ -32,7 +32,7 @@ async def test_a_delivery_is_sent_again_as_often_as_it_is_asked_for(
     app: object, database: Database, settings: Settings
 ) -> None:
     woken: list[str] = []
-    work = api.Work(wake_targets=woken.extend)
+    work = api.Services(wake_targets=woken.extend)
     async with client_of(api.create(database, settings, work)) as client:
         for _ in range(2):
             answer = await client.post("/v1/deliveries/2/redeliver")
@@ -47,7 +47,7 @@ async def test_a_delivery_is_sent_again_as_often_as_it_is_asked_for(
 async def test_a_delivery_that_is_not_there_cannot_be_sent_again(client: httpx.AsyncClient, number: int) -> None:
     answer = await client.post(f"/v1/deliveries/{number}/redeliver")
     assert (answer.status_code, answer.json()["title"]) == (404, "Not Found")
-    assert f"there is no delivery {number}" in answer.json()["detail"]
+    assert f"unknown delivery {number}" in answer.json()["detail"]
 
 
 async def test_what_is_for_a_target_that_is_not_configured_cannot_be_sent_again(
@@ -57,14 +57,14 @@ async def test_what_is_for_a_target_that_is_not_configured_cannot_be_sent_again(
     database.write_now(shown.insert, schema.deliveries, old)
     answer = await client.post("/v1/deliveries/9/redeliver")
     assert answer.status_code == 422
-    assert answer.json()["detail"] == 'the target "old" is not in the configuration any more'
+    assert answer.json()["detail"] == 'the target "old" is no longer configured'
 
 
 async def test_a_replay_is_made_looked_at_and_cancelled(
     app: object, database: Database, settings: Settings, clock: ManualClock
 ) -> None:
     woken: list[str] = []
-    work = api.Work(wake_replays=lambda: woken.append("replays"))
+    work = api.Services(wake_replays=lambda: woken.append("replays"))
     async with client_of(api.create(database, settings, work)) as client:
         answer = await client.post("/v1/replays", json=since(clock, state="dead", target="ops"))
         made = answer.json()
@@ -93,13 +93,13 @@ async def test_a_replay_is_made_looked_at_and_cancelled(
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"since": "2026-11-22T10:00:00Z", "target": "opps"}, 'body.target: is no target (did you mean "ops"?)'),
-        ({"since": "2026-11-22T10:00:00Z", "trigger": "nwe"}, 'body.trigger: is no trigger (did you mean "new"?)'),
+        ({"since": "2026-11-22T10:00:00Z", "target": "opps"}, 'body.target: unknown target (did you mean "ops"?)'),
+        ({"since": "2026-11-22T10:00:00Z", "trigger": "nwe"}, 'body.trigger: unknown trigger (did you mean "new"?)'),
         ({"since": "2026-11-22T10:00:00Z", "until": "2026-11-21T10:00:00Z"}, "body.until: must not be before since"),
         ({"since": "2026-11-22T10:00:00Z", "state": "pending"}, "body.state: "),
         ({"since": "2026-11-22T10:00:00"}, "body.since: "),
         ({"until": "2026-11-22T10:00:00Z"}, "body.since: Field required"),
-        ({"since": "2026-11-22T10:00:00Z", "limit": 5}, "body.limit: there is no such parameter"),
+        ({"since": "2026-11-22T10:00:00Z", "limit": 5}, "body.limit: unknown parameter"),
         ({"since": "0001-01-01T00:00:00+14:00"}, "since and until must be between the years 1970 and 2999"),
         ({"since": "2026-11-22T10:00:00Z", "until": "9999-12-31T23:59:59-14:00"}, "between the years 1970 and 2999"),
     ],
@@ -116,12 +116,12 @@ async def test_a_replay_that_makes_no_sense_is_a_problem_and_none_is_made(
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/replays/7"), ("POST", "/v1/replays/7/cancel")])
 async def test_a_replay_that_is_not_there_is_a_problem(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path)
-    assert (answer.status_code, answer.json()["detail"]) == (404, "there is no replay 7 (it may have been pruned)")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "unknown replay 7 (it may have been pruned)")
 
 
 async def test_a_target_is_paused_and_resumed(app: object, database: Database, settings: Settings) -> None:
     woken: list[str] = []
-    work = api.Work(wake_targets=woken.extend)
+    work = api.Services(wake_targets=woken.extend)
     async with client_of(api.create(database, settings, work)) as client:
         first, again = [await client.post("/v1/targets/ops/pause") for _ in range(2)]
         paused = first.json()
@@ -135,7 +135,7 @@ async def test_a_target_is_paused_and_resumed(app: object, database: Database, s
         missing = await client.post("/v1/targets/opps/pause")
         assert (missing.status_code, missing.json()["detail"]) == (
             404,
-            'there is no target "opps" (did you mean "ops"?)',
+            'unknown target "opps" (did you mean "ops"?)',
         )
 
 

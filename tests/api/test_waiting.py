@@ -139,10 +139,10 @@ async def test_of_an_action_that_is_put_off_the_end_is_still_waited_for(desk: De
     reads = counted_reads(desk)
     await eventually(lambda: reads)
     ((action_id, _),) = desk.work.waiting._waiting.items()
-    desk.work.waiting.tell([action_id])
+    desk.work.waiting.notify([action_id])
     await eventually(lambda: len(reads) > 1)
     assert not asking.done()
     ended = schema.actions.update().values(state="failed", finished_at=desk.database._clock())  # type: ignore[misc]
     desk.database.write_now(lambda tx: tx.execute(ended) and None)
-    desk.work.waiting.tell([action_id])
+    desk.work.waiting.notify([action_id])
     assert (await asyncio.wait_for(asking, PATIENCE)).json()["state"] == "failed"

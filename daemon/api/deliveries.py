@@ -1,0 +1,87 @@
+"""/v1/deliveries: deliveries with their attempts, and sending one again."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from starlette.exceptions import HTTPException
+
+from daemon import errors, text
+from daemon.api import problem_documents
+from daemon.api.queries import IncidentQuery
+from daemon.model import DeliveryState  # noqa: TC001 - pydantic reads the annotations
+from daemon.storage import replays
+from daemon.views import delivery_list, paging
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from daemon.api import Services
+    from daemon.settings import Settings
+    from daemon.storage.database import Database
+
+log = structlog.get_logger()
+
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": problem_documents.Problem, "description": "Unknown delivery, or it was pruned"}
+}
+NO_MESSAGE: dict[int | str, dict[str, Any]] = {
+    404: {"model": problem_documents.Problem, "description": "Unknown delivery, or it or its message was pruned"},
+}
+
+
+class DeliveryQuery(IncidentQuery):
+    """Filters of deliveries."""
+
+    trigger: str | None = Field(None, description="Only deliveries of this trigger")
+    target: str | None = Field(None, description="Only deliveries for this target")
+    state: DeliveryState | None = Field(None, description="Only deliveries in this state")
+
+
+def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(tags=["deliveries"])
+
+    @routes.get("/deliveries")
+    async def deliveries(query: Annotated[DeliveryQuery, Query()]) -> paging.Page[delivery_list.DeliveryItem]:
+        """List deliveries, oldest first."""
+        return await database.read(delivery_list.read, **query.model_dump())
+
+    @routes.get("/deliveries/{id}", responses=NOT_FOUND)
+    async def delivery(
+        number: Annotated[int, Path(alias="id", description="The delivery's id")],
+    ) -> delivery_list.DeliveryDetail:
+        """Show a delivery with its attempts."""
+        detail = await database.read(delivery_list.find, number)
+        if detail is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown delivery {number} (it may have been pruned)")
+        return detail
+
+    @routes.post("/deliveries/{id}/redeliver", status_code=HTTPStatus.ACCEPTED, responses=NO_MESSAGE)
+    async def redeliver(
+        number: Annotated[int, Path(alias="id", description="The delivery's id")],
+    ) -> delivery_list.DeliveryItem:
+        """Send a delivery again, or immediately if it is pending."""
+
+        def renew(tx: sa.Connection) -> delivery_list.DeliveryDetail | None:
+            detail = delivery_list.find(tx, number)
+            if detail is None or detail.delivery.target not in settings.targets:
+                return detail
+            return delivery_list.find(tx, number) if replays.redeliver(tx, number, database.now(tx)) else None
+
+        detail = await database.write(renew)
+        if detail is None:
+            reason = f"unknown delivery {number}, or its message no longer exists (it may have been pruned)"
+            raise HTTPException(HTTPStatus.NOT_FOUND, reason)
+        item = detail.delivery
+        if item.target not in settings.targets:
+            raise errors.UsageError(f"the target {text.quoted(item.target)} is no longer configured")
+        log.info("delivery.renewed", delivery=item.id, target=item.target)
+        services.wake_targets([item.target])
+        return item
+
+    return routes
