@@ -139,7 +139,7 @@ def test_in_a_terminal_each_answer_is_a_line_and_a_failure_is_exit_code_1(tmp_pa
     result = invoke("-c", str(made.source), "targets", "test", "spare")
     assert result.exit_code == 1
     head, line = (" ".join(each.split()) for each in result.stdout.splitlines())
-    assert head == "Sample Took Answer"
+    assert head == "Sample Took Response"
     assert line.startswith("incident.triggered ")
     assert line.endswith("could not connect: Connection refused (os error 111)")
     found = json.loads(invoke("-c", str(made.source), "targets", "test", "spare", "--json").stdout)

@@ -15,7 +15,7 @@ from daemon.cli import app
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CODE = "\n".join(
-    (ROOT / "daemon" / part).read_text(encoding="utf-8") for part in ("api/metrics.py", "delivery/loop.py")
+    (ROOT / "daemon" / part).read_text(encoding="utf-8") for part in ("api/metrics.py", "delivery/worker.py")
 )
 
 
