@@ -154,8 +154,7 @@ async def test_a_claim_from_before_an_answer_does_not_undo_what_the_answer_says(
         fill(live, ["P2", "P3"], ["ops"], first=1)
         deliveries.wake(["ops"])
         await live.claimed.wait()
-        await eventually(lambda: attempts(live))
-        await asyncio.sleep(0.1)  # and it is known that it is written down
+        await eventually(lambda: attempts(live) and deliveries._workers["ops"].circuit.is_settled)
         live.gate.set()
         await claimed_by(live, [None, None, None])
     assert len(receiver.got) == 1

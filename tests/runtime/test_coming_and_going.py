@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import sys
+import termios
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -118,6 +120,15 @@ def test_what_a_dead_daemon_was_probing_is_probed_at_once(database: Database, cl
     assert database.write_now(bury)["ops"].runs == probe.runs != ()
 
 
+def unread(pid: int) -> int:
+    """How much of its standard input a process has not read."""
+    pipe = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+    finally:
+        os.close(pipe)
+
+
 async def test_a_template_that_does_not_answer_keeps_no_daemon_from_ending_in_time(tmp_path: Path) -> None:
     receiver = Receiver()
     url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
@@ -135,7 +146,7 @@ async def test_a_template_that_does_not_answer_keeps_no_daemon_from_ending_in_ti
             try:
                 fill(database, ["P2"], ["ops"], first=1)
                 await eventually(lambda: rows(database)[1].claimed_by is not None)
-                await asyncio.sleep(0.5)  # until it is being rendered, which nobody sees
+                await eventually(lambda: unread(renderer.pid) > 0)
                 began = time.monotonic()
                 daemon.terminate()
                 async with asyncio.timeout(20):
