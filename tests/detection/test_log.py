@@ -18,8 +18,6 @@ from tests.detection.stories import HISTORY, Reader, Story, iso
 if TYPE_CHECKING:
     import random
 
-    from daemon.triggers.event_type import EventType
-
 
 def test_each_kind_that_the_connector_knows_is_told_once() -> None:
     story = Story()
@@ -39,10 +37,10 @@ def test_each_kind_that_the_connector_knows_is_told_once() -> None:
     assert reader.read(story.entries) == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in triggers.REGISTRY.values() if kind.operation is None])
-def test_each_further_kind_is_told_once_and_in_its_place(kind: EventType) -> None:
+@pytest.mark.parametrize("entry", [entry for entry, each in triggers.BY_LOG_ENTRY.items() if each.operation is None])
+def test_each_further_entry_is_one_event_in_its_place(entry: str) -> None:
     story, reader = Story(), Reader()
-    (entry,) = kind.log_entry_types
+    kind = triggers.BY_LOG_ENTRY[entry]
     story.entry("trigger", 0)
     story.entry("acknowledge", 10)
     story.entry(entry.removesuffix("_log_entry"), 20)
