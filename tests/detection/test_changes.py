@@ -59,6 +59,21 @@ def test_fields_come_with_their_values_and_the_ones_before(kind: str) -> None:
     assert changes(kind, channel={"changeset": {"customer_fields": [{"id": "PF1"}]}}) == {"fields": [{"id": "PF1"}]}
 
 
+@pytest.mark.parametrize("name", ["title", "description"])
+def test_a_title_or_description_comes_with_the_one_before(name: str) -> None:
+    kind = f"{name}_change"
+
+    def fields(**channel: Any) -> Any:
+        return changes(kind, type=f"{kind}_log_entry", channel=channel)
+
+    both = {f"old_{name}": "Disk full", f"new_{name}": "Disk is full", "type": "website"}
+    changed = {"name": name, "value": "Disk is full", "old_value": "Disk full"}
+    assert fields(**both) == {"fields": [changed]}
+    assert fields(**{f"new_{name}": "Disk is full"}) == {"fields": [{"name": name, "value": "Disk is full"}]}
+    assert fields(**{f"old_{name}": 7, f"new_{name}": None}) is None
+    assert fields(old_urgency="low", new_summary="x") is None
+
+
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("kind", ["priority_change", "snooze", "custom_field_value_change", "field_value_change"])
 def test_what_an_entry_does_not_carry_is_not_made_up(kind: str, junk: Any) -> None:

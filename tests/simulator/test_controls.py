@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from daemon import detection, triggers
+from daemon.model import LogEntry
+from daemon.pagerduty import records
 from daemon.simulator import Account, Simulator, controls
+from tests.conftest import START
 from tests.simulator.library import KEY, Sdk, log, types
 
 if TYPE_CHECKING:
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
     from daemon.simulator.incident import Incident
     from tests.conftest import ManualClock
+
+HOUR = timedelta(hours=1)
 
 
 def happen(http: httpx.Client, **asked: Any) -> Any:
@@ -78,6 +85,23 @@ def test_what_happens_on_demand_is_in_the_log(account: Account, http: httpx.Clie
     assert ("annotated", (), "Looking into it.") in told
     assert ("annotated", (), "Space is back.") in told
     assert ("assigned", (erin.id,), None) in told
+
+
+@pytest.mark.parametrize("verb", triggers.VERBS)
+def test_every_verb_of_an_event_type_writes_an_entry_that_is_such_an_event(
+    account: Account, incident: Incident, http: httpx.Client, sdk: Sdk, verb: str
+) -> None:
+    assert happen(http, do=verb) == {"incident_id": incident.id}
+    kind = account.log.ledger[-1].type
+    assert kind == triggers.VERBS[verb][1].name
+    record = log(sdk)[-1]
+    assert triggers.BY_LOG_ENTRY[record["type"]].name == kind
+    entry = records.log_entry(record)
+    assert isinstance(entry, LogEntry)
+    found = detection.read("acme", {}, [entry], (), history=START - HOUR, read_at=START, now=START).events
+    sample = triggers.VERBS[verb][1].sample.changes
+    assert [each.type for each in found] == [kind]
+    assert (found[0].payload["changes"] or {}).keys() == (sample or {}).keys()
 
 
 def test_the_newest_open_incident_is_meant_unless_another_one_is_named(account: Account, http: httpx.Client) -> None:
