@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from daemon import ids
-from daemon.detection import delegation, expected, order
+from daemon.detection import comparison, delegation, expected, order
 from daemon.detection.events import Detection, Occurrence, event, existing, first_seen, with_assigned, with_status
 from daemon.model import DetectedBy, ExpectedEntry, Snapshot
 from daemon.text import iso
@@ -60,6 +60,7 @@ def read(
 ) -> Detection:
     """Return what the new entries of one window say, given in the list's order, newest first.
 
+    The incidents that are embedded in them are compared with their snapshots as well.
     ``snapshots`` are those of the entries' incidents, ``seen`` the ids of entries that were read before.
     Entries from before ``history`` are never sent.
     ``read_at`` is when reading began, ``now`` becomes the events' ``detected_at``.
@@ -88,6 +89,7 @@ class _Window:
         self._read_at = read_at
         self._now = now
         self._events: list[Event] = []
+        self._compared: list[Event] = []
         by_second: defaultdict[tuple[str, datetime], list[LogEntry]] = defaultdict(list)
         for entry in entries:
             by_second[entry.incident_id, entry.created_at].append(entry)
@@ -106,7 +108,8 @@ class _Window:
                 continue
             changed[entry.incident_id] = None
             self._snapshots[entry.incident_id] = self._take(entry, self._before(entry))
-        return Detection(tuple(self._events), tuple(self._snapshots[incident] for incident in changed), tuple(new))
+        events = sorted([*self._events, *self._compared], key=lambda each: each.occurred_at)
+        return Detection(tuple(events), tuple(self._snapshots[incident] for incident in changed), tuple(new))
 
     def _before(self, entry: LogEntry) -> Snapshot:
         """Return the snapshot before an entry, with the incident that is embedded in the entry.
@@ -122,7 +125,12 @@ class _Window:
         if self._read_at < snapshot.read_at:
             return snapshot
         whole = lenient_json.status(entry.incident) is not None or lenient_json.status(snapshot.incident) is None
-        return replace(snapshot, incident=entry.incident if whole else snapshot.incident, read_at=self._read_at)
+        if not whole or comparison.is_outdated(snapshot, entry.incident):
+            return replace(snapshot, read_at=self._read_at)
+        after = replace(snapshot, incident=entry.incident, read_at=self._read_at)
+        for occurrence in comparison.compare(snapshot, entry.incident, self._read_at):
+            self._compared.append(event(self._connection, after, occurrence, self._now, DetectedBy.RECONCILIATION))
+        return after
 
     def _take(self, entry: LogEntry, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot after an entry. Four types have rules that look beyond the entry itself."""

@@ -2,9 +2,10 @@
 
 Only differences older than ``settled`` count; younger ones are the log's business.
 An incident shows its present state alone: what came in between and left no trace in it cannot be
-found here. Only event types that a status or an assignment shows are found: triggered, assigned,
-acknowledged, resolved, and reopened where a resolution was sent before. An acknowledgement that
-ended changes the snapshot and sends nothing: an escalation ends one, too.
+found here. Only event types that the incident itself shows are found: triggered, assigned, acknowledged,
+resolved, reopened where a resolution was sent before, and those that ``comparison`` finds, which
+no log entry reports. An acknowledgement that ended changes the snapshot and sends nothing: an
+escalation ends one, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
+from daemon.detection import comparison
 from daemon.detection.events import Detection, Occurrence, event, existing, first_seen, with_assigned, with_status
 from daemon.detection.expected import expect
 from daemon.model import DetectedBy, ExpectedEntry, IncidentStatus, Snapshot
@@ -76,8 +78,9 @@ def _compare(
     if before is None and created_at > settled:
         return None, []
     snapshot = before or first_seen(incident_id, incident, read_at, created_at)
-    snapshot = replace(snapshot, incident=incident, read_at=read_at)
-    occurrences: list[Occurrence] = []
+    occurrences = comparison.compare(snapshot, incident, read_at)
+    outdated = comparison.is_outdated(snapshot, incident)
+    snapshot = replace(snapshot, incident=snapshot.incident if outdated else incident, read_at=read_at)
     if not snapshot.created and created_at <= settled:
         occurrences.append(Occurrence(triggered.TYPE.name, created_at, ""))
         snapshot = replace(snapshot, created=True)

@@ -61,7 +61,7 @@ def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str =
     """An event of which PagerDuty told everything. ``mark``, of 22 characters, tells its id from others."""
     selected, at = triggers.BY_NAME[name], at.replace(microsecond=0)
     whole = triggers.REGISTRY[selected.event_type]
-    entry = selected.sample.log_entry_type or min(selected.log_entry_types)
+    entry = selected.sample.log_entry_type or min(selected.log_entry_types, default=None)
     user = _reference("PTESTUSER", "user", "Test User")
     about = Event(
         id=f"evt_test{mark}",
@@ -70,14 +70,14 @@ def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str =
         incident_id="PTESTINCIDENT",
         occurred_at=at,
         detected_at=at + timedelta(seconds=20),
-        detected_by=DetectedBy.LOG_ENTRY,
+        detected_by=DetectedBy.LOG_ENTRY if entry else DetectedBy.RECONCILIATION,
         payload={
             "agent": user,
             "incident": _incident(whole.sample.status, at, user),
             "assignees": [user] if whole is assigned.TYPE else None,
             "note": _note(at) if whole is annotated.TYPE else None,
             "changes": whole.sample.changes,
-            "log_entry": {"id": "RTESTENTRY", "type": entry, "channel": "website"},
+            "log_entry": {"id": "RTESTENTRY", "type": entry, "channel": "website"} if entry else None,
         },
     )
     return Message(f"msg_test{mark}", "test", name, about)

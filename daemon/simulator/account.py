@@ -212,7 +212,7 @@ class Account:
         self.log.write("merge", target, *agents.web(by))
 
     def change(self, incident_id: str, by: User, name: str, /, **options: object) -> None:
-        """Apply a verb of an event type (``triggers.VERBS``) and write its log entry.
+        """Apply a verb of an event type (``triggers.VERBS``) and write its log entry, if it has one.
 
         A priority or a service is given as a resource; by default it is any other one.
         """
@@ -226,6 +226,9 @@ class Account:
         for key, value in change.values.items():
             self._set(incident, key, value)
         agent, channel = agents.hand(incident, None, verb.automatic) if verb.automatic else agents.web(by)
+        if verb.log_entry is None:
+            self.log.happened_silently(event_type.name, incident)
+            return
         entry = self.log.write(verb.log_entry, incident, agent, channel | change.channel, **change.record)
         self.log.happened(event_type.name, entry)
 

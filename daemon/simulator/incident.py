@@ -19,7 +19,7 @@ NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 class Happening:
     """One line of the ledger: what a perfect observer would report.
 
-    ``entry_id`` is the log entry that tells of it. ``users`` are the assignees of an assignment.
+    ``entry_id`` is the log entry that reports it, empty if none does. ``users`` are the assignees of an assignment.
     """
 
     seq: int

@@ -101,6 +101,11 @@ class LogBook:
             Happening(len(self.ledger), entry.created_at, event_type, entry.incident.id, entry.id, users, note)
         )
 
+    def happened_silently(self, event_type: str, incident: Incident) -> None:
+        """One more line of the ledger that no entry reports."""
+        incident.updated_at = self.second()
+        self.ledger.append(Happening(len(self.ledger), incident.updated_at, event_type, incident.id, ""))
+
     def read(self, since: datetime, until: datetime) -> list[Entry]:
         """What readers see now of a window, newest first; within a second, the last written first."""
         now = self.now()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from daemon.model import Json
 
     EntryReader: TypeAlias = Callable[[Json, Json], Json]
+    Comparison: TypeAlias = Callable[[Json, Json], Json]
     Simulation: TypeAlias = Callable[[Json, Json, datetime], "SimulatedChange"]
 
 
@@ -42,11 +43,12 @@ class Verb:
     ``parameters`` are the options and their defaults. ``priority`` and ``service`` name something in the account's
     directory, by default another one than the incident has. ``change`` receives the incident as a resource (with
     ``fields``, its custom fields), the options and the time. ``log_entry`` is the type of the entry that is
-    written, without ``_log_entry``. With ``automatic`` the service does it by a channel of that type, without a user.
+    written, without ``_log_entry``; None if the log does not report it. With ``automatic`` the service does it by a
+    channel of that type, without a user.
     """
 
     name: str
-    log_entry: str
+    log_entry: str | None
     change: Simulation
     parameters: Mapping[str, object] = field(default_factory=dict)
     automatic: str | None = None
@@ -63,7 +65,8 @@ class EventType:
     ``phrase`` is what the demonstration says after the incident's number.
 
     ``status`` is the incident's status after the event. ``read_changes`` returns what the log entry (its record
-    and its channel) says changed, under the names that receivers get, or an empty object.
+    and its channel) says changed, under the names that receivers get, or an empty object. ``compare`` returns
+    the same from two readings of an incident, for a type that no log entry reports.
     """
 
     name: str
@@ -76,6 +79,7 @@ class EventType:
     in_webhooks_v3: bool = False
     status: IncidentStatus | None = None
     read_changes: EntryReader | None = None
+    compare: Comparison | None = None
     sample: Sample = Sample()
     verbs: tuple[Verb, ...] = ()
 

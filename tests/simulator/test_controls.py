@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from daemon import detection, triggers
-from daemon.model import LogEntry
+from daemon.model import DetectedBy, LogEntry
 from daemon.pagerduty import records
 from daemon.simulator import Account, Simulator, controls
 from tests.conftest import START
@@ -87,7 +87,7 @@ def test_what_happens_on_demand_is_in_the_log(account: Account, http: httpx.Clie
     assert ("assigned", (erin.id,), None) in told
 
 
-@pytest.mark.parametrize("verb", triggers.VERBS)
+@pytest.mark.parametrize("verb", [name for name, (verb, _) in triggers.VERBS.items() if verb.log_entry])
 def test_every_verb_of_an_event_type_writes_an_entry_that_is_such_an_event(
     account: Account, incident: Incident, http: httpx.Client, sdk: Sdk, verb: str
 ) -> None:
@@ -102,6 +102,31 @@ def test_every_verb_of_an_event_type_writes_an_entry_that_is_such_an_event(
     sample = triggers.VERBS[verb][1].sample.changes
     assert [each.type for each in found] == [kind]
     assert (found[0].payload["changes"] or {}).keys() == (sample or {}).keys()
+
+
+@pytest.mark.parametrize("verb", [name for name, (verb, _) in triggers.VERBS.items() if not verb.log_entry])
+def test_every_verb_without_an_entry_is_an_event_that_reconciliation_finds(
+    account: Account, incident: Incident, http: httpx.Client, sdk: Sdk, clock: ManualClock, verb: str
+) -> None:
+    entries = len(log(sdk))
+    before = http.get(f"/incidents/{incident.id}").json()["incident"]
+    clock.advance(60)
+    assert happen(http, do=verb) == {"incident_id": incident.id}
+    after = http.get(f"/incidents/{incident.id}").json()["incident"]
+    kind = triggers.VERBS[verb][1]
+    assert len(log(sdk)) == entries
+    assert (account.log.ledger[-1].type, account.log.ledger[-1].entry_id) == (kind.name, "")
+    known = detection.reconcile("acme", {}, [(incident.id, before)], **at(clock))
+    found = detection.reconcile(
+        "acme", {known.snapshots[0].incident_id: known.snapshots[0]}, [(incident.id, after)], **at(clock)
+    )
+    assert [(each.type, each.detected_by) for each in found.events] == [(kind.name, DetectedBy.RECONCILIATION)]
+    assert found.events[0].payload["changes"].keys() == (kind.sample.changes or {}).keys()
+
+
+def at(clock: ManualClock) -> Any:
+    """The times of a reconciliation that takes everything before as history."""
+    return {"history": clock(), "settled": clock(), "read_at": clock(), "now": clock()}
 
 
 def test_the_newest_open_incident_is_meant_unless_another_one_is_named(account: Account, http: httpx.Client) -> None:
