@@ -24,6 +24,7 @@ from daemon.triggers import (
     reassigned,
     reopened,
     resolved,
+    service_updated,
     snoozed,
     triggered,
     unacknowledged,
@@ -54,6 +55,7 @@ REGISTRY: dict[str, EventType] = {
         custom_field_values_updated,
         escalation_repeated,
         escalation_exhausted,
+        service_updated,
     )
 }
 

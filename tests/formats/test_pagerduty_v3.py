@@ -174,7 +174,16 @@ def test_an_incident_that_does_not_say_when_it_began_is_assigned_later() -> None
 def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
     """PagerDuty's receivers answer errors to types that they do not know."""
     names = {body("pagerduty-v3", message)["event"]["event_type"] for message in KNOWN}
-    known = {"triggered", "acknowledged", "unacknowledged", "resolved", "reopened", "annotated", "priority_updated"}
+    known = {
+        "triggered",
+        "acknowledged",
+        "unacknowledged",
+        "resolved",
+        "reopened",
+        "annotated",
+        "priority_updated",
+        "service_updated",
+    }
     assert names == {f"incident.{name}" for name in (*known, "escalated", "reassigned")}
     for message in EVENTS:
         assert V3.sends(samples.of(message)) == V3.tells(message.type)
