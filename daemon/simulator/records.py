@@ -174,6 +174,7 @@ def incident(incident: Incident, team: Team) -> Json:
         "urgency": incident.urgency,
         "priority": priority(incident.priority) if incident.priority else None,
         "description": incident.title,
+        "incident_type": {"name": "incident_default"},
         **incident.more,
     }
 

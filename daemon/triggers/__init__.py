@@ -19,6 +19,7 @@ from daemon.triggers import (
     escalation_exhausted,
     escalation_repeated,
     field_values_updated,
+    incident_type_changed,
     lenient_json,
     priority_updated,
     reassigned,
@@ -56,6 +57,7 @@ REGISTRY: dict[str, EventType] = {
         escalation_repeated,
         escalation_exhausted,
         service_updated,
+        incident_type_changed,
     )
 }
 

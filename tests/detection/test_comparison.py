@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from daemon.model import Event, Json, Snapshot
 
 VALUES: dict[str, tuple[str, Json, Json]] = {
+    "incident.incident_type.changed": ("incident_type", {"name": "incident_default"}, {"name": "major"}),
     "incident.service_updated": (
         "service",
         {"id": "PSVC1", "summary": "Search"},

@@ -183,6 +183,7 @@ def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
         "annotated",
         "priority_updated",
         "service_updated",
+        "incident_type.changed",
     }
     assert names == {f"incident.{name}" for name in (*known, "escalated", "reassigned")}
     for message in EVENTS:
