@@ -37,9 +37,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
         if _is_there(candidate):
             return candidate
     places = " nor ".join(str(each) for each in DEFAULT_PATHS)
-    message = (
-        f"there is no configuration: neither {places} exists (name one with --config, or copy config.example.yaml)"
-    )
+    message = f"no configuration file: neither {places} exists (name one with --config, or copy config.example.yaml)"
     raise errors.ConfigurationError([message])
 
 

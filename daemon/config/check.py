@@ -59,7 +59,7 @@ def is_loopback(host: str) -> bool:
 def connections(file: file_model.File, tree: Tree, names: Known) -> dict[str, settings.Connection]:
     """The connections; their limits may not be looser than the connector's, except on loopback."""
     if not names.connections:
-        tree.mistake(("connections",), "there must be at least one (see config.example.yaml)")
+        tree.mistake(("connections",), "at least one is required (see config.example.yaml)")
     return {name: _connection(name, given, tree) for name, given in file.connections.items()}
 
 
@@ -154,7 +154,7 @@ def _check_format(given: file_model.TargetSection, tree: Tree, place: Place) -> 
     for key in ("template", "content_mode", "batch"):
         if getattr(given, key) is not None and key not in formats.REGISTRY[given.format].options:
             fitting = " and ".join(name for name, each in formats.REGISTRY.items() if key in each.options)
-            tree.mistake((*place, key), f"goes only with format: {fitting} (remove it)")
+            tree.mistake((*place, key), f"is only allowed with format: {fitting} (remove it)")
     if given.format == "template" and given.template is None and (*place, "template") not in tree.blamed:
         tree.mistake(place, "must have a template (for example template: ${file:/etc/pagerelay/chat.j2})")
 
@@ -174,7 +174,7 @@ def _trigger(
     on = _names_of_events(given.on, tree, (*place, "on"))
     connection = usable.get(_connection_of(given, tree, place, names) or "")
     if not given.to:
-        tree.mistake((*place, "to"), "must name at least one target")
+        tree.mistake((*place, "to"), "at least one target is required")
     check_targets(given.to, tree, (*place, "to"), names)
     _check_filters(given, on, tree, place)
     _check_condition(given.condition, on, tree, (*place, "if"))
@@ -209,7 +209,7 @@ def check_targets(given: list[str], tree: Tree, place: Place, names: Known) -> N
         if target not in names.targets:
             _unknown(tree, (*place, number), "target", target, names.targets)
         elif target in given[:number]:
-            tree.mistake((*place, number), "names a target for the second time (remove it)")
+            tree.mistake((*place, number), "duplicate target (remove it)")
 
 
 def _names_of_events(given: list[str], tree: Tree, place: Place) -> tuple[str, ...]:
@@ -223,11 +223,11 @@ def _names_of_events(given: list[str], tree: Tree, place: Place) -> tuple[str, .
                 tree, where, "event type", given[number], triggers.BY_NAME, [triggers.EVERY, *triggers.BY_OPERATION]
             )
         elif name in names[:number]:
-            tree.mistake(where, "names an event type for the second time (remove it)")
+            tree.mistake(where, "duplicate event type (remove it)")
         elif name == triggers.EVERY and len(names) > 1:
             tree.mistake(where, "means every event type (remove it, or the others)")
         elif whole in names:
-            tree.mistake(where, f"is part of {whole}, which is there as well (remove one of them)")
+            tree.mistake(where, f"is part of {whole}, which is also listed (remove one)")
     return tuple(name for name in names if name == triggers.EVERY or name in triggers.BY_NAME)
 
 
@@ -238,7 +238,7 @@ def _check_filters(given: file_model.TriggerSection, on: tuple[str, ...], tree: 
             key not in triggers.BY_NAME[name].filters for name in triggers.expand(on)
         ):
             fitting = ", ".join(name for name, kind in triggers.BY_NAME.items() if key in kind.filters)
-            tree.mistake((*place, key), f"goes only with on: {fitting} (remove it)")
+            tree.mistake((*place, key), f"is only allowed with on: {fitting} (remove it)")
 
 
 def _check_condition(given: str | None, on: tuple[str, ...], tree: Tree, place: Place) -> None:
@@ -256,7 +256,7 @@ def _connection_of(given: file_model.TriggerSection, tree: Tree, place: Place, n
     if given.connection is None:
         if len(names.connections) > 1:
             choice = " or ".join(named(name) for name in names.connections[:MOST_SHOWN])
-            tree.mistake(place, f"must name its connection, for there are several (add connection: {choice})")
+            tree.mistake(place, f"connection is required because there are several (add connection: {choice})")
             return None
         return next(iter(names.connections), None)
     if given.connection not in names.connections:
@@ -273,9 +273,9 @@ def _unknown(
     """
     near = nearest(value, [*names, *also]) if tree.is_written(place) else None
     if near is not None:
-        tree.mistake(place, f'there is no {kind} "{value}" (did you mean "{near}"?)')
+        tree.mistake(place, f'unknown {kind} "{value}" (did you mean "{near}"?)')
     else:
-        tree.mistake(place, f"there is no such {kind}" + (listed(names) or f" (there are no {kind}s yet)"))
+        tree.mistake(place, f"unknown {kind}" + (listed(names) or f" (no {kind}s are configured)"))
 
 
 def api(file: file_model.File, tree: Tree) -> tuple[str, int] | None:

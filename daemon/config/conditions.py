@@ -34,7 +34,7 @@ def mistake(expression: str, on: Iterable[str], *, shown: bool) -> str | None:
         try:
             asked.holds(document)
         except errors.ConditionError as error:
-            return f"fails for {document['type']}: {error} (ask first whether it is there: a && length(a))"
+            return f"fails for {document['type']}: {error} (check first that it is there: a && length(a))"
     return None
 
 
@@ -56,7 +56,7 @@ def _unknown(asked: condition.Condition, documents: Sequence[Json]) -> Iterator[
     for path in sorted(asked.named()):
         if path[0] not in document:
             if path[0] in data:
-                yield path[0], f"lies in data (write data.{path[0]})"
+                yield path[0], f"is in data (write data.{path[0]})"
             else:
                 yield path[0], f"messages do not have{hint(path[0], document)}"
         elif path[0] == "data" and len(path) > 1 and path[1] not in data:

@@ -52,7 +52,7 @@ def _check_form(tree: Tree, place: Place, used: str, types: Iterable[str]) -> No
         kind = triggers.BY_NAME[name].event_type if name in triggers.BY_NAME else name
         if name != triggers.EVERY and not formats.REGISTRY[used].tells(kind):
             fitting = " or ".join(each for each, other in formats.REGISTRY.items() if other.tells(kind))
-            mistake = f"names a target of format {used}, which has no form for {kind}"
+            mistake = f"names a target of format {used}, which has no payload for {kind}"
             tree.mistake(place, f"{mistake} (name one of format {fitting})")
 
 

@@ -98,5 +98,5 @@ def missing(place: Place) -> str:
     part = section(place[:-1]).get("properties", {}).get(place[-1], {})
     for example in part.get("examples", ()):
         shown = f"[{', '.join(example)}]" if isinstance(example, list) else example
-        return f"is missing (for example {place[-1]}: {shown})"
-    return "is missing (see config.example.yaml)"
+        return f"is required (for example {place[-1]}: {shown})"
+    return "is required (see config.example.yaml)"

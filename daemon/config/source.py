@@ -37,7 +37,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Tree:
     if text is None or tree.mistakes:
         return tree
     if node is None or not node.value:
-        tree.mistake((), "is empty (begin with a copy of config.example.yaml)")
+        tree.mistake((), "is empty (start from a copy of config.example.yaml)")
     elif not isinstance(node, yaml.MappingNode):
         tree.mistake((), "holds no sections such as connections, targets and triggers (see config.example.yaml)")
     else:
@@ -104,7 +104,7 @@ class _Builder:
             if key in values:
                 first = self._tree.marks[inside][0]
                 self._tree.marks[inside] = _mark(key_node)
-                self._tree.mistake(inside, f"is given twice, first in line {first} (remove one)")
+                self._tree.mistake(inside, f"duplicate key, first on line {first} (remove one)")
                 continue
             self._tree.marks[inside] = _mark(key_node)
             values[key] = self.build(value_node, inside)

@@ -27,7 +27,7 @@ def egress(file: file_model.File, tree: Tree) -> settings.Egress:
     networks = [ipaddress.ip_network(each) for each in file.egress.allow]
     for number, network in enumerate(networks):
         if (kind := ip_policy.never(network)) is not None:
-            tree.mistake(("egress", "allow", number), f"cannot be allowed, for it is {kind} (remove it)")
+            tree.mistake(("egress", "allow", number), f"cannot be allowed because it is {kind} (remove it)")
     return settings.Egress(file.egress.private == "allow", tuple(networks))
 
 
@@ -56,7 +56,7 @@ def auth(
         tree.mistake((*place, "auth"), f"must have exactly one of {', '.join(ways)}")
     for name in given.headers:
         if name.lower() == "authorization":
-            tree.mistake((*place, "headers", name), "goes not together with auth, which sets it (remove one of them)")
+            tree.mistake((*place, "headers", name), "cannot be combined with auth, which sets this header (remove one)")
     if given.auth.basic is not None:
         return settings.Basic(given.auth.basic.username, given.auth.basic.password)
     if given.auth.bearer is not None:
@@ -80,10 +80,10 @@ def tls(given: file_model.TargetSection, tree: Tree, place: Place) -> settings.T
 
     where = (*place, "tls")
     if urlsplit(given.url.get_secret_value()).scheme != "https":
-        tree.mistake(where, "goes only with a url that begins with https:// (remove it)")
+        tree.mistake(where, "is only allowed with a url that begins with https:// (remove it)")
     for one, other in (("certificate", "key"), ("key", "certificate")):
         if getattr(given.tls, one) is not None and getattr(given.tls, other) is None:
-            tree.mistake(where, f"has a {one} and needs the {other}, too")
+            tree.mistake(where, f"a {one} also requires its {other}")
     ca = _content(given.tls.ca, certificates.problem_of_certificates, tree, (*where, "ca"))
     certificate = _content(given.tls.certificate, certificates.problem_of_certificates, tree, (*where, "certificate"))
     key = _content(given.tls.key, lambda pem: certificates.problem_of_key(pem, certificate), tree, (*where, "key"))

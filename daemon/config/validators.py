@@ -107,7 +107,7 @@ def identifier(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 def person(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """A user, by id or e-mail address."""
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_-]+|[^\s@]+@[^\s@]+", value):
-        raise wrong("must be a user's id or e-mail address (leave it out for anybody)")
+        raise wrong("must be a user's id or e-mail address (omit it for any user)")
     return value
 
 
@@ -213,7 +213,7 @@ def token(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     if isinstance(value, int | float):
         raise wrong("must be text (put the token in quotes)")
     if value is not None and (not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value)):
-        raise wrong("must be a token: not empty, no spaces (make one: openssl rand -hex 32; null for none)")
+        raise wrong("must be a token: not empty, no spaces (create one: openssl rand -hex 32; null for none)")
     return value
 
 
@@ -228,14 +228,14 @@ def signing_secret(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 def one_or_more(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """One secret, or a list of them."""
     if value == []:
-        raise wrong("must name at least one secret")
+        raise wrong("at least one secret is required")
     return value if isinstance(value, list) else [value]
 
 
 def event_names(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """One name of an event, or a list of them."""
     if value == []:
-        raise wrong("must name at least one event type")
+        raise wrong("at least one event type is required")
     return value if isinstance(value, list) else [value]
 
 

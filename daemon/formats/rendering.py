@@ -81,8 +81,8 @@ def _json(text: str, largest: int) -> str:
     try:
         told = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
-        where = f"{error.msg} in line {error.lineno}, column {error.colno} of what it gives"
-        raise ValueError(f"gives no JSON: {where} (write values as {{{{ value | tojson }}}})") from None
+        where = f"{error.msg} in line {error.lineno}, column {error.colno} of its output"
+        raise ValueError(f"does not render valid JSON: {where} (write values as {{{{ value | tojson }}}})") from None
     body = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
     if len(body.encode()) > largest:
         raise ValueError(f"gives more than {largest // 1024} KiB")
@@ -90,7 +90,7 @@ def _json(text: str, largest: int) -> str:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"gives no JSON: {name} is no number there")
+    raise ValueError(f"does not render valid JSON: {name} is not a valid number")
 
 
 def _explained(error: Exception) -> str:

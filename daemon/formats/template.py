@@ -135,7 +135,7 @@ def problem(renderer: Renderer, template: str, full: Iterable[Message], bare: It
             try:
                 renderer.render(template, standard.document(message), strict=strict)
             except errors.FormatError as error:
-                least = "" if strict else " that says as little as it may"
+                least = "" if strict else " with as few fields as possible"
                 return f"fails with {message.type}{least}: {error}"
     return None
 

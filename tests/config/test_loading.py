@@ -182,7 +182,7 @@ def test_the_file_is_the_one_named_else_the_variables_else_the_first_default(
     monkeypatch.chdir(tmp_path)
     system = tmp_path / "etc" / "config.yaml"
     monkeypatch.setattr(config, "DEFAULT_PATHS", (Path("config.yaml"), system))
-    nowhere = f"there is no configuration: neither config.yaml nor {system} exists"
+    nowhere = f"no configuration file: neither config.yaml nor {system} exists"
     with pytest.raises(errors.ConfigurationError) as caught:
         config.find(None, {})
     assert caught.value.mistakes == [f"{nowhere} (name one with --config, or copy config.example.yaml)"]
@@ -217,8 +217,8 @@ def test_a_default_that_is_there_and_cannot_be_read_is_named_and_not_passed_over
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty (begin with a copy of config.example.yaml)"),
-        (b"{}", "is empty (begin with a copy of config.example.yaml)"),
+        (b"", "is empty (start from a copy of config.example.yaml)"),
+        (b"{}", "is empty (start from a copy of config.example.yaml)"),
         (b"[" * 5000, "holds too much in one another (are there brackets in brackets?)"),
         (b"#" * (1024 * 1024 + 1), "is larger than 1048576 bytes"),
     ],
