@@ -145,7 +145,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
                 connection.name,
                 instance,
                 wake_targets=deliveries.wake,
-                came_of=services.waiting.notify,
+                on_progress=services.waiting.notify,
                 registry=metrics,
             )
         working = [asyncio.create_task(deliveries.run(), name="deliveries")]

@@ -17,7 +17,7 @@ from daemon.actions import (
     snooze_incident,
 )
 from daemon.actions.check import Checked, check
-from daemon.actions.operation import Done, Ended, Operation, Parameters, Try
+from daemon.actions.operation import ActionRun, Operation, Parameters, RunOutcome, Succeeded
 
 REGISTRY: dict[str, Operation] = {
     "GetIncidentByKey": get_incident_by_key.OPERATION,
@@ -31,4 +31,4 @@ REGISTRY: dict[str, Operation] = {
     "CreateIncident": create_incident.OPERATION,
 }
 
-__all__ = ["REGISTRY", "Checked", "Done", "Ended", "Operation", "Parameters", "Try", "check"]
+__all__ = ["REGISTRY", "ActionRun", "Checked", "Operation", "Parameters", "RunOutcome", "Succeeded", "check"]

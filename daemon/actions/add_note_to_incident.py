@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 from daemon import errors
 from daemon.actions import objects
 from daemon.actions.change import not_found, with_sender
-from daemon.actions.operation import Done, Id, Operation, Parameters, Try
+from daemon.actions.operation import ActionRun, Id, Operation, Parameters, Succeeded
 from daemon.model import Outcome
 from daemon.pagerduty import lookups, writes
 from daemon.triggers import lenient_json
@@ -31,7 +31,7 @@ class AddNoteToIncident(Parameters):
     note: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NOTE, pattern=r"\S")]
 
 
-async def run(given: Try, parameters: AddNoteToIncident) -> Done:
+async def run(given: ActionRun, parameters: AddNoteToIncident) -> Succeeded:
     """Add the note, unless an earlier try did: PagerDuty itself would add it again."""
     what = f"incident {parameters.incidentId}"
     try:
@@ -39,7 +39,7 @@ async def run(given: Try, parameters: AddNoteToIncident) -> Done:
         if given.repeated:
             found = await _added(given, parameters)
             if found is not None:
-                return Done(Outcome.DONE, objects.added_note(found, parameters.userId))
+                return Succeeded(Outcome.DONE, objects.added_note(found, parameters.userId))
         await given.begin({given.action.id: None})
         note = await with_sender(
             given,
@@ -48,10 +48,10 @@ async def run(given: Try, parameters: AddNoteToIncident) -> Done:
         )
     except errors.Permanent as error:
         raise not_found(error, what) from None
-    return Done(Outcome.DONE, objects.added_note(note, parameters.userId))
+    return Succeeded(Outcome.DONE, objects.added_note(note, parameters.userId))
 
 
-async def _added(given: Try, parameters: AddNoteToIncident) -> Json | None:
+async def _added(given: ActionRun, parameters: AddNoteToIncident) -> Json | None:
     """The note that an earlier try added: by this user, with this text, since then, and no other action's."""
     notes, server_time = await lookups.notes(given.client, parameters.incidentId)
     written_at = given.action.write_began_at
@@ -80,5 +80,5 @@ OPERATION = Operation(
     parameters=AddNoteToIncident,
     result="AddNoteResponse",
     run=run,
-    subject=lambda parameters: parameters.incidentId,
+    incident_id=lambda parameters: parameters.incidentId,
 )

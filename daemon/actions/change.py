@@ -8,17 +8,18 @@ has no way to look and write in one step; what happens in between cannot be told
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from daemon import errors
 from daemon.actions import objects
-from daemon.actions.operation import Done, Parameters, Try
-from daemon.actions.problems import (
+from daemon.actions.error_codes import (
     ALREADY_ACKNOWLEDGED,
     ALREADY_RESOLVED,
     CHANGED_MEANWHILE,
     SENDER_NOT_FOUND,
 )
+from daemon.actions.operation import ActionRun, Parameters, Succeeded
 from daemon.model import IncidentStatus, Outcome
 from daemon.pagerduty import lookups, writes
 from daemon.triggers import lenient_json
@@ -26,7 +27,7 @@ from daemon.triggers import lenient_json
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from daemon.actions.operation import Ended
+    from daemon.actions.operation import RunOutcome
     from daemon.model import Json
     from daemon.pagerduty import Client
 
@@ -35,7 +36,6 @@ OF_ALL = frozenset({1007, 1014, 1015, 2006})  # what is wrong with what all of t
 LOOK_AGAIN = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED, 1006, 1011, 1012})  # perhaps resolved meanwhile
 REFUSED_FOR_ALL = frozenset({401, 402})  # not 403: it may be about one incident's team
 TRACED = ("assignments", "escalation_policy", "pending_actions")  # by which it is seen that a change was made
-NOT_FOUND = 404
 
 
 class ChangeParameters(Parameters):
@@ -71,7 +71,7 @@ class Change:
     resolves: bool = False
     send: Callable[[Client, Any, str], Awaitable[Json]] | None = None
 
-    async def run(self, given: Try, parameters: ChangeParameters) -> Done:
+    async def run(self, given: ActionRun, parameters: ChangeParameters) -> Succeeded:
         """Carry out one."""
         before: Json | None = None
         await given.sender(parameters.user)
@@ -84,16 +84,16 @@ class Change:
 
     def settled(
         self, parameters: ChangeParameters, incident: Json, trace: Json | None, *, repeated: bool
-    ) -> Done | None:
+    ) -> Succeeded | None:
         """What the incident says about the action, if that is the end of it."""
         if lenient_json.status(incident) is IncidentStatus.RESOLVED:
             done = Outcome.DONE if repeated else Outcome.ALREADY_DONE
-            return Done(done if self.resolves else Outcome.OVERTAKEN, objects.incident(incident))
+            return Succeeded(done if self.resolves else Outcome.OVERTAKEN, objects.incident(incident))
         if repeated and self.holds(incident, parameters, trace):
-            return Done(Outcome.DONE, objects.incident(incident))
+            return Succeeded(Outcome.DONE, objects.incident(incident))
         return None
 
-    async def _write(self, given: Try, parameters: ChangeParameters) -> Done:
+    async def _write(self, given: ActionRun, parameters: ChangeParameters) -> Succeeded:
         try:
             changed = await with_sender(given, parameters.user, lambda sender: self._send(given, parameters, sender))
         except errors.Permanent as error:
@@ -104,24 +104,24 @@ class Change:
                 return ended
             if error.code != ALREADY_ACKNOWLEDGED or lenient_json.status(incident) is not IncidentStatus.ACKNOWLEDGED:
                 raise
-            return Done(Outcome.ALREADY_DONE, objects.incident(incident))
-        return Done(Outcome.DONE, objects.incident(changed))
+            return Succeeded(Outcome.ALREADY_DONE, objects.incident(incident))
+        return Succeeded(Outcome.DONE, objects.incident(changed))
 
-    async def _send(self, given: Try, parameters: ChangeParameters, sender: str) -> Json:
+    async def _send(self, given: ActionRun, parameters: ChangeParameters, sender: str) -> Json:
         if self.send is not None:
             return await self.send(given.client, parameters, sender)
         return await writes.update_incident(given.client, parameters.incident, self.fields(parameters), sender)
 
     # --- many at once
 
-    async def run_together(self, tries: Sequence[Try]) -> dict[str, Ended]:
+    async def run_batch(self, tries: Sequence[ActionRun]) -> dict[str, RunOutcome]:
         """Carry out several, by action id; they are by one user, and set the same. What is left out is to run alone."""
         members = [
             _Member(each, self.parameters(**each.action.parameters), each.action.before, each.repeated)
             for each in tries
         ]
         await tries[0].sender(members[0].parameters.user)
-        ended: dict[str, Ended] = {}
+        ended: dict[str, RunOutcome] = {}
         if self.looks_first or any(each.repeated for each in tries):
             members = await self._look_at(members, ended)
         if members:
@@ -129,7 +129,7 @@ class Change:
             ended |= await self._write_all(members)
         return ended
 
-    async def _look_at(self, members: Sequence[_Member], ended: dict[str, Ended]) -> list[_Member]:
+    async def _look_at(self, members: Sequence[_Member], ended: dict[str, RunOutcome]) -> list[_Member]:
         """Those that have still to be written; what the incidents settle goes into ``ended``.
 
         An incident that is not found takes a closer look, alone.
@@ -150,7 +150,7 @@ class Change:
                 left.append(each if each.repeated else replace(each, trace=_trace(incident)))
         return left
 
-    async def _write_all(self, members: Sequence[_Member]) -> dict[str, Ended]:
+    async def _write_all(self, members: Sequence[_Member]) -> dict[str, RunOutcome]:
         """One request for all. One that is refused falls apart, until it is clear which of them were wrong."""
         if len(members) == 1:
             try:
@@ -166,18 +166,18 @@ class Change:
         except errors.Permanent as error:
             if error.code in OF_ALL or error.status in REFUSED_FOR_ALL:
                 return {each.id: error for each in members}
-            return await self._fall_apart(members)
+            return await self._bisect(members)
         except (errors.ActionError, errors.Temporary) as error:
             return {each.id: error for each in members}
         return {
-            each.id: Done(Outcome.DONE, objects.incident(changed[each.parameters.incident]))
+            each.id: Succeeded(Outcome.DONE, objects.incident(changed[each.parameters.incident]))
             for each in members
             if each.parameters.incident in changed
         }
 
-    async def _fall_apart(self, members: Sequence[_Member]) -> dict[str, Ended]:
+    async def _bisect(self, members: Sequence[_Member]) -> dict[str, RunOutcome]:
         """After a refusal: some may have been changed before it came, some may be what it was about."""
-        ended: dict[str, Ended] = {}
+        ended: dict[str, RunOutcome] = {}
         try:
             left = await self._look_at([replace(each, repeated=True) for each in members], ended)
         except errors.PagerDutyError as error:
@@ -193,7 +193,7 @@ class Change:
 class _Member:
     """One action among several that are sent together."""
 
-    given: Try
+    given: ActionRun
     parameters: ChangeParameters
     trace: Json | None
     repeated: bool
@@ -203,7 +203,7 @@ class _Member:
         return self.given.action.id
 
 
-async def with_sender(given: Try, user_id: str, write: Callable[[str], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what ``write`` answers
+async def with_sender(given: ActionRun, user_id: str, write: Callable[[str], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what ``write`` answers
     """Make a change in a user's name. If PagerDuty does not know the address, it may have changed: look it up anew."""
     try:
         return await write(await given.sender(user_id))
@@ -217,7 +217,7 @@ async def with_sender(given: Try, user_id: str, write: Callable[[str], Awaitable
 
 def not_found(error: errors.Permanent, what: str) -> errors.ActionError | errors.Permanent:
     """A refusal, in words that name what does not exist."""
-    if error.status != NOT_FOUND:
+    if error.status != HTTPStatus.NOT_FOUND:
         return error
     message = f"PagerDuty has no {what}, or the key may not see it"
     return errors.ActionError("not_found", message, status=error.status, pagerduty_code=error.code)

@@ -1,15 +1,14 @@
-"""Whether parameters are an operation's, in words for people. Nothing that was given is repeated in them."""
+"""Validating an operation's parameters. Messages never repeat a value."""
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from daemon import errors
-from daemon.text import printable
+from daemon.text import nearest, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,19 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Good parameters, and what the queue has to know about them."""
+    """Valid parameters, and what the queue must know about them."""
 
     operation: str
     parameters: Json
-    subject: str | None
-    together: str | None
+    incident_id: str | None
+    batch_key: str | None
     secret: tuple[str, ...]
 
 
-def check(operation: Operation, given: Mapping[str, Any]) -> Checked:
-    """The parameters, checked. Raises ParameterError with one problem for each that is wrong."""
+def check(operation: Operation, values: Mapping[str, Any]) -> Checked:
+    """Return the validated parameters. Raises ParameterError with one problem per invalid parameter."""
     try:
-        parameters = operation.parameters(**given)
+        parameters = operation.parameters(**values)
     except ValidationError as error:
         known = list(operation.parameters.model_fields)
         problems = [_problem(each, known) for each in error.errors(include_url=False, include_input=False)]
@@ -40,8 +39,8 @@ def check(operation: Operation, given: Mapping[str, Any]) -> Checked:
     return Checked(
         operation.name,
         parameters.model_dump(),
-        operation.subject(parameters),
-        operation.together(parameters),
+        operation.incident_id(parameters),
+        operation.batch_key(parameters),
         tuple(sorted(operation.secret)),
     )
 
@@ -51,10 +50,11 @@ def _problem(error: Any, known: list[str]) -> tuple[str, str]:  # noqa: ANN401 -
     context = error.get("ctx", {})
     match error["type"]:
         case "missing":
-            what = "is missing"
+            what = "is required"
         case "extra_forbidden":
-            near = difflib.get_close_matches(name, known, 1)
-            what = f'is no parameter (did you mean "{near[0]}"?)' if near else f"is no parameter ({', '.join(known)})"
+            near = nearest(name, known)
+            hint = f'did you mean "{near}"?' if near else f"known: {', '.join(known)}"
+            what = f"is not a parameter ({hint})"
         case "string_type":
             what = "must be text"
         case "string_too_short":
@@ -62,7 +62,7 @@ def _problem(error: Any, known: list[str]) -> tuple[str, str]:  # noqa: ANN401 -
         case "string_too_long":
             what = f"must have at most {context['max_length']} characters"
         case "string_pattern_mismatch":
-            what = "must not be blank" if context["pattern"] == r"\S" else "must be an id or key, without blanks"
+            what = "must not be blank" if context["pattern"] == r"\S" else "must be an id or key, without spaces"
         case (
             "greater_than_equal"
             | "less_than_equal"
@@ -73,5 +73,5 @@ def _problem(error: Any, known: list[str]) -> tuple[str, str]:  # noqa: ANN401 -
         ):
             what = "must be a whole number from 1 to 604800"
         case _:
-            what = "cannot be used"
+            what = "is invalid"
     return printable(name[:80]), what

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from daemon.actions import objects
-from daemon.actions.operation import Done, Operation, Parameters, Try
+from daemon.actions.operation import ActionRun, Operation, Parameters, Succeeded
 from daemon.model import Outcome
 from daemon.pagerduty import lookups, writes
 from daemon.triggers import lenient_json
@@ -23,7 +23,7 @@ class CreateIncident(Parameters):
     description: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_DESCRIPTION, pattern=r"\S")]
 
 
-async def run(given: Try, parameters: CreateIncident) -> Done:
+async def run(given: ActionRun, parameters: CreateIncident) -> Succeeded:
     """Send a trigger event with a key of the action's own, which PagerDuty folds if it comes twice.
 
     It folds only into an incident that is open. So a repeat looks first: the incident may be
@@ -31,10 +31,10 @@ async def run(given: Try, parameters: CreateIncident) -> Done:
     """
     key = f"pagerelay-{given.action.id}"
     if given.repeated and await lookups.incidents_by_key(given.client, key):
-        return Done(Outcome.DONE, objects.new_incident(key))
+        return Succeeded(Outcome.DONE, objects.new_incident(key))
     await given.begin({given.action.id: None})
     answer = await writes.trigger(given.client, parameters.service_key, parameters.description, key)
-    return Done(Outcome.DONE, objects.new_incident(lenient_json.get_text(answer, "incident_key") or key))
+    return Succeeded(Outcome.DONE, objects.new_incident(lenient_json.get_text(answer, "incident_key") or key))
 
 
 OPERATION = Operation(

@@ -49,7 +49,7 @@ OPERATION = Operation(
     parameters=EscalateIncident,
     result="Incident",
     run=CHANGE.run,
-    subject=lambda parameters: parameters.incidentId,
-    together=lambda parameters: f"{parameters.userId} {parameters.policyId}",
-    run_together=CHANGE.run_together,
+    incident_id=lambda parameters: parameters.incidentId,
+    batch_key=lambda parameters: f"{parameters.userId} {parameters.policyId}",
+    run_batch=CHANGE.run_batch,
 )

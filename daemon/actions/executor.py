@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from daemon import errors
-from daemon.actions import REGISTRY, Done, Ended, Try, problems
+from daemon.actions import REGISTRY, ActionRun, RunOutcome, Succeeded, error_codes
 from daemon.model import MASK, Action, ActionState
 from daemon.pagerduty import lookups, writes
 from daemon.storage import action_queue, messages, users
@@ -37,13 +38,12 @@ LONGEST_PAUSE = timedelta(seconds=60)
 PATIENCE = timedelta(hours=1)
 LOOK_SECONDS = 1.0
 AFTER_FAILURE_SECONDS = 1.0
-NOT_FOUND = 404
 
 
 class Executor:
     """Carries out one connection's actions.
 
-    ``wake_targets`` is told which targets got deliveries, ``came_of`` of which actions something came.
+    ``wake_targets`` is told which targets got deliveries, ``on_progress`` of which actions something came.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Executor:
         *,
         clock: Clock = system_clock,
         wake_targets: Callable[[Collection[str]], None] = lambda _targets: None,
-        came_of: Callable[[Collection[str]], None] = lambda _actions: None,
+        on_progress: Callable[[Collection[str]], None] = lambda _actions: None,
         registry: CollectorRegistry | None = None,
         patience: timedelta = PATIENCE,
     ) -> None:
@@ -65,7 +65,7 @@ class Executor:
         self._instance = instance
         self._clock = clock
         self._wake_targets = wake_targets
-        self._came_of = came_of
+        self._on_progress = on_progress
         self._patience = patience
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._woken = asyncio.Event()
@@ -137,7 +137,7 @@ class Executor:
     # --- one go
 
     async def _carry_out(self, claimed: Sequence[Action]) -> None:
-        ended: Mapping[str, Ended]
+        ended: Mapping[str, RunOutcome]
         try:
             ended = await self._ended(claimed)
         except errors.LostClaim:
@@ -149,19 +149,19 @@ class Executor:
             )
             raise
         targets = await self._database.write(self._record, claimed, ended)
-        self._came_of([each.id for each in claimed])
+        self._on_progress([each.id for each in claimed])
         if targets:
             self._wake_targets(targets)
 
-    async def _ended(self, claimed: Sequence[Action]) -> Mapping[str, Ended]:
+    async def _ended(self, claimed: Sequence[Action]) -> Mapping[str, RunOutcome]:
         """How each of the actions ended, by id; those that are left out are to run alone."""
         operation = REGISTRY.get(claimed[0].operation)
         if operation is None:
             unknown = errors.ActionError("unknown_operation", f"this version has no operation {claimed[0].operation}")
             return {each.id: unknown for each in claimed}
         try:
-            if len(claimed) > 1 and operation.run_together is not None:
-                return await operation.run_together(await self._tries(claimed))
+            if len(claimed) > 1 and operation.run_batch is not None:
+                return await operation.run_batch(await self._tries(claimed))
             (given,) = await self._tries(claimed)
             return {given.action.id: await operation.run(given, operation.parameters(**given.action.parameters))}
         except (errors.ActionError, errors.PagerDutyError) as error:
@@ -175,13 +175,15 @@ class Executor:
             broken = errors.Temporary(f"an unexpected {type(error).__name__}, which is in the log")
             return dict.fromkeys((each.id for each in claimed), broken)
 
-    async def _tries(self, claimed: Sequence[Action]) -> list[Try]:
+    async def _tries(self, claimed: Sequence[Action]) -> list[ActionRun]:
         tries = []
         for action in claimed:
             notes: frozenset[str] = frozenset()
             if action.write_began_at is not None and action.incident_id is not None:
                 notes = await self._database.read(action_queue.notes_of_others, action)
-            tries.append(Try(action, self._client, self._sender, self._renewed_sender, self._begin, self._now, notes))
+            tries.append(
+                ActionRun(action, self._client, self._sender, self._renewed_sender, self._begin, self._now, notes)
+            )
         return tries
 
     async def _begin(self, traces: Mapping[str, Json | None]) -> None:
@@ -207,7 +209,7 @@ class Executor:
         try:
             user = await lookups.user(self._client, user_id)
         except errors.Permanent as error:
-            if error.status != NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
             user = {}
         email = user.get("email")
@@ -220,7 +222,7 @@ class Executor:
 
     # --- what came of it
 
-    def _record(self, tx: sa.Connection, claimed: Sequence[Action], ended: Mapping[str, Ended]) -> set[str]:
+    def _record(self, tx: sa.Connection, claimed: Sequence[Action], ended: Mapping[str, RunOutcome]) -> set[str]:
         """Write down what came of a go, in one transaction; answers the targets that are told."""
         now = self._database.now(tx)
         told: set[str] = set()
@@ -232,7 +234,7 @@ class Executor:
                 asked = min(came.delay or timedelta(0), action_queue.LONGEST_PAUSE)
                 pause = max(asked, pause_after(action.runs))
                 action_queue.put_off(
-                    tx, action.id, self._instance, now + pause, self._masked(action, problems.waiting(came))
+                    tx, action.id, self._instance, now + pause, self._masked(action, error_codes.while_retrying(came))
                 )
                 log.info(
                     "action.put_off", action=action.id, operation=action.operation, error=str(came), tries=action.runs
@@ -241,16 +243,16 @@ class Executor:
                 told |= self._end(tx, self._end_of(action, came), now)
         return told
 
-    def _end_of(self, action: Action, came: Ended) -> action_queue.End:
+    def _end_of(self, action: Action, came: RunOutcome) -> action_queue.End:
         match came:
-            case Done(outcome, result):
+            case Succeeded(outcome, result):
                 return action_queue.End(action, ActionState.SUCCEEDED, outcome, result)
             case errors.ActionError():
-                problem = problems.told(came)
+                problem = error_codes.as_error(came)
             case errors.Temporary():
-                problem = problems.gave_up(came, f"{self._patience}")
+                problem = error_codes.gave_up(came, f"{self._patience}")
             case _:
-                problem = problems.refused(came)
+                problem = error_codes.of_refusal(came)
         return action_queue.End(action, ActionState.FAILED, error=self._masked(action, problem))
 
     def _end(self, tx: sa.Connection, end: action_queue.End, now: datetime) -> set[str]:

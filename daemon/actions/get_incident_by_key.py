@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 
 from daemon import errors
 from daemon.actions import objects
-from daemon.actions.operation import Done, Operation, Parameters, Try
+from daemon.actions.operation import ActionRun, Operation, Parameters, Succeeded
 from daemon.model import IncidentStatus, Outcome
 from daemon.pagerduty import lookups
 from daemon.triggers import lenient_json
@@ -23,13 +23,13 @@ class GetIncidentByKey(Parameters):
     incident_key: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"\S")]
 
 
-async def run(given: Try, parameters: GetIncidentByKey) -> Done:
+async def run(given: ActionRun, parameters: GetIncidentByKey) -> Succeeded:
     """The open incident with that key, else the newest one: a key may have had several."""
     found = await lookups.incidents_by_key(given.client, parameters.incident_key)
     if not found:
         message = f"there is no incident with the key {parameters.incident_key}"
         raise errors.ActionError("not_found", message)
-    return Done(Outcome.DONE, objects.incident(max(found, key=_rank)))
+    return Succeeded(Outcome.DONE, objects.incident(max(found, key=_rank)))
 
 
 def _rank(incident: Json) -> tuple[bool, str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daemon import errors
 from daemon.actions import objects
 from daemon.actions.change import not_found
-from daemon.actions.operation import Done, Id, Operation, Parameters, Try
+from daemon.actions.operation import ActionRun, Id, Operation, Parameters, Succeeded
 from daemon.model import Outcome
 from daemon.pagerduty import lookups
 
@@ -16,13 +16,13 @@ class GetUser(Parameters):
     userId: Id  # noqa: N815 - the connector's name
 
 
-async def run(given: Try, parameters: GetUser) -> Done:
+async def run(given: ActionRun, parameters: GetUser) -> Succeeded:
     """The user."""
     try:
         found = await lookups.user(given.client, parameters.userId)
     except errors.Permanent as error:
         raise not_found(error, f"user {parameters.userId}") from None
-    return Done(Outcome.DONE, objects.user(found))
+    return Succeeded(Outcome.DONE, objects.user(found))
 
 
 OPERATION = Operation(

@@ -1,4 +1,4 @@
-"""What an operation's file has to say about itself, and what a try has at hand."""
+"""The description of an operation, and what one run of an action may use."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from daemon.model import Action, Json, Outcome
     from daemon.pagerduty import Client
 
-# What PagerDuty takes as an id: no format is checked, since it has changed over the years.
+# PagerDuty's ids have changed over the years, so no format is checked.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\s/\x00-\x1f\x7f]+$")]
 
 
 class Parameters(BaseModel):
-    """An operation's parameters, by the connector's names; one that is unknown is a mistake."""
+    """An operation's parameters, with the connector's names. Unknown ones are rejected."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -33,22 +33,21 @@ class Parameters(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """How an action succeeded, with its result: the connector's object."""
+class Succeeded:
+    """The success of an action, with the connector's object as the result."""
 
     outcome: Outcome
     result: Json
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """One try of an action, and what it may use.
+class ActionRun:
+    """One run of an action, and what it may use.
 
-    ``sender`` gives the e-mail address of a user, for ``From``; ``renewed_sender`` looks it up anew.
-    ``begin`` has to be awaited before the first call that changes something: it notes that the
-    change may be made from now on, and for each action's id what to compare with if the try ends in
-    the dark. ``others_notes`` are the ids of notes that other actions have added to the incident;
-    ``now`` is the clock of ``Action.write_began_at``.
+    ``sender`` returns a user's e-mail address for ``From``; ``renewed_sender`` looks it up again. Await ``begin``
+    before the first call that changes anything: it records that the change may be made from now on, and per action id
+    what to compare with if the outcome stays unknown. ``others_notes`` are the ids of notes that other actions have
+    added to the incident; ``now`` is the clock of ``Action.write_began_at``.
     """
 
     action: Action
@@ -61,30 +60,29 @@ class Try:
 
     @property
     def repeated(self) -> bool:
-        """Whether an earlier try may have made the change."""
+        """Whether an earlier run may have made the change."""
         return self.action.write_began_at is not None
 
 
 Failure: TypeAlias = errors.ActionError | errors.PagerDutyError
-Ended: TypeAlias = Done | Failure
+RunOutcome: TypeAlias = Succeeded | Failure
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation: name and parameters as the connector has them, ``result`` the name of the connector's object.
+    """An operation with the connector's name and parameters; ``result`` names the connector's object.
 
-    ``run`` carries out one action. Operations on many incidents at once have ``run_together`` as
-    well, and ``together``: actions for which it answers the same can be sent in one request.
-    ``subject`` answers the incident that an action is about. ``secret`` names the parameters
-    that are never shown. ``help`` is one sentence for people.
+    ``run`` runs one action. Operations that can change many incidents at once also have ``run_batch``; actions with
+    equal ``batch_key`` can go out in one request. ``incident_id`` returns the incident of an action. ``secret`` names
+    the parameters that are never shown. ``help`` is one sentence for people.
     """
 
     name: str
     help: str
     parameters: type[Parameters]
     result: str
-    run: Callable[[Try, Any], Awaitable[Done]]
-    subject: Callable[[Any], str | None] = lambda _parameters: None
-    together: Callable[[Any], str | None] = lambda _parameters: None
-    run_together: Callable[[Sequence[Try]], Awaitable[Mapping[str, Ended]]] | None = None
+    run: Callable[[ActionRun, Any], Awaitable[Succeeded]]
+    incident_id: Callable[[Any], str | None] = lambda _parameters: None
+    batch_key: Callable[[Any], str | None] = lambda _parameters: None
+    run_batch: Callable[[Sequence[ActionRun]], Awaitable[Mapping[str, RunOutcome]]] | None = None
     secret: frozenset[str] = frozenset()

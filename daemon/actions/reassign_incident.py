@@ -41,7 +41,7 @@ OPERATION = Operation(
     parameters=ReassignIncident,
     result="Incident",
     run=CHANGE.run,
-    subject=lambda parameters: parameters.incidentId,
-    together=lambda parameters: f"{parameters.userId} {parameters.reassignUserId}",
-    run_together=CHANGE.run_together,
+    incident_id=lambda parameters: parameters.incidentId,
+    batch_key=lambda parameters: f"{parameters.userId} {parameters.reassignUserId}",
+    run_batch=CHANGE.run_batch,
 )

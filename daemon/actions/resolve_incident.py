@@ -27,7 +27,7 @@ OPERATION = Operation(
     parameters=ResolveIncident,
     result="Incident",
     run=CHANGE.run,
-    subject=lambda parameters: parameters.incidentId,
-    together=lambda parameters: parameters.userId,
-    run_together=CHANGE.run_together,
+    incident_id=lambda parameters: parameters.incidentId,
+    batch_key=lambda parameters: parameters.userId,
+    run_batch=CHANGE.run_batch,
 )

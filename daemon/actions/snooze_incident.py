@@ -56,5 +56,5 @@ OPERATION = Operation(
     parameters=SnoozeIncident,
     result="Incident",
     run=CHANGE.run,
-    subject=lambda parameters: parameters.incidentId,
+    incident_id=lambda parameters: parameters.incidentId,
 )

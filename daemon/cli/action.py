@@ -88,7 +88,7 @@ def action(
         operations.show(json=json)
         return
     if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
-        raise errors.UsageError("--idempotency-key must be 1 to 255 printable ASCII characters without blanks")
+        raise errors.UsageError("--idempotency-key must be 1 to 255 printable ASCII characters without spaces")
     checked = operations.check(operation, parameters or [])
     settings = options.load(ctx, config)
     key = idempotency_key or f"cli-{secrets.token_hex(16)}"
@@ -118,8 +118,8 @@ def _request(
         operation=checked.operation,
         connection=connection,
         parameters=checked.parameters,
-        incident_id=checked.subject,
-        batch_key=checked.together,
+        incident_id=checked.incident_id,
+        batch_key=checked.batch_key,
         secret=checked.secret,
         notify=targets,
         idempotency_key=key,

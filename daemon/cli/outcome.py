@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.actions.problems import remedy
+from daemon.actions.error_codes import remedy
 from daemon.cli import terminal
 from daemon.model import ActionState, Outcome
 from daemon.triggers import lenient_json

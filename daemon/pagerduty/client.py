@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -47,7 +48,6 @@ ATTEMPTS = 4
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = timedelta(seconds=60)
 BAD_REQUEST = 400
-NOT_FOUND = 404
 OK = 200
 EVENTS_RATE_LIMITED = 403  # what 429 is elsewhere
 
@@ -186,7 +186,7 @@ class Client:
         try:
             answer, _ = await self._get(paths.to("incidents", incident_id), [], priority)
         except errors.Permanent as error:
-            if error.status == NOT_FOUND:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
         found = records.incident(answer.get("incident"))

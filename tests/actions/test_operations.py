@@ -197,9 +197,9 @@ async def test_an_address_that_changed_is_looked_up_anew_and_the_action_goes_on(
             "AcknowledgeIncident",
             {"incidentID": "P1"},
             [
-                ("incidentId", "is missing"),
-                ("userId", "is missing"),
-                ("incidentID", 'is no parameter (did you mean "incidentId"?)'),
+                ("incidentId", "is required"),
+                ("userId", "is required"),
+                ("incidentID", 'is not a parameter (did you mean "incidentId"?)'),
             ],
         ),
         (
@@ -213,7 +213,7 @@ async def test_an_address_that_changed_is_looked_up_anew_and_the_action_goes_on(
             "AddNoteToIncident",
             {"incidentId": "a b", "userId": "", "note": " "},
             [
-                ("incidentId", "must be an id or key, without blanks"),
+                ("incidentId", "must be an id or key, without spaces"),
                 ("userId", "must not be empty"),
                 ("note", "must not be blank"),
             ],
@@ -226,7 +226,7 @@ async def test_an_address_that_changed_is_looked_up_anew_and_the_action_goes_on(
             ],
         ),
         ("GetUser", {"userId": 7}, [("userId", "must be text")]),
-        ("GetUser", {"userId": "../incidents"}, [("userId", "must be an id or key, without blanks")]),
+        ("GetUser", {"userId": "../incidents"}, [("userId", "must be an id or key, without spaces")]),
     ],
 )
 def test_bad_parameters_are_told_one_by_one(

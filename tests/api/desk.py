@@ -127,7 +127,7 @@ async def opened(
         permits = Permits(database, "acme", connection.limits, "one")
         client = pagerduty.Client(connection, permits)
         waiting = waiting or Waiting()
-        executor = Executor(database, client, "acme", "one", clock=clock, came_of=waiting.notify)
+        executor = Executor(database, client, "acme", "one", clock=clock, on_progress=waiting.notify)
         woken: list[str] = []
 
         def woke(name: str) -> None:

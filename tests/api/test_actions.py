@@ -71,9 +71,9 @@ REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
         "AcknowledgeIncident",
         {"parameters": {"incidentid": "P1", "userId": 5}},
         [
-            ("body.parameters.incidentId", "is missing"),
+            ("body.parameters.incidentId", "is required"),
             ("body.parameters.userId", "must be text"),
-            ("body.parameters.incidentid", 'is no parameter (did you mean "incidentId"?)'),
+            ("body.parameters.incidentid", 'is not a parameter (did you mean "incidentId"?)'),
         ],
     ),
     (
@@ -87,7 +87,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
             ("body.connection", 'unknown connection (did you mean "acme"?)'),
             ("body.notify.0", 'unknown target (did you mean "ops"?)'),
             ("body.parameters.incidentId", "must not be empty"),
-            ("body.parameters.userId", "must be an id or key, without blanks"),
+            ("body.parameters.userId", "must be an id or key, without spaces"),
             ("body.parameters.duration", "must be a whole number from 1 to 604800"),
         ],
     ),

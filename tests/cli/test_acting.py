@@ -86,14 +86,14 @@ def test_the_only_connection_need_not_be_named(tmp_path: Path, configuration: Pa
         ((), ["an operation is required (pagerelay action --list shows them)"]),
         (
             ("GetUser",),
-            ["GetUser: userId is missing", "usage: pagerelay action GetUser userId=…"],
+            ["GetUser: userId is required", "usage: pagerelay action GetUser userId=…"],
         ),
         (
             ("SnoozeIncident", "incidentId=P1", "userId=P2", "duration=8d", "until=x"),
             [
                 (
                     "SnoozeIncident: duration must be a whole number from 1 to 604800; "
-                    "until is no parameter (incidentId, userId, duration)"
+                    "until is not a parameter (known: incidentId, userId, duration)"
                 ),
                 "usage: pagerelay action SnoozeIncident incidentId=… userId=… duration=…",
             ],
@@ -180,7 +180,7 @@ def test_the_same_key_and_request_again_are_the_same_action(pagerelay: Call, dat
 @pytest.mark.parametrize("key", ["", "two words", "ü", "x" * 256])
 def test_a_key_that_the_api_would_not_take_is_wrong_use(pagerelay: Call, database_url: str, key: str) -> None:
     (said,) = lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--idempotency-key", key))
-    assert said == "--idempotency-key must be 1 to 255 printable ASCII characters without blanks"
+    assert said == "--idempotency-key must be 1 to 255 printable ASCII characters without spaces"
     assert rows(database_url) == []
 
 
@@ -202,7 +202,7 @@ def test_the_end_of_an_earlier_action_with_the_key_is_told(pagerelay: Call, data
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         "AcknowledgeIncident: failed: PagerDuty has no user PALICE [user_not_found]: "
-        "take a user that `pagerelay users` shows\n"
+        "use one of the users listed by `pagerelay users`\n"
     )
 
 

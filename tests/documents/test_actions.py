@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon import actions, model
-from daemon.actions import problems
+from daemon.actions import error_codes
 from daemon.simulator import Account
 from daemon.storage import schema
 from daemon.storage.database import Database
@@ -33,12 +33,13 @@ def table(heading: str) -> list[list[str]]:
 def error_rows() -> list[list[str]]:
     """The table of errors, as it must be."""
     numbers: dict[str, list[str]] = {}
-    for status, word in problems.STATUS_WORDS.items():
+    for status, word in error_codes.STATUS_CODES.items():
         numbers.setdefault(word, []).append(f"HTTP {status}")
-    for code, word in problems.WORDS.items():
+    for code, word in error_codes.CODES.items():
         numbers.setdefault(word, []).append(str(code))
     return [
-        [f"`{word}`", ", ".join(sorted(numbers.get(word, []))) or "–", what] for word, what in problems.REMEDIES.items()
+        [f"`{word}`", ", ".join(sorted(numbers.get(word, []))) or "–", what]
+        for word, what in error_codes.REMEDIES.items()
     ]
 
 
@@ -60,9 +61,14 @@ def test_the_table_of_errors_has_every_code_and_what_to_do() -> None:
 def test_every_code_that_an_action_can_fail_with_has_a_remedy() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "daemon").rglob("*.py"))
     raised = set(re.findall(r'ActionError\(\s*"(\w+)"', code))
-    named = {*problems.WORDS.values(), *problems.STATUS_WORDS.values(), problems.OTHERWISE, problems.GAVE_UP}
+    named = {
+        *error_codes.CODES.values(),
+        *error_codes.STATUS_CODES.values(),
+        error_codes.OTHERWISE,
+        error_codes.GAVE_UP,
+    }
     assert raised
-    assert raised | named | {problems.TEMPORARY} == problems.REMEDIES.keys()
+    assert raised | named | {error_codes.TEMPORARY} == error_codes.REMEDIES.keys()
 
 
 @pytest.mark.parametrize("words", [model.ActionState, model.Outcome])

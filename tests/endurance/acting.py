@@ -57,7 +57,7 @@ class Desk:
         """Queue an action; answers its id."""
         checked = actions.check(actions.REGISTRY[operation], parameters)
         request = action_queue.NewAction(
-            checked.operation, "acme", checked.parameters, checked.subject, checked.together, checked.secret
+            checked.operation, "acme", checked.parameters, checked.incident_id, checked.batch_key, checked.secret
         )
         return self.database.write_now(lambda tx: action_queue.accept(tx, request, self.database.now(tx))).id
 
