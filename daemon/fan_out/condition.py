@@ -58,7 +58,7 @@ class Condition:
             message = f"{error.function_name}() does not take {_article(error.actual_type)}"
             raise errors.ConditionError(message) from None
         except TypeError:
-            raise errors.ConditionError("things of different types cannot be compared by <, <=, > or >=") from None
+            raise errors.ConditionError("values of different types cannot be compared with <, <=, > or >=") from None
         except (ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
             raise errors.ConditionError("it cannot be evaluated") from None
         return not (value is None or value is False or value in ("", [], {}))
@@ -128,7 +128,7 @@ def _check(node: Any, levels: int) -> None:  # noqa: ANN401 - the library's tree
         if name not in FUNCTIONS:
             near = get_close_matches(name, FUNCTIONS, n=1)
             meant = f"did you mean {near[0]}()?" if near else "see jmespath.org"
-            raise errors.ConditionError(f"it calls a function that JMESPath has not ({meant})")
+            raise errors.ConditionError(f"unknown JMESPath function ({meant})")
         wanted = FUNCTIONS[name]["signature"]
         more = bool(wanted and wanted[-1].get("variadic"))
         if given < len(wanted) or (given > len(wanted) and not more):
