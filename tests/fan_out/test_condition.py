@@ -98,7 +98,7 @@ def test_what_is_no_expression_is_refused_with_a_reason(expression: str, why: st
     [
         ("length(a)", r"length\(\) does not take null"),
         ("starts_with(b, 'x')", r"starts_with\(\) does not take a number"),
-        ("b > c", "things of different types"),
+        ("b > c", "values of different types"),
         ("ceil(to_number('inf'))", "it cannot be evaluated"),
     ],
 )
