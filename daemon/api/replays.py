@@ -60,13 +60,15 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         """Send delivered or dead deliveries again, with the same ids; a daemon does so part by part."""
         _check(request, settings)
 
-        def begin(tx: sa.Connection) -> int:
+        def begin(tx: sa.Connection) -> tuple[int, replay_list.ReplayItem | None]:
             now = database.now(tx)
             until = request.until or now
             chosen = replays.ReplayFilter(request.since, until, request.trigger, request.target, request.state)
-            return replays.create(tx, chosen, settings.targets, now)
+            number = replays.create(tx, chosen, settings.targets, now)
+            return number, replay_list.find(tx, number)
 
-        item = await _find(await database.write(begin))
+        number, created = await database.write(begin)
+        item = _existing(created, number)
         log.info("replay.accepted", replay=item.id, deliveries=item.total)
         services.wake_replays()
         response.headers["Location"] = f"/v1/replays/{item.id}"
@@ -82,27 +84,31 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         number: Annotated[int, Path(alias="id", description="The replay's id")],
     ) -> replay_list.ReplayItem:
         """Show a replay."""
-        return await _find(number)
+        return _existing(await database.read(replay_list.find, number), number)
 
     @routes.post("/replays/{id}/cancel", responses=NOT_FOUND)
     async def cancel(
         number: Annotated[int, Path(alias="id", description="The replay's id")],
     ) -> replay_list.ReplayItem:
         """Cancel a replay: unsent deliveries return to their previous state. A finished replay is unchanged."""
-        await _find(number)
-        await database.write(lambda tx: replays.cancel(tx, number, database.now(tx)))
-        item = await _find(number)
+
+        def stop(tx: sa.Connection) -> replay_list.ReplayItem | None:
+            if replay_list.find(tx, number) is not None:
+                replays.cancel(tx, number, database.now(tx))
+            return replay_list.find(tx, number)
+
+        item = _existing(await database.write(stop), number)
         log.info("replay.cancelled", replay=item.id)
         services.wake_replays()
         return item
 
-    async def _find(number: int) -> replay_list.ReplayItem:
-        item = await database.read(replay_list.find, number)
-        if item is None:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown replay {number} (it may have been pruned)")
-        return item
-
     return routes
+
+
+def _existing(item: replay_list.ReplayItem | None, number: int) -> replay_list.ReplayItem:
+    if item is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown replay {number} (it may have been pruned)")
+    return item
 
 
 def _check(request: ReplayRequest, settings: Settings) -> None:

@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from daemon.model import SUCCESS
+
 if TYPE_CHECKING:
     from daemon.settings import Retry
 
-SUCCESS = range(200, 300)
 GONE = 410
 LONGEST_PROBE = timedelta(minutes=1)
 LEAST_SHARE = 0.5

@@ -26,7 +26,7 @@ from pydantic import SecretStr
 
 import daemon
 from daemon import errors
-from daemon.model import Rejected
+from daemon.model import SUCCESS, Rejected
 from daemon.pagerduty import failures, paths, records
 from daemon.pagerduty.listing import PAGE, ListedPage, Listing, Window, read_all
 from daemon.triggers import lenient_json
@@ -250,7 +250,7 @@ class Client:
             answer = records.decode(body)
         except ValueError:
             answer = None
-        if status in failures.SUCCESS and isinstance(answer, dict):
+        if status in SUCCESS and isinstance(answer, dict):
             return ApiResponse(answer, _date(headers))
         raise failures.failure(f"{host} answered {path}", status, headers, answer, secret)
 

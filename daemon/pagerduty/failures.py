@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from daemon import errors
+from daemon.model import MASK, SUCCESS
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
@@ -16,12 +17,10 @@ if TYPE_CHECKING:
 TEMPORARY = frozenset({408, 425, 429})
 SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
-SUCCESS = range(200, 300)
 TOOK_TOO_LONG = 2016
 LONGEST_DELAY = 86_400.0
 LONGEST_WORDS = 500
 LONGEST_REQUEST_ID = 100
-MASK = "***"
 REMEDIES = {
     401: "check api_key and region: a key of the other region gets the same answer",
     402: "the account's plan does not allow this",

@@ -14,12 +14,13 @@ import orjson
 import structlog
 from pydantic import SecretStr
 
+from daemon.model import MASK
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-MASK = "***"
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
