@@ -222,7 +222,7 @@ def test_make_says_what_is_missing_on_a_bare_machine(script: str, said: str, tmp
 
 
 def test_make_without_a_target_lists_every_target() -> None:
-    lines = run("make", cwd=ROOT).stdout.splitlines()
+    lines = run("make", "--no-print-directory", cwd=ROOT).stdout.splitlines()
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert phony is not None
     assert {line.split()[1] for line in lines} == set(phony[1].split())
