@@ -1,6 +1,7 @@
 """Prometheus metrics: gauges of what the database says at this moment, beside what this process counts and uses.
 
-Labels are names of the configuration, so there are never more of them than it has entries.
+Labels are names of the configuration, so there are never more of them than it has entries; only the types of
+unknown log entries come from outside, and storage bounds their number.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from daemon.model import ActionState
@@ -49,6 +50,7 @@ class _Gauges(Collector):
         yield GaugeMetricFamily("pagerelay_instances", "Daemons that live", len(status.instances))
         yield GaugeMetricFamily("pagerelay_journal_events", "Events that are kept", status.journal.events)
         yield from _of_connections(status.connections)
+        yield _unknown_log_entries(status.connections)
         yield from _of_actions(status.connections, status.now)
         yield from _of_triggers(status.triggers)
         yield from _of_targets(status.targets, status.now)
@@ -98,6 +100,18 @@ def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]
         "connection",
         ((one.name, one.quarantined) for one in each),
     )
+
+
+def _unknown_log_entries(connections: Iterable[ConnectionStatus]) -> Metric:
+    family = CounterMetricFamily(
+        "pagerelay_connection_unknown_log_entries",
+        "Log entries of types that this version does not know",
+        labels=("connection", "type"),
+    )
+    for connection in connections:
+        for each in connection.unknown_entry_types:
+            family.add_metric((connection.name, each.type), each.entries)
+    return family
 
 
 def _of_actions(connections: Iterable[ConnectionStatus], now: datetime) -> Iterator[Metric]:

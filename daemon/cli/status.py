@@ -89,6 +89,7 @@ def _rendered(status: Overview, *, everything: bool) -> RenderableType:
     blocks: list[list[RenderableType]] = [
         [_head(status)],
         [terminal.styled(f"! {terminal.plain(each)}", "bold red") for each in troubles.lines(status)],
+        [f"note: {terminal.plain(each)}" for each in troubles.hints(status)],
         [_connections(status)],
         [_actions(status)],
         [_targets(status)],

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Checked = TypeVar("Checked", "ConnectionStatus", "TargetStatus", "TriggerStatus")
 
+MOST_TYPES = 5  # that a hint names
 LONG_WAIT = 60.0  # seconds that an action is queued
 SEVERITY = tuple(reversed(Health))
 
@@ -37,6 +38,16 @@ def lines(status: Overview) -> Iterable[str]:
     for trigger in worst_first(status.triggers):
         if trigger.last_error is not None:
             yield f"trigger {trigger.name}: {trigger.last_error}"
+
+
+def hints(status: Overview) -> Iterable[str]:
+    """Yield one line for each thing that does no harm, but that the project should hear of."""
+    for connection in status.connections:
+        types = connection.unknown_entry_types
+        if types:
+            names = [f"{each.type} ({each.entries:,})" for each in types[:MOST_TYPES]]
+            more = f" and {len(types) - MOST_TYPES} more" if len(types) > MOST_TYPES else ""
+            yield f"{connection.name}: unknown log entry types: {', '.join(names)}{more} (please report)"
 
 
 def worst_first(statuses: Iterable[Checked]) -> list[Checked]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from daemon import ids
@@ -10,7 +10,7 @@ from daemon.model import Event, IncidentStatus, Snapshot
 from daemon.triggers import lenient_json, triggered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from daemon.model import DetectedBy, Json
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Events in the order in which to send them, the snapshots that changed, the ids of new entries."""
+    """Events in the order in which to send them, the snapshots that changed, the ids of new entries.
+
+    ``unknown_types`` are the types of new entries that pagerelay does not know, with the number of entries.
+    """
 
     events: tuple[Event, ...]
     snapshots: tuple[Snapshot, ...]
     seen: tuple[str, ...] = ()
+    unknown_types: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

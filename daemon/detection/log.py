@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,10 +12,10 @@ from daemon.detection import comparison, delegation, expected, order
 from daemon.detection.events import Detection, Occurrence, event, existing, first_seen, with_assigned, with_status
 from daemon.model import DetectedBy, ExpectedEntry, Snapshot
 from daemon.text import iso
-from daemon.triggers import BY_LOG_ENTRY, annotated, assigned, lenient_json, resolved, triggered
+from daemon.triggers import BY_LOG_ENTRY, annotated, assigned, is_known, lenient_json, resolved, triggered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from daemon.model import Event, Json, LogEntry
@@ -39,7 +39,12 @@ def baseline(
         for incident_id, incident in incidents.items()
         if incident_id in in_log or not _is_younger(incident, baseline_at)
     )
-    return Detection((), snapshots, tuple(dict.fromkeys(entry.id for entry in entries)))
+    new = {entry.id: entry for entry in entries}
+    return Detection((), snapshots, tuple(new), _unknown_types(new.values()))
+
+
+def _unknown_types(entries: Iterable[LogEntry]) -> Counter[str]:
+    return Counter(entry.type for entry in entries if not is_known(entry.type))
 
 
 def _is_younger(incident: Json, baseline_at: datetime) -> bool:
@@ -98,18 +103,19 @@ class _Window:
 
     def detect(self) -> Detection:
         """Take every new entry in turn."""
-        new: dict[str, None] = {}
+        new: dict[str, LogEntry] = {}
         changed: dict[str, None] = {}
         for entry in self._entries:
             if entry.id in self._seen or entry.id in new:
                 continue
-            new[entry.id] = None
+            new[entry.id] = entry
             if entry.created_at < self._history:
                 continue
             changed[entry.incident_id] = None
             self._snapshots[entry.incident_id] = self._take(entry, self._before(entry))
         events = sorted([*self._events, *self._compared], key=lambda each: each.occurred_at)
-        return Detection(tuple(events), tuple(self._snapshots[incident] for incident in changed), tuple(new))
+        snapshots = tuple(self._snapshots[incident] for incident in changed)
+        return Detection(tuple(events), snapshots, tuple(new), _unknown_types(new.values()))
 
     def _before(self, entry: LogEntry) -> Snapshot:
         """Return the snapshot before an entry, with the incident that is embedded in the entry.

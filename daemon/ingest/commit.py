@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from daemon import detection
-from daemon.storage import connections, journal, snapshots
+from daemon.storage import connections, journal, snapshots, unknown_entry_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,4 +96,5 @@ def _save(tx: sa.Connection, name: str, result: Detection, now: datetime) -> int
     """Store what was detected; return how many events are new."""
     journal.mark_seen(tx, name, result.seen, now)
     snapshots.save(tx, name, result.snapshots)
+    unknown_entry_types.add(tx, name, result.unknown_types, now)
     return journal.append(tx, name, result.events)

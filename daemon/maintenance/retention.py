@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon.ingest import commit
-from daemon.storage import action_queue, connections, journal, messages, replays, snapshots
+from daemon.storage import action_queue, connections, journal, messages, replays, snapshots, unknown_entry_types
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -71,7 +71,7 @@ def prune(
 
 
 def prune_connection(tx: sa.Connection, name: str, retention: timedelta, now: datetime, limit: int) -> int:
-    """Remove a connection's old entry ids, snapshots and quarantined records; return how many rows.
+    """Remove a connection's old entry ids, snapshots, counts and quarantined records; return how many rows.
 
     The age of ids and snapshots counts from the watermark: while a connection is behind, nothing that the log
     still has to show is forgotten.
@@ -79,4 +79,5 @@ def prune_connection(tx: sa.Connection, name: str, retention: timedelta, now: da
     read_to = min(now, connections.lock(tx, name).watermark or now)
     removed = journal.prune_seen(tx, name, read_to - SEEN_FOR, limit)
     removed += snapshots.prune(tx, name, read_to - max(retention, SNAPSHOT_FOR), limit)
+    removed += unknown_entry_types.prune(tx, name, now - retention)
     return removed + journal.prune_quarantine(tx, name, now - retention, limit)

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Clock: TypeAlias = "Callable[[], datetime]"
 
-HEAD = "0004"
+HEAD = "0005"
 READERS = 2
 POSTGRES_WRITERS = 4
 SQLITE_BUSY_SECONDS = 30.0

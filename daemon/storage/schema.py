@@ -270,6 +270,16 @@ replays = sa.Table(
     sqlite_autoincrement=True,
 )
 
+unknown_entry_types = sa.Table(
+    "unknown_entry_types",
+    metadata,
+    sa.Column("connection", sa.Text, primary_key=True),
+    sa.Column("type", sa.Text, primary_key=True),
+    sa.Column("entries", sa.BigInteger, nullable=False),
+    sa.Column("first_seen_at", Instant, nullable=False),
+    sa.Column("last_seen_at", Instant, nullable=False),
+)
+
 quarantine = sa.Table(
     "quarantine",
     metadata,

@@ -75,6 +75,9 @@ VERBS: dict[str, tuple[Verb, EventType]] = {
 
 EVERY = "incident.*"
 
+# Log entries that make no event: who was notified, and limits that stop further notifications.
+NOT_EVENTS = frozenset({"notify_log_entry", "reach_ack_limit_log_entry", "reach_trigger_limit_log_entry"})
+
 _SUBTYPE_BY_LOG_ENTRY = {entry: name for name, each in SUBTYPES.items() for entry in each.log_entry_types}
 
 
@@ -89,6 +92,11 @@ def subtype(event: Event) -> str | None:
         return None
     entry = lenient_json.get_text(lenient_json.get_object(event.payload, "log_entry"), "type")
     return _SUBTYPE_BY_LOG_ENTRY.get(entry or ASSIGNMENT)
+
+
+def is_known(log_entry_type: str) -> bool:
+    """Return whether pagerelay knows what a log entry of this type means, be it an event or not."""
+    return log_entry_type in BY_LOG_ENTRY or log_entry_type in NOT_EVENTS
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from daemon.storage import permits
-from daemon.storage.schema import connections, quarantine, snapshots
+from daemon.storage.schema import connections, quarantine, snapshots, unknown_entry_types
+from daemon.triggers import is_known
 from daemon.views import action_list, rows
 from daemon.views.action_list import ActionQueue  # noqa: TC001 - the API reads the annotations
 from daemon.views.health import Health
@@ -36,6 +37,16 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownEntryType:
+    """A type of log entries that this version does not know, and how many of them were read."""
+
+    type: str
+    entries: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionStatus:
     """One PagerDuty account. ``lag`` is the age of its watermark in seconds."""
 
@@ -54,6 +65,7 @@ class ConnectionStatus:
     actions: ActionQueue
     open_incidents: int
     quarantined: int
+    unknown_entry_types: tuple[UnknownEntryType, ...]
     next_sweep_at: datetime | None
     next_reconcile_at: datetime | None
 
@@ -66,6 +78,7 @@ def read(
     stored = {row.name: row for row in tx.execute(sa.select(connections))}
     open_incidents = _count(tx, snapshots.c.connection, snapshots.c.status.in_(OPEN))
     quarantined = _count(tx, quarantine.c.connection)
+    unknown = _unknown_entry_types(tx)
     queues = action_list.read_queues(tx, configured, now)
     statuses = []
     for name, connection in configured.items():
@@ -83,6 +96,7 @@ def read(
             actions=queues[name],
             open_incidents=open_incidents[name],
             quarantined=quarantined[name],
+            unknown_entry_types=tuple(unknown[name]),
         )
         statuses.append(status)
     return tuple(statuses)
@@ -120,6 +134,16 @@ def _reason(row: Any) -> str:  # noqa: ANN401 - a row of the connections table, 
 def _count(tx: sa.Connection, by: sa.Column[str], *where: sa.ColumnElement[bool]) -> defaultdict[str, int]:
     counts = tx.execute(sa.select(by, sa.func.count()).where(*where).group_by(by))
     return defaultdict(int, ((name, count) for name, count in counts))
+
+
+def _unknown_entry_types(tx: sa.Connection) -> defaultdict[str, list[UnknownEntryType]]:
+    """Return the types by connection, the most frequent first; a type that this version knows is left out."""
+    by_connection: defaultdict[str, list[UnknownEntryType]] = defaultdict(list)
+    by_entries = unknown_entry_types.c.entries.desc(), unknown_entry_types.c.type
+    for row in tx.execute(sa.select(unknown_entry_types).order_by(*by_entries)):
+        if not is_known(row.type):
+            by_connection[row.connection].append(rows.as_value(UnknownEntryType, row))
+    return by_connection
 
 
 def _blocked_until(row: Any, now: datetime) -> datetime | None:  # noqa: ANN401 - a row of the connections table, or None

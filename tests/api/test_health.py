@@ -69,6 +69,7 @@ async def test_metrics_are_gauges_of_the_database(client: httpx.AsyncClient, clo
     assert found["pagerelay_connection_budget_used", "acme"] == 4
     assert found["pagerelay_connection_failing", "beta"] == 1
     assert found["pagerelay_connection_quarantined_records", "beta"] == 1
+    assert found["pagerelay_connection_unknown_log_entries_total", "acme", "teleport_log_entry"] == 3
     assert found["pagerelay_deliveries", "ops", "pending"] == 2
     assert found["pagerelay_deliveries", "dead", "ops"] == 1
     assert found["pagerelay_target_oldest_pending_seconds", "ops"] == 180

@@ -48,6 +48,12 @@ def test_status_fits_a_terminal_of_80_columns(kept: Call) -> None:
     assert max(len(line) for line in kept("status").stdout.splitlines()) <= 80
 
 
+def test_status_names_the_types_of_log_entries_that_this_version_does_not_know(kept: Call) -> None:
+    text = " ".join(kept("status").stdout.split())
+    assert "note: acme: unknown log entry types: teleport_log_entry (3) (please report)" in text
+    assert "note: beta" not in text
+
+
 def test_status_as_json_is_one_document(kept: Call) -> None:
     status = json.loads(kept("status", "--json").stdout)
     assert [each["health"] for each in status["connections"]] == ["ok", "failing"]

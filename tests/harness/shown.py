@@ -195,6 +195,8 @@ def fill(tx: sa.Connection, now: datetime) -> None:
     insert(
         tx, schema.quarantine, {"connection": "beta", "digest": "d", "found_at": now, "reason": "no id", "raw": "{}"}
     )
+    unknown = {"connection": "acme", "type": "teleport_log_entry", "entries": 3}
+    insert(tx, schema.unknown_entry_types, unknown | {"first_seen_at": now - MINUTE, "last_seen_at": now})
     insert(tx, schema.actions, *_actions(now))
     told = {"created": True, "status_at": now, "assigned": "[]", "incident": "{}", "announced": "[]", "read_at": now}
     for incident, status in (("P1", "triggered"), ("P2", "acknowledged"), ("P3", "resolved")):

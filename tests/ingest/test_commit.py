@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ingest import commit
+from daemon.maintenance import retention
 from daemon.model import Rejected
 from daemon.storage import connections, journal, schema, snapshots
 from tests.conftest import START
@@ -98,3 +100,51 @@ def test_a_record_that_was_set_aside_is_kept_once(acme: Database, clock: ManualC
         acme.write_now(commit.window, "acme", [], rejected, read_at=clock(), now=clock())
     rows = acme.read_now(lambda tx: tx.execute(sa.select(schema.quarantine.c.reason, schema.quarantine.c.raw)).all())
     assert [tuple(row) for row in rows] == [("no id", '{"type": "x"}')]
+
+
+def unknown(database: Database) -> dict[str, int]:
+    """Return the counts of unknown types of the connection acme."""
+    table = schema.unknown_entry_types
+    return database.read_now(lambda tx: {row.type: row.entries for row in tx.execute(sa.select(table))})
+
+
+def test_log_entries_of_unknown_types_are_counted_once_each_and_make_no_event(
+    acme: Database, clock: ManualClock
+) -> None:
+    story = Story()
+    for kind in ("trigger", "notify", "teleport", "teleport", "rename"):
+        story.entry(kind, 0)
+    assert commit_story(acme, story, clock) == 1
+    assert commit_story(acme, story, clock) == 0, "the same window, read again"
+    assert unknown(acme) == {"teleport_log_entry": 2, "rename_log_entry": 1}
+    story.entry("teleport", 1)
+    commit_story(acme, story, clock)
+    assert unknown(acme) == {"teleport_log_entry": 3, "rename_log_entry": 1}
+
+
+def test_the_first_poll_counts_unknown_types_too(database: Database, clock: ManualClock) -> None:
+    database.write_now(connections.ensure, ["acme"], [], START)
+    story = Story()
+    story.entry("teleport", 0)
+    times = {"read_at": clock(), "baseline_at": clock(), "now": clock()}
+    database.write_now(commit.baseline, "acme", story.entries, {}, **times)
+    assert unknown(database) == {"teleport_log_entry": 1}
+
+
+def test_counts_of_unknown_types_are_bounded_and_forgotten_after_the_retention(
+    acme: Database, clock: ManualClock
+) -> None:
+    story = Story()
+    for number in range(150):
+        story.entry(f"odd{number:03}", 0)
+    story.entry("x" * 1000, 0)
+    story.entry("nul\0", 0)
+    commit_story(acme, story, clock)
+    counts = unknown(acme)
+    assert counts.pop("others") == 52
+    assert set(counts) == {f"odd{number:03}_log_entry" for number in range(100)}
+    prune = functools.partial(retention.prune_connection, name="acme", retention=timedelta(days=1), limit=500)
+    acme.write_now(lambda tx: prune(tx, now=START + timedelta(hours=23)))
+    assert len(unknown(acme)) == 101
+    acme.write_now(lambda tx: prune(tx, now=START + timedelta(hours=25)))
+    assert unknown(acme) == {}

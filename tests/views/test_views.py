@@ -63,6 +63,9 @@ def test_status_shows_what_is_well_and_what_fails(filled: Database, settings: Se
     status = look(filled, settings, clock)
     acme, beta = status.connections
     assert (acme.health, acme.open_incidents, acme.quarantined, acme.lag) == (Health.OK, 2, 0, 15.0)
+    assert [(each.type, each.entries) for each in acme.unknown_entry_types] == [("teleport_log_entry", 3)]
+    assert acme.unknown_entry_types[0].first_seen_at == clock.now - timedelta(minutes=1)
+    assert beta.unknown_entry_types == ()
     assert acme.budget == connection_health.Budget(calls=30, period=60.0, used=4, left=26)
     assert (beta.health, beta.quarantined, beta.last_error) == (Health.FAILING, 1, "401 2006 Authentication failed")
     chat, ops = status.targets
