@@ -44,7 +44,7 @@ async def test_an_action_is_queued_and_its_executor_is_woken(desk: Desk) -> None
     ("notify", "told"),
     [({}, ["ops"]), ({"notify": None}, ["ops"]), ({"notify": []}, []), ({"notify": ["chat", "chat"]}, ["chat"])],
 )
-async def test_the_outcome_is_told_to_those_who_are_named_else_to_those_of_the_configuration(
+async def test_the_outcome_goes_to_the_targets_of_the_request_or_else_of_the_configuration(
     desk: Desk, notify: dict[str, Any], told: list[str]
 ) -> None:
     assert (await desk.ask(**notify)).json()["notify"] == told
@@ -58,7 +58,7 @@ async def test_every_operation_of_the_registry_has_a_route(desk: Desk) -> None:
         assert (answer.status_code, answer.json()["operation"]) == (202, name)
 
 
-async def test_an_operation_that_is_none_is_told_with_the_nearest_name(desk: Desk) -> None:
+async def test_an_unknown_operation_is_answered_with_the_nearest_name(desk: Desk) -> None:
     near, far = await desk.ask("AcknowledgeIncidents"), await desk.ask("x")
     assert (near.status_code, far.status_code) == (404, 404)
     assert 'did you mean "AcknowledgeIncident"?' in near.json()["detail"]
@@ -104,7 +104,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
 
 
 @pytest.mark.parametrize(("operation", "body", "mistakes"), REFUSED)
-async def test_a_bad_request_is_told_all_that_is_wrong_with_it_and_nothing_is_queued(
+async def test_every_mistake_of_an_invalid_request_is_reported_and_nothing_is_queued(
     desk: Desk, operation: str, body: dict[str, Any], mistakes: list[tuple[str, str]]
 ) -> None:
     answer = await desk.http.post(f"/v1/actions/{operation}", json=body)
@@ -117,14 +117,14 @@ async def test_a_bad_request_is_told_all_that_is_wrong_with_it_and_nothing_is_qu
 
 
 @pytest.mark.parametrize("wait", ["-1", "60.1", "nan", "inf", "soon", ""])
-async def test_a_wait_that_is_none_is_refused(desk: Desk, wait: str) -> None:
+async def test_an_invalid_wait_is_rejected(desk: Desk, wait: str) -> None:
     answer = await desk.ask(wait=wait)
     assert (answer.status_code, await desk.queued()) == (422, [])
     assert answer.json()["errors"][0]["where"] == "query.wait"
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "k" * 256, "schlüssel".encode("latin-1")])
-async def test_a_key_that_is_none_is_refused(desk: Desk, key: str | bytes) -> None:
+async def test_an_invalid_idempotency_key_is_rejected(desk: Desk, key: str | bytes) -> None:
     headers = [(b"idempotency-key", key if isinstance(key, bytes) else key.encode())]
     body = {"parameters": {"userId": "P1"}}
     answer = await desk.http.post("/v1/actions/GetUser", json=body, headers=headers)
@@ -132,7 +132,7 @@ async def test_a_key_that_is_none_is_refused(desk: Desk, key: str | bytes) -> No
     assert answer.json()["errors"][0]["where"] == "header.Idempotency-Key"
 
 
-async def test_where_there_are_several_connections_one_has_to_be_named(client: httpx.AsyncClient) -> None:
+async def test_with_several_connections_the_connection_is_required(client: httpx.AsyncClient) -> None:
     body: dict[str, Any] = {"parameters": {"userId": "P1"}}
     answer = await client.post("/v1/actions/GetUser", json=body)
     assert answer.json()["errors"] == [{"where": "body.connection", "message": "is required (known: acme, beta)"}]
@@ -142,7 +142,7 @@ async def test_where_there_are_several_connections_one_has_to_be_named(client: h
 # --- the idempotency key
 
 
-async def test_the_same_key_and_request_give_the_same_action_and_200_once_it_has_ended(desk: Desk) -> None:
+async def test_the_same_key_and_request_return_the_same_action_and_200_after_its_end(desk: Desk) -> None:
     first = await desk.ask("GetUser", key="once", userId=desk.alice)
     second = await desk.ask("GetUser", key="once", userId=desk.alice)
     assert (first.status_code, second.status_code) == (202, 202)
@@ -173,14 +173,14 @@ async def test_the_same_key_with_another_request_is_a_conflict(
     assert len(await desk.queued()) == 1
 
 
-async def test_many_requests_with_one_key_at_once_give_one_action(desk: Desk) -> None:
+async def test_simultaneous_requests_with_one_key_create_one_action(desk: Desk) -> None:
     answers = await asyncio.gather(*(desk.ask("GetUser", key="once", userId="P1") for _ in range(20)))
     assert {each.status_code for each in answers} == {202}
     assert len({each.json()["id"] for each in answers}) == 1
     assert len(await desk.queued()) == 1
 
 
-async def test_a_daemon_that_dies_between_accepting_and_answering_has_accepted_once(
+async def test_a_request_repeated_after_a_crash_before_the_response_creates_one_action(
     database: Database, clock: ManualClock, tmp_path: Path
 ) -> None:
     class KilledError(BaseException):
@@ -229,7 +229,7 @@ HURTING: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize("name", HURTING)
-async def test_a_body_that_is_made_to_hurt_is_answered_with_a_short_problem(desk: Desk, name: str) -> None:
+async def test_a_malicious_body_is_answered_with_a_short_problem(desk: Desk, name: str) -> None:
     content, status = HURTING[name]
     answer = await desk.http.post("/v1/actions/GetUser", content=content, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
@@ -269,7 +269,7 @@ async def test_actions_can_be_filtered(reader: httpx.AsyncClient, path: str, fou
         ("?after=act_1", 422, 'invalid cursor in "after"'),
     ],
 )
-async def test_what_makes_no_sense_is_told_in_a_problem_document(
+async def test_an_invalid_request_is_answered_with_a_problem_document(
     reader: httpx.AsyncClient, path: str, status: int, said: str
 ) -> None:
     answer = await reader.get(f"/v1/actions{path}")
@@ -277,7 +277,7 @@ async def test_what_makes_no_sense_is_told_in_a_problem_document(
     assert said in answer.json()["detail"]
 
 
-async def test_an_action_shows_its_error_and_when_it_is_tried_again(reader: httpx.AsyncClient) -> None:
+async def test_an_action_shows_its_error_and_the_time_of_its_next_attempt(reader: httpx.AsyncClient) -> None:
     item = (await reader.get("/v1/actions/act_4")).json()
     assert item["error"] == {
         "code": "temporary",
@@ -292,7 +292,7 @@ async def test_an_action_shows_its_error_and_when_it_is_tried_again(reader: http
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
-async def test_nobody_without_the_token_can_ask_for_anything(desk: Desk, token: str | None) -> None:
+async def test_no_action_is_accepted_without_the_token(desk: Desk, token: str | None) -> None:
     async with client_of(desk.app, token=token) as stranger:
         answers = [
             await stranger.post("/v1/actions/GetUser", json={"parameters": {"userId": "P1"}}),
@@ -307,7 +307,7 @@ async def test_nobody_without_the_token_can_ask_for_anything(desk: Desk, token: 
     assert desk.simulator.calls == []
 
 
-async def test_a_services_key_is_in_no_answer_no_log_and_after_the_end_nowhere_in_the_database(desk: Desk) -> None:
+async def test_a_routing_key_is_in_no_response_no_log_and_after_the_end_not_in_the_database(desk: Desk) -> None:
     wanted = {"service_key": SERVICE_KEY, "description": "Disk full"}
     with structlog.testing.capture_logs() as lines:
         answers = [await desk.ask("CreateIncident", key="once", **wanted)]
@@ -328,7 +328,7 @@ async def test_a_services_key_is_in_no_answer_no_log_and_after_the_end_nowhere_i
     assert SERVICE_KEY not in desk.raw()
 
 
-async def test_what_is_unexpected_shows_nothing_of_the_request(desk: Desk) -> None:
+async def test_an_unexpected_error_shows_nothing_of_the_request(desk: Desk) -> None:
     desk.database.write_now(schema.actions.drop)
     with structlog.testing.capture_logs() as lines:
         answer = await desk.ask("CreateIncident", service_key=SERVICE_KEY, description=shown.HOSTILE)

@@ -35,7 +35,7 @@ async def picked(desk: Desk, kind: str, query: str | None = None) -> list[dict[s
     return items
 
 
-async def test_incidents_to_pick_are_the_open_ones_newest_first(desk: Desk, clock: ManualClock) -> None:
+async def test_incidents_lists_the_open_incidents_newest_first(desk: Desk, clock: ManualClock) -> None:
     first = desk.incident()
     clock.advance(60)
     second = desk.account.trigger("Certificate expired", service=desk.account.directory.services[1], urgency="low")
@@ -76,14 +76,14 @@ async def test_a_pick_list_costs_one_call_of_the_shared_budget(desk: Desk) -> No
 
 
 @pytest.mark.parametrize("kind", LISTS)
-async def test_a_connection_that_is_none_is_404_with_the_nearest_name(desk: Desk, kind: str) -> None:
+async def test_an_unknown_connection_is_404_and_suggests_the_nearest_name(desk: Desk, kind: str) -> None:
     answer = await desk.http.get(f"/v1/connections/acne/{kind}")
     assert answer.status_code == 404
     assert 'did you mean "acme"?' in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("query", [{"query": "x" * 256}, {"limit": "5"}])
-async def test_a_query_that_makes_no_sense_is_422_and_costs_no_call(desk: Desk, query: dict[str, str]) -> None:
+async def test_an_invalid_query_is_422_and_makes_no_call(desk: Desk, query: dict[str, str]) -> None:
     answer = await desk.http.get("/v1/connections/acme/users", params=query)
     assert (answer.status_code, desk.simulator.calls) == (422, [])
 
@@ -99,7 +99,7 @@ async def test_a_query_that_makes_no_sense_is_422_and_costs_no_call(desk: Desk, 
         (Fault.CUT, 504, "broke off", None),
     ],
 )
-async def test_a_failure_of_pagerdutys_becomes_a_problem_that_says_why(
+async def test_a_failure_of_pagerduty_is_answered_with_a_problem_that_says_why(
     desk: Desk, fault: Fault, status: int, said: str, retry_after: str | None
 ) -> None:
     desk.simulator.faults.once(fault)
@@ -109,7 +109,7 @@ async def test_a_failure_of_pagerdutys_becomes_a_problem_that_says_why(
     assert answer.headers.get("retry-after") == retry_after
 
 
-async def test_a_key_that_pagerduty_does_not_take_is_502_and_names_the_remedy(desk: Desk, database: Database) -> None:
+async def test_an_api_key_that_pagerduty_rejects_is_502_with_a_remedy(desk: Desk, database: Database) -> None:
     wrong = replace(desk.settings.connections["acme"], api_key=SecretStr("canary-key"))
     client = pagerduty.Client(wrong, Permits(database, "acme", wrong.limits, "one"))
     desk.work.clients["acme"] = client  # type: ignore[index]
@@ -120,7 +120,7 @@ async def test_a_key_that_pagerduty_does_not_take_is_502_and_names_the_remedy(de
     assert "canary" not in answer.text
 
 
-async def test_a_pick_list_that_pagerduty_does_not_answer_in_time_is_504(
+async def test_a_pick_list_is_504_when_pagerduty_times_out(
     database: Database, clock: ManualClock, tmp_path: Path
 ) -> None:
     async with opened(database, clock, tmp_path, patience=timedelta(milliseconds=100)) as desk:
@@ -136,7 +136,7 @@ def _tight(settings: Settings) -> Settings:
     return replace(settings, connections={"acme": changed})
 
 
-async def test_a_budget_that_is_used_up_is_503(database: Database, clock: ManualClock, tmp_path: Path) -> None:
+async def test_an_exhausted_budget_is_503(database: Database, clock: ManualClock, tmp_path: Path) -> None:
     patience = timedelta(milliseconds=300)
     async with opened(database, clock, tmp_path, patience=patience, settle=_tight) as desk:
         for _ in range(2):
@@ -150,7 +150,7 @@ def _permit(clock: ManualClock) -> dict[str, object]:
     return {"connection": "acme", "at": clock.now, "priority": 1}
 
 
-async def test_a_connection_that_pagerduty_has_stopped_says_for_how_long(
+async def test_a_connection_blocked_by_pagerduty_says_for_how_long(
     database: Database, clock: ManualClock, tmp_path: Path
 ) -> None:
     async with opened(database, clock, tmp_path, patience=timedelta(milliseconds=100)) as desk:

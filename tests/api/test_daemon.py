@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def test_what_is_asked_of_a_daemon_takes_effect_and_is_counted(tmp_path: Path, database_url: str) -> None:
+async def test_requests_to_a_running_daemon_take_effect_and_are_counted(tmp_path: Path, database_url: str) -> None:
     account = Account(seed=4)
     incident = account.trigger("Disk almost full")
     alice = account.directory.user("alice").id
@@ -58,9 +58,7 @@ async def test_what_is_asked_of_a_daemon_takes_effect_and_is_counted(tmp_path: P
     assert found["pagerelay_actions_unfinished", acme, ("state", "queued")] == 0
 
 
-async def test_what_waits_for_something_that_is_no_longer_configured_is_told_at_the_start(
-    tmp_path: Path, database_url: str
-) -> None:
+async def test_orphaned_work_is_logged_at_the_start(tmp_path: Path, database_url: str) -> None:
     now = system_clock()
     database = Database(database_url)
     database.write_now(shown.insert, schema.events, shown.event(1, now))

@@ -39,7 +39,7 @@ async def test_readyz_is_200_while_every_connection_is_polled(client: httpx.Asyn
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 
 
-async def test_readyz_names_the_connections_that_are_not(client: httpx.AsyncClient, clock: ManualClock) -> None:
+async def test_readyz_names_the_connections_that_are_not_ready(client: httpx.AsyncClient, clock: ManualClock) -> None:
     clock.advance(100)
     answer = await client.get("/readyz")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
@@ -49,7 +49,7 @@ async def test_readyz_names_the_connections_that_are_not(client: httpx.AsyncClie
     ]
 
 
-async def test_readyz_says_when_the_database_is_out_of_reach(client: httpx.AsyncClient, database: Database) -> None:
+async def test_readyz_reports_an_unreachable_database(client: httpx.AsyncClient, database: Database) -> None:
     database.write_now(schema.connections.drop)
     answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()["unready"]) == (503, ["database: cannot be reached"])
@@ -61,7 +61,7 @@ def _samples(text: str) -> dict[tuple[str, ...], float]:
     return {(each.name, *sorted(each.labels.values())): each.value for each in samples}
 
 
-async def test_metrics_are_gauges_of_the_database(client: httpx.AsyncClient, clock: ManualClock) -> None:
+async def test_metrics_include_gauges_read_from_the_database(client: httpx.AsyncClient, clock: ManualClock) -> None:
     answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     found = _samples(answer.text)
@@ -82,7 +82,7 @@ async def test_metrics_are_gauges_of_the_database(client: httpx.AsyncClient, clo
     assert found["process_resident_memory_bytes",] > 1e6
 
 
-async def test_metrics_hold_what_the_process_counts_itself(
+async def test_metrics_include_the_counters_of_the_process(
     database: Database, settings: Settings, app: FastAPI
 ) -> None:
     counted = CollectorRegistry()
@@ -91,7 +91,7 @@ async def test_metrics_hold_what_the_process_counts_itself(
         assert _samples((await client.get("/metrics")).text)["pagerelay_attempts_total", "ops"] == 7
 
 
-async def test_an_unexpected_error_is_a_problem_without_details(app: FastAPI) -> None:
+async def test_an_unexpected_error_is_answered_with_a_problem_without_details(app: FastAPI) -> None:
     @app.get("/broken")
     async def broken() -> None:
         raise RuntimeError("canary-password")
@@ -108,7 +108,7 @@ async def _much() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_large_body_is_refused_whether_announced_or_not(app: FastAPI, announced: bool) -> None:  # noqa: FBT001
+async def test_a_large_body_is_rejected_with_and_without_content_length(app: FastAPI, announced: bool) -> None:  # noqa: FBT001
     @app.post("/taking")
     async def taking(body: dict[str, int]) -> int:
         return len(body)
@@ -121,7 +121,7 @@ async def test_a_large_body_is_refused_whether_announced_or_not(app: FastAPI, an
     assert fitting.json() == 1
 
 
-async def test_the_server_says_where_it_listens_and_stops(database: Database, settings: Settings) -> None:
+async def test_the_server_logs_where_it_listens_and_that_it_stops(database: Database, settings: Settings) -> None:
     async with api.serving(database, settings) as address:
         assert address is not None
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -133,12 +133,12 @@ async def test_the_server_says_where_it_listens_and_stops(database: Database, se
             await client.get(f"{address}/healthz")
 
 
-async def test_no_server_runs_where_none_is_wanted(database: Database, settings: Settings) -> None:
+async def test_no_server_runs_when_the_api_is_disabled(database: Database, settings: Settings) -> None:
     async with api.serving(database, replace(settings, api=None)) as address:
         assert address is None
 
 
-async def test_an_address_that_is_taken_is_told_in_one_sentence(database: Database, settings: Settings) -> None:
+async def test_an_address_in_use_is_reported_in_one_sentence(database: Database, settings: Settings) -> None:
     assert settings.api is not None
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = replace(settings, api=replace(settings.api, port=other.getsockname()[1]))
@@ -147,7 +147,7 @@ async def test_an_address_that_is_taken_is_told_in_one_sentence(database: Databa
                 pass
 
 
-async def test_the_server_leaves_the_loop_free_for_others(database: Database, settings: Settings) -> None:
+async def test_the_server_does_not_block_the_event_loop(database: Database, settings: Settings) -> None:
     async with api.serving(database, settings) as address, httpx.AsyncClient(trust_env=False) as client:
         answers = await asyncio.gather(*(client.get(f"{address}/healthz") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}

@@ -22,7 +22,7 @@ PATHS = ("/status", "/connections", "/triggers", "/targets", "/events", "/delive
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_every_path_answers_with_the_token(reader: httpx.AsyncClient, path: str) -> None:
+async def test_every_path_is_available_with_the_token(reader: httpx.AsyncClient, path: str) -> None:
     answer = await reader.get(f"/v1{path}")
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -32,9 +32,7 @@ async def test_every_path_answers_with_the_token(reader: httpx.AsyncClient, path
     "header",
     [{}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {shown.TOKEN}"}, {"authorization": "Bearer "}],
 )
-async def test_without_the_right_token_every_path_answers_401(
-    reader: httpx.AsyncClient, header: dict[str, str]
-) -> None:
+async def test_every_path_is_401_without_the_right_token(reader: httpx.AsyncClient, header: dict[str, str]) -> None:
     del reader.headers["authorization"]
     for path in PATHS:
         answer = await reader.get(f"/v1{path}", headers=header)
@@ -43,12 +41,12 @@ async def test_without_the_right_token_every_path_answers_401(
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_token_of_other_characters_is_wrong_and_no_error(reader: httpx.AsyncClient) -> None:
+async def test_a_token_with_non_ascii_characters_is_401_and_not_500(reader: httpx.AsyncClient) -> None:
     answer = await reader.get("/v1/status", headers=[(b"authorization", "Bearer schlüssel".encode())])
     assert answer.status_code == 401
 
 
-async def test_without_a_configured_token_v1_is_closed_and_says_how_to_open_it(
+async def test_without_a_configured_token_v1_is_closed_and_says_how_to_enable_it(
     database: Database, settings: Settings
 ) -> None:
     assert settings.api is not None
@@ -59,7 +57,7 @@ async def test_without_a_configured_token_v1_is_closed_and_says_how_to_open_it(
     assert "set api.token" in answer.json()["detail"]
 
 
-async def test_status_tells_everything_at_a_glance(reader: httpx.AsyncClient) -> None:
+async def test_status_summarizes_the_whole_daemon(reader: httpx.AsyncClient) -> None:
     status = (await reader.get("/v1/status")).json()
     assert [each["budget"]["left"] for each in status["connections"]] == [26, 30]
     assert [each["pending"] for each in status["targets"]] == [0, 2]
@@ -68,13 +66,13 @@ async def test_status_tells_everything_at_a_glance(reader: httpx.AsyncClient) ->
     assert status["now"] == "2026-11-23T10:00:00Z"
 
 
-async def test_targets_say_whether_they_are_paused_and_nothing_secret_of_their_url(reader: httpx.AsyncClient) -> None:
+async def test_targets_show_whether_they_are_paused_and_hide_secrets_in_their_url(reader: httpx.AsyncClient) -> None:
     chat = (await reader.get("/v1/targets")).json()["items"][0]
     assert chat["paused"] is False
     assert chat["url"] == "https://chat.example.com/…"
 
 
-async def test_pages_follow_one_another_by_their_cursor(reader: httpx.AsyncClient) -> None:
+async def test_the_cursor_of_a_page_leads_to_the_next_page(reader: httpx.AsyncClient) -> None:
     found, cursor = [], None
     for _ in range(3):
         page = (await reader.get("/v1/events", params={"limit": 2} | ({"after": cursor} if cursor else {}))).json()
@@ -84,7 +82,7 @@ async def test_pages_follow_one_another_by_their_cursor(reader: httpx.AsyncClien
     assert cursor is None
 
 
-async def test_filters_reach_the_lists(reader: httpx.AsyncClient) -> None:
+async def test_filters_are_applied_to_the_lists(reader: httpx.AsyncClient) -> None:
     dead = (await reader.get("/v1/deliveries", params={"state": "dead", "target": "ops"})).json()
     assert [each["id"] for each in dead["items"]] == [2]
     resolved = (await reader.get("/v1/events", params={"type": "incident.resolved", "connection": "beta"})).json()
@@ -116,7 +114,7 @@ async def test_a_delivery_shows_its_attempts(reader: httpx.AsyncClient) -> None:
         ("/nothing", 404, "unknown path"),
     ],
 )
-async def test_what_makes_no_sense_is_told_in_a_problem_document(
+async def test_an_invalid_request_is_answered_with_a_problem_document(
     reader: httpx.AsyncClient, path: str, status: int, said: str
 ) -> None:
     answer = await reader.get(path)
@@ -135,7 +133,7 @@ async def test_what_makes_no_sense_is_told_in_a_problem_document(
         ("POST", "/actions", "GET"),
     ],
 )
-async def test_a_wrong_method_is_a_problem_that_names_the_right_ones(
+async def test_a_wrong_method_is_answered_with_a_problem_that_names_the_allowed_ones(
     reader: httpx.AsyncClient, method: str, path: str, allowed: str
 ) -> None:
     answer = await reader.request(method, f"/v1{path}")
@@ -143,7 +141,7 @@ async def test_a_wrong_method_is_a_problem_that_names_the_right_ones(
     assert answer.json()["title"] == "Method Not Allowed"
 
 
-async def test_a_database_that_fails_is_a_problem_and_no_traceback(
+async def test_a_database_failure_is_answered_with_a_problem_without_a_traceback(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     database.write_now(schema.attempts.drop)
@@ -153,7 +151,7 @@ async def test_a_database_that_fails_is_a_problem_and_no_traceback(
     assert "Traceback" not in answer.text
 
 
-async def test_no_secret_is_in_any_answer(reader: httpx.AsyncClient) -> None:
+async def test_no_secret_is_in_any_response(reader: httpx.AsyncClient) -> None:
     paths = [f"/v1{path}" for path in PATHS]
     for path in (*paths, "/metrics", "/readyz", "/healthz", "/openapi.json", f"/v1/events?type={shown.CANARIES[1]}x"):
         answer = await reader.get(path)

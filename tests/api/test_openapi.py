@@ -28,7 +28,7 @@ def document() -> dict[str, Any]:
     return made
 
 
-def test_the_document_in_docs_is_the_one_that_is_served() -> None:
+def test_the_document_in_docs_is_identical_to_the_served_one() -> None:
     assert json.loads(SNAPSHOT.read_text()) == document(), "run: python -m tests.api.test_openapi"
 
 
@@ -48,7 +48,7 @@ def test_every_error_is_described_as_a_problem_document() -> None:
     assert [each for each in described if each[2] != ["application/problem+json"]] == []
 
 
-def test_everything_under_v1_asks_for_the_token() -> None:
+def test_every_path_under_v1_requires_the_token() -> None:
     paths = document()["paths"]
     open_to_all = {path for path, methods in paths.items() for each in methods.values() if "security" not in each}
     assert open_to_all == {"/healthz", "/readyz", "/metrics"}

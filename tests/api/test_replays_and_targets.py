@@ -28,9 +28,7 @@ def since(clock: ManualClock, **more: Any) -> dict[str, Any]:
     return {"since": (clock.now - DAY).isoformat(), **more}
 
 
-async def test_a_delivery_is_sent_again_as_often_as_it_is_asked_for(
-    app: object, database: Database, settings: Settings
-) -> None:
+async def test_a_delivery_can_be_redelivered_repeatedly(app: object, database: Database, settings: Settings) -> None:
     woken: list[str] = []
     work = api.Services(wake_targets=woken.extend)
     async with client_of(api.create(database, settings, work)) as client:
@@ -44,13 +42,13 @@ async def test_a_delivery_is_sent_again_as_often_as_it_is_asked_for(
 
 
 @pytest.mark.parametrize("number", [77, 0, 2**70])
-async def test_a_delivery_that_is_not_there_cannot_be_sent_again(client: httpx.AsyncClient, number: int) -> None:
+async def test_redelivering_an_unknown_delivery_is_an_error(client: httpx.AsyncClient, number: int) -> None:
     answer = await client.post(f"/v1/deliveries/{number}/redeliver")
     assert (answer.status_code, answer.json()["title"]) == (404, "Not Found")
     assert f"unknown delivery {number}" in answer.json()["detail"]
 
 
-async def test_what_is_for_a_target_that_is_not_configured_cannot_be_sent_again(
+async def test_redelivering_to_a_target_that_is_no_longer_configured_is_an_error(
     client: httpx.AsyncClient, database: Database, clock: ManualClock
 ) -> None:
     old = shown.delivery(9, clock.now, target="old", state="dead", message_id="msg_1_new")
@@ -60,7 +58,7 @@ async def test_what_is_for_a_target_that_is_not_configured_cannot_be_sent_again(
     assert answer.json()["detail"] == 'the target "old" is no longer configured'
 
 
-async def test_a_replay_is_made_looked_at_and_cancelled(
+async def test_a_replay_is_created_shown_and_cancelled(
     app: object, database: Database, settings: Settings, clock: ManualClock
 ) -> None:
     woken: list[str] = []
@@ -104,7 +102,7 @@ async def test_a_replay_is_made_looked_at_and_cancelled(
         ({"since": "2026-11-22T10:00:00Z", "until": "9999-12-31T23:59:59-14:00"}, "between the years 1970 and 2999"),
     ],
 )
-async def test_a_replay_that_makes_no_sense_is_a_problem_and_none_is_made(
+async def test_an_invalid_replay_is_answered_with_a_problem_and_not_created(
     client: httpx.AsyncClient, body: dict[str, Any], said: str
 ) -> None:
     answer = await client.post("/v1/replays", json=body)
@@ -114,7 +112,7 @@ async def test_a_replay_that_makes_no_sense_is_a_problem_and_none_is_made(
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/replays/7"), ("POST", "/v1/replays/7/cancel")])
-async def test_a_replay_that_is_not_there_is_a_problem(client: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_an_unknown_replay_is_answered_with_a_problem(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["detail"]) == (404, "unknown replay 7 (it may have been pruned)")
 
@@ -139,7 +137,7 @@ async def test_a_target_is_paused_and_resumed(app: object, database: Database, s
         )
 
 
-async def test_deliveries_of_actions_are_found_by_their_incident_and_tell_their_type(
+async def test_deliveries_of_action_results_are_listed_under_their_incident_with_their_type(
     client: httpx.AsyncClient, database: Database, clock: ManualClock
 ) -> None:
     of_action = {"id": "msg_a", "event_seq": 0, "trigger": "", "created_at": clock.now, "action_id": "act_2"}

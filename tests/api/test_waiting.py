@@ -35,26 +35,26 @@ async def test_a_wait_ends_as_soon_as_the_action_has_ended(desk: Desk) -> None:
     assert [each.what for each in desk.account.effects] == ["acknowledge"]
 
 
-async def test_an_action_that_fails_is_200_too_and_says_why(desk: Desk) -> None:
+async def test_a_failed_action_is_also_200_and_says_why(desk: Desk) -> None:
     async with desk.executing():
         answer = await desk.ask("GetUser", userId="PNOBODY", wait=60)
     assert (answer.status_code, answer.json()["state"]) == (200, "failed")
     assert answer.json()["error"]["code"] == "not_found"
 
 
-async def test_a_wait_that_runs_out_answers_202_with_the_action_as_it_is(desk: Desk) -> None:
+async def test_a_wait_that_times_out_is_202_with_the_current_action(desk: Desk) -> None:
     started = time.monotonic()
     answer = await desk.ask(wait=0.3)
     assert 0.3 <= time.monotonic() - started < PATIENCE
     assert (answer.status_code, answer.json()["state"]) == (202, "queued")
 
 
-async def test_without_a_wait_the_answer_comes_at_once(desk: Desk) -> None:
+async def test_without_a_wait_the_response_is_immediate(desk: Desk) -> None:
     assert (await desk.ask()).status_code == 202
     assert desk.work.waiting._waiting == {}
 
 
-async def test_what_another_daemon_carried_out_is_seen_by_looking(
+async def test_the_result_of_another_daemon_is_found_by_polling_the_database(
     database: Database, clock: ManualClock, tmp_path: Path
 ) -> None:
     async with opened(database, clock, tmp_path, waiting=Waiting(look_seconds=0.02)) as desk:
@@ -79,13 +79,13 @@ def counted_reads(desk: Desk) -> list[None]:
     return reads
 
 
-async def test_a_wait_asks_the_database_when_it_begins_when_it_ends_and_hardly_in_between(desk: Desk) -> None:
+async def test_a_wait_queries_the_database_rarely(desk: Desk) -> None:
     reads = counted_reads(desk)
     await desk.ask(wait=0.5)
     assert len(reads) in {2, 3}
 
 
-async def test_many_can_wait_for_one_action_and_it_is_carried_out_once(desk: Desk) -> None:
+async def test_many_clients_can_wait_for_one_action_and_it_is_carried_out_once(desk: Desk) -> None:
     incident = desk.incident()
     wanted = {"incidentId": incident.id, "userId": desk.alice, "note": "on it"}
     asking = [asyncio.create_task(desk.ask("AddNoteToIncident", key="k", **wanted, wait=60)) for _ in range(10)]
@@ -97,7 +97,7 @@ async def test_many_can_wait_for_one_action_and_it_is_carried_out_once(desk: Des
     assert desk.work.waiting._waiting == {}
 
 
-async def test_more_than_so_many_do_not_wait_but_hear_202_at_once(desk: Desk) -> None:
+async def test_above_the_limit_of_waits_the_response_is_202_at_once(desk: Desk) -> None:
     for number in range(waiting.MOST_WAITING):
         desk.work.waiting._waiting[f"act_{number}"] = {asyncio.Event()}
     started = time.monotonic()
@@ -105,7 +105,7 @@ async def test_more_than_so_many_do_not_wait_but_hear_202_at_once(desk: Desk) ->
     assert time.monotonic() - started < PATIENCE
 
 
-async def test_a_wait_ends_when_whoever_asked_goes_away(desk: Desk) -> None:
+async def test_a_wait_ends_when_the_client_disconnects(desk: Desk) -> None:
     async with api.serving(desk.database, desk.settings, desk.work) as address:
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             asking = asyncio.create_task(_ask(client, address, wait=60))
@@ -116,7 +116,7 @@ async def test_a_wait_ends_when_whoever_asked_goes_away(desk: Desk) -> None:
     assert [each["state"] for each in await desk.queued()] == ["queued"]
 
 
-async def test_a_wait_ends_with_an_answer_when_the_daemon_stops(desk: Desk) -> None:
+async def test_a_wait_ends_with_a_response_when_the_daemon_stops(desk: Desk) -> None:
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         async with api.serving(desk.database, desk.settings, desk.work) as address:
             asking = [asyncio.create_task(_ask(client, address, wait=60)) for _ in range(3)]
@@ -134,7 +134,7 @@ async def _ask(client: httpx.AsyncClient, address: str | None, wait: float) -> h
     )
 
 
-async def test_of_an_action_that_is_put_off_the_end_is_still_waited_for(desk: Desk) -> None:
+async def test_a_wait_continues_while_the_action_is_postponed(desk: Desk) -> None:
     asking = asyncio.create_task(desk.ask(wait=60))
     reads = counted_reads(desk)
     await eventually(lambda: reads)

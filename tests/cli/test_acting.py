@@ -42,7 +42,7 @@ def lines(result: Result) -> list[str]:
     return result.stderr.splitlines()
 
 
-def test_an_action_is_queued_and_it_is_said_that_no_daemon_runs(pagerelay: Call, database_url: str) -> None:
+def test_an_action_is_queued_with_a_warning_when_no_daemon_runs(pagerelay: Call, database_url: str) -> None:
     result = pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--notify", "ops", "--notify", "chat", "--notify", "ops")
     (row,) = rows(database_url)
     assert (result.exit_code, result.stdout) == (0, f"AcknowledgeIncident: queued ({row.id})\n")
@@ -52,7 +52,7 @@ def test_an_action_is_queued_and_it_is_said_that_no_daemon_runs(pagerelay: Call,
     assert (row.subject, row.together, json.loads(row.notify)) == ("PINC1", "PALICE", ["ops", "chat"])
 
 
-def test_where_a_daemon_runs_nothing_is_said_on_stderr(pagerelay: Call, database_url: str) -> None:
+def test_nothing_is_printed_on_stderr_when_a_daemon_runs(pagerelay: Call, database_url: str) -> None:
     database = Database(database_url)
     now = system_clock()
     alive = {"id": "a", "hostname": "relay1", "version": "0.1.0", "started_at": now, "heartbeat_at": now}
@@ -63,14 +63,14 @@ def test_where_a_daemon_runs_nothing_is_said_on_stderr(pagerelay: Call, database
     assert rows(database_url)[-1].id in result.stdout
 
 
-def test_as_json_the_action_is_shown_as_the_api_shows_it(pagerelay: Call, database_url: str) -> None:
+def test_the_json_output_is_identical_to_that_of_the_api(pagerelay: Call, database_url: str) -> None:
     shown_now = json.loads(pagerelay(*ACKNOWLEDGE, "--connection", "beta", "--json").stdout)
     (row,) = rows(database_url)
     assert json.loads(pagerelay("actions", "show", row.id, "--json").stdout) == shown_now
     assert (shown_now["id"], shown_now["state"], shown_now["connection"]) == (row.id, "queued", "beta")
 
 
-def test_the_only_connection_need_not_be_named(tmp_path: Path, configuration: Path, database_url: str) -> None:
+def test_a_single_connection_is_the_default(tmp_path: Path, configuration: Path, database_url: str) -> None:
     text = "".join(line for line in configuration.read_text().splitlines(keepends=True) if "beta" not in line)
     configuration.write_text(text)
     assert invoke("-c", str(configuration), *ACKNOWLEDGE).exit_code == 0
@@ -107,7 +107,7 @@ def test_the_only_connection_need_not_be_named(tmp_path: Path, configuration: Pa
         ),
     ],
 )
-def test_wrong_use_says_what_is_expected_and_queues_nothing(
+def test_a_usage_error_says_what_is_expected_and_queues_nothing(
     pagerelay: Call, database_url: str, arguments: tuple[str, ...], said: list[str]
 ) -> None:
     assert lines(pagerelay("action", *arguments, "--connection", "acme")) == said
@@ -123,14 +123,14 @@ def test_wrong_use_says_what_is_expected_and_queues_nothing(
         (("--connection", "acme", "--notify", "xyz"), 'unknown target "xyz" (known: chat, ops)'),
     ],
 )
-def test_names_that_the_configuration_does_not_have_are_wrong_use(
+def test_unknown_names_are_usage_errors(
     pagerelay: Call, database_url: str, options: tuple[str, ...], said: str
 ) -> None:
     assert lines(pagerelay(*ACKNOWLEDGE, *options)) == [said]
     assert rows(database_url) == []
 
 
-def test_a_target_whose_format_tells_no_actions_is_wrong_use(
+def test_a_target_whose_format_does_not_support_actions_is_a_usage_error(
     pagerelay: Call, configuration: Path, database_url: str
 ) -> None:
     configuration.write_text(configuration.read_text().replace("  chat: {", "  chat: {format: connector, "))
@@ -139,7 +139,7 @@ def test_a_target_whose_format_tells_no_actions_is_wrong_use(
     assert rows(database_url) == []
 
 
-def test_the_targets_that_the_configuration_names_are_told_unless_others_are_named(
+def test_the_outcome_goes_to_the_configured_targets_unless_others_are_named(
     pagerelay: Call, configuration: Path, database_url: str
 ) -> None:
     configuration.write_text(configuration.read_text() + "actions: {notify: [chat]}\n")
@@ -149,12 +149,14 @@ def test_the_targets_that_the_configuration_names_are_told_unless_others_are_nam
 
 
 @pytest.mark.parametrize("wait", ["-1", "3601", "soon"])
-def test_a_wait_out_of_range_is_wrong_use(pagerelay: Call, database_url: str, wait: str) -> None:
+def test_a_wait_out_of_range_is_a_usage_error(pagerelay: Call, database_url: str, wait: str) -> None:
     assert pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--wait", wait).exit_code == 2
     assert rows(database_url) == []
 
 
-def test_a_wait_that_runs_out_says_that_the_action_goes_on_and_exits_with_1(pagerelay: Call, database_url: str) -> None:
+def test_a_wait_that_times_out_says_that_the_action_continues_and_exits_with_1(
+    pagerelay: Call, database_url: str
+) -> None:
     begun = time.monotonic()
     result = pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--wait", "0.3")
     assert time.monotonic() - begun >= 0.3
@@ -167,7 +169,7 @@ def test_a_wait_that_runs_out_says_that_the_action_goes_on_and_exits_with_1(page
     assert row.state == "queued"
 
 
-def test_the_same_key_and_request_again_are_the_same_action(pagerelay: Call, database_url: str) -> None:
+def test_the_same_key_and_request_return_the_same_action(pagerelay: Call, database_url: str) -> None:
     keyed = ("--connection", "acme", "--idempotency-key", "page-1")
     first, second = (json.loads(pagerelay(*ACKNOWLEDGE, *keyed, "--json").stdout) for _ in range(2))
     assert first["id"] == second["id"]
@@ -178,19 +180,19 @@ def test_the_same_key_and_request_again_are_the_same_action(pagerelay: Call, dat
 
 
 @pytest.mark.parametrize("key", ["", "two words", "ü", "x" * 256])
-def test_a_key_that_the_api_would_not_take_is_wrong_use(pagerelay: Call, database_url: str, key: str) -> None:
+def test_a_key_that_the_api_would_reject_is_a_usage_error(pagerelay: Call, database_url: str, key: str) -> None:
     (said,) = lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--idempotency-key", key))
     assert said == "--idempotency-key must be 1 to 255 printable ASCII characters without spaces"
     assert rows(database_url) == []
 
 
-def test_without_a_key_the_same_request_again_is_another_action(pagerelay: Call, database_url: str) -> None:
+def test_without_a_key_the_same_request_creates_another_action(pagerelay: Call, database_url: str) -> None:
     for _ in range(2):
         assert pagerelay(*ACKNOWLEDGE, "--connection", "acme").exit_code == 0
     assert len({row.id for row in rows(database_url)}) == 2
 
 
-def test_the_end_of_an_earlier_action_with_the_key_is_told(pagerelay: Call, database_url: str) -> None:
+def test_the_outcome_of_an_earlier_action_with_the_same_key_is_printed(pagerelay: Call, database_url: str) -> None:
     keyed = (*ACKNOWLEDGE, "--connection", "acme", "--idempotency-key", "page-1")
     pagerelay(*keyed)
     problem = {"code": "user_not_found", "message": "PagerDuty has no user PALICE"}
@@ -217,7 +219,7 @@ def stored(pagerelay: Call, url: str, *arguments: str, stdin: str | bytes | None
     return json.loads(rows(url)[-1].parameters)
 
 
-def test_a_value_can_come_from_a_file_or_from_standard_input(
+def test_a_value_can_be_read_from_a_file_or_from_standard_input(
     pagerelay: Call, database_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "key"
@@ -252,7 +254,7 @@ def test_a_value_can_come_from_a_file_or_from_standard_input(
         (("service_key=-", "description=x"), b"", "service_key must not be empty"),
     ],
 )
-def test_a_value_that_cannot_be_read_is_wrong_use(
+def test_an_unreadable_value_is_a_usage_error(
     pagerelay: Call, database_url: str, arguments: tuple[str, ...], stdin: bytes, said: str
 ) -> None:
     first, usage = lines(pagerelay(*CREATE, *arguments, stdin=stdin))
@@ -261,7 +263,7 @@ def test_a_value_that_cannot_be_read_is_wrong_use(
     assert rows(database_url) == []
 
 
-def test_an_endless_file_is_not_read_to_its_end(pagerelay: Call) -> None:
+def test_an_endless_file_is_not_read_completely(pagerelay: Call) -> None:
     (first, _) = lines(pagerelay(*CREATE, "service_key=@/dev/zero", "description=x"))
     assert "is larger than" in first
 
@@ -284,7 +286,7 @@ def test_a_secret_is_in_no_output(pagerelay: Call, database_url: str) -> None:
 # --- what there is to do
 
 
-def test_the_list_of_operations_is_the_registry(pagerelay: Call) -> None:
+def test_the_list_of_operations_matches_the_registry(pagerelay: Call) -> None:
     listed = pagerelay("action", "--list")
     table = [" ".join(line.split()) for line in listed.stdout.splitlines()]
     for each in REGISTRY.values():

@@ -25,13 +25,13 @@ def configuration(tmp_path: Path) -> Path:
     return shown.settings(tmp_path, f"sqlite:///{tmp_path / 'none.db'}").source
 
 
-def test_check_says_ok_and_counts(configuration: Path) -> None:
+def test_check_prints_ok_and_the_counts(configuration: Path) -> None:
     result = invoke("check", "--config", str(configuration))
     assert result.stdout == f"{configuration}: ok (2 connections, 2 targets, 2 triggers)\n"
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-def test_check_counts_one_as_one(configuration: Path) -> None:
+def test_check_uses_the_singular_for_one(configuration: Path) -> None:
     lines = [line for line in configuration.read_text().splitlines() if "done:" not in line]
     configuration.write_text("\n".join(lines))
     assert "1 trigger)" in invoke("check", "-c", str(configuration)).stdout
@@ -59,7 +59,7 @@ def test_the_configuration_may_be_named_before_and_after_the_command(configurati
     assert invoke("check", PAGERELAY_CONFIG=str(configuration)).exit_code == 0
 
 
-def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
     result = invoke("run", "-c", str(tmp_path / "nowhere.yaml"))
     assert result.exit_code == 2
     assert "nowhere.yaml" in result.stderr
@@ -78,7 +78,7 @@ def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("users", "--connection", "acme"),
     ],
 )
-def test_without_a_database_it_says_how_to_get_one(configuration: Path, arguments: tuple[str, ...]) -> None:
+def test_without_a_database_the_error_says_how_to_create_one(configuration: Path, arguments: tuple[str, ...]) -> None:
     result = invoke("-c", str(configuration), *arguments)
     database = configuration.with_name("none.db")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -86,7 +86,7 @@ def test_without_a_database_it_says_how_to_get_one(configuration: Path, argument
     assert not database.exists()
 
 
-def test_db_upgrade_says_from_where_to_where(configuration: Path) -> None:
+def test_db_upgrade_prints_the_old_and_the_new_revision(configuration: Path) -> None:
     first, second = (invoke("-c", str(configuration), "db", "upgrade") for _ in range(2))
     assert first.stdout.startswith("upgraded the database from no schema to schema ")
     assert second.stdout.startswith("the database already has schema ")
@@ -99,7 +99,7 @@ def test_schema_describes_the_configuration(configuration: Path) -> None:
     jsonschema.validate(yaml.load(configuration.read_text(), yaml.BaseLoader), schema)
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert invoke("--version").stdout == f"pagerelay {daemon.__version__}\n"
 
 
@@ -112,7 +112,7 @@ def test_the_version_is_told() -> None:
         ("actions", "x"),
     ],
 )
-def test_wrong_use_exits_with_2_and_says_where_help_is(arguments: tuple[str, ...]) -> None:
+def test_a_usage_error_exits_with_2_and_refers_to_the_help(arguments: tuple[str, ...]) -> None:
     result = invoke(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Error: " in result.stderr
@@ -129,14 +129,14 @@ def test_wrong_use_exits_with_2_and_says_where_help_is(arguments: tuple[str, ...
         (("action", "GetUser", "userId=P1", "--wait", "\x1b"), '--wait must be a number, not "\ufffd"'),
     ],
 )
-def test_a_number_that_is_none_is_told_in_one_line_that_names_it(arguments: tuple[str, ...], said: str) -> None:
+def test_an_invalid_number_is_reported_on_one_line_that_names_it(arguments: tuple[str, ...], said: str) -> None:
     result = invoke(*arguments)
     command = " ".join(arguments[:2] if arguments[0] in {"deliveries", "replays"} else arguments[:1])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"{said} (see: pagerelay {command} --help)\n"
 
 
-def test_every_command_has_a_help_that_fits_its_line() -> None:
+def test_the_help_of_every_command_fits_on_its_line() -> None:
     listed = invoke("--help").stdout
     assert "..." not in listed.partition("Commands:")[2]
     commands = [line.split()[0] for line in listed.partition("Commands:")[2].splitlines() if line]
@@ -151,7 +151,7 @@ def test_the_table_of_commands_has_the_first_line_of_each_help() -> None:
         assert invoke(name, "--help").stdout.splitlines()[2].strip() == summary
 
 
-def test_an_error_that_pagerelay_knows_is_its_message_and_exit_code_1(
+def test_a_known_error_prints_its_message_and_exits_with_1(
     configuration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_settings: object) -> None:
@@ -162,7 +162,7 @@ def test_an_error_that_pagerelay_knows_is_its_message_and_exit_code_1(
     assert (result.exit_code, result.stderr) == (1, "x.db is in use by another pagerelay daemon\n")
 
 
-def test_an_unexpected_error_is_one_line_without_what_it_says(
+def test_an_unexpected_error_is_one_line_without_its_message(
     configuration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_settings: object) -> None:

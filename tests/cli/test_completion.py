@@ -41,17 +41,17 @@ def test_operations_are_completed() -> None:
 
 
 @pytest.mark.parametrize("wait", [(), ("--wait", "30")])
-def test_parameters_that_are_not_given_yet_are_completed(wait: tuple[str, ...]) -> None:
+def test_missing_parameters_are_completed(wait: tuple[str, ...]) -> None:
     assert offered("action", *wait, "SnoozeIncident", "") == ["incidentId=", "userId=", "duration="]
     given = ("SnoozeIncident", "incidentId", "=", "P1")
     assert offered("action", *wait, *given, "") == ["userId=", "duration="]
 
 
-def test_one_parameter_is_offered_in_two_forms_so_that_no_space_follows_it() -> None:
+def test_a_single_parameter_is_completed_without_a_trailing_space() -> None:
     assert offered("action", "CreateIncident", "serv") == ["service_key=", "service_key=@"]
 
 
-def test_nothing_is_offered_where_a_value_is_typed_or_nothing_is_known() -> None:
+def test_values_and_unknown_operations_are_not_completed() -> None:
     for words in (
         ("AcknowledgeIncident", "incidentId", "="),
         ("AcknowledgeIncident", "incidentId", "=", "u"),

@@ -53,7 +53,7 @@ def policy_of(living: Living, name: str) -> str:
     return str(json.loads(living.straight("policies", name, "--json").stdout)["items"][0]["id"])
 
 
-def test_every_operation_is_carried_out_and_told_in_one_line(living: Living, pagerelay: Call) -> None:
+def test_every_operation_is_carried_out_and_reported_on_one_line(living: Living, pagerelay: Call) -> None:
     alice, bob = user_of(living, "alice"), user_of(living, "bob")
     policy = policy_of(living, "follow")
     key = uuid.uuid4().hex
@@ -77,7 +77,7 @@ def test_every_operation_is_carried_out_and_told_in_one_line(living: Living, pag
         assert re.fullmatch(f"{arguments[0]}: {said}\n", result.stdout), result.stdout
 
 
-def test_what_fails_is_told_in_one_line_and_exits_with_1(living: Living, pagerelay: Call) -> None:
+def test_a_failure_is_reported_on_one_line_and_exits_with_1(living: Living, pagerelay: Call) -> None:
     alice = user_of(living, "alice")
     incident = living.trigger("Not acknowledged")
     call = ("action", "SnoozeIncident", f"incidentId={incident}", f"userId={alice}", "duration=60", "--wait", "30")
@@ -91,7 +91,7 @@ def test_what_fails_is_told_in_one_line_and_exits_with_1(living: Living, pagerel
     assert json.loads(as_json.stdout)["error"]["code"] == "not_acknowledged"
 
 
-def test_through_the_api_and_without_it_the_same_is_shown(living: Living) -> None:
+def test_output_is_the_same_with_and_without_the_api(living: Living) -> None:
     alice = user_of(living, "alice")
     call = ("action", "GetUser", f"userId={alice}", "--wait", "30", "--json")
     through, straight = (json.loads(each(*call).stdout) for each in (living.api, living.straight))
@@ -102,7 +102,7 @@ def test_through_the_api_and_without_it_the_same_is_shown(living: Living) -> Non
         assert living.api(kind).stdout == living.straight(kind).stdout
 
 
-def test_the_pick_lists_show_what_an_action_needs(living: Living, pagerelay: Call) -> None:
+def test_the_pick_lists_show_the_ids_that_actions_need(living: Living, pagerelay: Call) -> None:
     word = uuid.uuid4().hex
     incident = living.trigger(f"Rare word: {word}", urgency="low")
     head, line = (" ".join(each.split()) for each in pagerelay("incidents", word.upper()).stdout.splitlines())
@@ -138,7 +138,7 @@ def actions_in(living: Living) -> int:
     return found
 
 
-def test_an_answer_that_does_not_come_makes_no_second_action(living: Living) -> None:
+def test_a_lost_response_does_not_create_a_second_action(living: Living) -> None:
     """The daemon gets the request, and its answer is lost: then the same request goes into the database."""
     alice = user_of(living, "alice")
     before = actions_in(living)
@@ -160,14 +160,14 @@ def test_a_daemon_that_refuses_the_token_is_named_and_the_database_is_used(livin
     assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
 
 
-def test_whoever_else_answers_at_that_address_is_no_daemon(living: Living) -> None:
+def test_another_server_at_the_address_is_not_taken_for_a_daemon(living: Living) -> None:
     alice = user_of(living, "alice")
     pagerelay = living.configured(living.pagerduty.removeprefix("http://"))
     assert pagerelay("action", "GetUser", f"userId={alice}", "--wait", "30").exit_code == 0
     assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
 
 
-def test_what_the_daemon_refuses_is_told_in_its_words(living: Living, pagerelay: Call) -> None:
+def test_a_rejection_by_the_daemon_is_printed_unchanged(living: Living, pagerelay: Call) -> None:
     call = ("action", "GetUser", "--idempotency-key", uuid.uuid4().hex)
     assert pagerelay(*call, "userId=PONE").exit_code == 0
     other = pagerelay(*call, "userId=PTWO")
@@ -175,7 +175,7 @@ def test_what_the_daemon_refuses_is_told_in_its_words(living: Living, pagerelay:
     assert other.stderr == "this Idempotency-Key was given before, with another request (use a new one)\n"
 
 
-def test_a_connection_that_the_daemon_has_not_read_yet_is_asked_from_here_but_not_acted_on(living: Living) -> None:
+def test_a_connection_unknown_to_the_daemon_is_queried_directly_but_accepts_no_actions(living: Living) -> None:
     pagerelay = living.configured(living.address.removeprefix("http://"), name="newer")
     assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
     result = pagerelay("action", "GetUser", "userId=PALICE")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Call
 
 
-def test_status_shows_at_a_glance_what_fails_and_sorts_it_first(kept: Call) -> None:
+def test_status_shows_failing_parts_first(kept: Call) -> None:
     result = kept("status")
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -36,7 +36,7 @@ def test_status_shows_at_a_glance_what_fails_and_sorts_it_first(kept: Call) -> N
     assert "running: relay1 for 3 h" in lines[0]
 
 
-def test_status_shows_what_waits_runs_and_failed_of_each_connections_actions(kept: Call) -> None:
+def test_status_shows_pending_running_and_failed_actions_of_each_connection(kept: Call) -> None:
     lines = [" ".join(line.split()) for line in kept("status").stdout.splitlines()]
     assert "! connection acme: 1 action queued for 1 min (see: pagerelay actions list)" in lines
     head = lines.index("Actions of Queued Oldest Running Longest Failed in 1 h")
@@ -79,13 +79,13 @@ def test_status_shows_the_worst_of_many_triggers_and_counts_the_rest(tmp_path: P
     assert [name for name in (f"more-{number} " for number in range(30)) if name not in everything] == []
 
 
-def test_events_are_listed_oldest_first_on_a_line_each(kept: Call) -> None:
+def test_events_are_listed_oldest_first_one_per_line(kept: Call) -> None:
     lines = kept("events").stdout.splitlines()
     assert [line.split()[3] for line in lines] == ["P1", "P2", "P3", "P4", "P5"]
     assert lines[-1].split()[2] == "resolved"
 
 
-def test_what_others_wrote_cannot_steer_the_terminal(kept: Call) -> None:
+def test_control_characters_in_events_are_escaped(kept: Call) -> None:
     for arguments in (
         ("events",),
         ("deliveries", "list"),
@@ -133,7 +133,7 @@ def test_filters_are_passed_on(kept: Call) -> None:
         (("deliveries", "list", "--state", "x"), 'unknown delivery state "x" (known: pending, delivered, dead)'),
     ],
 )
-def test_a_filter_that_names_nothing_is_wrong_use(kept: Call, arguments: tuple[str, ...], said: str) -> None:
+def test_a_filter_with_an_unknown_name_is_a_usage_error(kept: Call, arguments: tuple[str, ...], said: str) -> None:
     result = kept(*arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{said}\n")
 
@@ -155,12 +155,12 @@ def test_one_delivery_is_shown_with_its_attempts(kept: Call) -> None:
     assert len(json.loads(kept("deliveries", "show", "3", "--json").stdout)["attempts"]) == 2
 
 
-def test_a_delivery_that_is_not_there_is_a_failure(kept: Call) -> None:
+def test_an_unknown_delivery_is_an_error(kept: Call) -> None:
     result = kept("deliveries", "show", "99")
     assert (result.exit_code, result.stderr) == (1, "unknown delivery 99 (it may have been pruned)\n")
 
 
-def test_actions_are_listed_with_what_came_of_them(kept: Call) -> None:
+def test_actions_are_listed_with_their_results(kept: Call) -> None:
     lines = [" ".join(line.split()) for line in kept("actions", "list").stdout.splitlines()]
     assert lines[0] == "State Operation Incident Id Created Result"
     assert lines[1:5] == [
@@ -206,7 +206,7 @@ def test_one_action_is_shown_in_full(kept: Call) -> None:
     assert "Notify        ops\n" in kept("actions", "show", "act_1").stdout
 
 
-def test_an_action_that_is_not_there_is_a_failure(kept: Call) -> None:
+def test_an_unknown_action_is_an_error(kept: Call) -> None:
     result = kept("actions", "show", "act_99")
     assert (result.exit_code, result.stderr) == (1, "unknown action act_99 (it may have been pruned)\n")
 
@@ -225,7 +225,7 @@ def test_no_secret_is_in_any_output(pagerelay: Call, configuration: Path, filled
         assert [each for each in shown.CANARIES if each in result.output] == [], arguments
 
 
-def test_db_prune_removes_what_is_too_old_and_counts_it(pagerelay: Call, filled: str) -> None:
+def test_db_prune_removes_old_rows_and_counts_them(pagerelay: Call, filled: str) -> None:
     assert pagerelay("db", "prune").stdout == "0 rows removed\n"
     database = Database(filled)
     long_ago = system_clock() - 60 * 24 * 40 * shown.MINUTE

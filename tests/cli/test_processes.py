@@ -57,7 +57,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.mark.parametrize("command", ["--help", "check"])
-def test_quick_commands_import_nothing_that_is_slow(configuration: Path, command: str) -> None:
+def test_quick_commands_import_no_slow_modules(configuration: Path, command: str) -> None:
     script = f"""
 import atexit, sys
 atexit.register(lambda: print(*sorted({{*sys.modules}} & {SLOW!r}), file=sys.stderr))
@@ -70,7 +70,7 @@ main()
 
 
 @pytest.mark.parametrize("arguments", [("events", "--json"), ("events",), ("status",), ("check",)])
-def test_a_reader_that_goes_away_early_is_no_error(configuration: Path, arguments: tuple[str, ...]) -> None:
+def test_a_closed_output_pipe_is_not_an_error(configuration: Path, arguments: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "daemon", "-c", str(configuration), *arguments]
@@ -80,7 +80,7 @@ def test_a_reader_that_goes_away_early_is_no_error(configuration: Path, argument
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_events_follow_prints_what_happens_until_interrupted(
+def test_events_follow_prints_new_events_until_interrupted(
     configuration: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     process = start("-c", str(configuration), "events", "--follow", "--json", "--limit", "1")
@@ -95,7 +95,7 @@ def test_events_follow_prints_what_happens_until_interrupted(
     assert (process.returncode, out, error) == (130, "", "")
 
 
-def test_events_that_come_while_the_first_are_printed_are_followed(
+def test_events_recorded_while_the_first_are_printed_are_printed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
@@ -121,7 +121,7 @@ def test_events_that_come_while_the_first_are_printed_are_followed(
     assert printed == ["evt_5", "evt_7"]
 
 
-def test_an_interrupted_wait_says_that_the_action_goes_on(
+def test_an_interrupted_wait_says_that_the_action_continues(
     configuration: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     database = Database(f"sqlite:///{configuration.with_name('pagerelay.db')}")
@@ -139,7 +139,7 @@ def test_an_interrupted_wait_says_that_the_action_goes_on(
     assert (process.returncode, out, error) == (130, "", said)
 
 
-def test_a_secret_is_asked_for_on_a_terminal_and_not_shown(configuration: Path) -> None:
+def test_a_secret_is_prompted_for_on_a_terminal_and_not_echoed(configuration: Path) -> None:
     parent, child = pty.openpty()
     call = ("action", "CreateIncident", "service_key=-", "description=full", "--connection", "acme")
     command = [sys.executable, "-m", "daemon", "-c", str(configuration), *call]
@@ -160,7 +160,7 @@ def test_a_secret_is_asked_for_on_a_terminal_and_not_shown(configuration: Path) 
     assert json.loads(stored)["service_key"] == "a-key-of-mine"
 
 
-def test_on_a_terminal_there_are_colours_unless_unwanted(configuration: Path) -> None:
+def test_a_terminal_gets_colours_unless_they_are_disabled(configuration: Path) -> None:
     def seen(**environment: str) -> str:
         parent, child = pty.openpty()
         command = [sys.executable, "-m", "daemon", "-c", str(configuration), "status"]

@@ -67,14 +67,14 @@ def test_deliveries_are_redelivered_all_or_none(pagerelay: Call, database: Datab
     assert row(database, schema.deliveries, 5).state == "delivered"
 
 
-def test_redelivering_says_when_nobody_is_there_to_do_it(pagerelay: Call, database: Database) -> None:
+def test_redelivering_says_when_no_daemon_is_running(pagerelay: Call, database: Database) -> None:
     bury_daemons(database)
     result = pagerelay("deliveries", "redeliver", "2")
     assert result.exit_code == 0
     assert result.stderr == "no daemon is running to send them (start it: pagerelay run)\n"
 
 
-def test_a_replay_says_how_much_it_is_and_shows_how_it_ends(
+def test_a_replay_prints_its_size_and_its_result(
     pagerelay: Call, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
@@ -97,7 +97,7 @@ def test_a_replay_says_how_much_it_is_and_shows_how_it_ends(
     ]
 
 
-def test_a_replay_that_nobody_waits_for_can_be_looked_at_and_cancelled(pagerelay: Call, database: Database) -> None:
+def test_a_replay_without_wait_can_be_shown_and_cancelled(pagerelay: Call, database: Database) -> None:
     result = pagerelay("replay", "--since", "1h", "--state", "dead", "--no-wait", "--json")
     made = json.loads(result.stdout)
     assert (result.exit_code, made["total"], made["filters"]["state"]) == (0, 1, "dead")
@@ -113,7 +113,7 @@ def test_a_replay_that_nobody_waits_for_can_be_looked_at_and_cancelled(pagerelay
     assert json.loads(pagerelay("replays", "list", "--json").stdout)["items"][0]["state"] == "cancelled"
 
 
-def test_a_replay_without_a_daemon_says_so_and_waits_for_nothing(pagerelay: Call, database: Database) -> None:
+def test_a_replay_without_a_daemon_says_so_and_does_not_wait(pagerelay: Call, database: Database) -> None:
     bury_daemons(database)
     result = pagerelay("replay", "--since", "1h", "--target", "ops")
     assert result.exit_code == 0
@@ -121,7 +121,7 @@ def test_a_replay_without_a_daemon_says_so_and_waits_for_nothing(pagerelay: Call
     assert result.stderr == "no daemon is running to carry out replay 1 (start it: pagerelay run)\n"
 
 
-def test_who_stops_waiting_is_told_that_the_replay_goes_on(
+def test_an_interrupted_wait_says_that_the_replay_continues(
     pagerelay: Call, filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_seconds: float) -> None:
@@ -149,7 +149,7 @@ def test_who_stops_waiting_is_told_that_the_replay_goes_on(
         ((), "Missing option '--since'"),
     ],
 )
-def test_a_replay_that_makes_no_sense_is_wrong_use_and_none_is_made(
+def test_an_invalid_replay_is_a_usage_error_and_not_created(
     pagerelay: Call, filled: str, arguments: tuple[str, ...], said: str
 ) -> None:
     result = pagerelay("replay", *arguments)
@@ -158,7 +158,7 @@ def test_a_replay_that_makes_no_sense_is_wrong_use_and_none_is_made(
     assert pagerelay("replays", "list").stdout == "no replays\n"
 
 
-def test_a_replay_that_is_not_there_is_told(pagerelay: Call, filled: str) -> None:
+def test_an_unknown_replay_is_an_error(pagerelay: Call, filled: str) -> None:
     for command in ("show", "cancel"):
         result = pagerelay("replays", command, "7")
         assert (result.exit_code, result.stderr) == (1, "unknown replay 7 (it may have been pruned)\n")

@@ -97,9 +97,7 @@ def ended(daemon: subprocess.Popen[str]) -> tuple[int, list[str], float]:
     return daemon.returncode, [json.loads(line)["event"] for line in said.splitlines()], time.monotonic() - began
 
 
-def test_a_database_that_does_not_answer_keeps_no_daemon_from_ending_in_time(
-    postgres: Postgres, tmp_path: Path
-) -> None:
+def test_a_hanging_database_does_not_delay_the_end_of_the_daemon(postgres: Postgres, tmp_path: Path) -> None:
     with on_the_way(postgres, tmp_path) as (way, daemon):
         way.freeze()
         status, said, seconds = ended(daemon)
@@ -107,7 +105,7 @@ def test_a_database_that_does_not_answer_keeps_no_daemon_from_ending_in_time(
     assert seconds < 10
 
 
-def test_a_daemon_whose_database_is_gone_ends_well(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_daemon_ends_cleanly_after_its_database_is_gone(postgres: Postgres, tmp_path: Path) -> None:
     with on_the_way(postgres, tmp_path) as (way, daemon):
         way.vanish()
         status, said, _seconds = ended(daemon)

@@ -19,7 +19,7 @@ def printed(width: int, cut: tuple[str, ...] = (), wrapped: tuple[str, ...] = ()
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def test_what_may_be_cut_is_cut_and_nothing_else_however_narrow_it_is() -> None:
+def test_only_columns_that_may_be_truncated_are_truncated_at_any_width() -> None:
     for width in (66, 50, 40):
         (_, line) = printed(width, cut=("Summary",))
         assert line.startswith("Q1H0Q9CIVNR7G8  Alice Archer  Ch")
@@ -27,7 +27,7 @@ def test_what_may_be_cut_is_cut_and_nothing_else_however_narrow_it_is() -> None:
         assert len(line) == width
 
 
-def test_what_may_be_wrapped_goes_on_on_the_next_line() -> None:
+def test_columns_that_may_be_wrapped_continue_on_the_next_line() -> None:
     lines = printed(50, wrapped=("Summary",))
     assert lines[1:] == [
         "Q1H0Q9CIVNR7G8  Alice Archer  Checkout answers",
@@ -36,6 +36,6 @@ def test_what_may_be_wrapped_goes_on_on_the_next_line() -> None:
     ]
 
 
-def test_nothing_is_cut_where_there_is_room() -> None:
+def test_nothing_is_truncated_when_there_is_room() -> None:
     (_, line) = printed(100, cut=("Whose", "Summary"))
     assert line == "Q1H0Q9CIVNR7G8  Alice Archer  Checkout answers with 502 to one of ten"

@@ -27,7 +27,7 @@ def in_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_check_prints_one_line_for_each_mistake_with_line_key_and_remedy_and_nothing_else(name: str) -> None:
+def test_check_prints_exactly_one_line_per_mistake_with_line_key_and_remedy(name: str) -> None:
     text = Path(name).read_text(encoding="utf-8")
     expected = re.findall(r"^#> (.+)$", text, flags=re.MULTILINE)
     environment = dict(re.findall(r"^#env (\w+)=(.*)$", text, flags=re.MULTILINE))
@@ -38,12 +38,12 @@ def test_check_prints_one_line_for_each_mistake_with_line_key_and_remedy_and_not
     assert "canary" not in result.output
 
 
-def test_every_way_to_be_wrong_that_matters_has_a_file() -> None:
+def test_every_common_mistake_has_a_file() -> None:
     assert len(FILES) >= 32
     assert all(re.fullmatch(r"[a-z0-9-]+\.yaml", name) for name in FILES)
 
 
-def test_an_editor_with_the_schema_sees_most_of_these_mistakes() -> None:
+def test_the_schema_rejects_most_of_these_files() -> None:
     readable = {name: values for name in FILES if (values := keys.unreplaced(Path(name)))}
     seen = [
         name

@@ -38,14 +38,14 @@ def completed(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_example_loads_with_the_environment_that_it_names() -> None:
+def test_the_example_loads_with_the_environment_variables_that_it_names() -> None:
     settings = config.load(EXAMPLE, ENVIRONMENT)
     assert (list(settings.connections), list(settings.targets)) == (["acme"], ["ops"])
     assert list(settings.triggers) == ["new-incidents", "paged-alice", "war-room", "handovers", "most-important"]
     assert set(re.findall(r"\$\{([A-Z][A-Z_]+)\}", TEXT.replace("${NAME}", ""))) == set(ENVIRONMENT)
 
 
-def test_the_example_loads_with_every_key_set_that_it_only_shows(completed: Path) -> None:
+def test_the_example_loads_with_every_commented_key_set(completed: Path) -> None:
     assert with_every_key(TEXT) != TEXT
     settings = config.load(completed, ENVIRONMENT)
     assert settings.triggers["new-incidents"].start is not None
@@ -61,14 +61,14 @@ def test_every_key_of_the_schema_is_in_the_example(completed: Path) -> None:
     assert [key for key in refused if not re.search(rf"\b{key.rpartition('.')[2]}\b", TEXT)] == []
 
 
-def test_an_editor_finds_the_schema_by_the_first_line_and_the_example_fits_it(completed: Path) -> None:
+def test_the_first_line_of_the_example_names_the_schema_and_the_example_is_valid(completed: Path) -> None:
     assert TEXT.startswith("# yaml-language-server: $schema=pagerelay.schema.json\n")
     assert "pagerelay schema > pagerelay.schema.json" in TEXT
     for path in (EXAMPLE, completed):
         jsonschema.Draft202012Validator(config.schema()).validate(keys.unreplaced(path))
 
 
-def test_what_the_example_sets_without_a_word_is_the_default(completed: Path) -> None:
+def test_values_of_the_example_without_a_stated_default_are_the_defaults(completed: Path) -> None:
     """Lines that say nothing about a default hold it, as the example's head promises."""
     example = keys.unreplaced(completed)
     names = {section: next(iter(example[section])) for section in ("connections", "targets", "triggers")}

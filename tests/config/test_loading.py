@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NEW = "triggers:\n  new: {on: incident.triggered, to: [ops]}\n"
 
 
-def test_defaults_are_those_of_the_design(load: Load) -> None:
+def test_the_defaults_are_the_documented_ones(load: Load) -> None:
     settings = load(MINIMAL + NEW)
     kept = settings.database.retention
     assert settings.database.url.get_secret_value() == "sqlite:///pagerelay.db"
@@ -48,7 +48,7 @@ def test_europe_has_its_own_hosts(load: Load) -> None:
     assert connection.events_url == "https://events.eu.pagerduty.com"
 
 
-def test_everything_that_is_set_arrives(load: Load) -> None:
+def test_every_configured_value_is_loaded(load: Load) -> None:
     settings = load(
         """
         api: {listen: null}
@@ -104,7 +104,7 @@ def test_a_trigger_may_be_for_one_event_type_for_several_or_for_all(load: Load, 
     assert load(f"{MINIMAL}triggers: {{one: {{on: {written}, to: [ops]}}}}").triggers["one"].on == on
 
 
-def test_a_filter_goes_with_a_list_of_which_every_type_takes_it(load: Load) -> None:
+def test_a_filter_may_be_used_when_every_event_type_of_the_list_supports_it(load: Load) -> None:
     settings = load(
         f"{MINIMAL}triggers: {{one: {{on: [incident.escalated, incident.reassigned], user: PA, to: [ops]}}}}"
     )
@@ -116,7 +116,7 @@ def test_a_trigger_may_have_a_condition(load: Load) -> None:
     assert settings.triggers["one"].condition == "data.incident.urgency == 'high'"
 
 
-def test_a_trigger_runs_as_often_as_its_connection_allows_unless_it_says_otherwise(load: Load) -> None:
+def test_a_trigger_runs_at_the_poll_interval_of_its_connection_by_default(load: Load) -> None:
     settings = load(MINIMAL.replace("a-key}", "a-key, limits: {poll_interval: 2m}}") + NEW)
     assert settings.triggers["new"].every == timedelta(minutes=2)
 
@@ -128,13 +128,13 @@ def test_a_simulator_on_loopback_may_have_looser_limits_and_needs_no_tls(load: L
     assert connection.limits == Limits(1000, timedelta(seconds=1), timedelta(milliseconds=100))
 
 
-def test_a_simulator_gets_the_events_as_well_so_that_nothing_of_it_reaches_pagerduty(load: Load) -> None:
+def test_with_a_simulator_events_also_go_to_the_simulator_and_not_to_pagerduty(load: Load) -> None:
     connection = load('connections: {sim: {api_key: k, api_url: "http://127.0.0.1:1"}}').connections["sim"]
     assert connection.events_url == "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1.example.com", "localhost.example.com", "10.0.0.1", "0.0.0.0", "[::]"])
-def test_what_only_looks_like_loopback_is_none(load: Load, host: str) -> None:
+def test_a_host_that_only_looks_like_loopback_is_not_loopback(load: Load, host: str) -> None:
     limits = "{calls: 31, period: 60s, poll_interval: 30s}"
     found = mistakes(load, f'connections: {{sim: {{api_key: k, api_url: "http://{host}", limits: {limits}}}}}')
     assert [line.split()[1] for line in found] == ["connections.sim.api_url:", "connections.sim.limits.calls:"]
@@ -145,20 +145,20 @@ def test_the_ceilings_themselves_and_tighter_limits_are_accepted(load: Load) -> 
         assert load(f"connections: {{acme: {{api_key: k, limits: {limits}}}}}").connections["acme"].limits.calls <= 30
 
 
-def test_beyond_loopback_the_server_listens_with_a_token_only(load: Load) -> None:
+def test_listening_beyond_loopback_requires_a_token(load: Load) -> None:
     listening = "connections: {acme: {api_key: k}}\napi: {listen: '0.0.0.0:80'"
     assert mistakes(load, listening + "}")[0].startswith("2: api.listen: ")
     assert load(listening + ", token: t-o-k-e-n}").api is not None
     assert load(listening.replace("0.0.0.0", "[::1]") + "}").api == ApiSettings("::1", 80, None)
 
 
-def test_yaml_is_read_as_its_version_1_2(load: Load) -> None:
+def test_yaml_is_read_as_yaml_1_2(load: Load) -> None:
     trigger = "triggers: {'yes': {on: incident.triggered, to: [no], start: 2026-11-01T00:00:00Z}}"
     settings = load(MINIMAL.replace("ops:", "no:") + trigger)
     assert (list(settings.targets), list(settings.triggers)) == (["no"], ["yes"])
 
 
-def test_a_value_may_be_used_again_by_an_alias(load: Load) -> None:
+def test_a_value_may_be_reused_through_an_alias(load: Load) -> None:
     settings = load(
         """
         connections: {a: {api_key: k, limits: &slow {calls: 10}}, b: {api_key: k, limits: *slow}}
@@ -167,7 +167,7 @@ def test_a_value_may_be_used_again_by_an_alias(load: Load) -> None:
     assert settings.connections["b"].limits.calls == 10
 
 
-def test_aliases_in_aliases_are_refused_before_they_fill_the_memory(load: Load) -> None:
+def test_nested_aliases_are_rejected_before_they_fill_the_memory(load: Load) -> None:
     levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 9))
     (line,) = mistakes(load, f"l0: &l0 [x]\n{levels}\n")
     assert line.endswith(": the file holds too much (are there aliases in aliases?)")
@@ -176,7 +176,7 @@ def test_aliases_in_aliases_are_refused_before_they_fill_the_memory(load: Load) 
 # --- where the file is
 
 
-def test_the_file_is_the_one_named_else_the_variables_else_the_first_default(
+def test_the_option_goes_before_the_variable_and_the_variable_before_the_default_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -196,11 +196,11 @@ def test_the_file_is_the_one_named_else_the_variables_else_the_first_default(
     assert config.find(Path("named.yaml"), {"PAGERELAY_CONFIG": "other.yaml"}) == Path("named.yaml")
 
 
-def test_the_default_paths_are_those_of_the_design() -> None:
+def test_the_default_paths_are_the_documented_ones() -> None:
     assert (Path("config.yaml"), Path("/etc/pagerelay/config.yaml")) == config.DEFAULT_PATHS
 
 
-def test_a_default_that_is_there_and_cannot_be_read_is_named_and_not_passed_over(
+def test_an_unreadable_default_file_is_an_error_and_not_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = tmp_path / "config.yaml"
@@ -223,7 +223,7 @@ def test_a_default_that_is_there_and_cannot_be_read_is_named_and_not_passed_over
         (b"#" * (1024 * 1024 + 1), "is larger than 1048576 bytes"),
     ],
 )
-def test_a_file_that_cannot_be_used_at_all_is_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+def test_an_unusable_file_is_reported_on_one_line(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     result = invoke("check", "-c", str(path))
@@ -237,7 +237,7 @@ def test_a_file_that_cannot_be_used_at_all_is_one_line(content: bytes, said: str
         (b"\xef\xbb\xbflog:\n  level: \x00\n", "a control character (remove it)"),
     ],
 )
-def test_a_line_that_is_no_text_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf_8_is_named(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     assert invoke("check", "-c", str(path)).stderr == f"{path}:2: not valid YAML: {said}\n"
@@ -253,7 +253,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
     assert missing.exit_code == 2
 
 
-def test_keys_and_paths_cannot_steer_a_terminal_or_break_the_line(load: Load, tmp_path: Path) -> None:
+def test_control_characters_in_keys_and_paths_are_escaped(load: Load, tmp_path: Path) -> None:
     assert mistakes(load, f'{MINIMAL}"\\e[31m\\nred": 1\n')[0].startswith("6: …: unknown key")
     path = tmp_path / "\x1b[31m\n.yaml"
     assert invoke("check", "-c", str(path)).stderr == (

@@ -47,20 +47,20 @@ def token(load: Load, written: str, **environment: str) -> str | None:
         ("${NAME}", {"NAME": "true"}, "true"),
     ],
 )
-def test_a_reference_becomes_what_it_stands_for(
+def test_a_reference_is_replaced_by_its_value(
     load: Load, written: str, environment: dict[str, str], becomes: str
 ) -> None:
     assert token(load, written, **environment) == becomes
 
 
-def test_a_file_is_put_in_without_the_newline_at_its_end(load: Load, tmp_path: Path) -> None:
+def test_a_file_is_inserted_without_its_trailing_newline(load: Load, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     for content, becomes in ((b"abc\n", "abc"), (b"abc\r\n", "abc"), (b"abc", "abc")):
         secret.write_bytes(content)
         assert token(load, f"${{file:{secret}}}") == becomes
 
 
-def test_a_file_that_cannot_be_a_value_is_named(load: Load, tmp_path: Path) -> None:
+def test_a_file_whose_content_cannot_be_a_value_is_named(load: Load, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     for content, why in ((b"\xff", "it is not text in UTF-8"), (b"x" * 70_000, "it is longer than 65536 characters")):
         secret.write_bytes(content)
@@ -104,7 +104,7 @@ def test_a_variable_overrides_the_file(load: Load) -> None:
     assert [(name, value.get_secret_value()) for name, value in settings.targets["ops"].headers] == [("X-Team", "blue")]
 
 
-def test_names_are_matched_without_regard_to_case_hyphens_and_dots(load: Load) -> None:
+def test_names_are_matched_ignoring_case_hyphens_and_dots(load: Load) -> None:
     text = "connections: {My-Own.account: {api_key: k}}"
     settings = load(text, PAGERELAY_CONNECTIONS__MY_OWN_ACCOUNT__REGION="eu")
     assert settings.connections["My-Own.account"].api_url == "https://api.eu.pagerduty.com"
@@ -123,21 +123,21 @@ def test_an_override_may_be_a_reference(load: Load, tmp_path: Path) -> None:
     assert settings.api.token.get_secret_value() == "from-a-file"
 
 
-def test_an_override_mends_what_is_wrong_in_the_file(load: Load) -> None:
+def test_an_override_replaces_an_invalid_value_in_the_file(load: Load) -> None:
     text = MINIMAL.replace("whsec_", "nonsense_") + "log: {level: loud}\n"
     secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
     settings = load(text, PAGERELAY_LOG__LEVEL="info", PAGERELAY_TARGETS__OPS__SECRET=secret)
     assert [each.get_secret_value() for each in settings.targets["ops"].secrets] == [secret]
 
 
-def test_an_override_of_a_list_of_secrets_is_blamed_itself_not_the_line_in_the_file(load: Load) -> None:
+def test_a_mistake_in_an_override_of_a_list_names_the_override_not_the_line_in_the_file(load: Load) -> None:
     text = MINIMAL.replace("secret: whsec_", "secret: [whsec_").replace("}\n", "]}\n").replace("a-key]", "a-key")
     assert load(text).targets["ops"].secrets
     (line,) = mistakes(load, text, PAGERELAY_TARGETS__OPS__SECRET="short")
     assert line.startswith("environment variable PAGERELAY_TARGETS__OPS__SECRET: targets.ops.secret: must be whsec_")
 
 
-def test_variables_that_are_no_overrides_are_left_alone(load: Load) -> None:
+def test_other_environment_variables_are_ignored(load: Load) -> None:
     assert load(MINIMAL, PAGERELAY_TOKEN="x", PAGERELAY_CONFIG="y", OTHER__THING="z", PAGERELAYX__A="w")
 
 
@@ -148,14 +148,14 @@ def test_variables_that_are_no_overrides_are_left_alone(load: Load) -> None:
     ("text", "seconds"),
     [("500ms", 0.5), ("30s", 30), ("1.5m", 90), ("48h", 172_800), ("7d", 604_800), ("15", 15), (15, 15), (0.25, 0.25)],
 )
-def test_a_duration_is_a_number_with_a_unit_or_of_seconds(text: str | float, seconds: float) -> None:
+def test_a_duration_is_a_number_with_a_unit_or_a_number_of_seconds(text: str | float, seconds: float) -> None:
     assert validators.duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", "s", "1 s", "1w", "1S", "-1s", "1h30m", "1e3", "nan", "inf", "1_0", "٣s", True, None, [], 0, -1, 1e300]
 )
-def test_anything_else_is_no_duration(text: object) -> None:
+def test_any_other_text_is_an_invalid_duration(text: object) -> None:
     with pytest.raises(ValueError, match="must be a duration"):
         validators.duration(text)
 

@@ -33,7 +33,7 @@ def test_the_command_prints_a_valid_schema_of_draft_2020_12() -> None:
     assert printed == json.loads(json.dumps(config.schema()))
 
 
-def test_every_key_and_section_says_what_it_means() -> None:
+def test_every_key_and_section_has_a_description() -> None:
     assert [key for key, part in keys.every_key().items() if not part.get("description", "").endswith(".")] == []
     assert all(part["description"] for part in config.schema()["$defs"].values())
 
@@ -66,17 +66,17 @@ def test_a_reference_may_stand_for_any_value() -> None:
     ],
     ids=str,
 )
-def test_an_editor_marks_a_mistake(wrong: dict[str, Any]) -> None:
+def test_a_mistake_does_not_match_the_schema(wrong: dict[str, Any]) -> None:
     assert fits(targets=target())
     assert not fits(**wrong)
 
 
 @pytest.mark.parametrize("on", [*triggers.REGISTRY, *triggers.BY_OPERATION])
-def test_every_event_type_and_operation_id_is_offered(on: str) -> None:
+def test_the_schema_lists_every_event_type_and_operation_id(on: str) -> None:
     assert fits(triggers={"new": {"on": on, "to": ["ops"]}})
 
 
-def test_defaults_are_shown_as_people_write_them() -> None:
+def test_defaults_are_shown_as_they_are_written_in_a_file() -> None:
     defaults = {key: part.get("default") for key, part in keys.every_key().items()}
     assert defaults["connections.<name>.limits.period"] == "60s"
     assert defaults["targets.<name>.retry.horizon"] == "76h"

@@ -143,7 +143,7 @@ def replaced(text: str, changes: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize(("changes", "count"), [(BESIDE, 13), (INSIDE, 16)], ids=["beside", "inside"])
-def test_check_shows_no_secret_that_has_a_mistake(tmp_path: Path, changes: dict[str, str], count: int) -> None:
+def test_check_does_not_show_an_invalid_secret(tmp_path: Path, changes: dict[str, str], count: int) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(replaced(GOOD, changes))
     for arguments in (("check",), ("--traceback", "check"), ("run",)):
@@ -153,7 +153,7 @@ def test_check_shows_no_secret_that_has_a_mistake(tmp_path: Path, changes: dict[
 
 
 @pytest.mark.parametrize("old", BREAKING)
-def test_a_secret_in_a_wrong_place_is_not_shown(tmp_path: Path, old: str) -> None:
+def test_a_misplaced_secret_is_not_shown(tmp_path: Path, old: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(GOOD.replace(old.rstrip(" "), BREAKING[old], 1))
     result = invoke("check", "--config", str(path))
@@ -172,7 +172,7 @@ def test_an_override_is_not_shown(tmp_path: Path, variable: str) -> None:
 
 
 @pytest.mark.parametrize("changes", [BESIDE, INSIDE], ids=["beside", "inside"])
-def test_an_error_holds_no_secret_not_even_in_what_it_came_from(load: Load, changes: dict[str, str]) -> None:
+def test_an_error_and_its_cause_contain_no_secret(load: Load, changes: dict[str, str]) -> None:
     with pytest.raises(errors.ConfigurationError) as caught:
         load(replaced(GOOD, changes))
     error = caught.value
@@ -187,7 +187,7 @@ def test_settings_show_no_secret(load: Load) -> None:
     assert leaked(repr(dataclasses.asdict(settings))) == []
 
 
-def test_the_secrets_to_hide_are_all_of_them(load: Load) -> None:
+def test_every_secret_is_listed_for_masking(load: Load) -> None:
     assert set(CANARIES) - {"canary-query"} <= set(config.secrets(load(GOOD)))
     assert "k=canary-query" in config.secrets(load(GOOD))
 
@@ -197,14 +197,14 @@ def test_a_long_path_of_a_target_is_hidden(load: Load) -> None:
     assert path in config.secrets(load(GOOD.replace("hooks.example.com/in", f"hooks.example.com{path}")))
 
 
-def test_a_password_is_hidden_as_it_is_written_and_as_it_is_meant(load: Load) -> None:
+def test_a_password_is_hidden_both_encoded_and_decoded(load: Load) -> None:
     hidden = config.secrets(load(GOOD.replace("canary-password", "canary%2Fpassword")))
     assert {"canary%2Fpassword", "canary/password"} <= set(hidden)
 
 
 @hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_however_a_file_is_damaged_it_loads_or_every_mistake_is_one_clean_line(
+def test_a_damaged_file_either_loads_or_reports_each_mistake_on_one_clean_line(
     tmp_path: Path, data: st.DataObject
 ) -> None:
     start = data.draw(st.integers(0, len(GOOD) - 1), label="start")

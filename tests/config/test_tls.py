@@ -39,7 +39,7 @@ def text(authority: Authority, tmp_path: Path) -> str:
     return TEXT.replace("FOLDER", str(tmp_path))
 
 
-def test_files_that_are_right_are_read_whole(load: Load, text: str, authority: Authority, tmp_path: Path) -> None:
+def test_valid_files_are_read_completely(load: Load, text: str, authority: Authority, tmp_path: Path) -> None:
     own, key = tmp_path / "own.pem", tmp_path / "own.key"
     own.write_text(own.read_text() + authority.pem)
     (tmp_path / "ca.pem").write_text(authority.pem + Authority("Another").pem)
@@ -51,13 +51,15 @@ def test_files_that_are_right_are_read_whole(load: Load, text: str, authority: A
     assert key.read_text().splitlines()[1] not in repr(tls)
 
 
-def test_a_key_of_another_certificate_is_a_mistake(load: Load, text: str, authority: Authority, tmp_path: Path) -> None:
+def test_a_key_that_does_not_match_the_certificate_is_rejected(
+    load: Load, text: str, authority: Authority, tmp_path: Path
+) -> None:
     (tmp_path / "own.key").write_text(authority.issue("other").key)
     (line,) = mistakes(load, text)
     assert line == "7: targets.ops.tls.key: the file does not belong to the certificate"
 
 
-def test_a_key_with_a_passphrase_is_a_mistake(load: Load, text: str, tmp_path: Path) -> None:
+def test_a_key_with_a_passphrase_is_rejected(load: Load, text: str, tmp_path: Path) -> None:
     locked = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         PEM, PKCS8, serialization.BestAvailableEncryption(b"canary")
     )
@@ -67,7 +69,7 @@ def test_a_key_with_a_passphrase_is_a_mistake(load: Load, text: str, tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"", b"canary", b"\xff\xfe\x00", b"-----BEGIN PRIV\x00"])
-def test_a_file_that_holds_something_else_is_a_mistake_that_shows_nothing_of_it(
+def test_a_file_with_other_content_is_rejected_without_showing_the_content(
     load: Load, text: str, tmp_path: Path, content: bytes
 ) -> None:
     for name, key in (("own.key", "key"), ("own.pem", "certificate")):
@@ -77,9 +79,7 @@ def test_a_file_that_holds_something_else_is_a_mistake_that_shows_nothing_of_it(
         assert "canary" not in "".join(lines)
 
 
-def test_a_key_that_the_client_does_not_know_is_a_mistake(
-    load: Load, text: str, authority: Authority, tmp_path: Path
-) -> None:
+def test_a_key_of_an_unsupported_kind_is_rejected(load: Load, text: str, authority: Authority, tmp_path: Path) -> None:
     pair = authority.issue("pagerelay", key=ed448.Ed448PrivateKey.generate())
     pair.written(tmp_path, "own")
     (line,) = mistakes(load, text)

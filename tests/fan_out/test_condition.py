@@ -52,20 +52,18 @@ EXPRESSIONS = [
         ("data.incident.nothing > `3`", False),
     ],
 )
-def test_a_condition_is_asked_about_the_message_as_the_format_standard_shows_it(
-    expression: str, *, holds: bool
-) -> None:
+def test_a_condition_is_evaluated_on_the_message_in_the_standard_format(expression: str, *, holds: bool) -> None:
     assert Condition(expression).holds(MESSAGE) is holds
 
 
 @pytest.mark.parametrize("value", [None, False, "", [], {}])
-def test_nothing_false_and_what_is_empty_mean_no(value: Any) -> None:
+def test_null_false_and_empty_values_do_not_match(value: Any) -> None:
     assert Condition("a").holds({"a": value}) is False
     assert Condition("a").holds({}) is False
 
 
 @pytest.mark.parametrize("value", [True, 0, 0.0, 1, "false", [None], {"a": None}])
-def test_everything_else_means_yes(value: Any) -> None:
+def test_every_other_value_matches(value: Any) -> None:
     assert Condition("a").holds({"a": value}) is True
 
 
@@ -88,7 +86,7 @@ def test_everything_else_means_yes(value: Any) -> None:
         ("!" * DEEPEST + "a", f"it is nested more than {DEEPEST} levels deep"),
     ],
 )
-def test_what_is_no_expression_is_refused_with_a_reason(expression: str, why: str) -> None:
+def test_an_invalid_expression_is_rejected_with_the_reason(expression: str, why: str) -> None:
     with pytest.raises(errors.ConditionError, match=why):
         Condition(expression)
 
@@ -102,14 +100,14 @@ def test_what_is_no_expression_is_refused_with_a_reason(expression: str, why: st
         ("ceil(to_number('inf'))", "it cannot be evaluated"),
     ],
 )
-def test_what_cannot_be_evaluated_is_told_without_a_value_of_the_message(expression: str, why: str) -> None:
+def test_an_evaluation_error_contains_no_value_of_the_message(expression: str, why: str) -> None:
     with pytest.raises(errors.ConditionError, match=why) as caught:
         Condition(expression).holds({"b": 4711, "c": "secret"})
     assert "4711" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_an_expression_that_goes_on_and_on_is_ended() -> None:
+def test_an_endless_expression_is_stopped() -> None:
     numbers = "`[" + ",".join("1" * 20) + "]`"
     for endless in (f"map(&map(&map(&{numbers}, {numbers}), {numbers}), {numbers})", "a" + "[] | [@, @]" * 30):
         with pytest.raises(errors.ConditionError, match="it takes more than 5000 steps"):
@@ -120,13 +118,15 @@ def test_an_expression_that_goes_on_and_on_is_ended() -> None:
 
 
 @given(st.sampled_from(EXPRESSIONS), st.dictionaries(st.sampled_from("abc"), JSON))
-def test_whatever_a_message_holds_a_condition_answers_or_says_that_it_cannot(expression: str, message: Any) -> None:
+def test_a_condition_on_any_message_returns_a_result_or_raises_an_evaluation_error(
+    expression: str, message: Any
+) -> None:
     with contextlib.suppress(errors.ConditionError):
         assert Condition(expression).holds(message) in {True, False}
 
 
 @given(st.text(alphabet="ab.[]?*@|&!<>=`'\"(){},: 01", max_size=30))
-def test_whatever_is_written_is_an_expression_or_a_clean_mistake(expression: str) -> None:
+def test_any_text_is_a_valid_expression_or_a_clean_error(expression: str) -> None:
     with contextlib.suppress(errors.ConditionError):
         asked = Condition(expression)
         assert all(asked.named())
@@ -136,11 +136,11 @@ def test_whatever_is_written_is_an_expression_or_a_clean_mistake(expression: str
 @pytest.mark.parametrize(
     "expression", ['"type" == `"x"`', 'data."note"', 'data.incident.priority."summary"', 'data.incident.teams[*]."id"']
 )
-def test_a_key_that_messages_have_may_be_in_double_quotes(expression: str) -> None:
+def test_a_key_of_messages_may_be_in_double_quotes(expression: str) -> None:
     assert conditions.mistake(expression, ["incident.triggered"], shown=True) is None
 
 
-def test_an_expression_knows_which_keys_are_in_double_quotes_at_whatever_depth() -> None:
+def test_an_expression_lists_its_double_quoted_keys_at_any_depth() -> None:
     expression = """a."b c" == '"x"' && d[?e == "f\\u0067"] || contains(h, `"i"`)"""
     assert Condition(expression).quoted() == {"b c", "fg"}
 
@@ -155,5 +155,5 @@ def test_an_expression_knows_which_keys_are_in_double_quotes_at_whatever_depth()
         ("@.type", set()),
     ],
 )
-def test_an_expression_knows_which_keys_of_the_message_it_names(expression: str, names: set[tuple[str, ...]]) -> None:
+def test_an_expression_lists_the_message_keys_that_it_uses(expression: str, names: set[tuple[str, ...]]) -> None:
     assert Condition(expression).named() == names

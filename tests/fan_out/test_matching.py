@@ -48,7 +48,7 @@ def test_an_event_goes_to_every_trigger_of_its_type() -> None:
     assert matched(event(), *triggers) == ["a", "b"]
 
 
-def test_a_user_is_matched_by_id_or_by_e_mail_whatever_its_case_and_only_once() -> None:
+def test_a_user_is_matched_once_by_id_or_by_case_insensitive_e_mail() -> None:
     triggers = (
         trigger("id", "incident.assigned", user="PALICE"),
         trigger("mail", "incident.assigned", user="Alice@Example.com"),
@@ -58,7 +58,7 @@ def test_a_user_is_matched_by_id_or_by_e_mail_whatever_its_case_and_only_once() 
     assert matched(event("incident.assigned", "PALICE", "PCAROL"), *triggers) == ["anybody", "id", "mail"]
 
 
-def test_a_trigger_may_be_for_several_types_and_for_all() -> None:
+def test_a_trigger_may_subscribe_to_several_types_or_to_all() -> None:
     triggers = trigger("both", "incident.resolved", "incident.triggered"), trigger("all", "incident.*")
     assert named(event(), *triggers) == {"all": "incident.triggered", "both": "incident.triggered"}
     assert named(event("incident.resolved"), *triggers) == {"all": "incident.resolved", "both": "incident.resolved"}
@@ -70,7 +70,7 @@ def test_a_trigger_may_be_for_several_types_and_for_all() -> None:
     ("entry", "name"),
     [("assign", "incident.reassigned"), ("escalate", "incident.escalated"), ("delegate", "incident.delegated")],
 )
-def test_an_assignment_has_the_name_by_which_a_trigger_subscribed(entry: str, name: str) -> None:
+def test_an_assignment_has_the_event_type_that_the_trigger_subscribed_to(entry: str, name: str) -> None:
     triggers = (
         trigger("all", "incident.*"),
         trigger("narrow", *SUBTYPES),
@@ -91,7 +91,7 @@ def test_an_assignment_has_the_name_by_which_a_trigger_subscribed(entry: str, na
     }
 
 
-def test_the_assignment_at_an_incidents_creation_goes_to_those_alone_who_asked_for_every_assignment() -> None:
+def test_the_assignment_at_creation_goes_only_to_triggers_on_every_assignment() -> None:
     triggers = trigger("narrow", *SUBTYPES), trigger("wide", "incident.assigned"), trigger("all", "incident.*")
     found = event("incident.assigned", "PALICE", created_at=START.isoformat())
     found.payload["log_entry"] = {"type": "assign_log_entry", "channel": "auto"}
@@ -103,7 +103,7 @@ def test_an_incident_is_matched_by_id() -> None:
     assert matched(event("incident.annotated"), *triggers) == ["p1"]
 
 
-def test_where_asks_for_every_field_that_it_names() -> None:
+def test_where_requires_every_field_that_it_names() -> None:
     where = Where(
         services=frozenset({"S1", "S2"}),
         teams=frozenset({"T1"}),
@@ -123,6 +123,6 @@ def test_where_asks_for_every_field_that_it_names() -> None:
         assert matched(event(**lacking | {name: 7}), trigger("all", where=where)) == [], name
 
 
-def test_nothing_from_before_its_start_goes_to_a_trigger() -> None:
+def test_a_trigger_gets_no_events_from_before_its_start() -> None:
     early, late = trigger("early", start=START), trigger("late", start=START + timedelta(seconds=1))
     assert matched(event(), early, late) == ["early"]

@@ -74,7 +74,7 @@ def told(database: Database, message_id: str) -> list[str]:
     return [event.id for event in message.about.events]
 
 
-def test_a_target_gets_no_delivery_of_what_its_format_does_not_send(database: Database) -> None:
+def test_a_target_gets_no_delivery_that_its_format_does_not_support(database: Database) -> None:
     at_creation, later = happening(2, "incident.assigned")
     entry = {"id": "R1", "type": "assign_log_entry", "channel": "auto"}
     at_creation = replace(at_creation, payload=at_creation.payload | {"log_entry": entry})
@@ -84,7 +84,7 @@ def test_a_target_gets_no_delivery_of_what_its_format_does_not_send(database: Da
     assert fanned.messages == 2
 
 
-def test_one_polls_events_of_a_trigger_are_one_message_and_other_targets_get_each(database: Database) -> None:
+def test_a_batching_target_gets_the_events_of_a_poll_in_one_message_and_others_get_one_each(database: Database) -> None:
     fanned = fan(database, happening(3), [TRIGGERED], FLOW, OPS)
     (batch,) = deliveries(database, "flow")
     assert told(database, batch.message_id) == ["evt_0", "evt_1", "evt_2"]
@@ -92,7 +92,7 @@ def test_one_polls_events_of_a_trigger_are_one_message_and_other_targets_get_eac
     assert (fanned.messages, fanned.targets) == (4, frozenset({"flow", "ops"}))
 
 
-def test_of_all_events_a_target_gets_those_that_its_format_tells(database: Database) -> None:
+def test_a_target_gets_only_the_events_that_its_format_supports(database: Database) -> None:
     everything = Trigger("all", ("incident.*",), "acme", ("duty", "ops"))
     happened = [*happening(1, "incident.snoozed"), *happening(1, "incident.resolved", first=1)]
     fan(database, happened, [everything], DUTY, OPS)
@@ -100,7 +100,7 @@ def test_of_all_events_a_target_gets_those_that_its_format_tells(database: Datab
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1"]
 
 
-def test_events_of_different_names_are_in_different_messages(database: Database) -> None:
+def test_events_of_different_types_are_in_different_messages(database: Database) -> None:
     everything = Trigger("all", ("incident.*",), "acme", ("flow",))
     happened = [*happening(2), *happening(1, "incident.annotated", first=2), *happening(1, first=3)]
     fan(database, happened, [everything], FLOW)
@@ -110,14 +110,14 @@ def test_events_of_different_names_are_in_different_messages(database: Database)
     assert kinds == ["incident.triggered", "incident.annotated"]
 
 
-def test_a_message_holds_a_hundred_events_at_most_and_further_ones_follow_in_order(database: Database) -> None:
+def test_a_message_contains_at_most_a_hundred_events_and_the_rest_follow_in_order(database: Database) -> None:
     fan(database, happening(2 * LARGEST_BATCH + 1), [TRIGGERED], FLOW, OPS)
     held = [told(database, row.message_id) for row in deliveries(database, "flow")]
     assert [len(each) for each in held] == [100, 100, 1]
     assert [event for each in held for event in each] == [f"evt_{number}" for number in range(201)]
 
 
-def test_the_triggers_of_a_target_make_messages_of_their_own(database: Database) -> None:
+def test_every_trigger_of_a_target_has_its_own_messages(database: Database) -> None:
     other = replace(TRIGGERED, name="same", to=("flow",))
     fan(database, happening(1), [TRIGGERED, other], FLOW, OPS)
     rows = deliveries(database, "flow")
@@ -125,7 +125,7 @@ def test_the_triggers_of_a_target_make_messages_of_their_own(database: Database)
     assert [told(database, row.message_id) for row in rows] == [["evt_0"]] * 2
 
 
-def test_reading_the_same_part_again_makes_the_same_message(database: Database) -> None:
+def test_reading_the_same_window_again_builds_the_same_message(database: Database) -> None:
     fan(database, happening(3), [TRIGGERED], FLOW, OPS)
     (once,) = deliveries(database, "flow")
     database.write_now(lambda tx: tx.execute(schema.triggers.update().values(watermark=0)))
@@ -134,13 +134,13 @@ def test_reading_the_same_part_again_makes_the_same_message(database: Database) 
     assert told(database, once.message_id) == ["evt_0", "evt_1", "evt_2"]
 
 
-def test_batches_of_a_target_go_one_after_the_other(database: Database) -> None:
+def test_batches_of_a_target_are_sent_one_after_the_other(database: Database) -> None:
     fan(database, happening(101), [TRIGGERED], FLOW, OPS)
     claimed = database.write_now(claims.claim, {"flow": due.ClaimRequest(Order.PER_INCIDENT, 10)}, "one", START)
     assert [len(run.deliveries) for run in claimed["flow"].runs] == [2]
 
 
-def test_events_stay_while_a_batch_needs_them_and_go_with_it(database: Database) -> None:
+def test_events_are_kept_as_long_as_the_batch_that_contains_them(database: Database) -> None:
     fan(database, happening(2), [replace(TRIGGERED, to=("flow",))], FLOW)
     (row,) = deliveries(database, "flow")
 
@@ -181,7 +181,7 @@ def test_a_batch_is_shown_with_its_events(database: Database, batch: int) -> Non
     assert found.event is None
 
 
-def test_a_batch_is_found_by_each_of_its_incidents_and_its_events_by_the_trigger(
+def test_a_batch_is_listed_under_each_of_its_incidents_and_its_events_under_the_trigger(
     database: Database, batch: int
 ) -> None:
     def found(**filters: Any) -> Collection[int]:
@@ -193,7 +193,7 @@ def test_a_batch_is_found_by_each_of_its_incidents_and_its_events_by_the_trigger
     assert [event.incident_id for event in events] == ["P0", "P1", "P2"]
 
 
-async def test_a_receiver_gets_the_list(database_url: str) -> None:
+async def test_a_receiver_gets_the_batch_as_a_list(database_url: str) -> None:
     database, receiver = Database(database_url), Receiver()
     fan(database, happening(3), [replace(TRIGGERED, to=("flow",))], FLOW)
     async with receiver.serving() as url, delivering(database, replace(FLOW, url=SecretStr(url))):
@@ -214,7 +214,7 @@ def complaint(database: Database, name: str) -> str | None:
     return found
 
 
-def test_a_trigger_sends_only_what_its_condition_means(database: Database) -> None:
+def test_a_trigger_sends_only_events_that_match_its_condition(database: Database) -> None:
     picky = replace(TRIGGERED, condition="data.incident.urgency == 'low' && data.trigger == 'new'")
     high, low = *happening(1), with_incident(*happening(1, first=1), urgency="low")
     fanned = fan(database, [high, low], [picky, replace(TRIGGERED, name="all", to=("ops",))], FLOW, OPS)
@@ -226,14 +226,14 @@ def test_a_trigger_sends_only_what_its_condition_means(database: Database) -> No
     assert set(database.read_now(lambda tx: tx.execute(seen).scalars().all())) == {2}, "read, though not sent"
 
 
-def test_a_condition_sees_the_name_by_which_its_trigger_subscribed(database: Database) -> None:
+def test_a_condition_sees_the_event_type_that_its_trigger_subscribed_to(database: Database) -> None:
     narrow = Trigger("narrow", ("incident.escalated",), "acme", ("ops",), condition="type == 'incident.escalated'")
     wide = Trigger("wide", ("incident.*",), "acme", ("ops",), condition="type == 'incident.escalated'")
     fan(database, happening(1, "incident.assigned"), [narrow, wide], OPS)
     assert len(deliveries(database, "ops")) == 1
 
 
-def test_a_condition_that_fails_lets_the_message_pass_and_says_so_until_it_works_again(database: Database) -> None:
+def test_a_failing_condition_lets_the_message_pass_and_is_reported_until_it_recovers(database: Database) -> None:
     picky = replace(TRIGGERED, to=("ops",), condition="length(data.incident.title) > `1000`")
     bad, good = with_incident(*happening(1), title=None), happening(1, first=1)
     fanned = fan(database, [bad, *good], [picky], OPS)
@@ -246,7 +246,7 @@ def test_a_condition_that_fails_lets_the_message_pass_and_says_so_until_it_works
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0"]
 
 
-def test_many_conditions_are_asked_in_several_transactions_and_nothing_is_left_out(
+def test_many_conditions_are_evaluated_in_several_transactions_without_omissions(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.fan_out.messages.MOST_CONDITIONS", 6)
@@ -256,7 +256,7 @@ def test_many_conditions_are_asked_in_several_transactions_and_nothing_is_left_o
     assert (fan(database, [], picky, OPS).messages, fan(database, [], picky, OPS).messages) == (6, 3)
 
 
-def test_a_start_forgets_what_a_trigger_complained_of(database: Database) -> None:
+def test_a_start_clears_the_condition_errors_of_a_trigger(database: Database) -> None:
     fan(database, [], [TRIGGERED], FLOW, OPS)
     database.write_now(connections.record_trigger_error, "new", "no such user")
     database.write_now(connections.ensure, ["acme"], [TRIGGERED], START)

@@ -27,7 +27,7 @@ def read(made: Content) -> Any:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("message", [*EVENTS, *BARE, *OTHERS], ids=lambda message: message.type)
-def test_the_library_reads_every_message_back(message: Any, mode: str | None) -> None:
+def test_the_cloudevents_library_reads_every_message(message: Any, mode: str | None) -> None:
     made = content("cloudevents", message, content_mode=mode)
     found, told = read(made), standard.document(message)
     assert (found.get_specversion(), found.get_id()) == ("1.0", message.id)
@@ -39,7 +39,7 @@ def test_the_library_reads_every_message_back(message: Any, mode: str | None) ->
     assert (made.content_type == "application/json") == (mode == "binary")
 
 
-def test_an_event_says_whence_it_came_and_what_it_is_about() -> None:
+def test_an_event_has_a_source_and_a_subject() -> None:
     found = [read(content("cloudevents", message)) for message in (EVENTS[0], *OTHERS)]
     assert [(each.get_source(), each.get_subject()) for each in found] == [
         ("urn:pagerelay:connection:test", "PTESTINCIDENT"),
@@ -49,7 +49,7 @@ def test_an_event_says_whence_it_came_and_what_it_is_about() -> None:
     ]
 
 
-def test_what_a_header_cannot_hold_is_escaped_and_comes_back() -> None:
+def test_characters_not_allowed_in_headers_are_escaped_and_can_be_decoded() -> None:
     odd = 'P 1"%é🔥\r\n~'
     message = samples.event("incident.triggered")
     message = replace(message, about=replace(samples.of(message), incident_id=odd))
@@ -58,5 +58,5 @@ def test_what_a_header_cannot_hold_is_escaped_and_comes_back() -> None:
     assert read(made).get_subject() == odd
 
 
-def test_a_batch_has_no_form() -> None:
+def test_batches_are_not_supported() -> None:
     assert formats.REGISTRY["cloudevents"].content(BATCH, Options()) is None

@@ -28,7 +28,7 @@ PROPERTIES = [
 
 
 @pytest.mark.parametrize("message", [*EVENTS, *BARE], ids=lambda message: message.type)
-def test_an_event_is_a_list_of_one_incident_or_one_note(message: Message) -> None:
+def test_an_event_is_a_list_with_one_incident_or_one_note(message: Message) -> None:
     made = body("connector", message)
     if message.type == "incident.annotated":
         assert made == {"notes": [{"content": samples.NOTE}]}
@@ -40,7 +40,7 @@ def test_an_event_is_a_list_of_one_incident_or_one_note(message: Message) -> Non
     assert isinstance(incident["escalation_policy"], dict)
 
 
-def test_the_assigned_user_is_the_first_and_null_where_there_is_none() -> None:
+def test_the_assigned_user_is_the_first_assignee_or_null() -> None:
     assert body("connector", EVENTS[0])["incidents"][0]["assignedUserId"] == "PTESTUSER"
     assert body("connector", with_incident(EVENTS[0], assignments=[]))["incidents"][0]["assignedUserId"] is None
 
@@ -57,6 +57,6 @@ def test_a_batch_is_one_list_in_the_order_of_the_journal(kind: str) -> None:
 
 
 @pytest.mark.parametrize("message", OTHERS, ids=lambda message: message.type)
-def test_actions_and_alerts_have_no_form(message: Any) -> None:
+def test_actions_and_alerts_are_not_supported(message: Any) -> None:
     assert formats.REGISTRY["connector"].content(message, Options()) is None
     assert not formats.REGISTRY["connector"].tells(message.type)

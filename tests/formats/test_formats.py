@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("name", formats.REGISTRY)
 @pytest.mark.parametrize("message", [*EVENTS, *BARE, *OTHERS], ids=lambda message: message.type)
-def test_every_message_has_a_content_that_stays_the_same_or_none_by_declaration(name: str, message: Message) -> None:
+def test_every_message_renders_to_the_same_content_or_is_declared_unsupported(name: str, message: Message) -> None:
     kind = formats.REGISTRY[name]
     made = kind.content(message, Options(template='{"text": {{ type | tojson }}}'))
     if not kind.tells(message.type):
@@ -29,7 +29,7 @@ def test_every_message_has_a_content_that_stays_the_same_or_none_by_declaration(
     assert "json" in made.content_type
 
 
-def test_samples_show_by_their_ids_that_nothing_happened() -> None:
+def test_samples_are_recognizable_by_their_ids() -> None:
     for message in (*EVENTS, *BARE, *OTHERS):
         assert message.id.startswith("msg_test")
     events = [samples.of(message) for message in (*EVENTS, *BARE)]
@@ -44,7 +44,7 @@ def test_samples_show_by_their_ids_that_nothing_happened() -> None:
         samples.of(samples.alert())
 
 
-def test_a_sample_has_every_key_that_receivers_are_promised() -> None:
+def test_a_sample_has_every_documented_key() -> None:
     for message in EVENTS:
         data = standard.document(message)["data"]
         assert data["incident"]["title"] == samples.TITLE

@@ -38,7 +38,7 @@ def is_genuine(signatures: str, secret: str, text: bytes) -> bool:
     return any(hmac.compare_digest(mine, each) for each in signatures.split(","))
 
 
-def test_a_receiver_verifies_the_body_with_the_text_of_the_secret() -> None:
+def test_a_receiver_verifies_the_body_with_the_secret_as_text() -> None:
     text = content("pagerduty-v3", TRIGGERED).body
     signatures = headers(text, SECRET)["x-pagerduty-signature"]
     assert is_genuine(signatures, SECRET, text)
@@ -46,7 +46,7 @@ def test_a_receiver_verifies_the_body_with_the_text_of_the_secret() -> None:
     assert not is_genuine(signatures, SECRET, text + b" ")
 
 
-def test_while_a_secret_rotates_the_old_and_the_new_verify_and_no_space_stands_between() -> None:
+def test_during_rotation_there_is_one_signature_per_secret_separated_by_a_comma() -> None:
     text = content("pagerduty-v3", TRIGGERED).body
     signatures = headers(text, "whsec_new", "whsec_old")["x-pagerduty-signature"]
     assert is_genuine(signatures, "whsec_new", text)
@@ -54,7 +54,7 @@ def test_while_a_secret_rotates_the_old_and_the_new_verify_and_no_space_stands_b
     assert re.fullmatch(r"v1=[0-9a-f]{64},v1=[0-9a-f]{64}", signatures)
 
 
-def test_a_request_names_its_message_and_its_subscription_and_both_stay_the_same() -> None:
+def test_a_request_has_a_stable_message_id_and_subscription_id() -> None:
     def sent(message: str, target: str) -> dict[str, str]:
         made = content("pagerduty-v3", replace(TRIGGERED, id=message))
         given = Target(target, SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
@@ -70,7 +70,7 @@ def test_a_request_names_its_message_and_its_subscription_and_both_stay_the_same
 
 
 @pytest.mark.parametrize("message", KNOWN, ids=lambda message: message.type)
-def test_the_envelope_has_every_key_whatever_pagerduty_told(message: Any) -> None:
+def test_the_envelope_has_every_key_whatever_pagerduty_returned(message: Any) -> None:
     made = body("pagerduty-v3", message)
     assert made.keys() == {"event"}
     event = made["event"]
@@ -81,7 +81,7 @@ def test_the_envelope_has_every_key_whatever_pagerduty_told(message: Any) -> Non
     assert event["data"]["type"] == ("incident_note" if message.type == "incident.annotated" else "incident")
 
 
-def test_an_incident_is_told_as_pagerdutys_webhooks_tell_it() -> None:
+def test_an_incident_has_the_shape_of_pagerdutys_webhooks() -> None:
     data = body("pagerduty-v3", samples.event("incident.acknowledged"))["event"]["data"]
     assert (data["number"], data["title"], data["status"]) == (1, samples.TITLE, "acknowledged")
     assert data["created_at"] == "2026-01-01T12:00:00Z"
@@ -92,14 +92,14 @@ def test_an_incident_is_told_as_pagerdutys_webhooks_tell_it() -> None:
     assert (data["conference_bridge"], data["resolve_reason"]) == (None, None)
 
 
-def test_the_status_is_that_of_the_event_though_the_incident_has_moved_on() -> None:
+def test_the_status_is_that_of_the_event_even_if_the_incident_has_changed_since() -> None:
     moved_on = with_incident(TRIGGERED, status="resolved", assignments=[])
     assert body("pagerduty-v3", moved_on)["event"]["data"]["status"] == "triggered"
     data = body("pagerduty-v3", with_incident(samples.event("incident.resolved"), status="triggered"))["event"]["data"]
     assert (data["status"], data["assignees"]) == ("resolved", [])
 
 
-def test_an_assignment_names_whom_it_named_though_others_followed() -> None:
+def test_an_assignment_names_its_own_assignees_even_if_others_followed() -> None:
     data = body("pagerduty-v3", changed(ASSIGNED, assignees=[{"id": "PFIRST", "type": "user_reference"}]))["event"][
         "data"
     ]
@@ -167,7 +167,7 @@ def test_the_assignment_at_creation_is_not_sent_and_any_other_is(
     assert (V3.content(replace(message, about=event), Options()) is not None) is sent
 
 
-def test_an_incident_that_does_not_say_when_it_began_is_assigned_later() -> None:
+def test_an_assignment_of_an_incident_without_a_creation_time_is_sent() -> None:
     assert V3.sends(samples.of(samples.bare_event("incident.assigned")))
 
 
@@ -191,22 +191,22 @@ def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
         assert (V3.content(message, Options()) is None) != V3.tells(message.type)
 
 
-def test_an_address_that_is_none_is_no_obstacle() -> None:
+def test_an_invalid_url_is_passed_on() -> None:
     event = with_incident(TRIGGERED, html_url="https://[not-an-address")
     assert body("pagerduty-v3", event)["event"]["data"]["html_url"] == "https://[not-an-address"
 
 
-def test_a_reopening_says_when() -> None:
+def test_a_reopened_event_has_its_time() -> None:
     data = body("pagerduty-v3", samples.event("incident.reopened"))["event"]["data"]
     assert (data["reopened_at"], data["status"]) == ("2026-01-01T12:00:00Z", "triggered")
 
 
 @pytest.mark.parametrize("message", [*OTHERS, BATCH], ids=lambda message: message.type)
-def test_actions_alerts_and_batches_have_no_form(message: Any) -> None:
+def test_actions_alerts_and_batches_are_not_supported(message: Any) -> None:
     assert V3.content(message, Options()) is None
 
 
-def test_what_pagerduty_recorded_has_the_keys_that_are_sent() -> None:
+def test_pagerdutys_recordings_have_the_keys_that_are_sent() -> None:
     """Where the recordings are; older ones have fewer keys than newer ones, and none has one that is not sent."""
     path = recordings.FOLDER / "records" / "v3-webhooks.json"
     recorded = json.loads(path.read_text(encoding="utf-8"))["recorded"] if path.exists() else {}

@@ -11,7 +11,7 @@ ALWAYS = {"event_id", "connection", "trigger", "operation", "detected_at", "dete
 
 
 @pytest.mark.parametrize("kind", triggers.REGISTRY)
-def test_an_event_says_what_is_particular_to_its_type_and_nothing_else(kind: str) -> None:
+def test_an_event_has_only_the_details_of_its_type(kind: str) -> None:
     message = samples.event(kind)
     data = standard.document(message)["data"]
     particular = {"incident.assigned": "assignees", "incident.annotated": "note"}.get(kind)
@@ -22,7 +22,7 @@ def test_an_event_says_what_is_particular_to_its_type_and_nothing_else(kind: str
     assert data.keys() - ALWAYS == ({particular} if particular else set())
 
 
-def test_only_what_the_connector_knows_has_an_operation() -> None:
+def test_only_events_that_the_connector_supports_have_an_operation_id() -> None:
     told = {kind: standard.document(samples.event(kind))["data"]["operation"] for kind in triggers.REGISTRY}
     assert told["incident.triggered"] == "OnNewIncidentCreated"
     assert sum(operation is not None for operation in told.values()) == 5

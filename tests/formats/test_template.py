@@ -41,7 +41,7 @@ def refused(renderer: template.Renderer, text: str, **more: Any) -> str:
     return str(caught.value)
 
 
-def test_a_template_gets_the_standard_document_and_gives_json() -> None:
+def test_a_template_renders_the_standard_document_to_json() -> None:
     text = (
         '{"kind": {{ type | tojson }}, "at": "{{ timestamp }}", "title": {{ data.incident.title | tojson }}, "n": [1]}'
     )
@@ -58,7 +58,7 @@ def test_a_template_gets_the_standard_document_and_gives_json() -> None:
     assert formats.REGISTRY["template"].content(BATCH, Options(template=text)) is None
 
 
-def test_what_is_missing_is_empty_when_it_matters_and_a_mistake_when_it_is_checked(renderer: template.Renderer) -> None:
+def test_a_missing_value_is_empty_when_delivering_and_an_error_when_checking(renderer: template.Renderer) -> None:
     text = '["{{ data.nothing.at.all }}", {{ data.nothing | tojson }}, "{{ data.nothing | truncate(5) | upper }}"]'
     assert renderer.render(text, DOCUMENT) == b'["",null,""]'
     assert refused(renderer, text, strict=True) == "line 1: 'dict object' has no attribute 'nothing'"
@@ -88,7 +88,7 @@ def test_what_is_missing_is_empty_when_it_matters_and_a_mistake_when_it_is_check
         ("{{ nothing." + "x" * 500 + ".y | upper }}", "line 1: 'nothing' is undefined"),
     ],
 )
-def test_what_is_wrong_is_told_with_the_line(renderer: template.Renderer, text: str, said: str) -> None:
+def test_a_template_error_names_the_line(renderer: template.Renderer, text: str, said: str) -> None:
     assert refused(renderer, text, strict=True).startswith(said)
 
 
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_told_with_the_line(renderer: template.Renderer, text: 
     ],
     ids=lambda text: text[:30],
 )
-def test_a_template_that_would_never_end_or_take_all_memory_is_ended(renderer: template.Renderer, text: str) -> None:
+def test_a_template_that_exceeds_its_time_or_memory_is_stopped(renderer: template.Renderer, text: str) -> None:
     started = os.times()
     assert refused(renderer, text)
     used = os.times().children_user + os.times().children_system
@@ -132,13 +132,13 @@ def test_a_template_that_would_never_end_or_take_all_memory_is_ended(renderer: t
         "{{ self._TemplateReference__context }}",
     ],
 )
-def test_a_template_does_not_get_out(renderer: template.Renderer, text: str) -> None:
+def test_a_template_cannot_leave_the_sandbox(renderer: template.Renderer, text: str) -> None:
     assert refused(renderer, text, strict=True).startswith("line 1: access to attribute")
     with contextlib.suppress(errors.FormatError):
         assert renderer.render(f'"{text}"', DOCUMENT) == b'""'
 
 
-def test_the_process_has_nothing_of_the_daemons_environment_and_one_that_died_is_replaced() -> None:
+def test_the_process_has_an_empty_environment_and_is_replaced_when_it_dies() -> None:
     made = template.Renderer()
     made.render("1", DOCUMENT)
     process = made._process
@@ -151,12 +151,12 @@ def test_the_process_has_nothing_of_the_daemons_environment_and_one_that_died_is
     made.close()
 
 
-def test_a_template_that_is_too_long_is_refused_unseen(renderer: template.Renderer) -> None:
+def test_a_template_that_is_too_long_is_rejected_without_parsing(renderer: template.Renderer) -> None:
     found = template.problem(renderer, "x" * (template.LARGEST_TEMPLATE + 1), [EVENTS[0]], [])
     assert found == "must be at most 64 KiB"
 
 
-async def test_rendering_blocks_no_loop() -> None:
+async def test_rendering_does_not_block_the_event_loop() -> None:
     """While a template computes its whole time away, the loop goes on."""
     turns, running = 0, True
 

@@ -60,7 +60,7 @@ def changed(database: Database, *statements: sa.Executable | str) -> None:
     database.write_now(change)
 
 
-async def test_a_daemon_that_cannot_write_what_it_did_leaves_nothing_that_it_holds(
+async def test_a_daemon_that_cannot_record_its_results_releases_its_claims(
     tmp_path: Path, live: Database, database_url: str
 ) -> None:
     receiver = Receiver(lambda _request: Reply(delay=0.5))
@@ -76,7 +76,7 @@ async def test_a_daemon_that_cannot_write_what_it_did_leaves_nothing_that_it_hol
             await eventually(lambda: states(live), {"delivered": 3})
 
 
-async def test_what_is_held_by_nobody_that_is_known_is_sent_by_who_starts(
+async def test_a_starting_daemon_sends_deliveries_claimed_by_unknown_instances(
     tmp_path: Path, live: Database, database_url: str
 ) -> None:
     receiver = Receiver()
@@ -91,7 +91,7 @@ def standing(database: Database) -> Any:
     return database.read_now(lambda tx: tx.execute(sa.select(schema.targets)).one())
 
 
-async def test_a_start_neither_ends_a_pause_that_a_target_asked_for_nor_probes_beside_another_daemon(
+async def test_a_start_keeps_requested_pauses_and_the_probes_of_other_daemons(
     tmp_path: Path, live: Database, database_url: str
 ) -> None:
     receiver = Receiver()
@@ -106,7 +106,7 @@ async def test_a_start_neither_ends_a_pause_that_a_target_asked_for_nor_probes_b
             assert (standing(live).blocked_until, receiver.got) == (asked, [])
 
 
-def test_what_a_dead_daemon_was_probing_is_probed_at_once(database: Database, clock: ManualClock) -> None:
+def test_the_target_that_a_dead_daemon_was_probing_is_probed_at_once(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1"], ["ops"])
     changed(database, schema.targets.update().values(failing_since=clock(), probe_at=clock()))
     probe = database.write_now(lambda tx: claims.claim(tx, WANTED, "dead", clock()))["ops"]
@@ -129,7 +129,7 @@ def unread(pid: int) -> int:
         os.close(pipe)
 
 
-async def test_a_template_that_does_not_answer_keeps_no_daemon_from_ending_in_time(tmp_path: Path) -> None:
+async def test_a_hanging_template_does_not_delay_the_end_of_the_daemon(tmp_path: Path) -> None:
     receiver = Receiver()
     url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
     database = Database(url)

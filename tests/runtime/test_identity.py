@@ -38,12 +38,12 @@ def name_of(other: subprocess.Popen[str]) -> str:
     return other.stdout.readline().strip()
 
 
-def test_a_process_that_lives_has_not_ended(other: subprocess.Popen[str]) -> None:
+def test_a_running_process_has_not_ended(other: subprocess.Popen[str]) -> None:
     assert not identity.has_ended(name_of(other))
     assert not identity.has_ended(identity.name())
 
 
-def test_a_process_that_was_killed_has_ended_before_and_after_its_parent_took_note(
+def test_a_killed_process_has_ended_before_and_after_its_parent_reaps_it(
     other: subprocess.Popen[str],
 ) -> None:
     named = name_of(other)
@@ -54,12 +54,12 @@ def test_a_process_that_was_killed_has_ended_before_and_after_its_parent_took_no
     assert identity.has_ended(named)
 
 
-def test_a_process_id_that_somebody_else_has_now_is_no_sign_of_life() -> None:
+def test_a_reused_process_id_counts_as_ended() -> None:
     host, place, pid, began, token = identity.name().rsplit("-", 4)
     assert identity.has_ended("-".join((host, place, pid, str(int(began) - 1), token)))
 
 
-def test_a_process_that_lives_and_cannot_be_seen_has_not_ended(
+def test_a_running_process_of_another_user_has_not_ended(
     other: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     named = name_of(other)
@@ -75,11 +75,13 @@ def test_a_process_that_lives_and_cannot_be_seen_has_not_ended(
 
 
 @pytest.mark.parametrize("named", ["", "a", "relay-1", "a-b-c-d-e", "relay-1-00000000-99999999-5-abcdef"])
-def test_of_a_name_from_elsewhere_nothing_is_known(named: str) -> None:
+def test_an_instance_of_another_host_does_not_count_as_ended(named: str) -> None:
     assert not identity.has_ended(named)
 
 
-def test_where_the_system_tells_nothing_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_process_information_no_instance_counts_as_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(identity, "PROC", tmp_path)
     named = identity.name()
     assert not identity.has_ended(named)

@@ -22,7 +22,7 @@ TICK = timedelta(milliseconds=10)
 AGAIN = timedelta(0)
 
 
-async def test_a_tick_that_comes_while_the_process_is_busy_is_not_worth_a_line(
+async def test_a_tick_missed_by_a_busy_process_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     beats: list[float] = []
@@ -43,7 +43,7 @@ async def test_a_tick_that_comes_while_the_process_is_busy_is_not_worth_a_line(
     assert not caplog.records
 
 
-async def test_a_job_runs_again_and_again_and_never_twice_at_once() -> None:
+async def test_a_job_runs_repeatedly_and_never_twice_at_once() -> None:
     beats = running = most = ended = 0
 
     def beat() -> None:
@@ -67,7 +67,7 @@ async def test_a_job_runs_again_and_again_and_never_twice_at_once() -> None:
     assert most == 1
 
 
-async def test_a_job_that_fails_is_started_again_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_job_is_restarted_and_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "AFTER_FAILURE", AGAIN)
     tries = 0
 

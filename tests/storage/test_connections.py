@@ -65,7 +65,7 @@ def test_only_one_of_several_replicas_gets_the_poll(acme: Database, clock: Manua
     assert len([answer for answer in answers if isinstance(answer, PollClaim)]) == 1
 
 
-def test_a_poll_that_takes_long_keeps_others_away_until_its_daemon_is_dead(acme: Database, clock: ManualClock) -> None:
+def test_a_long_poll_keeps_its_claim_until_its_daemon_is_dead(acme: Database, clock: ManualClock) -> None:
     acme.write_now(instances.register, "one", "host", "0", clock())
     begin(acme, clock)
     clock.advance(40)
@@ -79,7 +79,7 @@ def test_a_poll_that_takes_long_keeps_others_away_until_its_daemon_is_dead(acme:
     assert isinstance(begin(acme, clock, "two"), PollClaim)
 
 
-def test_a_clock_that_is_set_back_stops_no_polls(acme: Database, clock: ManualClock) -> None:
+def test_polls_continue_after_the_clock_is_set_back(acme: Database, clock: ManualClock) -> None:
     begin(acme, clock)
     end(acme, clock)
     clock.advance(-3600)
@@ -88,7 +88,7 @@ def test_a_clock_that_is_set_back_stops_no_polls(acme: Database, clock: ManualCl
     assert sorted(claim.due) == ["fast", "slow"]
 
 
-def test_how_polls_went_is_noted_with_the_time_since_when_they_fail(acme: Database, clock: ManualClock) -> None:
+def test_poll_results_are_stored_with_the_time_of_the_first_failure(acme: Database, clock: ManualClock) -> None:
     assert end(acme, clock, "PagerDuty is down") is None
     clock.advance(30)
     assert end(acme, clock, "still") == START
@@ -125,6 +125,6 @@ def test_a_new_trigger_starts_at_the_journals_head_or_at_its_start(acme: Databas
     assert acme.write_now(journal.lock_watermarks, ["head"]) == {"head": marks["head"]}
 
 
-def test_a_connection_that_is_not_there_is_an_error_that_says_so(database: Database) -> None:
+def test_an_unknown_connection_is_an_error(database: Database) -> None:
     with pytest.raises(errors.DatabaseError, match='no connection "nowhere"'):
         database.write_now(connections.lock, "nowhere")

@@ -50,7 +50,7 @@ async def test_a_failing_transaction_leaves_nothing_behind(database: Database, c
     assert database.read_now(lambda tx: tx.execute(sa.select(schema.triggers)).all()) == []
 
 
-async def test_instants_come_back_exactly(database: Database, clock: ManualClock) -> None:
+async def test_times_are_stored_exactly(database: Database, clock: ManualClock) -> None:
     moment = clock.advance(0.123457)
     database.write_now(
         lambda tx: (
@@ -63,7 +63,7 @@ async def test_instants_come_back_exactly(database: Database, clock: ManualClock
     assert database.read_now(lambda tx: tx.execute(sa.select(schema.triggers.c.next_poll_at)).scalar_one()) == moment
 
 
-def test_a_second_daemon_on_the_same_sqlite_file_is_refused(tmp_path: Path) -> None:
+def test_a_second_daemon_on_the_same_sqlite_file_is_rejected(tmp_path: Path) -> None:
     first, second = Database(f"sqlite:///{tmp_path}/x.db"), Database(f"sqlite:///{tmp_path}/x.db")
     first.lock()
     with pytest.raises(errors.DatabaseInUse, match="in use by another pagerelay daemon"):
@@ -73,7 +73,7 @@ def test_a_second_daemon_on_the_same_sqlite_file_is_refused(tmp_path: Path) -> N
     second.close()
 
 
-def test_an_unreachable_database_is_one_clear_sentence_without_the_password(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_reported_in_one_sentence_without_the_password(tmp_path: Path) -> None:
     database = Database(f"postgresql://someone:hunter2@/nothing?host={tmp_path}")
     with pytest.raises(errors.DatabaseError) as caught:
         database.version()
@@ -82,7 +82,7 @@ def test_an_unreachable_database_is_one_clear_sentence_without_the_password(tmp_
     database.close()
 
 
-def test_a_new_sqlite_file_and_what_lies_beside_it_are_for_their_owner_alone(tmp_path: Path) -> None:
+def test_a_new_sqlite_file_and_its_companions_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         database = Database(f"sqlite:///{tmp_path}/x.db")
@@ -95,7 +95,7 @@ def test_a_new_sqlite_file_and_what_lies_beside_it_are_for_their_owner_alone(tmp
     assert modes == dict.fromkeys(("x.db", "x.db-wal", "x.db-shm", "x.db.lock"), 0o600)
 
 
-def test_a_sqlite_file_that_exists_keeps_its_content_and_mode(tmp_path: Path) -> None:
+def test_an_existing_sqlite_file_keeps_its_content_and_mode(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     first = Database(f"sqlite:///{path}")
     first.upgrade()
@@ -107,7 +107,7 @@ def test_a_sqlite_file_that_exists_keeps_its_content_and_mode(tmp_path: Path) ->
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_a_sqlite_file_that_cannot_be_made_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_sqlite_file_that_cannot_be_created_is_reported_in_one_sentence(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/no/such/folder/x.db")
     with pytest.raises(errors.DatabaseError, match=re.escape("database: unable to open database file")):
         database.upgrade()

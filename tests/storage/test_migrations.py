@@ -88,7 +88,7 @@ def _normal(row: sa.Row[Any]) -> tuple[Any, ...]:
     )
 
 
-def test_the_migrations_build_to_the_last_detail_what_the_code_describes(empty: Database) -> None:
+def test_the_migrations_build_exactly_the_schema_of_the_code(empty: Database) -> None:
     empty.upgrade()
     migrated = catalogue(empty)
     empty.write_now(schema.metadata.drop_all)
@@ -127,7 +127,7 @@ def test_alembic_sees_no_difference_in_types_defaults_or_indexes(empty: Database
     assert empty.read_now(compare) == []
 
 
-def test_upgrading_from_nothing_works_and_again_changes_nothing(empty: Database) -> None:
+def test_upgrading_an_empty_database_works_and_upgrading_again_changes_nothing(empty: Database) -> None:
     assert empty.version() is None
     assert empty.upgrade() == HEAD
     built = catalogue(empty)
@@ -137,7 +137,7 @@ def test_upgrading_from_nothing_works_and_again_changes_nothing(empty: Database)
     empty.check()
 
 
-def test_daemons_that_start_at_once_on_a_new_database_all_find_it_ready(empty: Database) -> None:
+def test_daemons_starting_together_on_a_new_database_all_find_it_ready(empty: Database) -> None:
     command = [sys.executable, "-c", UPGRADE, url_of(empty)]
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(PROCESSES)
@@ -147,7 +147,7 @@ def test_daemons_that_start_at_once_on_a_new_database_all_find_it_ready(empty: D
     empty.check()
 
 
-def test_a_migration_that_fails_half_way_leaves_nothing_behind(empty: Database) -> None:
+def test_a_migration_that_fails_halfway_leaves_nothing_behind(empty: Database) -> None:
     empty.write_now(schema.users.create)  # the last table that the first migration makes
     before = tables(empty)
     with pytest.raises(errors.DatabaseError, match="already exists"):
@@ -157,7 +157,7 @@ def test_a_migration_that_fails_half_way_leaves_nothing_behind(empty: Database) 
 
 
 @pytest.mark.parametrize("ask", [Database.upgrade, Database.check])
-def test_a_newer_schema_is_refused_and_left_alone(database: Database, ask: Any) -> None:
+def test_a_newer_schema_is_rejected_and_left_unchanged(database: Database, ask: Any) -> None:
     database.write_now(lambda tx: tx.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")) and None)
     before = catalogue(database)
     with pytest.raises(errors.SchemaTooNew) as refused:
@@ -170,7 +170,7 @@ def test_a_newer_schema_is_refused_and_left_alone(database: Database, ask: Any) 
     assert catalogue(database) == before
 
 
-def test_head_is_the_last_of_one_line_of_migrations() -> None:
+def test_migrations_form_one_line_that_ends_at_head() -> None:
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - slow to import
 
     assert ScriptDirectory(str(migrations_path())).get_heads() == [HEAD]

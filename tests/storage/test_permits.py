@@ -94,7 +94,7 @@ ARRIVALS = st.lists(
 
 @settings(deadline=None)
 @given(ARRIVALS, st.integers(1, 30))
-def test_no_window_of_the_far_side_ever_holds_more_than_the_budget(
+def test_no_window_of_pagerdutys_clock_ever_contains_more_calls_than_the_budget(
     requests: list[tuple[float, CallPriority, float, float]], calls: int
 ) -> None:
     limits = Limits(calls=calls)
@@ -104,7 +104,7 @@ def test_no_window_of_the_far_side_ever_holds_more_than_the_budget(
 
 
 @pytest.mark.parametrize("calls", [4, 10, 30])
-def test_no_class_starves_while_every_class_is_flooded(calls: int) -> None:
+def test_no_class_starves_when_every_class_is_flooded(calls: int) -> None:
     limits = Limits(calls=calls)
     crowd = [(0.0, priority, 0.1, 0.5) for priority in CallPriority for _ in range(calls * 6)]
     far, _ = simulate(crowd, limits)
@@ -117,14 +117,14 @@ def test_no_class_starves_while_every_class_is_flooded(calls: int) -> None:
             assert kinds.count(priority) >= permits.guaranteed(limits, priority)
 
 
-def test_a_waiting_crowd_uses_nearly_the_whole_budget() -> None:
+def test_many_waiting_calls_use_nearly_the_whole_budget() -> None:
     far, _ = simulate([(0.0, CallPriority.ACTION, 0.1, 0.5)] * 100, LIMITS)
     times = sorted(at for at, _ in far.arrivals)
     first_minute = [at for at in times if at < START + timedelta(seconds=60)]
     assert len(first_minute) == 27, "three of thirty are kept free for polls"
 
 
-def test_under_a_flood_of_actions_a_poll_waits_for_nothing() -> None:
+def test_a_poll_does_not_wait_during_a_flood_of_actions() -> None:
     flood = [(0.0, CallPriority.ACTION, 0.1, 0.5)] * 150
     polls = [(30.0 * number, CallPriority.POLL, 0.1, 0.5) for number in range(1, 8)]
     _, waits = simulate(flood + polls, LIMITS)
@@ -132,7 +132,7 @@ def test_under_a_flood_of_actions_a_poll_waits_for_nothing() -> None:
     assert [by_arrival[at] for at, *_ in polls] == pytest.approx([0.0] * 7, abs=1.01)
 
 
-def test_under_a_flood_of_polls_actions_and_reconciliation_get_their_share() -> None:
+def test_actions_and_reconciliation_get_their_share_during_a_flood_of_polls() -> None:
     flood = [(0.0, CallPriority.POLL, 0.1, 0.5)] * 200
     others = [(10.0, CallPriority.ACTION, 0.1, 0.5)] * 4 + [(10.0, CallPriority.RECONCILIATION, 0.1, 0.5)] * 4
     far, _ = simulate(flood + others, LIMITS)
@@ -142,12 +142,12 @@ def test_under_a_flood_of_polls_actions_and_reconciliation_get_their_share() -> 
     assert kinds.count(CallPriority.RECONCILIATION) >= 2
 
 
-def test_reconciliation_leaves_half_of_the_budget_to_others() -> None:
+def test_reconciliation_leaves_half_of_the_budget_to_other_classes() -> None:
     far, _ = simulate([(0.0, CallPriority.RECONCILIATION, 0.1, 0.5)] * 40, LIMITS)
     assert len([at for at, _ in far.arrivals if at < START + timedelta(seconds=60)]) == 15
 
 
-def test_a_limit_that_pagerduty_set_holds_until_then_and_an_absurd_one_is_forgotten() -> None:
+def test_a_block_by_pagerduty_lasts_until_its_time_and_an_absurd_one_is_ignored() -> None:
     until = START + timedelta(seconds=20)
     assert decide([], set(), CallPriority.POLL, LIMITS, START, until) == Wait(until)
     assert decide([], set(), CallPriority.POLL, LIMITS, until, until) == Granted()
@@ -224,7 +224,7 @@ LONGEST = timedelta(seconds=client.CALL_SECONDS)
 
 @EXAMPLES
 @given(STEPS, st.integers(1, 4))
-def test_kills_and_replicas_never_bring_more_than_the_budget_into_a_window(
+def test_kills_and_replicas_never_exceed_the_budget_of_a_window(
     database: Database, steps: list[Any], calls: int
 ) -> None:
     def play(tx: sa.Connection) -> int:
@@ -239,7 +239,7 @@ def test_kills_and_replicas_never_bring_more_than_the_budget_into_a_window(
     assert database.write_now(play) <= calls
 
 
-def test_the_clock_is_read_only_when_nobody_else_can_take_a_permit(postgres: Postgres, clock: ManualClock) -> None:
+def test_the_clock_is_read_while_the_row_of_the_connection_is_locked(postgres: Postgres, clock: ManualClock) -> None:
     url = postgres.new()
     other = Database(url)
 
@@ -264,17 +264,17 @@ def test_the_clock_is_read_only_when_nobody_else_can_take_a_permit(postgres: Pos
     other.close()
 
 
-def test_without_the_connections_row_no_permit_is_given(database: Database, clock: ManualClock) -> None:
+def test_without_the_row_of_the_connection_no_permit_is_granted(database: Database, clock: ManualClock) -> None:
     with pytest.raises(errors.DatabaseError, match="the connection acme has no row"):
         take(database, clock)
 
 
-async def test_a_limit_that_pagerduty_set_for_ages_is_kept_for_five_minutes(acme: Database, clock: ManualClock) -> None:
+async def test_a_very_long_block_by_pagerduty_lasts_five_minutes(acme: Database, clock: ManualClock) -> None:
     await Permits(acme, "acme", LIMITS, "one").block(timedelta.max)
     assert take(acme, clock) == Wait(START + permits.LONGEST_BLOCK)
 
 
-async def test_among_equals_who_came_first_goes_first_however_long_it_waits(acme: Database, clock: ManualClock) -> None:
+async def test_calls_of_one_class_get_permits_in_the_order_of_their_arrival(acme: Database, clock: ManualClock) -> None:
     async def sleep(seconds: float) -> None:
         clock.advance(seconds)
         for _ in range(3):  # the others get every chance to overtake
@@ -295,7 +295,7 @@ async def test_among_equals_who_came_first_goes_first_however_long_it_waits(acme
     assert order == list(range(6))
 
 
-def test_the_log_outlives_a_restart(acme: Database, clock: ManualClock) -> None:
+def test_the_permit_log_survives_a_restart(acme: Database, clock: ManualClock) -> None:
     limits = Limits(calls=3)
     for _ in range(3):
         permit = take(acme, clock, limits)
@@ -308,7 +308,7 @@ def test_the_log_outlives_a_restart(acme: Database, clock: ManualClock) -> None:
     reopened.close()
 
 
-def test_the_permit_of_a_call_that_never_ended_counts_until_it_must_have_ended(
+def test_the_permit_of_an_abandoned_call_counts_until_its_maximum_duration_is_over(
     acme: Database, clock: ManualClock
 ) -> None:
     limits = Limits(calls=1)
@@ -316,7 +316,7 @@ def test_the_permit_of_a_call_that_never_ended_counts_until_it_must_have_ended(
     assert take(acme, clock, limits) == Wait(START + permits.LONGEST_CALL + timedelta(seconds=61))
 
 
-def test_after_the_clock_was_set_back_permits_count_from_then(acme: Database, clock: ManualClock) -> None:
+def test_after_the_clock_is_set_back_permits_count_from_the_new_time(acme: Database, clock: ManualClock) -> None:
     limits = Limits(calls=1)
     permit = take(acme, clock, limits)
     assert isinstance(permit, Granted)
@@ -327,7 +327,7 @@ def test_after_the_clock_was_set_back_permits_count_from_then(acme: Database, cl
     assert isinstance(take(acme, clock, limits), Granted)
 
 
-def test_a_block_is_never_shortened_and_never_longer_than_five_minutes(acme: Database, clock: ManualClock) -> None:
+def test_a_block_is_never_shortened_and_lasts_at_most_five_minutes(acme: Database, clock: ManualClock) -> None:
     acme.write_now(permits.block, "acme", START + timedelta(days=1), START)
     acme.write_now(permits.block, "acme", START + timedelta(seconds=1), START)
     assert take(acme, clock) == Wait(START + permits.LONGEST_BLOCK)
@@ -335,7 +335,7 @@ def test_a_block_is_never_shortened_and_never_longer_than_five_minutes(acme: Dat
     assert isinstance(take(acme, clock), Granted)
 
 
-def test_the_used_part_of_the_budget_can_be_seen(acme: Database, clock: ManualClock) -> None:
+def test_the_used_part_of_the_budget_is_reported(acme: Database, clock: ManualClock) -> None:
     permit = take(acme, clock)
     assert isinstance(permit, Granted)
     acme.write_now(permits.finish, permit.permit, clock())
@@ -400,7 +400,7 @@ async def test_the_most_urgent_call_goes_first_and_calls_never_overlap(acme: Dat
     assert order == [CallPriority.POLL, CallPriority.ACTION, CallPriority.POLL, CallPriority.RECONCILIATION]
 
 
-async def test_a_call_that_is_given_up_waits_no_more(acme: Database) -> None:
+async def test_a_cancelled_call_no_longer_waits(acme: Database) -> None:
     permits = Permits(acme, "acme", Limits(calls=1), "one")
     async with permits.permit(CallPriority.POLL):
         pass

@@ -79,9 +79,7 @@ def states(database: Database) -> list[tuple[str, int | None]]:
     return [(row.state, row.replay) for row in rows(database)]
 
 
-def test_a_replay_sends_the_same_messages_again_and_counts_what_came_of_them(
-    database: Database, clock: ManualClock
-) -> None:
+def test_a_replay_sends_the_same_messages_again_and_counts_the_results(database: Database, clock: ManualClock) -> None:
     journal(database, dead=(1, 2))
     made = create(database, clock)
     assert (look(database, made).total, look(database, made).state) == (6, ReplayState.RUNNING)
@@ -108,7 +106,7 @@ def test_a_replay_sends_the_same_messages_again_and_counts_what_came_of_them(
         ({"target": "chat", "state": DeliveryState.DEAD}, {2}),
     ],
 )
-def test_a_replay_takes_up_what_its_filters_say_and_nothing_else(
+def test_a_replay_selects_exactly_the_deliveries_that_match_its_filters(
     database: Database, clock: ManualClock, filters: dict[str, Any], expected: set[int]
 ) -> None:
     journal(database, 4, TARGETS, dead=(1, 2))
@@ -118,7 +116,7 @@ def test_a_replay_takes_up_what_its_filters_say_and_nothing_else(
     assert {row.id for row in rows(database) if row.state == "pending"} == expected
 
 
-def test_a_replay_takes_up_what_was_made_within_its_time(database: Database, clock: ManualClock) -> None:
+def test_a_replay_selects_deliveries_created_in_its_period(database: Database, clock: ManualClock) -> None:
     start = clock.now
     for number in range(4):
         fill(database, [f"P{number}"], ["ops"], first=number)
@@ -134,7 +132,7 @@ def test_a_replay_without_deliveries_is_finished_at_once(database: Database, clo
     assert (found.state, found.total, found.skipped) == (ReplayState.FINISHED, 0, 0)
 
 
-def test_each_target_has_a_bounded_part_at_a_time_and_gets_the_next_when_half_is_sent(
+def test_each_target_has_one_bounded_batch_at_a_time_and_the_next_when_half_is_sent(
     database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replays, "MOST_WAITING", 4)
@@ -157,7 +155,7 @@ def test_each_target_has_a_bounded_part_at_a_time_and_gets_the_next_when_half_is
     assert look(database, made).state is ReplayState.FINISHED
 
 
-def test_a_part_that_is_not_committed_is_taken_up_the_next_time_and_once(
+def test_a_batch_that_is_not_committed_is_released_once_the_next_time(
     database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replays, "MOST_WAITING", 2)
@@ -178,7 +176,7 @@ def test_a_part_that_is_not_committed_is_taken_up_the_next_time_and_once(
     assert look(database, made).delivered == 7
 
 
-def test_a_clock_that_is_set_back_takes_nothing_up_twice_and_leaves_nothing_out(
+def test_after_the_clock_is_set_back_a_replay_still_selects_every_delivery_once(
     database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replays, "MOST_WAITING", 2)
@@ -193,7 +191,7 @@ def test_a_clock_that_is_set_back_takes_nothing_up_twice_and_leaves_nothing_out(
     assert sent == [f"msg_evt_{number}" for number in range(5)]
 
 
-def test_what_is_pending_is_left_alone_and_what_was_sent_meanwhile_is_skipped(
+def test_a_replay_leaves_pending_deliveries_alone_and_skips_those_sent_meanwhile(
     database: Database, clock: ManualClock
 ) -> None:
     journal(database, 3, dead=(2,))
@@ -210,9 +208,7 @@ def test_what_is_pending_is_left_alone_and_what_was_sent_meanwhile_is_skipped(
     assert (found.state, found.taken, found.delivered, found.skipped) == (ReplayState.FINISHED, 2, 2, 1)
 
 
-def test_what_is_left_of_a_delivery_whose_event_is_gone_is_skipped_and_counted(
-    database: Database, clock: ManualClock
-) -> None:
+def test_a_delivery_whose_event_was_pruned_is_skipped_and_counted(database: Database, clock: ManualClock) -> None:
     journal(database, 3)
     made = create(database, clock)
     gone = schema.events.delete().where(schema.events.c.id == "evt_1")
@@ -225,9 +221,7 @@ def test_what_is_left_of_a_delivery_whose_event_is_gone_is_skipped_and_counted(
     assert not database.write_now(replays.redeliver, 2, clock.now)
 
 
-def test_two_replays_of_the_same_take_up_what_has_ended_and_both_keep_their_counts(
-    database: Database, clock: ManualClock
-) -> None:
+def test_two_overlapping_replays_both_keep_their_counts(database: Database, clock: ManualClock) -> None:
     journal(database, 4)
     first = create(database, clock)
     feed(database, clock)
@@ -244,7 +238,7 @@ def test_two_replays_of_the_same_take_up_what_has_ended_and_both_keep_their_coun
     assert {each.state for each in found} == {ReplayState.FINISHED}
 
 
-def test_cancelling_lets_everything_unsent_be_what_it_was(
+def test_cancelling_restores_the_state_of_every_unsent_delivery(
     database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replays, "MOST_WAITING", 4)
@@ -265,7 +259,7 @@ def test_cancelling_lets_everything_unsent_be_what_it_was(
     assert look(database, made) == found
 
 
-def test_what_is_being_sent_while_it_is_cancelled_ends_first(database: Database, clock: ManualClock) -> None:
+def test_a_delivery_in_progress_ends_before_its_replay_is_cancelled(database: Database, clock: ManualClock) -> None:
     journal(database, 3, dead=(1, 2))
     made = create(database, clock)
     feed(database, clock)
@@ -289,7 +283,7 @@ def test_what_is_being_sent_while_it_is_cancelled_ends_first(database: Database,
     assert (found.state, found.taken, found.delivered, found.dead) == (ReplayState.CANCELLED, 1, 1, 0)
 
 
-def test_redelivering_is_for_one_and_as_often_as_it_is_asked_for(database: Database, clock: ManualClock) -> None:
+def test_one_delivery_can_be_redelivered_repeatedly(database: Database, clock: ManualClock) -> None:
     journal(database, 2, dead=(0,))
     assert database.write_now(replays.redeliver, 1, clock.advance(60))
     assert database.write_now(replays.redeliver, 1, clock.advance(60)), "again, while it is pending"
@@ -300,7 +294,7 @@ def test_redelivering_is_for_one_and_as_often_as_it_is_asked_for(database: Datab
     assert not database.write_now(replays.redeliver, 77, clock.now)
 
 
-def test_replays_that_ended_long_ago_are_forgotten(database: Database, clock: ManualClock) -> None:
+def test_old_replays_are_pruned(database: Database, clock: ManualClock) -> None:
     journal(database, 1)
     ended, has_more = create(database, clock, trigger="other"), create(database, clock)
     clock.advance(3600)

@@ -54,7 +54,7 @@ def test_actions_are_listed_oldest_first_and_can_be_filtered(
     assert [each.id for each in kept.read_now(action_list.read, **filters).items] == found  # type: ignore[arg-type]
 
 
-def test_pages_of_actions_follow_one_another(kept: Database) -> None:
+def test_actions_are_paged_with_a_cursor(kept: Database) -> None:
     first = kept.read_now(action_list.read, limit=3)
     second = kept.read_now(action_list.read, limit=3, after=first.next)
     assert [each.id for each in (*first.items, *second.items)] == ["act_1", "act_2", "act_3", "act_4", "act_5"]
@@ -72,15 +72,13 @@ def test_pages_of_actions_follow_one_another(kept: Database) -> None:
         ({"limit": 0}, "limit is 0, must be 1 to 500"),
     ],
 )
-def test_a_filter_that_names_nothing_is_an_error_that_says_so(
-    kept: Database, filters: dict[str, object], said: str
-) -> None:
+def test_a_filter_with_an_unknown_name_is_an_error(kept: Database, filters: dict[str, object], said: str) -> None:
     with pytest.raises(errors.UsageError) as caught:
         kept.read_now(action_list.read, **filters)  # type: ignore[arg-type]
     assert said in str(caught.value)
 
 
-def test_an_action_that_ended_shows_how(kept: Database) -> None:
+def test_an_action_that_has_ended_shows_its_outcome(kept: Database) -> None:
     done, failed = kept.read_now(action_list.read, limit=2).items
     assert (done.state, done.outcome, done.result, done.error) == (
         ActionState.SUCCEEDED,
@@ -93,12 +91,14 @@ def test_an_action_that_ended_shows_how(kept: Database) -> None:
     assert (failed.incident_id, failed.tries, failed.next_try_at) == ("P2", 2, None)
 
 
-def test_only_an_action_that_has_to_be_tried_again_says_when(kept: Database, clock: ManualClock) -> None:
+def test_only_an_action_that_will_be_retried_shows_the_time_of_its_next_attempt(
+    kept: Database, clock: ManualClock
+) -> None:
     found = {each.id: each.next_try_at for each in kept.read_now(action_list.read).items}
     assert {name: at for name, at in found.items() if at is not None} == {"act_4": clock.now + timedelta(seconds=10)}
 
 
-def test_one_action_is_found_by_its_id_and_what_is_secret_in_it_is_masked(kept: Database) -> None:
+def test_an_action_is_shown_by_its_id_with_its_secrets_masked(kept: Database) -> None:
     found = kept.read_now(action_list.find, "act_5")
     assert found is not None
     assert found.parameters == {"service_key": MASK, "description": shown.HOSTILE}
@@ -106,7 +106,7 @@ def test_one_action_is_found_by_its_id_and_what_is_secret_in_it_is_masked(kept: 
     assert kept.read_now(action_list.find, "act\x00") is None
 
 
-def test_status_counts_for_each_connection_what_waits_runs_and_failed_in_the_last_hour(
+def test_status_counts_pending_running_and_recently_failed_actions_of_each_connection(
     database: Database, settings: Settings, clock: ManualClock
 ) -> None:
     database.write_now(shown.fill, clock.now)

@@ -59,7 +59,7 @@ def test_an_empty_database_shows_everything_as_waiting(
     assert [each.budget.left for each in status.connections] == [30, 30]
 
 
-def test_status_shows_what_is_well_and_what_fails(filled: Database, settings: Settings, clock: ManualClock) -> None:
+def test_status_shows_healthy_and_failing_parts(filled: Database, settings: Settings, clock: ManualClock) -> None:
     status = look(filled, settings, clock)
     acme, beta = status.connections
     assert (acme.health, acme.open_incidents, acme.quarantined, acme.lag) == (Health.OK, 2, 0, 15.0)
@@ -89,7 +89,7 @@ def test_a_daemon_without_a_heartbeat_for_a_minute_is_not_shown(
     assert [each.id for each in look(filled, settings, clock).instances] == ["a"]
 
 
-def test_what_the_configuration_no_longer_names_is_not_shown(
+def test_names_removed_from_the_configuration_are_not_shown(
     filled: Database, settings: Settings, clock: ManualClock
 ) -> None:
     one = {"ops": settings.targets["ops"]}
@@ -98,7 +98,7 @@ def test_what_the_configuration_no_longer_names_is_not_shown(
     assert filled.read_now(connection_health.read, {}, (), clock.now) == ()
 
 
-def test_a_blocked_a_late_and_a_new_connection_say_so(
+def test_blocked_late_and_new_connections_have_their_own_state(
     database: Database, settings: Settings, clock: ManualClock
 ) -> None:
     now = clock.now
@@ -111,14 +111,14 @@ def test_a_blocked_a_late_and_a_new_connection_say_so(
     assert status.connections[0].blocked_until is None
 
 
-def test_a_paused_target_says_so(filled: Database, settings: Settings, clock: ManualClock) -> None:
+def test_a_paused_target_has_the_state_paused(filled: Database, settings: Settings, clock: ManualClock) -> None:
     pause = schema.targets.update().where(schema.targets.c.name == "ops").values(paused_at=clock.now)
     filled.write_now(lambda tx: tx.execute(pause) and None)
     found = filled.read_now(target_health.read, settings.targets, clock.now)
     assert [(each.health, each.paused) for each in found] == [(Health.OK, False), (Health.PAUSED, True)]
 
 
-def test_a_target_that_asked_for_a_pause_or_took_nothing_yet_says_so(
+def test_targets_that_asked_for_a_pause_or_have_no_deliveries_yet_have_their_own_state(
     database: Database, settings: Settings, clock: ManualClock
 ) -> None:
     def health() -> list[Health]:
@@ -141,7 +141,7 @@ def test_a_target_that_asked_for_a_pause_or_took_nothing_yet_says_so(
     assert health()[1] == Health.FAILING
 
 
-def test_a_connection_is_ready_for_three_poll_intervals_after_a_success(
+def test_a_connection_is_ready_for_three_poll_intervals_after_a_successful_poll(
     filled: Database, settings: Settings, clock: ManualClock
 ) -> None:
     def unready() -> list[str]:
@@ -158,7 +158,9 @@ def test_a_connection_is_ready_for_three_poll_intervals_after_a_success(
     ]
 
 
-def test_readiness_follows_the_triggers_own_pace(database: Database, settings: Settings, clock: ManualClock) -> None:
+def test_readiness_takes_the_intervals_of_the_triggers_into_account(
+    database: Database, settings: Settings, clock: ManualClock
+) -> None:
     database.write_now(shown.insert, schema.connections, shown.connection("acme", clock.now))
     acme = {"acme": settings.connections["acme"]}
     slow = replace(settings.triggers["new"], every=timedelta(minutes=10))
@@ -237,7 +239,7 @@ def test_deliveries_can_be_filtered(kept: Database, filters: dict[str, str], fou
         (delivery_list.read, {"limit": 0}, "limit is 0, must be 1 to 500"),
     ],
 )
-def test_a_filter_that_names_nothing_is_an_error_that_says_so(
+def test_a_filter_with_an_unknown_name_is_an_error(
     kept: Database, view: object, filters: dict[str, object], said: str
 ) -> None:
     with pytest.raises(errors.UsageError) as caught:
@@ -245,12 +247,12 @@ def test_a_filter_that_names_nothing_is_an_error_that_says_so(
     assert said in str(caught.value)
 
 
-def test_a_cursor_beyond_everything_is_the_end(kept: Database) -> None:
+def test_a_cursor_after_the_last_row_returns_an_empty_page(kept: Database) -> None:
     page = kept.read_now(event_list.read, after="9" * 19)
     assert (page.items, page.next) == ([], None)
 
 
-def test_a_delivery_comes_with_its_attempts_and_its_event(kept: Database) -> None:
+def test_a_delivery_is_shown_with_its_attempts_and_its_event(kept: Database) -> None:
     found = kept.read_now(delivery_list.find, 3)
     assert found is not None
     assert [(each.status, each.error) for each in found.attempts] == [
@@ -283,7 +285,7 @@ def test_running_deliveries_are_those_that_are_claimed(kept: Database) -> None:
         ("http://127.0.0.1:9/", "http://127.0.0.1:9"),
     ],
 )
-def test_of_a_url_only_scheme_host_and_port_are_shown(url: str, seen: str) -> None:
+def test_only_scheme_host_and_port_of_a_url_are_shown(url: str, seen: str) -> None:
     assert origin(url) == seen
 
 
@@ -292,7 +294,7 @@ def test_no_secret_is_in_any_view(filled: Database, settings: Settings, clock: M
     assert [each for each in shown.CANARIES if each in text] == []
 
 
-def test_no_view_reads_a_whole_table_of_deliveries_or_actions(tmp_path: Path, clock: ManualClock) -> None:
+def test_no_view_scans_all_deliveries_or_all_actions(tmp_path: Path, clock: ManualClock) -> None:
     url = f"sqlite:///{tmp_path / 'plans.db'}"  # PostgreSQL's plans depend on how much is in the tables
     filled, settings = Database(url, clock=clock), shown.settings(tmp_path, url)
     filled.upgrade()
