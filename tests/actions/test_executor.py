@@ -34,7 +34,7 @@ async def test_actions_are_carried_out_in_the_order_of_their_arrival(office: Off
     assert [each.created_at for each in ended] == sorted(each.created_at for each in ended)
 
 
-async def test_actions_on_one_incident_wait_for_one_another_and_others_pass(office: Office) -> None:
+async def test_actions_on_one_incident_run_in_order_and_others_overtake(office: Office) -> None:
     incident, other = office.incident(), office.incident()
 
     def cut(request: httpx.Request, when: str) -> bool:
@@ -58,7 +58,7 @@ async def test_actions_on_one_incident_wait_for_one_another_and_others_pass(offi
     ]
 
 
-async def test_500_acknowledgements_take_a_handful_of_calls(office: Office) -> None:
+async def test_500_acknowledgements_take_only_a_few_calls(office: Office) -> None:
     incidents = [office.incident() for _ in range(500)]
     ids = [office.ask("AcknowledgeIncident", incidentId=each.id, userId=office.alice) for each in incidents]
     ended = await office.work(office.executor(), *ids)
@@ -69,7 +69,7 @@ async def test_500_acknowledgements_take_a_handful_of_calls(office: Office) -> N
     assert len(office.effects) == 500
 
 
-async def test_together_goes_only_what_one_user_wants_set_to_the_same(office: Office) -> None:
+async def test_a_batch_has_one_user_and_one_change(office: Office) -> None:
     bob, carol = (office.account.directory.user(name).id for name in ("bob", "carol"))
     incidents = [office.incident() for _ in range(6)]
     ids = [
@@ -85,7 +85,7 @@ async def test_together_goes_only_what_one_user_wants_set_to_the_same(office: Of
 
 @pytest.mark.parametrize("bulk", BULKS)
 @pytest.mark.parametrize("repeat", quirks.Repeat)
-async def test_a_bulk_that_fails_in_part_falls_apart_only_for_those_that_failed(
+async def test_after_a_partial_failure_only_the_failed_part_of_a_batch_is_split(
     office: Office, bulk: quirks.Bulk, repeat: quirks.Repeat
 ) -> None:
     office.account.habits.bulk, office.account.habits.repeat = bulk, repeat
@@ -104,7 +104,9 @@ async def test_a_bulk_that_fails_in_part_falls_apart_only_for_those_that_failed(
 
 
 @pytest.mark.parametrize("bulk", BULKS)
-async def test_a_bulk_of_acknowledgements_leaves_what_is_resolved_as_it_is(office: Office, bulk: quirks.Bulk) -> None:
+async def test_a_batch_of_acknowledgements_does_not_reopen_resolved_incidents(
+    office: Office, bulk: quirks.Bulk
+) -> None:
     office.account.habits.bulk = bulk
     incidents = [office.incident() for _ in range(10)]
     for each in incidents[:3]:
@@ -115,7 +117,7 @@ async def test_a_bulk_of_acknowledgements_leaves_what_is_resolved_as_it_is(offic
     assert not any(each.reopened for each in office.effects)
 
 
-async def test_a_bulk_whose_answer_is_lost_is_not_made_again(office: Office) -> None:
+async def test_a_batch_whose_response_is_lost_is_not_repeated(office: Office) -> None:
     incidents = [office.incident() for _ in range(120)]
     lost = [False]
 
@@ -133,7 +135,7 @@ async def test_a_bulk_whose_answer_is_lost_is_not_made_again(office: Office) -> 
     assert len(office.line.requests) < 10
 
 
-async def test_an_assignee_who_is_none_fails_the_whole_bulk_at_once(office: Office) -> None:
+async def test_an_unknown_assignee_fails_the_whole_batch_at_once(office: Office) -> None:
     incidents = [office.incident() for _ in range(30)]
     ids = [
         office.ask("ReassignIncident", incidentId=each.id, userId=office.alice, reassignUserId="PNONE")
@@ -144,7 +146,7 @@ async def test_an_assignee_who_is_none_fails_the_whole_bulk_at_once(office: Offi
     assert len(office.line.requests) < 6
 
 
-async def test_what_stays_temporary_is_given_up_after_a_while_and_says_so(office: Office) -> None:
+async def test_an_action_with_lasting_temporary_errors_fails_after_a_while_with_a_reason(office: Office) -> None:
     incident = office.incident()
     office.line.cut = lambda request, when: when == "before" and request.method == "PUT"
     action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
@@ -156,7 +158,7 @@ async def test_what_stays_temporary_is_given_up_after_a_while_and_says_so(office
     assert 5 < failed.runs < 15
 
 
-async def test_two_daemons_share_the_queue_and_carry_out_each_action_once(office: Office) -> None:
+async def test_two_daemons_share_the_queue_and_run_each_action_once(office: Office) -> None:
     incidents = [office.incident() for _ in range(40)]
     ids = [office.ask("AddNoteToIncident", incidentId=each.id, userId=office.alice, note="x") for each in incidents]
     one, two = office.executor("one"), office.executor("two")
@@ -165,7 +167,7 @@ async def test_two_daemons_share_the_queue_and_carry_out_each_action_once(office
     assert {office.action(each).runs for each in ids} == {1}
 
 
-async def test_the_same_key_gives_the_same_action_and_with_another_request_an_error(office: Office) -> None:
+async def test_the_same_key_returns_the_same_action_and_is_an_error_with_another_request(office: Office) -> None:
     incident = office.incident()
     given: dict[str, Any] = {"incidentId": incident.id, "userId": office.alice}
     first = office.ask("ResolveIncident", key="abc", **given)
@@ -183,7 +185,7 @@ def body_of(office: Office, message_id: str) -> Json:
     return body
 
 
-async def test_the_outcome_is_told_to_the_targets_that_the_action_names(office: Office) -> None:
+async def test_the_outcome_is_sent_to_the_targets_of_the_action(office: Office) -> None:
     incident = office.incident()
     office.database.write_now(targets.ensure, ["ops", "chat"])
     done = office.ask("ResolveIncident", notify=("ops", "chat"), incidentId=incident.id, userId=office.alice)
@@ -206,7 +208,7 @@ async def test_the_outcome_is_told_to_the_targets_that_the_action_names(office: 
     assert (body["type"], body["data"]["action"]["error"]["code"]) == ("action.failed", "not_found")
 
 
-async def test_an_integration_key_is_gone_once_the_action_has_ended_and_never_told(
+async def test_an_integration_key_is_erased_when_the_action_ends_and_never_shown(
     office: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:
     office.database.write_now(targets.ensure, ["ops"])
@@ -226,7 +228,7 @@ async def test_an_integration_key_is_gone_once_the_action_has_ended_and_never_to
     assert secret not in out + err
 
 
-async def test_what_was_running_is_finished_or_put_back_when_the_daemon_stops(office: Office) -> None:
+async def test_running_actions_finish_or_return_to_the_queue_on_shutdown(office: Office) -> None:
     incident = office.incident()
     executor = office.executor()
     action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
@@ -237,7 +239,7 @@ async def test_what_was_running_is_finished_or_put_back_when_the_daemon_stops(of
     assert incident.status is IncidentStatus.RESOLVED
 
 
-async def test_actions_that_ended_long_ago_go_with_their_keys_unless_a_message_still_tells_of_them(
+async def test_old_actions_are_pruned_with_their_keys_unless_a_message_refers_to_them(
     office: Office,
 ) -> None:
     office.database.write_now(targets.ensure, ["ops"])

@@ -74,7 +74,7 @@ class Cuts:
 
 @pytest.mark.parametrize("operation", CHANGES)
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_line_that_breaks_before_or_after_the_effect_leaves_it_made_once(
+async def test_a_connection_broken_before_or_after_the_effect_still_causes_it_once(
     office: Office, operation: str, when: str
 ) -> None:
     incident = prepared(office, operation)
@@ -87,7 +87,7 @@ async def test_a_line_that_breaks_before_or_after_the_effect_leaves_it_made_once
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("resolved", [False, True])
-async def test_an_incident_is_created_once_even_if_it_was_resolved_before_the_repeat(
+async def test_an_incident_is_created_once_even_if_it_was_resolved_before_the_retry(
     office: Office, when: str, *, resolved: bool
 ) -> None:
     key = office.account.directory.services[0].key
@@ -104,7 +104,7 @@ async def test_an_incident_is_created_once_even_if_it_was_resolved_before_the_re
 
 
 @pytest.mark.parametrize("operation", CHANGES)
-async def test_a_daemon_that_dies_after_the_effect_and_before_it_is_written_down_repeats_nothing(
+async def test_a_daemon_that_dies_between_an_effect_and_its_record_repeats_nothing(
     office: Office, operation: str
 ) -> None:
     incident = prepared(office, operation)
@@ -127,7 +127,7 @@ async def test_a_daemon_that_dies_after_the_effect_and_before_it_is_written_down
     assert [each.what for each in office.effects] == [CHANGES[operation]]
 
 
-async def test_an_acknowledgement_never_reopens_what_was_resolved_meanwhile(office: Office) -> None:
+async def test_an_acknowledgement_never_reopens_an_incident_resolved_meanwhile(office: Office) -> None:
     incident = office.incident()
     office.account.resolve(incident.id)
     done = await office.carry_out("AcknowledgeIncident", incidentId=incident.id, userId=office.alice)
@@ -137,7 +137,7 @@ async def test_an_acknowledgement_never_reopens_what_was_resolved_meanwhile(offi
     assert (office.effects, incident.status) == ([], IncidentStatus.RESOLVED)
 
 
-async def test_a_repeated_acknowledgement_never_reopens_what_was_resolved_between_the_tries(office: Office) -> None:
+async def test_a_retried_acknowledgement_never_reopens_an_incident_resolved_between_runs(office: Office) -> None:
     incident = office.incident()
     office.line.cut = Cuts("after")
     executor = office.executor()
@@ -150,7 +150,7 @@ async def test_a_repeated_acknowledgement_never_reopens_what_was_resolved_betwee
 
 
 @pytest.mark.parametrize("operation", ["ReassignIncident", "SnoozeIncident", "EscalateIncident"])
-async def test_what_is_asked_of_a_resolved_incident_ends_as_overtaken_and_not_as_an_error(
+async def test_an_action_on_a_resolved_incident_ends_as_overtaken_and_not_as_an_error(
     office: Office, operation: str
 ) -> None:
     incident = prepared(office, operation)
@@ -160,7 +160,7 @@ async def test_what_is_asked_of_a_resolved_incident_ends_as_overtaken_and_not_as
 
 
 @pytest.mark.parametrize("repeat", quirks.Repeat)
-async def test_what_is_so_already_is_success(office: Office, repeat: quirks.Repeat) -> None:
+async def test_an_action_whose_effect_already_exists_succeeds(office: Office, repeat: quirks.Repeat) -> None:
     office.account.habits.repeat = repeat
     incident = office.incident()
     office.account.resolve(incident.id)
@@ -174,7 +174,7 @@ async def test_what_is_so_already_is_success(office: Office, repeat: quirks.Repe
     assert [each.what for each in office.effects] == renewed
 
 
-async def test_two_actions_that_add_the_same_note_add_two_even_if_the_second_ones_line_breaks(office: Office) -> None:
+async def test_two_actions_with_the_same_note_add_two_notes_even_if_a_connection_breaks(office: Office) -> None:
     incident = office.incident()
     executor = office.executor()
     given = parameters(office, "AddNoteToIncident", incident)
@@ -188,7 +188,7 @@ async def test_two_actions_that_add_the_same_note_add_two_even_if_the_second_one
     assert len(incident.notes) == 2
 
 
-async def test_a_daemon_that_was_taken_for_dead_makes_no_call_that_changes_something(office: Office) -> None:
+async def test_a_daemon_presumed_dead_makes_no_write_call(office: Office) -> None:
     incident = office.incident()
     office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
 
@@ -208,7 +208,7 @@ async def test_a_daemon_that_was_taken_for_dead_makes_no_call_that_changes_somet
     faults=st.lists(FAULTS, max_size=40),
     repeat=st.sampled_from(quirks.Repeat),
 )
-async def test_whatever_breaks_and_whenever_every_effect_is_made_once_and_nothing_is_reopened(
+async def test_whatever_fails_every_effect_happens_once_and_nothing_is_reopened(
     office: Office, faults: list[str | None], repeat: quirks.Repeat
 ) -> None:
     before = len(office.effects)
@@ -254,9 +254,7 @@ async def test_an_incident_that_is_resolved_while_an_acknowledgement_waits_for_a
 
 
 @pytest.mark.parametrize("odd", [{}, {"incident": None}, {"incident": {"id": "P1"}}])
-async def test_an_answer_without_the_incident_says_nothing_and_is_asked_for_again(
-    office: Office, odd: dict[str, Any]
-) -> None:
+async def test_a_response_without_the_incident_is_requested_again(office: Office, odd: dict[str, Any]) -> None:
     incident = office.incident()
     office.account.resolve(incident.id)
     office.line.instead = [("GET", f"/incidents/{incident.id}", odd)]
@@ -264,7 +262,7 @@ async def test_an_answer_without_the_incident_says_nothing_and_is_asked_for_agai
     assert (done.outcome, done.runs, office.effects) == (Outcome.OVERTAKEN, 2, [])
 
 
-async def test_what_could_not_be_written_down_is_taken_up_again_by_the_same_daemon(office: Office) -> None:
+async def test_an_action_whose_outcome_could_not_be_saved_is_retried_by_the_same_daemon(office: Office) -> None:
     incident = office.incident()
     executor = office.executor()
     action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)
@@ -274,14 +272,14 @@ async def test_what_could_not_be_written_down_is_taken_up_again_by_the_same_daem
     assert done.state is ActionState.SUCCEEDED
 
 
-async def test_what_a_daemon_held_that_is_known_no_more_goes_back_into_the_queue(office: Office) -> None:
+async def test_actions_claimed_by_an_unknown_daemon_return_to_the_queue(office: Office) -> None:
     action_id = office.ask("GetUser", userId=office.alice)
     office.database.write_now(action_queue.claim, "acme", "gone", office.clock(), 1)
     office.database.write_now(action_queue.release, ())
     assert office.action(action_id).state is ActionState.QUEUED
 
 
-async def test_nobody_can_put_an_action_off_for_a_day(office: Office) -> None:
+async def test_a_requested_pause_cannot_postpone_an_action_for_a_day(office: Office) -> None:
     incident = office.incident()
     office.line.instead = [("PUT", f"/incidents/{incident.id}", 503)]
     executor = office.executor()

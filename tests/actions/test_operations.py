@@ -40,7 +40,7 @@ USER = {
 }
 
 
-async def test_acknowledging_asks_for_the_status_in_the_users_name_and_gives_the_incident(office: Office) -> None:
+async def test_acknowledging_sets_the_status_as_the_user_and_returns_the_incident(office: Office) -> None:
     incident = office.incident()
     done = await office.carry_out("AcknowledgeIncident", incidentId=incident.id, userId=office.alice)
     assert (done.state, done.outcome, done.error) == (ActionState.SUCCEEDED, Outcome.DONE, None)
@@ -53,7 +53,7 @@ async def test_acknowledging_asks_for_the_status_in_the_users_name_and_gives_the
     assert (done.result["status"], done.result["assignedUserId"]) == ("acknowledged", office.alice)
 
 
-async def test_resolving_asks_for_the_status_without_looking_first(office: Office) -> None:
+async def test_resolving_sets_the_status_without_reading_first(office: Office) -> None:
     incident = office.incident()
     done = await office.carry_out("ResolveIncident", incidentId=incident.id, userId=office.alice)
     assert done.outcome is Outcome.DONE
@@ -104,7 +104,7 @@ async def test_a_note_is_added_with_its_text_and_comes_back_with_its_id(office: 
     assert (done.result["note"]["id"], done.result["note"]["content"]) == (note.id, "Größe geprüft ✓")
 
 
-async def test_looking_up_gives_the_connectors_objects(office: Office) -> None:
+async def test_lookups_return_the_objects_of_the_connector(office: Office) -> None:
     done = await office.carry_out("GetUser", userId=office.alice)
     assert done.result is not None
     assert done.result.keys() == USER
@@ -152,7 +152,7 @@ async def test_looking_up_gives_the_connectors_objects(office: Office) -> None:
         ("GetIncidentByKey", {"incident_key": "none"}, "not_found", "no incident with the key none"),
     ],
 )
-async def test_what_cannot_be_done_fails_with_a_word_and_a_sentence_at_the_first_try(
+async def test_an_impossible_action_fails_at_the_first_run_with_code_and_message(
     office: Office, operation: str, parameters: dict[str, Any], code: str, words: str
 ) -> None:
     incident = office.incident()
@@ -168,7 +168,7 @@ async def test_what_cannot_be_done_fails_with_a_word_and_a_sentence_at_the_first
     assert office.effects == []
 
 
-async def test_a_read_only_key_is_told_as_such(office: Office) -> None:
+async def test_a_read_only_key_is_named_in_the_error(office: Office) -> None:
     incident = office.incident()
     office.account.read_only = True
     failed = await office.carry_out("ResolveIncident", incidentId=incident.id, userId=office.alice)
@@ -180,7 +180,7 @@ async def test_a_read_only_key_is_told_as_such(office: Office) -> None:
     )
 
 
-async def test_an_address_that_changed_is_looked_up_anew_and_the_action_goes_on(office: Office) -> None:
+async def test_a_changed_address_is_looked_up_again_and_the_action_continues(office: Office) -> None:
     first, second = office.incident(), office.incident()
     await office.carry_out("ResolveIncident", incidentId=first.id, userId=office.alice)
     people = office.account.directory.users
@@ -229,7 +229,7 @@ async def test_an_address_that_changed_is_looked_up_anew_and_the_action_goes_on(
         ("GetUser", {"userId": "../incidents"}, [("userId", "must be an id or key, without spaces")]),
     ],
 )
-def test_bad_parameters_are_told_one_by_one(
+def test_each_invalid_parameter_is_a_separate_error(
     operation: str, parameters: dict[str, Any], problems: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(errors.ParameterError) as told:
@@ -237,7 +237,7 @@ def test_bad_parameters_are_told_one_by_one(
     assert told.value.problems == problems
 
 
-def test_every_operation_of_the_connector_is_there_with_its_parameters() -> None:
+def test_every_operation_of_the_connector_exists_with_its_parameters() -> None:
     assert {name: list(each.parameters.model_fields) for name, each in actions.REGISTRY.items()} == {
         "GetIncidentByKey": ["incident_key"],
         "GetUser": ["userId"],

@@ -25,7 +25,7 @@ SUCCESSES = range(200, 300)
 FAILURES = [None, *range(100, 200), *range(300, 410), *range(411, 600)]
 
 
-def test_only_2xx_is_success_and_every_failure_but_410_is_repeated() -> None:
+def test_only_2xx_is_success_and_every_failure_but_410_is_retried() -> None:
     def outcomes(statuses: Iterable[int | None]) -> dict[int | None, Decision]:
         return {status: decide(status, None, 1, START, START, RETRY, 0.5) for status in statuses}
 
@@ -34,7 +34,7 @@ def test_only_2xx_is_success_and_every_failure_but_410_is_repeated() -> None:
     assert outcomes(FAILURES) == dict.fromkeys(FAILURES, Again(START + timedelta(seconds=3.75)))
 
 
-def test_after_the_horizon_a_delivery_is_dead_and_the_last_try_is_at_the_horizon() -> None:
+def test_after_the_horizon_a_delivery_is_dead_and_the_last_attempt_is_at_the_horizon() -> None:
     end = START + RETRY.horizon
     assert decide(500, None, 9, START, end - timedelta(seconds=1), RETRY, 0.5) == Again(end)
     assert decide(500, None, 9, START, end, RETRY, 0.5) == Dead()
@@ -42,7 +42,7 @@ def test_after_the_horizon_a_delivery_is_dead_and_the_last_try_is_at_the_horizon
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True), st.integers(1, 600), st.floats(1, 100))
-def test_pauses_grow_up_to_the_longest_and_keep_between_half_and_whole(
+def test_backoff_grows_to_its_maximum_with_jitter_between_half_and_full(
     attempts: int, luck: float, first: int, factor: float
 ) -> None:
     retry = Retry(first=timedelta(seconds=first), factor=factor, max=timedelta(hours=1))
@@ -66,14 +66,14 @@ def test_pauses_grow_up_to_the_longest_and_keep_between_half_and_whole(
         ("99999999999999999999", 28_800),
     ],
 )
-def test_a_target_may_ask_for_a_longer_pause_up_to_the_longest(header: str | None, seconds: float) -> None:
+def test_a_target_may_request_a_longer_pause_up_to_the_maximum(header: str | None, seconds: float) -> None:
     assert min(asked_pause(header, START), RETRY.max) == timedelta(seconds=seconds)
     outcome = decide(429, header, 1, START, START, RETRY, 0.5)
     silent_until = START + timedelta(seconds=seconds) if seconds > 0 else None
     assert outcome == Again(START + max(timedelta(seconds=seconds), timedelta(seconds=3.75)), silent_until)
 
 
-def test_a_target_that_is_gone_is_not_dead_even_behind_the_horizon() -> None:
+def test_a_delivery_to_a_gone_target_is_not_dead_even_after_the_horizon() -> None:
     assert decide(410, None, 9, START, START + RETRY.horizon * 2, RETRY, 0.5) == Gone()
 
 

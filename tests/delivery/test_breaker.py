@@ -51,37 +51,37 @@ def test_a_success_in_between_starts_the_count_again() -> None:
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_refusals_of_single_messages_say_nothing_about_a_target_that_is_well(status: int) -> None:
+def test_rejections_of_single_messages_do_not_affect_a_healthy_target(status: int) -> None:
     two = failed(failed(Breaker()).breaker).breaker
     for before in (Breaker(), two):
         assert failed(before, status=status) == Step(before)
 
 
-def test_a_success_closes_the_circuit_and_makes_due_what_waits() -> None:
+def test_a_success_closes_the_circuit_and_makes_waiting_deliveries_due() -> None:
     for before in (OPEN, HALF_OPEN, replace(HALF_OPEN, probing_since=START, failures=3)):
         step = breaker.on_success(before, START + HOUR)
         change = TargetChange(success_at=START + HOUR, circuit=TargetState(), recovered=True)
         assert step == Step(Breaker(), change, (BreakerEvent.RECOVERED,))
 
 
-def test_a_failed_probe_is_followed_by_the_next_after_a_longer_pause() -> None:
+def test_after_a_failed_probe_the_next_one_waits_longer() -> None:
     step = failed(HALF_OPEN, PROBE, now=START + MINUTE)
     state = replace(OPEN.state, probes=1, probe_at=START + MINUTE + timedelta(seconds=11.25), last_error="answered 503")
     assert step == Step(Breaker(state, probing_since=START + MINUTE), TargetChange(circuit=state))
 
 
-def test_what_was_on_its_way_before_the_circuit_opened_says_nothing_new() -> None:
+def test_a_result_from_before_the_circuit_opened_changes_nothing() -> None:
     for before in (OPEN, HALF_OPEN):
         assert failed(before, OTHER) == Step(before)
 
 
-def test_a_probe_that_fails_after_the_target_was_resumed_opens_no_circuit() -> None:
+def test_a_probe_that_fails_after_a_resume_opens_no_circuit() -> None:
     resumed = breaker.apply_claim(HALF_OPEN, TargetState(), None)
     assert resumed.breaker == Breaker()
     assert failed(resumed.breaker, PROBE) == Step(Breaker(failures=1))
 
 
-def test_a_probe_that_was_not_sent_is_followed_at_once() -> None:
+def test_a_probe_that_was_not_sent_is_replaced_at_once() -> None:
     state = replace(OPEN.state, probe_at=START + MINUTE)
     assert breaker.lose_probe(HALF_OPEN, {PROBE, OTHER}, START + MINUTE) == Step(
         Breaker(state), TargetChange(circuit=state)
@@ -122,7 +122,7 @@ def test_410_pauses_the_target_once(circuit: Breaker) -> None:
     assert again == Step(step.breaker), "it was on its way before, and must not undo a resume"
 
 
-def test_a_pause_by_hand_keeps_everything_else_and_is_logged_once() -> None:
+def test_a_manual_pause_keeps_the_rest_of_the_state_and_is_logged_once() -> None:
     step = breaker.pause(HALF_OPEN, START)
     assert step == Step(replace(HALF_OPEN, state=replace(OPEN.state, paused_at=START)), events=(BreakerEvent.PAUSED,))
     assert breaker.pause(step.breaker, START + HOUR) == Step(step.breaker)
@@ -145,7 +145,7 @@ PAUSED = TargetState(paused_at=START, paused_reason="paused by hand")
         (Breaker(replace(OPEN.state, paused_at=START)), TargetState(), (BreakerEvent.RESUMED, BreakerEvent.RECOVERED)),
     ],
 )
-def test_a_claim_brings_what_others_have_recorded(
+def test_a_claim_includes_state_recorded_by_other_daemons(
     before: Breaker, read: TargetState, events: tuple[BreakerEvent, ...]
 ) -> None:
     before = replace(before, failures=2)
@@ -154,7 +154,7 @@ def test_a_claim_brings_what_others_have_recorded(
     assert step.breaker.failures == (0 if {BreakerEvent.RESUMED, BreakerEvent.RECOVERED} & {*events} else 2)
 
 
-def test_a_claim_for_a_failing_target_brings_its_probe() -> None:
+def test_a_claim_for_a_failing_target_includes_its_probe() -> None:
     assert breaker.apply_claim(Breaker(), OPEN.state, PROBE).breaker == HALF_OPEN
     assert breaker.apply_claim(HALF_OPEN, OPEN.state, None).breaker == HALF_OPEN, "it is on its way"
     assert breaker.apply_claim(Breaker(), TargetState(), OTHER).breaker == Breaker(), "nothing to probe"
@@ -165,7 +165,7 @@ def test_only_the_probe_is_sent_to_a_failing_target() -> None:
     assert [each.may_send(OTHER, START) for each in (Breaker(), OPEN, HALF_OPEN)] == [True, False, False]
 
 
-def test_a_backlog_expires_after_a_whole_horizon_of_failures_seen_for_ten_minutes() -> None:
+def test_a_backlog_expires_after_a_full_horizon_of_failures_observed_for_ten_minutes() -> None:
     long = replace(HALF_OPEN, state=replace(OPEN.state, failing_since=START - 100 * HOUR))
     expiry: list[datetime | None] = []
     for number in range(11):
@@ -179,14 +179,14 @@ def test_a_backlog_expires_after_a_whole_horizon_of_failures_seen_for_ten_minute
     assert failed(long, PROBE, 500, START + HOUR).change.expire_before == START + HOUR - RETRY.horizon
 
 
-def test_nothing_expires_before_the_target_has_failed_for_a_whole_horizon() -> None:
+def test_nothing_expires_before_the_target_has_failed_for_a_full_horizon() -> None:
     seen = replace(HALF_OPEN, probing_since=START)
     end = START + RETRY.horizon
     assert failed(seen, PROBE, now=end - timedelta(microseconds=1)).change.expire_before is None
     assert failed(seen, PROBE, now=end).change.expire_before == START
 
 
-def test_a_new_failure_after_a_recovery_by_others_must_be_seen_for_ten_minutes_again() -> None:
+def test_a_new_failure_after_a_recovery_seen_elsewhere_must_be_observed_for_ten_minutes_again() -> None:
     seen = replace(HALF_OPEN, probing_since=START)
     other = replace(OPEN.state, failing_since=START + MINUTE)
     assert breaker.apply_claim(seen, OPEN.state, PROBE).breaker.probing_since == START

@@ -32,7 +32,7 @@ def saved(circuit: Circuit, *, overtaken: bool = False) -> TargetChange:
     return change
 
 
-def test_a_target_that_is_gone_while_another_change_is_saved_pauses_with_the_next() -> None:
+def test_a_410_during_a_save_pauses_the_target_with_the_next_save() -> None:
     circuit = Circuit("ops")
     circuit.apply(breaker.on_success(circuit.breaker, START))
     saving = circuit.begin_saving(0.0, closing=True)
@@ -43,7 +43,7 @@ def test_a_target_that_is_gone_while_another_change_is_saved_pauses_with_the_nex
     assert (change.gone_at, change.gone_reason) == (START, "answered 410")
 
 
-def test_a_success_alone_is_saved_once_a_second_or_at_the_end_and_hinders_no_claim() -> None:
+def test_a_success_alone_is_saved_once_a_second_or_at_shutdown_and_blocks_no_claim() -> None:
     circuit = Circuit("ops")
     circuit.apply(breaker.on_success(circuit.breaker, START))
     assert circuit.begin_saving(SUCCESS_SECONDS, closing=False) is None
@@ -75,7 +75,7 @@ def test_a_claim_changes_nothing_before_a_change_is_saved_or_if_it_is_older() ->
     assert circuit.breaker.state.blocked_until is None, "somebody has resumed it"
 
 
-def test_a_change_builds_on_what_was_read_or_saved_last() -> None:
+def test_a_change_builds_on_the_state_last_read_or_saved() -> None:
     circuit = Circuit("ops")
     circuit.apply_claim(FAILING, 7, circuit.version)
     fail(circuit, 7)
@@ -91,7 +91,7 @@ def test_a_change_builds_on_what_was_read_or_saved_last() -> None:
     assert saved(circuit).known_failing_since == START + HOUR
 
 
-def test_a_change_that_cannot_be_saved_is_kept_for_the_next_time_with_what_followed() -> None:
+def test_a_change_that_cannot_be_saved_is_kept_with_later_ones_for_the_next_save() -> None:
     circuit = Circuit("ops")
     fail(circuit, 1, times=3)
     circuit.apply(breaker.on_retry_after(circuit.breaker, START + HOUR))
@@ -108,7 +108,7 @@ def test_a_change_that_cannot_be_saved_is_kept_for_the_next_time_with_what_follo
     assert circuit.is_settled
 
 
-def test_a_target_that_recovers_or_fails_again_before_that_is_saved_leaves_only_the_last() -> None:
+def test_of_several_changes_before_a_save_only_the_last_is_saved() -> None:
     circuit = Circuit("ops")
     long = TargetState(failing_since=START - 100 * HOUR, probe_at=START)
     circuit.apply_claim(long, 7, circuit.version)

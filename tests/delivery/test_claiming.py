@@ -52,7 +52,7 @@ async def claimed_by(database: Database, owners: list[str | None]) -> None:
     await eventually(lambda: [row.claimed_by for row in rows(database)], owners)
 
 
-async def test_what_is_claimed_while_the_daemon_is_told_to_stop_is_given_back(live: Gated) -> None:
+async def test_deliveries_claimed_during_a_shutdown_are_released(live: Gated) -> None:
     fill(live, ["P1", "P2"], ["ops"])
     deliveries = DeliveryLoop(live, {"ops": target("ops", "http://127.0.0.1:9/")}, "one")
     running = asyncio.create_task(deliveries.run())
@@ -66,9 +66,7 @@ async def test_what_is_claimed_while_the_daemon_is_told_to_stop_is_given_back(li
 
 
 @pytest.mark.parametrize("status", [200, 500])
-async def test_what_is_behind_a_running_delivery_of_this_daemon_is_claimed_too_and_still_waits(
-    live: Gated, status: int
-) -> None:
+async def test_deliveries_behind_a_running_one_are_claimed_too_and_still_wait(live: Gated, status: int) -> None:
     live.gate.set()
     gate = asyncio.Event()
     receiver = Receiver(lambda _request: Reply(status, held=gate.wait) if len(receiver.got) == 0 else OK)
@@ -85,7 +83,7 @@ async def test_what_is_behind_a_running_delivery_of_this_daemon_is_claimed_too_a
     assert [request.id for request in receiver.got] == (expected if status == 200 else ["msg_evt_0", *expected])
 
 
-async def test_a_lane_that_was_full_looks_again_when_the_next_delivery_is_due(
+async def test_a_full_lane_claims_again_when_the_next_delivery_is_due(
     live: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.delivery.loop.LOOK_SECONDS", 3600.0)
@@ -102,7 +100,7 @@ async def test_a_lane_that_was_full_looks_again_when_the_next_delivery_is_due(
         await eventually(lambda: states(live), {"delivered": 201})
 
 
-async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(postgres: Postgres) -> None:
+async def test_a_target_locked_by_another_daemon_is_checked_again_soon(postgres: Postgres) -> None:
     database = Database(postgres.new())
     fill(database, ["P1"], ["ops"])
     held, released = asyncio.Event(), asyncio.Event()
@@ -130,7 +128,7 @@ async def test_a_target_that_somebody_else_claims_for_is_looked_at_again_soon(po
     assert got.next_due - now < timedelta(seconds=1)
 
 
-async def test_a_paused_target_is_not_looked_at_again_soon(live: Gated) -> None:
+async def test_a_paused_target_is_not_checked_again_soon(live: Gated) -> None:
     fill(live, ["P1"], ["ops"])
 
     now = live.read_now(live.now)
@@ -143,7 +141,7 @@ async def test_a_paused_target_is_not_looked_at_again_soon(live: Gated) -> None:
 
 
 @pytest.mark.parametrize("reply", [Reply(429, {"retry-after": "60"}), Reply(410)], ids=["asked", "gone"])
-async def test_a_claim_from_before_an_answer_does_not_undo_what_the_answer_says(live: Gated, reply: Reply) -> None:
+async def test_a_claim_read_before_a_response_does_not_undo_its_effect(live: Gated, reply: Reply) -> None:
     live.gate.set()
     receiver = Receiver(lambda request: Reply(reply.status, reply.headers, delay=0.3))
     fill(live, ["P1"], ["ops"])

@@ -33,7 +33,7 @@ def numbers(receiver: Receiver) -> list[int]:
     return [int(request.json["data"]["note"]["content"]) for request in receiver.accepted]
 
 
-async def test_a_target_gets_each_message_signed_and_it_is_recorded(live: Database) -> None:
+async def test_each_message_is_signed_sent_and_recorded(live: Database) -> None:
     receiver = Receiver()
     fill(live, ["P1", "P2", "P1"], ["ops"])
     async with receiver.serving() as url:
@@ -49,7 +49,7 @@ async def test_a_target_gets_each_message_signed_and_it_is_recorded(live: Databa
     assert [(row.status, row.error, row.answer) for row in attempts(live)] == [(200, None, None)] * 3
 
 
-async def test_the_id_and_the_body_are_the_same_in_every_attempt_and_for_every_daemon(live: Database) -> None:
+async def test_id_and_body_are_the_same_in_every_attempt_of_every_daemon(live: Database) -> None:
     answers = itertools.chain([Reply(500), Reply(503)], itertools.repeat(OK))
     receiver = Receiver(lambda _request: next(answers))
     fill(live, ["P1"], ["ops"])
@@ -62,7 +62,7 @@ async def test_the_id_and_the_body_are_the_same_in_every_attempt_and_for_every_d
     assert len(receiver.got) == 3
 
 
-async def test_what_is_not_2xx_is_repeated_and_redirects_are_not_followed(live: Database) -> None:
+async def test_a_response_other_than_2xx_is_retried_and_redirects_are_not_followed(live: Database) -> None:
     elsewhere = Receiver()
     async with elsewhere.serving() as other:
         statuses = iter(
@@ -77,7 +77,7 @@ async def test_what_is_not_2xx_is_repeated_and_redirects_are_not_followed(live: 
     assert attempts(live)[4].answer == "oh no"
 
 
-async def test_a_header_that_is_no_text_counts_as_a_failed_attempt_like_others(live: Database) -> None:
+async def test_a_header_that_is_not_text_is_a_failed_attempt_like_others(live: Database) -> None:
     replies = itertools.chain([Reply(503, {"retry-after": "ÿ"})], itertools.repeat(OK))
     receiver = Receiver(lambda _request: next(replies))
     fill(live, ["P1"], ["ops"])
@@ -87,7 +87,7 @@ async def test_a_header_that_is_no_text_counts_as_a_failed_attempt_like_others(l
 
 
 @pytest.mark.parametrize("how", ["hang", "drip", "reset", "endless"])
-async def test_an_attempt_ends_in_time_whatever_the_target_does(live: Database, how: str) -> None:
+async def test_an_attempt_times_out_whatever_the_target_does(live: Database, how: str) -> None:
     replies = itertools.chain([Reply(500 if how == "endless" else 200, how=how)], itertools.repeat(OK))
     receiver = Receiver(lambda _request: next(replies))
     fill(live, ["P1"], ["ops"])
@@ -98,7 +98,7 @@ async def test_an_attempt_ends_in_time_whatever_the_target_does(live: Database, 
     assert (first.error is not None, last.status) == (True, 200)
 
 
-async def test_a_target_that_does_not_listen_is_an_error_that_says_so(live: Database) -> None:
+async def test_a_target_that_does_not_listen_is_a_clear_error(live: Database) -> None:
     receiver = Receiver()
     async with receiver.serving() as url:
         pass
@@ -109,7 +109,7 @@ async def test_a_target_that_does_not_listen_is_an_error_that_says_so(live: Data
     assert "hush" not in attempts(live)[0].error
 
 
-async def test_no_attempt_keeps_a_secret_that_the_target_echoes(live: Database) -> None:
+async def test_no_recorded_attempt_contains_a_secret_that_the_target_echoes(live: Database) -> None:
     receiver = Receiver(lambda request: Reply(500, body=f"{SECRET} {request.headers['x-key']} \0".encode()))
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url:
@@ -118,7 +118,7 @@ async def test_no_attempt_keeps_a_secret_that_the_target_echoes(live: Database) 
     assert attempts(live)[0].answer == "*** *** \ufffd"
 
 
-async def test_while_a_secret_rotates_both_sign(live: Database) -> None:
+async def test_both_secrets_sign_during_a_rotation(live: Database) -> None:
     old, new = SECRET, "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0LW5ldw=="
     receiver = Receiver()
     fill(live, ["P1"], ["ops"])
@@ -134,9 +134,7 @@ async def test_while_a_secret_rotates_both_sign(live: Database) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_per_incident_the_order_is_kept_whatever_fails_and_other_incidents_pass(
-    live: Database, seed: int
-) -> None:
+async def test_order_per_incident_survives_failures_and_other_incidents_overtake(live: Database, seed: int) -> None:
     luck = random.Random(seed)
     receiver = Receiver(lambda _request: OK if luck.random() < 0.6 else luck.choice([Reply(500), Reply(how="reset")]))
     incidents = [f"P{luck.randrange(6)}" for _ in range(60)]
@@ -155,7 +153,7 @@ async def test_per_incident_the_order_is_kept_whatever_fails_and_other_incidents
         assert told == sorted(told), incident
 
 
-async def test_a_message_waits_while_an_earlier_one_of_its_incident_is_repeated(live: Database) -> None:
+async def test_a_message_waits_while_an_earlier_one_of_its_incident_is_retried(live: Database) -> None:
     down = True
     receiver = Receiver(lambda request: Reply(500) if down and '"id":"P1"' in request.body.decode() else OK)
     fill(live, ["P1", "P1", "P2"], ["ops"])
@@ -170,14 +168,14 @@ async def test_a_message_waits_while_an_earlier_one_of_its_incident_is_repeated(
     assert numbers(receiver) == [2, 0, 1, 3]
 
 
-async def test_without_order_later_messages_pass(live: Database) -> None:
+async def test_without_ordering_later_messages_overtake(live: Database) -> None:
     receiver = Receiver(lambda request: Reply(500) if request.id == "msg_evt_0" else OK)
     fill(live, ["P1", "P1", "P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, order=Order.NONE)):
         await eventually(lambda: states(live), {"delivered": 2, "pending": 1})
 
 
-async def test_a_target_that_hangs_holds_up_nobody(live: Database) -> None:
+async def test_a_hanging_target_delays_no_other(live: Database) -> None:
     hanging, healthy = Receiver(lambda _request: Reply(how="hang")), Receiver()
     fill(live, [f"P{number}" for number in range(300)], ["slow", "fast"])
     async with hanging.serving() as slow, healthy.serving() as fast:
@@ -190,7 +188,7 @@ async def test_a_target_that_hangs_holds_up_nobody(live: Database) -> None:
     assert {row.claimed_by for row in rows(live)} == {None}
 
 
-async def test_no_more_attempts_run_at_once_than_the_target_allows(live: Database) -> None:
+async def test_concurrent_attempts_stay_within_the_target_limit(live: Database) -> None:
     most = 0
     turns = asyncio.Semaphore(0)
 
@@ -212,7 +210,7 @@ async def test_no_more_attempts_run_at_once_than_the_target_allows(live: Databas
     assert receiver.connections <= 3
 
 
-async def test_no_more_attempts_are_made_in_a_period_than_the_target_allows(live: Database) -> None:
+async def test_attempts_per_period_stay_within_the_target_rate(live: Database) -> None:
     receiver = Receiver()
     fill(live, [f"P{number}" for number in range(9)], ["ops"])
     limited = RateLimit(3, timedelta(milliseconds=400))
@@ -233,7 +231,7 @@ async def test_retry_after_is_honoured(live: Database) -> None:
     assert (second.at - first.at).total_seconds() >= 0.95
 
 
-async def test_after_the_horizon_a_delivery_is_dead_and_the_next_one_goes_on(live: Database) -> None:
+async def test_after_the_horizon_a_delivery_is_dead_and_the_next_one_is_sent(live: Database) -> None:
     receiver = Receiver(lambda request: Reply(500) if request.id == "msg_evt_0" else OK)
     fill(live, ["P1", "P1"], ["ops"])
     brief = Retry(first=timedelta(milliseconds=20), max=timedelta(milliseconds=50), horizon=timedelta(milliseconds=300))
@@ -243,7 +241,7 @@ async def test_after_the_horizon_a_delivery_is_dead_and_the_next_one_goes_on(liv
     assert rows(live)[0].finished_at is not None
 
 
-async def test_on_stop_running_attempts_finish_and_the_rest_stays_pending(live: Database) -> None:
+async def test_on_shutdown_running_attempts_finish_and_the_rest_stays_pending(live: Database) -> None:
     gate = asyncio.Event()
     receiver = Receiver(lambda _request: Reply(held=gate.wait))
     fill(live, [f"P{number}" for number in range(40)], ["ops"])
@@ -256,7 +254,7 @@ async def test_on_stop_running_attempts_finish_and_the_rest_stays_pending(live: 
     assert len(receiver.got) == 4
 
 
-async def test_what_a_dead_daemon_had_claimed_is_sent_by_another_with_the_same_id(live: Database) -> None:
+async def test_deliveries_claimed_by_a_dead_daemon_are_sent_by_another_with_the_same_id(live: Database) -> None:
     fill(live, ["P1", "P2"], ["ops"])
     live.write_now(lambda tx: claims.claim(tx, WANTED, "dead", live.now(tx)))
     receiver = Receiver()
@@ -270,7 +268,7 @@ async def test_what_a_dead_daemon_had_claimed_is_sent_by_another_with_the_same_i
     assert sorted(request.id for request in receiver.got) == ["msg_evt_0", "msg_evt_1", "msg_evt_2"]
 
 
-async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live: Database) -> None:
+async def test_a_daemon_presumed_dead_changes_nothing_afterwards(live: Database) -> None:
     gate = asyncio.Event()
     receiver = Receiver(lambda _request: Reply(500, held=gate.wait))
     fill(live, ["P1"], ["ops"])
@@ -282,7 +280,7 @@ async def test_a_daemon_that_was_taken_for_dead_changes_nothing_afterwards(live:
     assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", "other", 0)]
 
 
-async def test_a_template_that_computes_its_time_away_holds_up_no_other_target(live: Database) -> None:
+async def test_a_template_that_never_finishes_delays_no_other_target(live: Database) -> None:
     """It is rendered when its turn comes, in a thread: neither the claim nor the loop waits for it."""
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     receivers = Receiver(), Receiver()
@@ -299,7 +297,7 @@ async def test_a_template_that_computes_its_time_away_holds_up_no_other_target(l
     assert wasted < 12 * template.SECONDS / 2
 
 
-async def test_a_message_that_a_template_fails_with_is_tried_again_and_says_why(live: Database) -> None:
+async def test_a_message_whose_template_fails_is_retried_with_the_reason(live: Database) -> None:
     receiver = Receiver()
     fill(live, ["P1"], ["chat"])
     async with receiver.serving() as url:
@@ -319,7 +317,7 @@ def noted_success(database: Database) -> datetime | None:
     return found
 
 
-async def test_a_success_is_noted_once_and_hides_no_later_one_of_another_daemon(
+async def test_a_success_is_recorded_once_and_hides_no_later_one_of_another_daemon(
     live: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.delivery.circuit.SUCCESS_SECONDS", 0.0)  # anything to note is noted at once

@@ -47,7 +47,7 @@ async def test_a_failed_probe_expires_every_delivery_past_its_horizon(live: Data
     assert errors == {"answered 500", targets.EXPIRED}
 
 
-def test_deliveries_that_never_had_their_turn_do_not_expire(database: Database, clock: ManualClock) -> None:
+def test_deliveries_that_were_never_tried_do_not_expire(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1", "P1", "P2", "P2", "P3"], ["ops"])
     assert ids(claim(database)) == [1, 2, 3, 4, 5]
     later = clock.advance(60)

@@ -13,7 +13,7 @@ HELD = st.sampled_from([0, 1, REPLAYED, REPLAYED + 1, LIVE, LIVE + 1])
 
 
 @given(st.tuples(TIMES, TIMES), HELD, HELD)
-def test_a_lane_that_asks_to_be_looked_at_now_wants_a_claim_or_the_loop_would_never_rest(
+def test_a_lane_due_now_always_wants_a_claim_so_that_the_loop_can_sleep(
     times: tuple[float, float], live: int, replayed: int
 ) -> None:
     lane = Lane(target("ops", "http://127.0.0.1:9/"))

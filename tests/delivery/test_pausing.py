@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
 
-async def test_a_target_that_answers_410_is_paused_and_loses_nothing(live: Database) -> None:
+async def test_a_target_that_responds_410_is_paused_and_loses_nothing(live: Database) -> None:
     gate = Gate(410)
     fill(live, [f"P{number}" for number in range(30)], ["ops"])
     async with gate.receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
@@ -45,7 +45,7 @@ async def test_a_target_that_answers_410_is_paused_and_loses_nothing(live: Datab
     assert standing(live).paused_at is None
 
 
-async def test_a_target_that_is_paused_by_hand_gets_no_more_of_what_was_claimed_for_it(live: Database) -> None:
+async def test_a_target_paused_by_hand_receives_none_of_its_claimed_deliveries(live: Database) -> None:
     receiver = Receiver(lambda _request: Reply(delay=0.05))
     fill(live, [f"P{number}" for number in range(120)], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=2)) as deliveries:
@@ -59,7 +59,7 @@ async def test_a_target_that_is_paused_by_hand_gets_no_more_of_what_was_claimed_
         await eventually(lambda: states(live), {"delivered": 120})
 
 
-async def test_a_delivery_waiting_for_the_rate_is_not_sent_after_a_pause(live: Database) -> None:
+async def test_a_delivery_waiting_for_the_rate_limit_is_not_sent_after_a_pause(live: Database) -> None:
     receiver = Receiver()
     fill(live, [f"P{number}" for number in range(12)], ["ops"])
     rate = RateLimit(1, timedelta(milliseconds=200))
@@ -77,7 +77,7 @@ def test_resuming_a_target_clears_its_error(database: Database, clock: ManualClo
     assert (standing(database).last_error, standing(database).failing_since) == (None, None)
 
 
-async def test_a_probe_that_fails_after_a_resume_says_nothing(live: Database) -> None:
+async def test_a_probe_that_fails_after_a_resume_is_ignored(live: Database) -> None:
     replies = iter([Reply(503), Reply(503), Reply(503, delay=0.5)])
     receiver = Receiver(lambda _request: next(replies, OK))
     failing_for_long(live, 20)

@@ -47,7 +47,7 @@ def pauses(database: Database) -> list[timedelta]:
     return [start - before.at for start, before in zip(begun[1:], made, strict=False)]
 
 
-async def test_a_failing_target_is_probed_with_one_delivery_at_a_time_and_gets_the_rest_in_order(
+async def test_a_failing_target_is_probed_with_one_delivery_and_receives_the_rest_in_order(
     live: Database,
 ) -> None:
     gate = Gate()
@@ -75,7 +75,7 @@ async def test_a_failing_target_is_probed_with_one_delivery_at_a_time_and_gets_t
     assert len({request.id for request in gate.receiver.accepted}) == len(gate.receiver.accepted) == 200
 
 
-async def test_a_target_that_refuses_some_messages_gets_the_others_soon(live: Database) -> None:
+async def test_a_target_that_rejects_some_messages_receives_the_others_soon(live: Database) -> None:
     receiver = Receiver(lambda request: Reply(400) if int(request.id.removeprefix("msg_evt_")) < 20 else OK)
     fill(live, [f"P{number}" for number in range(20)], ["ops"])
     chosen = {"concurrency": 3, "retry": Retry(first=timedelta(milliseconds=500))}
@@ -103,7 +103,7 @@ async def test_deliveries_waiting_for_a_retry_are_sent_as_soon_as_the_target_rec
     assert [row.attempts for row in rows(live)] == [2, 2, 2, 1]
 
 
-async def test_a_daemon_that_starts_knows_that_a_target_is_failing(live: Database) -> None:
+async def test_a_starting_daemon_knows_which_targets_are_failing(live: Database) -> None:
     gate = Gate()
     fill(live, [f"P{number}" for number in range(50)], ["ops"])
     async with gate.receiver.serving() as url:
@@ -117,7 +117,7 @@ async def test_a_daemon_that_starts_knows_that_a_target_is_failing(live: Databas
     assert {row.claimed_by for row in rows(live)} == {None}
 
 
-async def test_replicas_probe_a_failing_target_together_no_more_often_than_one(live: Database) -> None:
+async def test_replicas_together_probe_a_failing_target_no_more_often_than_one(live: Database) -> None:
     gate = Gate()
     fill(live, [f"P{number}" for number in range(50)], ["ops"])
     slower = Retry(first=timedelta(milliseconds=400), factor=1.0, max=timedelta(milliseconds=400))
@@ -136,7 +136,7 @@ async def test_replicas_probe_a_failing_target_together_no_more_often_than_one(l
         await eventually(lambda: states(live), {"delivered": 50})
 
 
-async def test_messages_that_a_target_never_accepts_do_not_hold_up_the_others(live: Database) -> None:
+async def test_messages_that_a_target_never_accepts_do_not_delay_the_others(live: Database) -> None:
     receiver = Receiver(lambda request: Reply(500) if int(request.id.removeprefix("msg_evt_")) < 12 else OK)
     fill(live, [f"P{number}" for number in range(12)], ["ops"])
     often = Retry(first=timedelta(milliseconds=50), factor=1.0, max=timedelta(milliseconds=50))
@@ -148,7 +148,7 @@ async def test_messages_that_a_target_never_accepts_do_not_hold_up_the_others(li
         assert len(receiver.got) < 200
 
 
-def test_a_probe_is_a_delivery_that_was_never_attempted_if_there_is_one(database: Database, clock: ManualClock) -> None:
+def test_a_probe_prefers_a_delivery_that_was_never_attempted(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1", "P2"], ["ops"])
     failed(database, claim(database), clock())
     failing(database, clock())
@@ -178,9 +178,7 @@ def test_deliveries_never_attempted_go_before_those_that_failed(database: Databa
     assert ids(claim(database)) == [new[0]]
 
 
-def test_a_delivery_behind_one_on_its_way_is_not_claimed_again_and_again(
-    database: Database, clock: ManualClock
-) -> None:
+def test_a_delivery_behind_one_in_flight_is_not_claimed_repeatedly(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1"], ["ops"])
     claim(database)
     fill(database, ["P1"], ["ops"], first=1)
@@ -189,7 +187,7 @@ def test_a_delivery_behind_one_on_its_way_is_not_claimed_again_and_again(
     assert (behind.runs, behind.next_due) == ((), clock() + due.BEHIND_RUNNING)
 
 
-def test_redelivering_by_hand_also_sends_what_waits_behind_it(database: Database, clock: ManualClock) -> None:
+def test_redelivering_by_hand_also_sends_the_deliveries_behind_it(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1", "P2", "P1", "P1"], ["ops"])
     later = clock() + HOUR
     failed(database, claim(database), later)

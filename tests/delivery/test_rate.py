@@ -28,7 +28,7 @@ async def test_live_deliveries_go_first_and_no_window_has_more_than_the_limit() 
     assert all(at - begun >= (number // 3) * PERIOD for number, (at, _) in enumerate(started))
 
 
-async def test_nobody_waits_when_the_daemon_ends_or_there_is_no_limit() -> None:
+async def test_nothing_waits_during_a_shutdown_or_without_a_limit() -> None:
     rate, stopping = Rate(RateLimit(1, timedelta(hours=1))), asyncio.Event()
     await rate.turn(live=True, stopping=stopping)
     waiting = [asyncio.create_task(rate.turn(live=live, stopping=stopping)) for live in (True, False)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from daemon.storage.database import Database
 
 
-async def test_live_messages_go_before_replayed_ones_and_neither_waits_for_the_other(live: Database) -> None:
+async def test_live_messages_precede_replayed_ones_and_neither_waits_for_the_other(live: Database) -> None:
     receiver = Receiver(lambda _request: Reply(delay=0.01))
     fill(live, ["P1"] * 60, ["ops"])
     async with receiver.serving() as url:
@@ -41,7 +41,7 @@ async def test_live_messages_go_before_replayed_ones_and_neither_waits_for_the_o
     assert [number for number in numbers if number >= 60] == [60, 61]
 
 
-async def test_replayed_messages_take_half_of_the_places_at_most(live: Database) -> None:
+async def test_replayed_messages_take_at_most_half_of_the_slots(live: Database) -> None:
     held = asyncio.Event()
     receiver = Receiver(lambda request: Reply(how="hang") if held.is_set() and request.id < "msg_evt_9" else OK)
     fill(live, [f"P{number}" for number in range(9)], ["ops"])
@@ -62,7 +62,7 @@ async def test_replayed_messages_take_half_of_the_places_at_most(live: Database)
     assert {row.claimed_by for row in rows(live)} == {None}
 
 
-async def test_a_replay_yields_the_only_place_to_live_messages(live: Database) -> None:
+async def test_a_replay_yields_the_only_slot_to_live_messages(live: Database) -> None:
     receiver = Receiver(lambda _request: Reply(delay=0.005))
     fill(live, ["P1"] * 100, ["ops"])
     async with receiver.serving() as url:

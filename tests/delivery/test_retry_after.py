@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 
 
-async def test_a_blocked_target_gets_nothing_at_all(live: Database) -> None:
+async def test_a_blocked_target_receives_nothing(live: Database) -> None:
     replies = iter([Reply(429, {"retry-after": "1"})])
     receiver = Receiver(lambda _request: next(replies, OK))
     fill(live, [f"P{number}" for number in range(20)], ["ops"])
@@ -61,7 +61,9 @@ async def test_resuming_lifts_a_requested_pause(live: Database) -> None:
         await eventually(lambda: states(live), {"delivered": 2})
 
 
-def test_a_requested_pause_holds_for_every_daemon_and_makes_nothing_due(database: Database, clock: ManualClock) -> None:
+def test_a_requested_pause_applies_to_every_daemon_and_makes_nothing_due(
+    database: Database, clock: ManualClock
+) -> None:
     fill(database, ["P1", "P2"], ["ops"])
     failed(database, claim(database), clock() + HOUR)
     blocked_until = clock() + timedelta(seconds=60)
@@ -87,7 +89,7 @@ async def test_responses_without_retry_after_do_not_end_a_requested_pause(live: 
     assert standing(live).blocked_until == asked
 
 
-async def test_a_target_is_blocked_as_long_as_it_requested_and_no_longer(live: Database) -> None:
+async def test_a_target_is_blocked_exactly_as_long_as_it_requested(live: Database) -> None:
     replies = iter([Reply(503, {"retry-after": "1"})])
     receiver = Receiver(lambda _request: next(replies, OK))
     fill(live, ["P1", "P2"], ["ops"])
@@ -99,7 +101,7 @@ async def test_a_target_is_blocked_as_long_as_it_requested_and_no_longer(live: D
     assert rows(live)[0].next_attempt_at > times[0] + HOUR / 2, "its own pause is longer"
 
 
-async def test_a_pause_requested_from_another_daemon_returns_what_is_claimed_already(live: Database) -> None:
+async def test_a_pause_requested_from_another_daemon_releases_claimed_deliveries(live: Database) -> None:
     receiver = Receiver(lambda _request: Reply(delay=0.1))
     fill(live, [f"P{number}" for number in range(120)], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url, concurrency=1)) as deliveries:

@@ -54,7 +54,7 @@ def settings(folder: Path, url: str, database: str = "") -> Settings:
 
 
 @pytest.mark.parametrize(("name", "expected"), [("ops", KINDS), ("spare", ["incident.triggered"])])
-def test_a_target_is_tried_with_each_kind_of_message_that_it_gets(
+def test_a_target_is_tested_with_each_kind_of_message_it_receives(
     tmp_path: Path, name: str, expected: list[str]
 ) -> None:
     made = settings(tmp_path, "http://127.0.0.1:1/")
@@ -72,7 +72,7 @@ def test_a_target_is_tried_with_each_kind_of_message_that_it_gets(
         ("pagerduty-v3", ("incident.snoozed", "incident.delegated"), ["incident.delegated"]),
     ],
 )
-def test_a_target_is_tried_with_whatever_its_triggers_name_and_its_format_tells(
+def test_a_target_is_tested_with_every_event_type_of_its_triggers_and_format(
     form: str, on: tuple[str, ...], expected: list[str]
 ) -> None:
     assert (
@@ -81,7 +81,7 @@ def test_a_target_is_tried_with_whatever_its_triggers_name_and_its_format_tells(
     )
 
 
-async def test_samples_are_signed_say_that_they_are_and_are_new_each_time() -> None:
+async def test_samples_are_signed_marked_as_samples_and_new_each_time() -> None:
     receiver = Receiver()
     async with receiver.serving() as url:
         tried = [await sample_delivery.run(target("ops", url), KINDS, START, LONGEST) for _ in range(2)]
@@ -97,7 +97,7 @@ async def test_samples_are_signed_say_that_they_are_and_are_new_each_time() -> N
     assert "Test of pagerelay" in next(each.body.decode() for each in receiver.got if b"triggered" in each.body)
 
 
-async def test_each_answer_is_told_and_one_that_does_not_come_ends_the_trial_in_time() -> None:
+async def test_each_response_is_reported_and_a_missing_one_ends_the_test_in_time() -> None:
     def behave(request: Any) -> Reply:
         kind = json.loads(request.body)["type"]
         return {"action.failed": Reply(500, body=b"out of order"), "target.failing": Reply(how="hang")}.get(kind, OK)
@@ -110,16 +110,14 @@ async def test_each_answer_is_told_and_one_that_does_not_come_ends_the_trial_in_
     assert (late.status, late.error) == (None, "no answer within the 1 s that all samples had together")
 
 
-async def test_a_format_that_has_no_form_for_a_sample_is_named() -> None:
+async def test_a_format_without_a_form_for_a_sample_is_named() -> None:
     (tried,) = await sample_delivery.run(
         target("ops", "http://127.0.0.1:1/", format="connector"), ["action.failed"], START, LONGEST
     )
     assert (tried.status, tried.error) == (None, "the format connector cannot tell it")
 
 
-async def test_a_paused_target_is_tried_over_http_and_nothing_is_written_down(
-    tmp_path: Path, database: Database
-) -> None:
+async def test_a_paused_target_is_tested_over_http_and_nothing_is_recorded(tmp_path: Path, database: Database) -> None:
     receiver = Receiver()
     database.write_now(shown.insert, schema.targets, {"name": "ops", "paused_at": START})
     async with receiver.serving() as url:
@@ -134,7 +132,7 @@ async def test_a_paused_target_is_tried_over_http_and_nothing_is_written_down(
     assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")
 
 
-def test_in_a_terminal_each_answer_is_a_line_and_a_failure_is_exit_code_1(tmp_path: Path) -> None:
+def test_the_command_prints_one_line_per_response_and_exits_with_1_on_failure(tmp_path: Path) -> None:
     made = settings(tmp_path, f"http://127.0.0.1:1/{SECRET}")
     result = invoke("-c", str(made.source), "targets", "test", "spare")
     assert result.exit_code == 1

@@ -43,7 +43,7 @@ async def test_a_template_error_that_is_not_valid_text_fails_like_any_other(live
     assert "\ufffd" in attempts(live)[0].error
 
 
-async def test_a_format_that_breaks_costs_one_message_an_attempt_and_no_other_anything(
+async def test_a_failing_format_costs_one_message_an_attempt_and_affects_no_other(
     live: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = REGISTRY["standard"]
@@ -61,7 +61,7 @@ async def test_a_format_that_breaks_costs_one_message_an_attempt_and_no_other_an
     assert attempts(live)[0].error == "the format standard failed with RecursionError (please report it)"
 
 
-async def test_a_request_that_breaks_is_a_failed_attempt(live: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_raises_is_a_failed_attempt(live: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     receiver = Receiver()
     fill(live, ["P1"], ["ops"])
 
@@ -76,7 +76,7 @@ async def test_a_request_that_breaks_is_a_failed_attempt(live: Database, monkeyp
         assert attempts(live)[0].error == "the request failed with RuntimeError (please report it)"
 
 
-async def test_characters_that_no_database_stores_are_replaced(database: Database) -> None:
+async def test_characters_that_a_database_cannot_store_are_replaced(database: Database) -> None:
     fill(database, ["P1"], ["ops"])
     [delivery] = claim(database).runs[0].deliveries
     result = results.Result(delivery, DeliveryState.PENDING, START, 5, 500, "a\x00b\ud800", "c\x00", START)
@@ -84,7 +84,7 @@ async def test_characters_that_no_database_stores_are_replaced(database: Databas
     assert (rows(database)[0].last_error, attempts(database)[0].answer) == ("a\ufffdb?", "c\ufffd")
 
 
-async def test_waiting_for_the_rate_does_not_delay_the_shutdown(live: Database) -> None:
+async def test_waiting_for_the_rate_limit_does_not_delay_the_shutdown(live: Database) -> None:
     receiver = Receiver()
     fill(live, ["P1", "P2", "P3"], ["ops"])
     rate = RateLimit(1, HOUR)

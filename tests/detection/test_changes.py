@@ -34,12 +34,12 @@ def changes(kind: str, **record: Any) -> Any:
 
 
 @pytest.mark.parametrize(("old", "new"), [(P1, P2), (None, P1), (P1, None)])
-def test_a_priority_comes_with_the_one_before(old: Json | None, new: Json | None) -> None:
+def test_a_priority_change_includes_the_previous_priority(old: Json | None, new: Json | None) -> None:
     channel = {"type": "website", "old_priority": old, "new_priority": new}
     assert changes("priority_change", channel=channel) == {"priority": {"from": old, "to": new}}
 
 
-def test_a_snooze_comes_with_its_seconds_and_its_end() -> None:
+def test_a_snooze_includes_its_seconds_and_its_end() -> None:
     channel = {"type": "website", "duration": 3600}
     both = {"snooze": {"duration": 3600, "until": "2026-11-23T11:00:00Z"}}
     assert changes("snooze", channel=channel, changed_actions=[UNTIL, {"type": "escalate", "at": None}]) == both
@@ -48,7 +48,7 @@ def test_a_snooze_comes_with_its_seconds_and_its_end() -> None:
 
 
 @pytest.mark.parametrize("kind", ["custom_field_value_change", "field_value_change"])
-def test_fields_come_with_their_values_and_the_ones_before(kind: str) -> None:
+def test_field_changes_include_the_new_and_previous_values(kind: str) -> None:
     told = changes(kind, channel={"changeset": {"customer_fields": [OWN], "application_fields": [THEIRS]}})
     assert told == {
         "fields": [
@@ -60,7 +60,7 @@ def test_fields_come_with_their_values_and_the_ones_before(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["title", "description"])
-def test_a_title_or_description_comes_with_the_one_before(name: str) -> None:
+def test_a_title_or_description_change_includes_the_previous_one(name: str) -> None:
     kind = f"{name}_change"
 
     def fields(**channel: Any) -> Any:
@@ -76,7 +76,7 @@ def test_a_title_or_description_comes_with_the_one_before(name: str) -> None:
 
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("kind", ["priority_change", "snooze", "custom_field_value_change", "field_value_change"])
-def test_what_an_entry_does_not_carry_is_not_made_up(kind: str, junk: Any) -> None:
+def test_values_missing_from_an_entry_are_not_invented(kind: str, junk: Any) -> None:
     spoilt = dict.fromkeys(("old_priority", "new_priority"), junk if not isinstance(junk, dict) else None)
     for record in (
         {},
@@ -89,11 +89,11 @@ def test_what_an_entry_does_not_carry_is_not_made_up(kind: str, junk: Any) -> No
 
 
 @pytest.mark.parametrize("kind", ["urgency_change", "unacknowledge", "reopen", "resolve", "repeat_escalation_path"])
-def test_other_events_have_none(kind: str) -> None:
+def test_other_events_have_no_changes(kind: str) -> None:
     assert changes(kind, channel={"duration": 7, "new_priority": P1}) is None
 
 
-def test_how_to_reach_a_person_is_in_no_changes() -> None:
+def test_no_changes_contain_contact_details() -> None:
     reached = {"type": "sms", "address": "+1 555 0100"}
     record = {
         "id": "R1",

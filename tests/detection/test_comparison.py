@@ -44,7 +44,7 @@ def reconcile(
     return found.events, {**snapshots, **{each.incident_id: each for each in found.snapshots}}
 
 
-def test_every_type_that_is_compared_is_tried_here() -> None:
+def test_this_test_covers_every_type_detected_by_comparison() -> None:
     assert VALUES.keys() == set(COMPARED)
 
 
@@ -65,7 +65,7 @@ def test_a_changed_value_is_one_event(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", VALUES)
 @pytest.mark.parametrize("junk", [None, 7, "text", [], {}, {"id": None, "name": None}, {"id": 7, "name": 7}])
-def test_a_value_that_one_reading_lacks_is_not_compared(kind: str, junk: Any) -> None:
+def test_a_value_missing_from_one_snapshot_is_not_compared(kind: str, junk: Any) -> None:
     key, value, _ = VALUES[kind]
     for without in (incident(30), incident(30, **{key: junk})):
         _, known = reconcile({}, 0, without)
@@ -75,7 +75,7 @@ def test_a_value_that_one_reading_lacks_is_not_compared(kind: str, junk: Any) ->
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_an_outdated_reading_is_no_change_and_none_afterwards(kind: str) -> None:
+def test_an_outdated_snapshot_causes_no_change_now_or_later(kind: str) -> None:
     key, old, new = VALUES[kind]
     _, known = reconcile({}, 0, incident(**{key: new}))
     events, known = reconcile(known, 60, incident(-30, **{key: old}))
@@ -85,7 +85,7 @@ def test_an_outdated_reading_is_no_change_and_none_afterwards(kind: str) -> None
 
 @pytest.mark.parametrize("kind", VALUES)
 @pytest.mark.parametrize("updated", [None, 0])
-def test_without_a_time_of_the_change_it_is_the_time_of_reading(kind: str, updated: float | None) -> None:
+def test_without_a_time_of_change_the_time_of_reading_is_used(kind: str, updated: float | None) -> None:
     key, old, new = VALUES[kind]
     _, known = reconcile({}, 0, incident(updated, **{key: old}))
     events, _ = reconcile(known, 60, incident(updated, **{key: new}))
@@ -93,7 +93,7 @@ def test_without_a_time_of_the_change_it_is_the_time_of_reading(kind: str, updat
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_an_incident_that_is_embedded_in_a_log_entry_shows_it_in_its_place(kind: str) -> None:
+def test_a_change_in_an_embedded_incident_takes_its_place_in_the_log_order(kind: str) -> None:
     key, old, new = VALUES[kind]
     _, known = reconcile({}, 0, incident(**{key: old}))
     story = Story()

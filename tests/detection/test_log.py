@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import random
 
 
-def test_each_kind_that_the_connector_knows_is_told_once() -> None:
+def test_each_event_type_of_the_connector_is_detected_once() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("assign", 0, "PA")
@@ -38,7 +38,7 @@ def test_each_kind_that_the_connector_knows_is_told_once() -> None:
 
 
 @pytest.mark.parametrize("entry", sorted(entry for entry, each in triggers.BY_LOG_ENTRY.items() if not each.operation))
-def test_each_further_entry_is_one_event_in_its_place(entry: str) -> None:
+def test_each_other_entry_is_one_event_in_order(entry: str) -> None:
     story, reader = Story(), Reader()
     kind = triggers.BY_LOG_ENTRY[entry]
     story.entry("trigger", 0)
@@ -50,7 +50,7 @@ def test_each_further_entry_is_one_event_in_its_place(entry: str) -> None:
     assert reader.read(story.entries) == []
 
 
-def test_an_entry_that_was_seen_before_its_type_was_known_stays_untold() -> None:
+def test_an_entry_seen_before_its_type_was_known_never_becomes_an_event() -> None:
     story = Story()
     story.entry("trigger", 0)
     snoozed = story.entry("snooze", 10)
@@ -58,7 +58,7 @@ def test_an_entry_that_was_seen_before_its_type_was_known_stays_untold() -> None
     assert Reader(seen={snoozed.id}).read(story.entries) == ["P1 triggered", "P1 resolved"]
 
 
-def test_transitions_of_one_second_come_in_the_reverse_of_the_lists_order() -> None:
+def test_transitions_within_one_second_come_in_reverse_list_order() -> None:
     story = Story()
     story.entry("trigger", 5)
     story.entry("acknowledge", 5)
@@ -83,7 +83,7 @@ def test_the_creating_entry_comes_first_even_when_its_assignment_is_listed_befor
     assert Reader().read(story.entries) == ["P1 triggered", "P1 assigned"]
 
 
-def test_a_repeated_trigger_event_on_an_open_incident_is_no_event() -> None:
+def test_a_repeated_trigger_on_an_open_incident_is_not_an_event() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("trigger", 0)
@@ -91,7 +91,7 @@ def test_a_repeated_trigger_event_on_an_open_incident_is_no_event() -> None:
     assert Reader().read(story.entries) == ["P1 triggered"]
 
 
-def test_a_repeated_trigger_event_that_is_read_first_does_not_hide_the_creation() -> None:
+def test_a_repeated_trigger_read_first_does_not_hide_the_creation() -> None:
     story = Story()
     first, again = story.entry("trigger", 0), story.entry("trigger", 30)
     reader = Reader()
@@ -99,7 +99,7 @@ def test_a_repeated_trigger_event_that_is_read_first_does_not_hide_the_creation(
     assert reader.read([first, again]) == ["P1 triggered"]
 
 
-def test_without_the_name_of_the_first_entry_an_incident_never_seen_is_new() -> None:
+def test_without_the_id_of_its_first_entry_an_unknown_incident_is_new() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("trigger", 10)
@@ -107,7 +107,7 @@ def test_without_the_name_of_the_first_entry_an_incident_never_seen_is_new() -> 
     assert Reader().read(story.entries) == ["P1 triggered"]
 
 
-def test_every_assignee_of_one_click_is_an_event_of_its_own() -> None:
+def test_each_of_several_assignees_assigned_together_is_a_separate_event() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("assign", 0, "PA")
@@ -116,7 +116,7 @@ def test_every_assignee_of_one_click_is_an_event_of_its_own() -> None:
     assert Reader().read(story.entries).count("P1 assigned") == 3
 
 
-def test_an_assign_that_only_carries_out_a_delegation_is_no_second_event() -> None:
+def test_an_assignment_caused_by_a_delegation_is_not_a_second_event() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("delegate", 60, "PA", "PB")
@@ -127,7 +127,7 @@ def test_an_assign_that_only_carries_out_a_delegation_is_no_second_event() -> No
     assert Reader().read(story.entries).count("P1 assigned") == 3
 
 
-def test_an_assignment_by_hand_in_the_second_of_a_delegation_is_an_event_of_its_own() -> None:
+def test_a_manual_assignment_in_the_second_of_a_delegation_is_a_separate_event() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("delegate", 60, "PA")
@@ -136,7 +136,7 @@ def test_an_assignment_by_hand_in_the_second_of_a_delegation_is_an_event_of_its_
     assert Reader().read(story.entries).count("P1 assigned") == 2
 
 
-def test_a_delegation_and_the_assign_that_carries_it_out_may_be_read_apart() -> None:
+def test_a_delegation_and_its_assignment_may_be_read_in_different_polls() -> None:
     story = Story()
     delegate = story.entry("delegate", 60, "PA")
     assign = story.entry("assign", 60, "PA", channel="auto")
@@ -147,7 +147,7 @@ def test_a_delegation_and_the_assign_that_carries_it_out_may_be_read_apart() -> 
         assert reader.told == ["P1 assigned"], first.type
 
 
-def test_an_assignment_in_the_second_before_a_delegation_to_the_same_user_is_an_event_of_its_own() -> None:
+def test_an_assignment_a_second_before_a_delegation_to_the_same_user_is_a_separate_event() -> None:
     story = Story()
     created = [story.entry("trigger", 0), story.entry("assign", 0, "PA", channel="auto")]
     story.entry("delegate", 0, "PA")
@@ -159,7 +159,7 @@ def test_an_assignment_in_the_second_before_a_delegation_to_the_same_user_is_an_
         assert reader.told == ["P1 triggered", "P1 assigned", "P1 assigned"], len(first)
 
 
-def test_each_delegation_is_carried_out_once_and_a_further_assignment_is_an_event_of_its_own() -> None:
+def test_each_delegation_absorbs_one_assignment_and_another_one_is_a_separate_event() -> None:
     story = Story()
     story.entry("trigger", 0)
     for kind, channel in (("delegate", "website"), ("assign", "auto"), ("reopen", "website"), ("assign", "auto")):
@@ -170,7 +170,7 @@ def test_each_delegation_is_carried_out_once_and_a_further_assignment_is_an_even
     assert Reader().read(story.entries).count("P1 assigned") == 4
 
 
-def test_a_delegation_that_names_nobody_gets_its_assignees_from_the_assigns_that_carry_it_out() -> None:
+def test_a_delegation_without_assignees_takes_them_from_its_assignments() -> None:
     story = Story()
     story.entry("delegate", 60)
     story.entry("assign", 60, "PA", channel="auto")
@@ -192,14 +192,14 @@ def test_an_acknowledgement_that_times_out_is_an_event_and_so_is_the_next_one() 
     assert reader.read(story.entries) == ["P1 acknowledged"]
 
 
-def test_an_incident_that_is_opened_again_can_be_acknowledged_and_resolved_again() -> None:
+def test_a_reopened_incident_can_be_acknowledged_and_resolved_again() -> None:
     story = Story()
     for kind, at in (("trigger", 0), ("resolve", 10), ("acknowledge", 20), ("resolve", 30)):
         story.entry(kind, at)
     assert Reader().read(story.entries) == ["P1 triggered", "P1 resolved", "P1 acknowledged", "P1 resolved"]
 
 
-def test_the_incidents_that_a_merge_resolves_are_resolved() -> None:
+def test_incidents_resolved_by_a_merge_are_resolved() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("trigger", 1, incident="P2")
@@ -208,14 +208,14 @@ def test_the_incidents_that_a_merge_resolves_are_resolved() -> None:
     assert Reader().read(story.entries) == ["P1 triggered", "P2 triggered", "P1 resolved"]
 
 
-def test_a_note_that_a_resolution_carries_is_an_event_before_it() -> None:
+def test_a_note_in_a_resolution_is_an_event_before_the_resolution() -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("resolve", 60, note="fixed")
     assert Reader().read(story.entries) == ["P1 triggered", "P1 annotated", "P1 resolved"]
 
 
-def test_a_note_in_both_places_is_one_event_in_whatever_order_the_entries_come() -> None:
+def test_a_note_in_both_places_is_one_event_in_any_order_of_entries() -> None:
     story = Story()
     resolve = story.entry("resolve", 60, note="fixed")
     note = story.entry("annotate", 61, note="fixed")
@@ -227,14 +227,14 @@ def test_a_note_in_both_places_is_one_event_in_whatever_order_the_entries_come()
         assert sorted(reader.told) == ["P1 annotated", "P1 annotated", "P1 resolved"]
 
 
-def test_the_same_text_as_a_note_of_its_own_and_again_with_the_resolution_is_two_events() -> None:
+def test_a_separate_note_and_a_resolution_note_with_the_same_text_are_two_events() -> None:
     story = Story()
     story.entry("annotate", 60, note="fixed")
     story.entry("resolve", 62, note="fixed")
     assert Reader().read(story.entries) == ["P1 annotated", "P1 annotated", "P1 resolved"]
 
 
-def test_a_notes_text_user_and_time_are_told() -> None:
+def test_a_note_event_has_text_user_and_time() -> None:
     story = Story()
     story.entry("annotate", 60, note="looking", agent="PBOB")
     found = detection.read("acme", {}, story.entries, (), history=HISTORY, read_at=START, now=START)
@@ -247,7 +247,7 @@ def test_a_notes_text_user_and_time_are_told() -> None:
     }
 
 
-def test_unknown_types_are_remembered_and_tell_nothing() -> None:
+def test_unknown_types_are_remembered_and_yield_no_event() -> None:
     story = Story()
     story.entry("notify", 0)
     story.entry("something_new", 1)
@@ -256,7 +256,7 @@ def test_unknown_types_are_remembered_and_tell_nothing() -> None:
     assert reader.seen == {"R1", "R2"}
 
 
-def test_a_late_entry_is_told_when_it_comes_and_takes_nothing_back() -> None:
+def test_a_late_entry_becomes_an_event_when_it_appears_and_undoes_nothing() -> None:
     story = Story()
     trigger, acknowledge, resolve = (
         story.entry("trigger", 0),
@@ -269,7 +269,7 @@ def test_a_late_entry_is_told_when_it_comes_and_takes_nothing_back() -> None:
     assert reader.snapshots["P1"].status == "resolved"
 
 
-def test_what_happened_before_history_is_remembered_and_never_told() -> None:
+def test_entries_before_the_history_limit_are_remembered_but_never_become_events() -> None:
     story = Story()
     old = story.entry("trigger", -7200)
     reader = Reader()
@@ -277,7 +277,7 @@ def test_what_happened_before_history_is_remembered_and_never_told() -> None:
     assert reader.seen == {old.id}
 
 
-def test_what_happens_now_to_an_incident_from_before_history_is_told_but_not_its_creation() -> None:
+def test_an_incident_older_than_the_history_limit_yields_new_events_but_not_its_creation() -> None:
     story = Story()
     story.incident("P1", -7200)
     story.entry("annotate", 10, note="still here")
@@ -286,7 +286,7 @@ def test_what_happens_now_to_an_incident_from_before_history_is_told_but_not_its
     assert reader.reconcile({"P1": story.incidents["P1"]}) == []
 
 
-def test_the_creating_entry_is_told_though_its_incident_names_a_time_just_before_history() -> None:
+def test_the_creating_entry_is_an_event_even_if_its_incident_is_dated_just_before_the_history_limit() -> None:
     story = Story()
     created = (HISTORY - START).total_seconds()
     story.incident("P1", created - 1, first_trigger_log_entry={"id": "R1"})
@@ -294,7 +294,7 @@ def test_the_creating_entry_is_told_though_its_incident_names_a_time_just_before
     assert Reader().read(story.entries) == ["P1 triggered"]
 
 
-def test_an_incident_that_names_a_time_just_after_its_entries_is_as_they_tell() -> None:
+def test_entries_dated_just_before_their_incident_still_determine_its_state() -> None:
     story = Story()
     story.incident("P1", 11, first_trigger_log_entry={"id": "R1"})
     story.entry("trigger", 10)
@@ -305,7 +305,7 @@ def test_an_incident_that_names_a_time_just_after_its_entries_is_as_they_tell() 
     assert reader.reconcile({"P1": story.incidents["P1"]}) == []
 
 
-def test_a_baseline_tells_nothing_and_remembers_everything() -> None:
+def test_a_baseline_yields_no_events_and_remembers_everything() -> None:
     story = Story()
     story.entry("trigger", 0)
     found = detection.baseline(story.entries, story.incidents, baseline_at=START, read_at=START)
@@ -317,7 +317,7 @@ def test_a_baseline_tells_nothing_and_remembers_everything() -> None:
 
 
 @pytest.mark.parametrize("second", [0, 1])
-def test_an_incident_created_between_the_two_readings_of_a_baseline_is_told(second: int) -> None:
+def test_an_incident_created_between_the_two_reads_of_a_baseline_is_an_event(second: int) -> None:
     story = Story()
     story.entry("trigger", second)
     found = detection.baseline([], story.incidents, baseline_at=START, read_at=START)
@@ -325,7 +325,7 @@ def test_an_incident_created_between_the_two_readings_of_a_baseline_is_told(seco
     assert reader.read(story.entries) == ["P1 triggered"]
 
 
-def test_the_incident_of_an_event_is_the_newest_that_was_read_not_the_one_of_an_older_reading() -> None:
+def test_an_event_contains_the_newest_incident_that_was_read() -> None:
     story = Story()
     older = story.entry("annotate", 10, note="one")
     story.incident("P1", 0, status="resolved")
@@ -359,9 +359,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 @given(stories(), st.randoms(use_true_random=False))
-def test_however_the_log_is_cut_into_polls_everything_is_told_once_and_in_order(
-    story: Story, luck: random.Random
-) -> None:
+def test_however_polls_split_the_log_each_event_comes_once_and_in_order(story: Story, luck: random.Random) -> None:
     whole = Reader()
     whole.read(story.entries)
     polled = Reader()
@@ -375,7 +373,7 @@ def test_however_the_log_is_cut_into_polls_everything_is_told_once_and_in_order(
 
 
 @given(stories(), st.randoms(use_true_random=False))
-def test_whichever_entries_come_late_everything_is_told_once(story: Story, luck: random.Random) -> None:
+def test_whichever_entries_are_late_each_event_comes_once(story: Story, luck: random.Random) -> None:
     whole = Reader()
     whole.read(story.entries)
     late = Reader()
@@ -391,7 +389,7 @@ def test_whichever_entries_come_late_everything_is_told_once(story: Story, luck:
 
 
 @given(stories())
-def test_the_order_is_by_time_and_then_by_the_reverse_of_the_list(story: Story) -> None:
+def test_entries_are_ordered_by_time_and_then_by_reverse_list_order(story: Story) -> None:
     ordered = in_order(story.entries[::-1])
     assert [entry.id for entry in ordered] == [entry.id for entry in story.entries]
     shuffled = [replace(entry, incident={}) for entry in story.entries[::-1]]

@@ -38,14 +38,14 @@ def resolved(since: float) -> dict[str, object]:
     return {"status": "resolved", "last_status_change_at": at(since), "resolved_at": at(since), "assignments": []}
 
 
-def test_an_incident_whose_log_never_came_is_told_whole() -> None:
+def test_an_incident_without_log_entries_yields_all_its_events() -> None:
     story, reader = Story(), Reader()
     story.incident("P1", 0, **acknowledged("PA", 60), **assigned("PA", since=1))
     assert reader.reconcile(story.incidents) == ["P1 triggered", "P1 assigned", "P1 acknowledged"]
     assert reader.reconcile(story.incidents) == []
 
 
-def test_its_events_say_that_reconciliation_found_them_and_who_did_it() -> None:
+def test_reconciled_events_are_marked_as_such_and_name_the_agent() -> None:
     story = Story()
     incident = story.incident("P1", 0, **acknowledged("PA", 60))
     found = detection.reconcile(
@@ -56,7 +56,7 @@ def test_its_events_say_that_reconciliation_found_them_and_who_did_it() -> None:
     assert found.events[-1].occurred_at == START + timedelta(seconds=60)
 
 
-def test_an_incident_that_vanished_from_the_open_ones_is_resolved() -> None:
+def test_an_incident_missing_from_the_open_ones_is_resolved() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     reader.read(story.entries)
@@ -64,7 +64,7 @@ def test_an_incident_that_vanished_from_the_open_ones_is_resolved() -> None:
     assert reader.reconcile(story.incidents) == ["P1 resolved"]
 
 
-def test_an_incident_that_pagerduty_has_no_more_is_forgotten_silently() -> None:
+def test_a_deleted_incident_is_forgotten_silently() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     reader.read(story.entries)
@@ -72,7 +72,7 @@ def test_an_incident_that_pagerduty_has_no_more_is_forgotten_silently() -> None:
     assert reader.snapshots["P1"].status is IncidentStatus.RESOLVED
 
 
-def test_the_entries_that_come_afterwards_make_no_second_events() -> None:
+def test_entries_that_appear_later_do_not_repeat_the_events() -> None:
     story, reader = Story(), Reader()
     story.incident("P1", 0, **acknowledged("PA", 60), **assigned("PA", "PB", since=1))
     reader.reconcile(story.incidents)
@@ -87,7 +87,7 @@ def test_the_entries_that_come_afterwards_make_no_second_events() -> None:
     assert reader.told == [*told, "P1 acknowledged"]
 
 
-def test_what_left_no_trace_in_the_incident_is_told_when_its_entry_comes() -> None:
+def test_an_event_that_left_no_trace_in_the_incident_is_sent_when_its_entry_appears() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     reader.read(story.entries)
@@ -98,7 +98,7 @@ def test_what_left_no_trace_in_the_incident_is_told_when_its_entry_comes() -> No
     assert reader.read(story.entries) == ["P1 acknowledged"]
 
 
-def test_an_entry_that_names_nobody_takes_the_place_of_one_announced_assignment_only() -> None:
+def test_an_entry_without_an_assignee_matches_only_one_expected_assignment() -> None:
     story, reader = Story(), Reader()
     story.incident("P1", 0, **assigned("PA", "PB", since=60))
     assert reader.reconcile(story.incidents) == ["P1 triggered", "P1 assigned"]
@@ -107,7 +107,7 @@ def test_an_entry_that_names_nobody_takes_the_place_of_one_announced_assignment_
     assert reader.read(story.entries) == ["P1 assigned"]
 
 
-def test_what_is_younger_than_the_overlap_is_left_to_the_log() -> None:
+def test_changes_newer_than_the_overlap_are_left_to_the_log() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     reader.read(story.entries)
@@ -118,7 +118,7 @@ def test_what_is_younger_than_the_overlap_is_left_to_the_log() -> None:
     assert reader.reconcile(story.incidents) == ["P1 assigned", "P1 acknowledged", "P2 triggered"]
 
 
-def test_an_incident_opened_before_history_is_adopted_silently() -> None:
+def test_an_incident_opened_before_the_history_limit_is_adopted_silently() -> None:
     story, reader = Story(), Reader()
     story.incident("P1", -7200, **acknowledged("PA", -7000), **assigned("PA", since=-7100))
     assert reader.reconcile(story.incidents) == []
@@ -126,7 +126,7 @@ def test_an_incident_opened_before_history_is_adopted_silently() -> None:
     assert reader.reconcile(story.incidents) == ["P1 resolved"]
 
 
-def test_an_incident_that_was_opened_again_is_told_once_and_can_be_resolved_again() -> None:
+def test_a_reopened_incident_is_one_event_and_can_be_resolved_again() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     story.entry("resolve", 10)
@@ -141,7 +141,7 @@ def test_an_incident_that_was_opened_again_is_told_once_and_can_be_resolved_agai
 
 
 @pytest.mark.parametrize("since", [at(0), at(10), at(16), None])
-def test_a_listing_that_lags_behind_the_log_opens_nothing_again(since: str | None) -> None:
+def test_a_listing_that_lags_behind_the_log_reopens_nothing(since: str | None) -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     story.entry("resolve", 10)
@@ -153,7 +153,7 @@ def test_a_listing_that_lags_behind_the_log_opens_nothing_again(since: str | Non
     assert reader.reconcile(story.incidents, settled=settled) == []
 
 
-def test_an_acknowledgement_that_ended_without_an_entry_sends_nothing() -> None:
+def test_an_acknowledgement_that_ended_without_an_entry_is_not_an_event() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     story.entry("acknowledge", 10)
@@ -163,7 +163,7 @@ def test_an_acknowledgement_that_ended_without_an_entry_sends_nothing() -> None:
     assert reader.snapshots["P1"].status is IncidentStatus.TRIGGERED
 
 
-def test_an_assignment_back_to_somebody_named_before_is_told() -> None:
+def test_an_assignment_back_to_an_earlier_assignee_is_an_event() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     story.entry("assign", 0, "PA")
@@ -173,7 +173,7 @@ def test_an_assignment_back_to_somebody_named_before_is_told() -> None:
     assert reader.reconcile(story.incidents) == ["P1 assigned"]
 
 
-def test_two_assignees_named_in_two_seconds_are_not_told_again() -> None:
+def test_two_assignees_assigned_in_two_seconds_are_not_repeated() -> None:
     story, reader = Story(), Reader()
     story.entry("trigger", 0)
     story.entry("assign", 0, "PA")
@@ -185,7 +185,7 @@ def test_two_assignees_named_in_two_seconds_are_not_told_again() -> None:
     assert reader.reconcile(story.incidents) == []
 
 
-def test_a_reading_that_began_before_the_log_was_read_decides_nothing() -> None:
+def test_a_listing_read_before_the_log_decides_nothing() -> None:
     story, reader = Story(), Reader(now=START + timedelta(minutes=10))
     story.entry("trigger", 0)
     reader.read(story.entries)
@@ -211,7 +211,7 @@ JSON = st.recursive(
 @given(
     st.sampled_from(["status", "created_at", "assignments", "acknowledgements", "last_status_change_at", "id"]), JSON
 )
-def test_an_incident_with_any_field_of_a_wrong_type_hinders_no_other(field: str, value: object) -> None:
+def test_an_incident_with_a_field_of_the_wrong_type_does_not_affect_the_others(field: str, value: object) -> None:
     story, reader = Story(), Reader()
     story.incident("P1", 0, **acknowledged("PA", 60), **assigned("PA", since=1))
     story.incidents["P1"][field] = value

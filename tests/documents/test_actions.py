@@ -43,7 +43,7 @@ def error_rows() -> list[list[str]]:
     ]
 
 
-def test_the_table_of_operations_is_the_registry() -> None:
+def test_the_table_of_operations_matches_the_registry() -> None:
     rows = table("The operations")
     assert [row[:3] for row in rows] == [
         [f"`{each.name}`", " ".join(f"`{name}`" for name in each.parameters.model_fields), each.result]
@@ -58,7 +58,7 @@ def test_the_table_of_errors_has_every_code_and_what_to_do() -> None:
     assert len(table("Errors")) == len(error_rows())
 
 
-def test_every_code_that_an_action_can_fail_with_has_a_remedy() -> None:
+def test_every_error_code_of_an_action_has_a_remedy() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "daemon").rglob("*.py"))
     raised = set(re.findall(r'ActionError\(\s*"(\w+)"', code))
     named = {

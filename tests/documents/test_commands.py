@@ -42,7 +42,7 @@ def parsed(line: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_command_in_a_document_is_one_with_these_options(document: Path) -> None:
+def test_every_command_in_a_document_exists_with_these_options(document: Path) -> None:
     for line in lines(document.read_text(encoding="utf-8")):
         try:
             parsed(line)
@@ -50,7 +50,7 @@ def test_every_command_in_a_document_is_one_with_these_options(document: Path) -
             pytest.fail(f"{line}: {error}")
 
 
-def test_every_metric_in_a_document_is_one() -> None:
+def test_every_metric_in_a_document_exists() -> None:
     text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
     named = {name.removesuffix("_total") for name in re.findall(r"`pagerelay_(\w+)`", text)}
     assert "target_failing" in named

@@ -31,7 +31,7 @@ def test_every_claim_has_a_source_and_every_source_a_claim() -> None:
     assert set(re.findall(r"\[\^([\w-]+)\]", TEXT)) == SOURCES.keys()
 
 
-def test_what_is_said_of_others_has_an_address_and_what_is_said_of_us_can_be_tried() -> None:
+def test_claims_about_others_have_a_link_and_claims_about_us_have_a_test() -> None:
     assert [name for name, source in SOURCES.items() if name not in OURS and "https://" not in source] == []
     tried = re.compile(r"`test_|`make |`pagerelay |`curl |\]\(")
     assert [name for name, source in OURS.items() if not tried.search(source)] == []

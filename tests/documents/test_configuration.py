@@ -27,13 +27,13 @@ def documented() -> dict[str, str]:
     return found
 
 
-def test_every_key_is_documented_and_no_other() -> None:
+def test_every_configuration_key_is_documented_and_no_other() -> None:
     about = documented()
     sections = {"targets.<name>.rate_limit"}  # which has a default of its own: none
     assert about.keys() - sections == keys.every_key().keys()
 
 
-def test_every_default_is_the_one_that_is_documented() -> None:
+def test_every_default_matches_its_documentation() -> None:
     about = documented()
     for key, part in keys.every_key().items():
         default = part.get("default")
@@ -47,7 +47,7 @@ def test_every_default_is_the_one_that_is_documented() -> None:
             assert about[key].startswith("`") == (about[key] in {"`[]`", "`{}`"}), key
 
 
-def test_what_this_version_refuses_is_documented_as_refused() -> None:
+def test_settings_refused_by_this_version_are_documented_as_refused() -> None:
     rows = dict(re.findall(r"^\| `([a-z_.]+)` \| .+? \| (.*) \|$", TEXT, re.MULTILINE))
     refused = [key for key, part in keys.every_key().items() if part["description"].startswith("Not available")]
     assert {key: rows[key.rpartition(".")[2]] for key in refused} == dict.fromkeys(
@@ -66,7 +66,7 @@ def test_every_subtype_is_documented() -> None:
     assert f"`{triggers.EVERY}`" in TEXT
 
 
-def test_the_conditions_that_are_shown_fail_for_no_event_type() -> None:
+def test_the_example_conditions_work_for_every_event_type() -> None:
     shown = [yaml.safe_load(line)["if"] for line in re.findall(r"^if: .+$", TEXT, re.MULTILINE)]
     assert len(shown) >= 5
     assert {each: conditions.mistake(each, [triggers.EVERY], shown=True) for each in shown} == dict.fromkeys(shown)

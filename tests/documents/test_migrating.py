@@ -60,7 +60,7 @@ def names(cell: str) -> list[str]:
 # --- the tables
 
 
-def test_v3_types_are_sent_by_the_formats_as_the_table_says() -> None:
+def test_v3_types_are_sent_as_the_table_shows() -> None:
     table = rows(V3, "| event type of V3 | in `pagerduty-v3` | in the other formats |")
     told = {name: (v3, other) for cell, v3, other in table for name in names(cell)}
     ours = {*triggers.REGISTRY, *triggers.SUBTYPES}
@@ -70,7 +70,7 @@ def test_v3_types_are_sent_by_the_formats_as_the_table_says() -> None:
     assert {each for _, other in told.values() for each in names(other)} <= ours
 
 
-def test_the_connectors_triggers_are_the_registrys() -> None:
+def test_the_connector_triggers_match_the_registry() -> None:
     table = rows(CONNECTOR, "| trigger | `on` | its parameter |")
     assert {names(name)[0]: names(on)[0] for name, on, _ in table} == {
         operation: kind.name for operation, kind in triggers.BY_OPERATION.items()
@@ -85,7 +85,7 @@ def commands() -> dict[str, list[str]]:
     return {names(line)[0]: re.findall(r'"(\w+)"', body) for _, line, body in table}
 
 
-def test_the_connectors_actions_are_the_registrys_with_their_parameters() -> None:
+def test_the_connector_actions_match_the_registry_with_their_parameters() -> None:
     on_the_line = {line.split()[2]: re.findall(r" (\w+)=", line) for line in commands()}
     over_http = {line.split()[2]: parameters for line, parameters in commands().items()}
     wanted = {each.name: list(each.parameters.model_fields) for each in actions.REGISTRY.values()}
@@ -161,7 +161,7 @@ def configuration(folder: Path, account: Account) -> Path:
     return path
 
 
-def test_each_part_is_a_configuration_that_passes_the_check(tmp_path: Path) -> None:
+def test_each_example_is_a_configuration_that_passes_the_check(tmp_path: Path) -> None:
     (tmp_path / "v2.j2").write_text(blocks("jinja")[0], encoding="utf-8")
     values = {
         name: "https://example.com/" if name.endswith("URL") else SECRET for name in re.findall(r"\${(\w+)}", TEXT)
@@ -172,7 +172,7 @@ def test_each_part_is_a_configuration_that_passes_the_check(tmp_path: Path) -> N
         assert config.load(tmp_path / "config.yaml", values).triggers
 
 
-def test_what_is_told_and_asked_works_with_a_daemon(tmp_path: Path) -> None:
+def test_the_commands_and_requests_shown_work_with_a_daemon(tmp_path: Path) -> None:
     """Where there is no curl, without what needs it."""
     account = Account(api_key="simulator", seed=7)
     known = account.directory

@@ -74,7 +74,7 @@ def normal(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", found.group()).lower()
 
 
-def test_the_wheel_carries_all_code_every_migration_the_command_and_the_licence(wheel: Path) -> None:
+def test_the_wheel_contains_all_code_every_migration_the_command_and_the_licence(wheel: Path) -> None:
     def below(folder: Path) -> set[Path]:
         return {path.relative_to(folder) for path in folder.rglob("*.py") if "_migrations" not in path.parts}
 
@@ -90,7 +90,7 @@ def test_the_wheel_carries_all_code_every_migration_the_command_and_the_licence(
     assert (wheel / "daemon" / "py.typed").is_file()
 
 
-def test_what_is_in_the_wheel_builds_a_database(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_can_create_a_database(wheel: Path, tmp_path: Path) -> None:
     code = (
         "import daemon; from daemon.storage.database import Database, migrations_path; database = Database('sqlite:///x.db');"
         "print(database.upgrade(), daemon.__file__, migrations_path(), sep='\\n')"
@@ -102,7 +102,7 @@ def test_what_is_in_the_wheel_builds_a_database(wheel: Path, tmp_path: Path) -> 
     assert Path(migrations).is_relative_to(wheel)
 
 
-def test_everything_that_is_installed_is_pinned_with_hashes(project: dict[str, Any]) -> None:
+def test_every_installed_package_is_pinned_with_hashes(project: dict[str, Any]) -> None:
     for file, wanted in (
         ("run.txt", project["project"]["dependencies"]),
         ("build.txt", project["dependency-groups"]["build"]),
@@ -125,11 +125,11 @@ def test_no_file_names_a_package_registry(texts: dict[str, str]) -> None:
     assert [(path, host) for path, text in texts.items() for host in REGISTRIES if host in text] == []
 
 
-def test_no_file_holds_what_looks_like_a_real_key(texts: dict[str, str]) -> None:
+def test_no_file_contains_anything_like_a_real_key(texts: dict[str, str]) -> None:
     assert [(path, found.group()) for path, text in texts.items() for found in KEYS.finditer(text)] == []
 
 
-def test_every_test_that_the_documents_name_exists(texts: dict[str, str]) -> None:
+def test_every_test_named_in_a_document_exists(texts: dict[str, str]) -> None:
     named = {name for path, text in texts.items() if path.endswith(".md") for name in re.findall(r"`(test_\w+)`", text)}
     existing = {
         name for path, text in texts.items() if path.endswith(".py") for name in re.findall(r"def (test_\w+)\(", text)
@@ -138,9 +138,7 @@ def test_every_test_that_the_documents_name_exists(texts: dict[str, str]) -> Non
     assert named - existing == set()
 
 
-def test_the_architectures_table_of_layers_is_the_one_that_is_enforced(
-    texts: dict[str, str], project: dict[str, Any]
-) -> None:
+def test_the_documented_table_of_layers_is_the_enforced_one(texts: dict[str, str], project: dict[str, Any]) -> None:
     table = re.findall(r"^\| [a-z-]+ \| (`.+`) \| .+ \|$", texts["ARCHITECTURE.md"], re.MULTILINE)
     told = [name for modules in table for name in re.findall(r"`(\w+)`", modules)]
     contract = project["tool"]["importlinter"]["contracts"][0]
@@ -150,7 +148,7 @@ def test_the_architectures_table_of_layers_is_the_one_that_is_enforced(
     assert all(max(upper) < min(lower) for upper, lower in itertools.pairwise(layers))
 
 
-def test_every_link_of_the_documents_leads_to_a_file(texts: dict[str, str]) -> None:
+def test_every_link_in_a_document_leads_to_a_file(texts: dict[str, str]) -> None:
     links = [
         (path, link)
         for path, text in texts.items()
@@ -179,7 +177,7 @@ def test_every_link_into_a_document_leads_to_a_heading(texts: dict[str, str]) ->
     assert [(path, to, anchor) for path, to, anchor in links if anchor not in anchors(texts[to])] == []
 
 
-def test_the_unit_restarts_what_crashed_or_hangs_but_not_a_wrong_configuration() -> None:
+def test_the_unit_restarts_a_crashed_or_hanging_daemon_but_not_an_invalid_configuration() -> None:
     lines = UNIT.read_text(encoding="utf-8").splitlines()
     for wanted in (
         "Type=notify",
@@ -191,7 +189,7 @@ def test_the_unit_restarts_what_crashed_or_hangs_but_not_a_wrong_configuration()
         assert wanted in lines
 
 
-def test_systemd_has_nothing_to_say_against_the_unit_where_there_is_systemd(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_where_it_is_installed(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         return
@@ -212,7 +210,7 @@ def test_systemd_has_nothing_to_say_against_the_unit_where_there_is_systemd(tmp_
         ('case "$*" in *ensurepip*) exit 1;; esac', "apt install python3-venv"),
     ],
 )
-def test_make_says_what_is_missing_on_a_bare_machine(script: str, said: str, tmp_path: Path) -> None:
+def test_make_names_what_is_missing_on_a_bare_machine(script: str, said: str, tmp_path: Path) -> None:
     python = tmp_path / "python3"
     python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     python.chmod(0o755)

@@ -146,7 +146,7 @@ def test_every_recipe_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_passes_the_check_and_gives_what_its_receiver_takes(
+def test_every_recipe_passes_the_check_and_produces_the_body_of_its_receiver(
     name: str, renderer: template.Renderer, tmp_path: Path
 ) -> None:
     (tmp_path / "recipe.j2").write_text(RECIPES[name], encoding="utf-8")
@@ -178,7 +178,7 @@ def test_every_format_is_documented() -> None:
     assert [name for name in formats.REGISTRY if f"\n### {name}\n" not in TEXT] == []
 
 
-def test_what_is_in_the_data_of_an_event_is_documented_and_nothing_else() -> None:
+def test_the_documented_event_data_is_complete_and_exact() -> None:
     table = TEXT.partition("\n| in `data` | |\n")[2].partition("\n\n")[0]
     named = [name for row in table.splitlines()[1:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert named == list(dict.fromkeys(key for message in EVENTS for key in standard.document(message)["data"]))
@@ -200,7 +200,7 @@ def genuine_in(number: int) -> Any:
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "standard"), (1, "pagerduty-v3")])
-def test_the_python_snippets_tell_what_is_genuine(number: int, name: str) -> None:
+def test_the_python_snippets_verify_signatures(number: int, name: str) -> None:
     headers, body = sent(name)
     is_genuine = genuine_in(number)
     assert is_genuine(SECRET, headers, body)
@@ -210,7 +210,7 @@ def test_the_python_snippets_tell_what_is_genuine(number: int, name: str) -> Non
         assert not is_genuine(SECRET, headers | {"webhook-timestamp": "1"}, body)
 
 
-def test_the_python_snippet_for_pairs_tells_what_is_genuine_among_signatures_of_all_kinds() -> None:
+def test_the_python_snippet_for_key_pairs_verifies_signatures_among_those_of_all_kinds() -> None:
     pairs = ["whsk_" + each * 43 + "=" for each in "AEI"]
     old, new, other = signing.public_keys(pairs)
     headers, body = sent("standard", pairs[1], SECRET, pairs[0])
@@ -227,13 +227,13 @@ def test_the_python_snippet_for_pairs_tells_what_is_genuine_among_signatures_of_
     assert not is_genuine(old, headers | {"webhook-timestamp": late, "webhook-signature": signed}, body)
 
 
-def test_the_other_snippets_are_those_that_were_tried() -> None:
+def test_the_other_snippets_are_those_that_were_tested() -> None:
     hashes = {each: hashlib.sha256(SNIPPETS[each][0].encode()).hexdigest()[:16] for each in PINNED}
     assert hashes == PINNED
     assert [len(SNIPPETS[each]) for each in ("python", *PINNED)] == [3, 1, 1, 1]
 
 
-def test_the_shell_snippet_tells_what_is_genuine_where_there_is_openssl(tmp_path: Path) -> None:
+def test_the_shell_snippet_verifies_signatures_where_openssl_is_installed(tmp_path: Path) -> None:
     """Elsewhere its pinned text stands for it."""
     headers, body = sent()
     for text, verdict in ((body, "genuine"), (body + b" ", "forged")) if shutil.which("openssl") else ():

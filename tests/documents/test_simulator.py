@@ -13,7 +13,7 @@ from daemon.simulator import Account, controls, server
 TEXT = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
 
 
-def test_every_verb_is_documented_with_what_it_takes() -> None:
+def test_every_verb_is_documented_with_its_options() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ?([^|]*?) ?\| ", TEXT, re.MULTILINE)
     shown = {verb: tuple(re.findall(r"\w+", takes)) for verb, takes in rows}
     known = {verb: each.takes for verb, each in controls.VERBS.items()}
@@ -21,7 +21,7 @@ def test_every_verb_is_documented_with_what_it_takes() -> None:
     assert known.keys() - shown.keys() <= triggers.VERBS.keys()  # which the simulator lists itself
 
 
-def test_an_unknown_verb_is_answered_with_all_verbs_and_their_options() -> None:
+def test_an_unknown_verb_is_refused_with_all_verbs_and_their_options() -> None:
     with pytest.raises(controls.UnknownError) as unknown:
         controls.let(Account(), {"do": "explode"})
     assert unknown.value.known == ["trigger", *controls.VERBS]
@@ -34,7 +34,7 @@ def test_every_path_is_documented() -> None:
     assert shown == server.CONTROLS.keys()
 
 
-def test_the_configuration_is_one_and_leads_to_the_simulator(tmp_path: Path) -> None:
+def test_the_shown_configuration_is_valid_and_points_to_the_simulator(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     path = tmp_path / "config.yaml"
     path.write_text(block, encoding="utf-8")

@@ -55,16 +55,14 @@ async def test_the_budget_holds_across_a_kill(tmp_path: Path, database_url: str,
 
 
 @POSTGRESQL
-async def test_what_happened_while_the_daemon_was_away_is_sent_oldest_first(
-    tmp_path: Path, database_url: str, seed: int
-) -> None:
+async def test_events_during_a_downtime_are_sent_oldest_first(tmp_path: Path, database_url: str, seed: int) -> None:
     figures = await scenarios.downtime(tmp_path, database_url, days=1, rate=0.05, seed=seed)
     assert figures["events"] > 200
     assert figures["calls_to_catch_up"] < 50
 
 
 @SQLITE
-async def test_ten_targets_in_every_kind_of_trouble_do_not_hold_up_the_others(
+async def test_ten_targets_with_every_kind_of_failure_do_not_delay_the_others(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     figures = await trouble.beside(
@@ -75,7 +73,7 @@ async def test_ten_targets_in_every_kind_of_trouble_do_not_hold_up_the_others(
 
 
 @POSTGRESQL
-async def test_a_target_that_was_down_gets_everything_in_order_and_nobody_else_waits(
+async def test_a_target_that_was_down_receives_everything_in_order_and_no_other_waits(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     figures = await trouble.outage(
@@ -86,7 +84,7 @@ async def test_a_target_that_was_down_gets_everything_in_order_and_nobody_else_w
 
 
 @SQLITE
-async def test_every_action_takes_effect_once_while_writes_go_wrong_and_the_daemon_is_killed(
+async def test_every_action_takes_effect_once_while_writes_fail_and_the_daemon_is_killed(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     figures = await acting.once(tmp_path, database_url, count=40, kills=2, seconds=4, seed=seed)
@@ -94,7 +92,7 @@ async def test_every_action_takes_effect_once_while_writes_go_wrong_and_the_daem
 
 
 @POSTGRESQL
-async def test_a_flood_of_actions_uses_the_budget_up_and_lets_polls_through(
+async def test_a_flood_of_actions_uses_the_whole_budget_without_blocking_polls(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     limits = {"calls": 15, "period": "1s", "poll_interval": "500ms"}
@@ -103,7 +101,7 @@ async def test_a_flood_of_actions_uses_the_budget_up_and_lets_polls_through(
 
 
 @SQLITE
-async def test_a_replay_forgets_nothing_when_the_daemon_is_killed_and_what_is_new_does_not_wait_for_it(
+async def test_a_killed_daemon_loses_nothing_of_a_replay_and_live_messages_do_not_wait_for_it(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     figures = await replaying.replay(

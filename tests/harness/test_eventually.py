@@ -9,13 +9,13 @@ import pytest
 from tests.harness.eventually import eventually, eventually_in_thread
 
 
-async def test_a_wait_ends_as_soon_as_the_value_is_the_expected_one() -> None:
+async def test_a_wait_ends_as_soon_as_the_value_is_as_expected() -> None:
     values = iter(range(10))
     await eventually(lambda: next(values), 3)
     assert next(values) == 4
 
 
-async def test_without_an_expected_value_any_true_one_ends_the_wait() -> None:
+async def test_without_an_expected_value_any_true_value_ends_the_wait() -> None:
     values: list[int] = []
     asyncio.get_running_loop().call_later(0.02, values.append, 1)
     await eventually(lambda: values)
@@ -29,7 +29,7 @@ async def test_a_probe_may_be_a_coroutine_function() -> None:
     await eventually(probe)
 
 
-async def test_a_wait_that_fails_shows_the_last_value_and_what_the_probe_looks_at() -> None:
+async def test_a_failed_wait_shows_the_last_value_and_the_source_of_the_probe() -> None:
     rows = ["pending"]
     with pytest.raises(AssertionError, match=r"not within 0\.01 s: 1 instead of 2\n  rows = \['pending'\]"):
         await eventually(lambda: len(rows), 2, seconds=0.01)

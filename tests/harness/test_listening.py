@@ -27,7 +27,7 @@ async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 @pytest.mark.parametrize("converse", [hang, flood])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("turns", range(5))
-async def test_whoever_comes_in_the_moment_of_the_end_sees_an_end(
+async def test_a_connection_made_during_the_shutdown_is_closed(
     converse: Converse, scheme: str, turns: int, tmp_path: Path
 ) -> None:
     tls = Authority().server(tmp_path, "127.0.0.1") if scheme == "https" else None

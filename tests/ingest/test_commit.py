@@ -50,7 +50,7 @@ def test_a_window_commits_ids_snapshots_events_and_watermark_together_or_not_at_
     assert acme.write_now(connections.lock, "acme").watermark == clock()
 
 
-def test_reading_a_window_again_adds_nothing(acme: Database, clock: ManualClock) -> None:
+def test_reading_a_window_twice_adds_nothing(acme: Database, clock: ManualClock) -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("acknowledge", 0)
@@ -59,7 +59,7 @@ def test_reading_a_window_again_adds_nothing(acme: Database, clock: ManualClock)
     assert event_types(acme) == ["triggered", "acknowledged"]
 
 
-def test_an_event_whose_id_the_journal_has_is_dropped_even_when_the_entry_was_forgotten(
+def test_an_event_already_in_the_journal_is_dropped_even_if_its_entry_was_forgotten(
     acme: Database, clock: ManualClock
 ) -> None:
     story = Story()
@@ -71,7 +71,7 @@ def test_an_event_whose_id_the_journal_has_is_dropped_even_when_the_entry_was_fo
     assert commit_story(acme, story, clock) == 0
 
 
-def test_a_snapshot_comes_back_as_it_was_stored(acme: Database, clock: ManualClock) -> None:
+def test_a_snapshot_is_loaded_as_it_was_stored(acme: Database, clock: ManualClock) -> None:
     story = Story()
     story.incident(
         "P1",
@@ -94,7 +94,7 @@ def test_a_snapshot_comes_back_as_it_was_stored(acme: Database, clock: ManualClo
     assert commit_story(acme, story, clock) == 0
 
 
-def test_a_record_that_was_set_aside_is_kept_once(acme: Database, clock: ManualClock) -> None:
+def test_a_quarantined_record_is_stored_once(acme: Database, clock: ManualClock) -> None:
     for _ in range(2):
         rejected = [Rejected("no id", '{"type": "x"}')]
         acme.write_now(commit.window, "acme", [], rejected, read_at=clock(), now=clock())

@@ -42,9 +42,7 @@ async def test_the_first_poll_sends_nothing_and_the_next_sends_what_is_new(
     assert daemon.woken == [frozenset({"ops"})]
 
 
-async def test_what_happens_in_the_second_of_the_baseline_is_not_lost(
-    database: Database, account: FakePagerDuty
-) -> None:
+async def test_an_event_in_the_second_of_the_baseline_is_not_lost(database: Database, account: FakePagerDuty) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
     account.happen("trigger")
@@ -52,7 +50,7 @@ async def test_what_happens_in_the_second_of_the_baseline_is_not_lost(
     assert daemon.journal() == ["P1 triggered"]
 
 
-async def test_what_happens_between_the_two_readings_of_the_baseline_is_not_lost(
+async def test_an_event_between_the_two_reads_of_the_baseline_is_not_lost(
     database: Database, account: FakePagerDuty
 ) -> None:
     def just_before_the_incidents_are_listed(request: httpx.Request) -> None:
@@ -66,7 +64,7 @@ async def test_what_happens_between_the_two_readings_of_the_baseline_is_not_lost
     assert daemon.journal() == ["P1 triggered"]
 
 
-async def test_transitions_between_two_polls_are_all_events_in_their_order(
+async def test_all_transitions_between_two_polls_become_events_in_order(
     database: Database, account: FakePagerDuty
 ) -> None:
     daemon = Daemon(database, account)
@@ -79,7 +77,7 @@ async def test_transitions_between_two_polls_are_all_events_in_their_order(
 
 
 @pytest.mark.parametrize("count", [1, 500])
-async def test_a_quiet_poll_costs_one_call_however_many_triggers_there_are(
+async def test_a_poll_without_news_costs_one_call_for_any_number_of_triggers(
     database: Database, account: FakePagerDuty, count: int
 ) -> None:
     triggers = [Trigger(f"t{number}", ("incident.triggered",), "acme", ("ops",)) for number in range(count)]
@@ -88,20 +86,22 @@ async def test_a_quiet_poll_costs_one_call_however_many_triggers_there_are(
     assert [await daemon.poll() for _ in range(3)] == [1, 1, 1]
 
 
-async def test_a_poll_asked_for_too_early_makes_no_call(database: Database, account: FakePagerDuty) -> None:
+async def test_a_poll_before_it_is_due_makes_no_call(database: Database, account: FakePagerDuty) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
     assert [await daemon.poll(7) for _ in range(8)] == [0, 0, 0, 0, 1, 0, 0, 0]
 
 
-async def test_a_restart_and_a_replica_poll_no_earlier(database: Database, account: FakePagerDuty) -> None:
+async def test_neither_a_restart_nor_a_replica_polls_earlier(database: Database, account: FakePagerDuty) -> None:
     await Daemon(database, account).poll(0)
     assert await Daemon(database, account).poll(10) == 0
     assert await Daemon(database, account, instance="two").poll(10) == 0
     assert await Daemon(database, account, instance="two").poll(10) == 1
 
 
-async def test_a_page_that_fails_fails_the_poll_and_moves_nothing(database: Database, account: FakePagerDuty) -> None:
+async def test_a_failed_page_fails_the_poll_and_does_not_move_the_watermark(
+    database: Database, account: FakePagerDuty
+) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
     before = daemon.state().watermark
@@ -118,7 +118,7 @@ async def test_a_page_that_fails_fails_the_poll_and_moves_nothing(database: Data
     assert daemon.state().failing_since is None
 
 
-async def test_a_wrong_key_is_an_error_that_names_the_remedy_and_is_not_repeated(
+async def test_a_wrong_key_is_an_error_with_a_remedy_and_is_not_retried(
     database: Database, account: FakePagerDuty
 ) -> None:
     daemon = Daemon(database, account)
@@ -129,7 +129,7 @@ async def test_a_wrong_key_is_an_error_that_names_the_remedy_and_is_not_repeated
     assert "check api_key and region" in error
 
 
-async def test_a_record_that_cannot_be_understood_is_set_aside_and_the_rest_goes_on(
+async def test_a_malformed_record_is_quarantined_and_the_others_are_processed(
     database: Database, account: FakePagerDuty
 ) -> None:
     daemon = Daemon(database, account)
@@ -149,7 +149,7 @@ async def test_a_record_that_cannot_be_understood_is_set_aside_and_the_rest_goes
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_crash_at_any_transaction_loses_nothing_and_doubles_nothing(
+async def test_a_crash_at_any_transaction_loses_nothing_and_duplicates_nothing(
     database: Database, account: FakePagerDuty, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     luck = random.Random(seed)
@@ -197,7 +197,7 @@ async def test_a_late_entry_within_the_overlap_is_found_by_the_next_poll(
     assert daemon.journal() == ["P1 triggered"]
 
 
-async def test_an_entry_that_comes_an_hour_late_is_found_by_the_sweep(
+async def test_an_entry_that_appears_an_hour_late_is_found_by_the_sweep(
     database: Database, account: FakePagerDuty
 ) -> None:
     daemon = Daemon(database, account)
@@ -215,7 +215,7 @@ async def test_an_entry_that_comes_an_hour_late_is_found_by_the_sweep(
     assert daemon.sent() == 1
 
 
-async def test_an_incident_whose_log_never_comes_is_found_by_reconciliation(
+async def test_an_incident_whose_log_entries_never_appear_is_found_by_reconciliation(
     database: Database, account: FakePagerDuty
 ) -> None:
     daemon = Daemon(database, account)
@@ -241,7 +241,7 @@ async def test_an_incident_whose_log_never_comes_is_found_by_reconciliation(
 
 
 @pytest.mark.parametrize("body", [{}, {"incident": None}, {"incident": []}, {"incident": {"status": "triggered"}}])
-async def test_an_odd_answer_about_an_incident_does_not_count_as_its_end(
+async def test_a_malformed_response_about_an_incident_does_not_close_it(
     database: Database, account: FakePagerDuty, body: dict[str, Any]
 ) -> None:
     account.happen("trigger")
@@ -313,7 +313,7 @@ async def test_progress_is_saved_window_by_window(database: Database, account: F
     assert daemon.journal() == [f"P{number} triggered" for number in range(48)]
 
 
-async def test_what_a_window_tells_is_sent_before_the_next_one_is_read(
+async def test_the_events_of_a_window_are_sent_before_the_next_one_is_read(
     database: Database, account: FakePagerDuty
 ) -> None:
     daemon = Daemon(database, account)
@@ -335,7 +335,7 @@ async def test_what_a_window_tells_is_sent_before_the_next_one_is_read(
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
-async def test_a_clock_that_is_wrong_by_minutes_delays_and_loses_nothing(
+async def test_a_clock_that_is_minutes_off_delays_nothing_and_loses_nothing(
     database: Database, clock: ManualClock, minutes: int
 ) -> None:
     account = FakePagerDuty(clock, skew=timedelta(minutes=minutes))
@@ -365,7 +365,7 @@ async def test_a_user_named_by_e_mail_is_looked_up_once(database: Database, acco
     assert [request.url.path for request in account.requests].count("/users") == 1
 
 
-async def test_a_user_named_by_e_mail_is_looked_up_by_a_clock_that_goes_on(database_url: str) -> None:
+async def test_a_failed_user_lookup_is_retried_after_ten_minutes(database_url: str) -> None:
     class Ticking(ManualClock):
         def __call__(self) -> datetime:
             return self.advance(0.001)
@@ -385,7 +385,7 @@ async def test_a_user_named_by_e_mail_is_looked_up_by_a_clock_that_goes_on(datab
     assert [request.url.path for request in account.requests].count("/users") == 1
 
 
-async def test_a_trigger_whose_user_is_not_found_waits_and_loses_nothing(
+async def test_a_trigger_with_an_unknown_user_waits_and_loses_nothing(
     database: Database, account: FakePagerDuty
 ) -> None:
     trigger = Trigger("alice", ("incident.assigned",), "acme", ("ops",), user="alice@example.com")
@@ -403,7 +403,7 @@ async def test_a_trigger_whose_user_is_not_found_waits_and_loses_nothing(
     assert database.read_now(lambda tx: tx.execute(sa.select(schema.triggers.c.last_error)).scalar_one()) is None
 
 
-async def test_in_a_storm_polls_read_back_less_far_and_then_again_as_far_as_told(
+async def test_in_a_storm_polls_shorten_the_overlap_and_restore_it_afterwards(
     database: Database, account: FakePagerDuty
 ) -> None:
     daemon = Daemon(database, account)
@@ -421,9 +421,7 @@ async def test_in_a_storm_polls_read_back_less_far_and_then_again_as_far_as_told
     assert since == (account.clock() - timedelta(seconds=330)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def test_each_message_has_the_name_by_which_its_trigger_subscribed(
-    database: Database, account: FakePagerDuty
-) -> None:
+async def test_each_message_uses_the_event_type_name_of_its_trigger(database: Database, account: FakePagerDuty) -> None:
     names = {
         "all": ("incident.*",),
         "narrow": ("incident.reassigned", "incident.escalated"),
@@ -448,7 +446,7 @@ async def test_each_message_has_the_name_by_which_its_trigger_subscribed(
     assert len(daemon.journal()) == 3
 
 
-async def test_a_condition_that_fails_is_logged_once_and_again_when_it_works(
+async def test_a_failing_condition_is_logged_once_and_again_when_it_recovers(
     database: Database, account: FakePagerDuty
 ) -> None:
     picky = Trigger("picky", ("incident.*",), "acme", ("ops",), condition="length(data.note.content) > `3`")

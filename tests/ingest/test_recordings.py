@@ -159,7 +159,7 @@ def named(events: Sequence[Event]) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("incidents", ["as recorded", "included"])
 @pytest.mark.parametrize("name", RECORDED)
-async def test_a_recording_gives_exactly_the_events_that_it_tells_of(
+async def test_a_recording_yields_exactly_the_expected_events(
     database: Database, clock: ManualClock, name: str, incidents: str
 ) -> None:
     entries = entries_of(name, whole=incidents == "included")
@@ -195,7 +195,7 @@ async def test_a_recording_gives_exactly_the_events_that_it_tells_of(
 
 
 @pytest.mark.parametrize("name", RECORDED)
-async def test_a_recording_that_is_polled_while_it_happens_gives_the_same_events(
+async def test_a_recording_polled_step_by_step_yields_the_same_events(
     database: Database, clock: ManualClock, name: str
 ) -> None:
     entries = entries_of(name, whole=True)
@@ -212,7 +212,7 @@ async def test_a_recording_that_is_polled_while_it_happens_gives_the_same_events
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_trigger_event_that_is_repeated_later_is_no_event(name: str) -> None:
+def test_a_trigger_event_repeated_later_is_not_an_event(name: str) -> None:
     entries = entries_of(name, whole=False)
     latest = max(recordings.happened_at(entry) for entry in entries) + timedelta(minutes=1)
     again = [
@@ -225,7 +225,7 @@ def test_a_trigger_event_that_is_repeated_later_is_no_event(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDED if name in INCIDENTS])
-def test_what_reconciliation_told_before_the_log_came_is_not_told_again_and_nothing_else_is_swallowed(
+def test_events_found_by_reconciliation_are_not_repeated_by_the_log_and_nothing_else_is_suppressed(
     name: str,
 ) -> None:
     entries, from_the_log = parsed_recording(name, whole=True)
@@ -347,7 +347,7 @@ def check_others_are_untouched(name: str, position: int, mutant: Json, *, whole:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_spoilt_field_of_a_record_as_recorded_touches_no_other_record(name: str) -> None:
+def test_a_malformed_field_in_a_recorded_entry_affects_no_other_record(name: str) -> None:
     for position, entry in enumerate(entries_of(name, whole=False)):
         for how, mutant in spoilt(entry, OPENED):
             try:
@@ -358,7 +358,7 @@ def test_a_spoilt_field_of_a_record_as_recorded_touches_no_other_record(name: st
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDED if name in INCIDENTS])
-def test_a_spoilt_field_of_an_included_incident_touches_no_other_record(name: str) -> None:
+def test_a_malformed_field_in_an_included_incident_affects_no_other_record(name: str) -> None:
     done = set()
     for position, entry in enumerate(entries_of(name, whole=True)):
         kind = entry["incident"]["id"], entry["type"]
@@ -374,7 +374,7 @@ def test_a_spoilt_field_of_an_included_incident_touches_no_other_record(name: st
 
 
 @pytest.mark.parametrize("name", RECORDED)
-async def test_a_poll_among_spoilt_records_succeeds_and_loses_nothing_of_the_others(
+async def test_a_poll_with_malformed_records_succeeds_and_loses_none_of_the_others(
     database: Database, clock: ManualClock, name: str
 ) -> None:
     luck = random.Random(name)
@@ -403,7 +403,7 @@ async def test_a_poll_among_spoilt_records_succeeds_and_loses_nothing_of_the_oth
 
 
 @pytest.mark.parametrize("name", INCIDENTS)
-def test_a_spoilt_field_of_an_incident_touches_no_other_incident(name: str) -> None:
+def test_a_malformed_field_in_an_incident_affects_no_other_incident(name: str) -> None:
     shown = INCIDENTS[name]
     every = ("assignments", "acknowledgements", *(key for each in shown.values() for key in each))
 
@@ -429,7 +429,7 @@ def test_a_spoilt_field_of_an_incident_touches_no_other_incident(name: str) -> N
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_every_event_is_a_body_that_the_verifier_of_standard_webhooks_accepts(name: str) -> None:
+def test_the_standard_webhooks_library_verifies_every_event(name: str) -> None:
     parsed, events = parsed_recording(name, whole=True)
     entries = {entry.id: entry for entry in parsed}
     receiver = Webhook(SECRET)
@@ -455,7 +455,7 @@ def test_every_event_is_a_body_that_the_verifier_of_standard_webhooks_accepts(na
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_no_event_tells_how_to_reach_a_person(name: str) -> None:
+def test_no_event_contains_contact_details(name: str) -> None:
     _, events = parsed_recording(name, whole=True)
     for event in events:
         assert keys(event.payload).isdisjoint(records.CONTACTS)

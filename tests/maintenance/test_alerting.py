@@ -82,7 +82,7 @@ def watch(database: Database, clock: ManualClock) -> Watch:
     return Watch(database, clock)
 
 
-async def test_a_target_that_fails_for_long_is_told_once_and_not_to_itself(watch: Watch) -> None:
+async def test_a_target_failing_for_long_causes_one_alert_and_none_to_itself(watch: Watch) -> None:
     fill(watch.database, ["P1", "P2"], ["ops"])
     since = await watch.fail(schema.targets, "ops")
     await watch.after()
@@ -100,7 +100,7 @@ async def test_a_target_that_fails_for_long_is_told_once_and_not_to_itself(watch
     }
 
 
-async def test_what_fails_for_a_short_time_is_not_told(watch: Watch) -> None:
+async def test_a_short_failure_causes_no_alert(watch: Watch) -> None:
     watch.set(schema.targets, "ops", failing_since=watch.clock.now)
     watch.set(schema.connections, "acme", failing_since=watch.clock.now)
     await watch.after(AFTER - timedelta(seconds=1))
@@ -110,7 +110,7 @@ async def test_what_fails_for_a_short_time_is_not_told(watch: Watch) -> None:
     assert watch.said() == []
 
 
-async def test_a_recovery_is_told_once_after_an_alert_when_something_was_taken(watch: Watch) -> None:
+async def test_a_recovery_causes_one_alert_if_its_failure_caused_one(watch: Watch) -> None:
     await watch.fail(schema.targets, "ops")
     watch.set(schema.targets, "ops", failing_since=None)  # somebody has resumed it: that proves nothing
     await watch.after()
@@ -122,7 +122,7 @@ async def test_a_recovery_is_told_once_after_an_alert_when_something_was_taken(w
     assert watch.get(schema.targets, "ops").alerted_at is None
 
 
-async def test_each_time_of_trouble_is_told(watch: Watch) -> None:
+async def test_each_failure_causes_its_own_alert(watch: Watch) -> None:
     for _ in range(2):
         await watch.fail(schema.targets, "ops")
         watch.set(schema.targets, "ops", failing_since=None, last_success_at=watch.clock.advance(1))
@@ -130,7 +130,7 @@ async def test_each_time_of_trouble_is_told(watch: Watch) -> None:
     assert watch.kinds() == ["target.failing", "target.recovered"] * 2
 
 
-async def test_a_target_that_paused_itself_is_told_and_one_paused_by_hand_is_not(watch: Watch) -> None:
+async def test_a_target_paused_by_a_410_causes_an_alert_and_a_manual_pause_does_not(watch: Watch) -> None:
     watch.set(schema.targets, "chat", paused_at=watch.clock.now, paused_reason=PAUSED_BY_HAND)
     watch.set(schema.targets, "ops", paused_at=watch.clock.now, paused_reason="answered 410")
     for _ in range(2):
@@ -139,14 +139,14 @@ async def test_a_target_that_paused_itself_is_told_and_one_paused_by_hand_is_not
     assert (kind, data["name"], data["paused_reason"]) == ("target.paused", "ops", "answered 410")
 
 
-async def test_a_target_that_pauses_itself_after_it_was_told_to_fail_is_told_again(watch: Watch) -> None:
+async def test_a_target_paused_after_a_failing_alert_causes_another_alert(watch: Watch) -> None:
     await watch.fail(schema.targets, "ops")
     watch.set(schema.targets, "ops", failing_since=None, paused_at=watch.clock.advance(1), paused_reason="answered 410")
     await watch.after()
     assert watch.kinds() == ["target.failing", "target.paused"]
 
 
-async def test_a_connection_that_fails_and_recovers_is_told_to_everybody(watch: Watch) -> None:
+async def test_a_failing_and_recovering_connection_alerts_every_alert_target(watch: Watch) -> None:
     await watch.fail(schema.connections, "acme")
     watch.set(schema.connections, "acme", failing_since=None, last_error=None)
     for _ in range(2):
@@ -157,14 +157,14 @@ async def test_a_connection_that_fails_and_recovers_is_told_to_everybody(watch: 
     assert watch.told() == ["pager", "ops", "pager", "ops"]
 
 
-async def test_what_is_not_configured_any_more_is_not_told(watch: Watch) -> None:
+async def test_a_target_or_connection_removed_from_the_configuration_causes_no_alert(watch: Watch) -> None:
     old = {"name": "old", "failing_since": watch.clock.now}
     watch.database.write_now(lambda tx: tx.execute(schema.targets.insert().values(old)) and None)
     await watch.after(AFTER)
     assert watch.said() == []
 
 
-async def test_where_only_the_failing_target_itself_could_be_told_nobody_is(
+async def test_no_alert_is_sent_if_the_failing_target_is_the_only_alert_target(
     database: Database, clock: ManualClock
 ) -> None:
     alone = Watch(database, clock, to=("ops",))
@@ -173,7 +173,7 @@ async def test_where_only_the_failing_target_itself_could_be_told_nobody_is(
     assert database.read_now(lambda tx: tx.execute(sa.select(schema.messages)).all()) == []
 
 
-async def test_an_alert_and_the_note_that_it_is_told_are_written_together_or_not_at_all(
+async def test_an_alert_and_the_record_of_it_are_written_in_one_transaction(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the daemon were killed in the middle, again and again; another replica has its own idea of the time."""
@@ -195,7 +195,7 @@ async def test_an_alert_and_the_note_that_it_is_told_are_written_together_or_not
     assert (watch.kinds(), watch.told()) == (["target.failing"], ["pager"])
 
 
-async def test_a_clock_that_is_set_back_keeps_no_alert_from_being_told_and_tells_none_twice(watch: Watch) -> None:
+async def test_a_clock_set_back_neither_suppresses_nor_duplicates_alerts(watch: Watch) -> None:
     await watch.fail(schema.targets, "ops")
     watch.clock.advance(-3600)
     await watch.after()

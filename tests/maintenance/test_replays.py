@@ -71,7 +71,7 @@ async def feeding(database: Database, deliveries: DeliveryLoop) -> AsyncIterator
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_replay_is_sent_part_by_part_and_a_target_that_is_paused_holds_up_nobody(
+async def test_a_replay_is_sent_in_batches_and_a_paused_target_delays_no_other(
     live: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replays, "MOST_WAITING", 10)
@@ -96,7 +96,7 @@ async def test_a_replay_is_sent_part_by_part_and_a_target_that_is_paused_holds_u
     assert len(receiver.accepted) == 80
 
 
-async def test_a_cancelled_replay_is_brought_to_its_end_without_its_maker(live: Database) -> None:
+async def test_a_cancelled_replay_is_finished_even_after_its_creator_is_gone(live: Database) -> None:
     fill(live, ["P1", "P2"], ["ops"])
     live.write_now(end)
     made = create(live, "ops")
@@ -111,7 +111,7 @@ async def test_a_cancelled_replay_is_brought_to_its_end_without_its_maker(live: 
     await eventually(lambda: states(live), {"delivered": 2})
 
 
-async def test_what_a_daemon_holds_of_a_cancelled_replay_is_not_sent(live: Database) -> None:
+async def test_claimed_deliveries_of_a_cancelled_replay_are_not_sent(live: Database) -> None:
     fill(live, [f"P{number % 3}" for number in range(60)], ["ops"])
     live.write_now(end)
     receiver = Receiver(lambda _request: Reply(delay=0.05))
@@ -127,7 +127,7 @@ async def test_what_a_daemon_holds_of_a_cancelled_replay_is_not_sent(live: Datab
     assert {row.state for row in rows(live)} == {"delivered"}
 
 
-async def test_what_a_replay_takes_up_is_not_pruned_at_the_same_time(postgres: Postgres) -> None:
+async def test_events_that_a_replay_selects_are_not_pruned_meanwhile(postgres: Postgres) -> None:
     database = Database(postgres.new())
     fill(database, ["P1", "P2"], ["ops"])
     old = database.read_now(database.now) - 2 * HOUR

@@ -24,7 +24,7 @@ def acme(database: Database) -> Database:
     return database
 
 
-def test_what_is_old_is_forgotten_but_never_ahead_of_the_watermark(acme: Database, clock: ManualClock) -> None:
+def test_old_records_are_pruned_but_never_beyond_the_watermark(acme: Database, clock: ManualClock) -> None:
     story = Story()
     story.entry("trigger", 0)
     story.entry("resolve", 0)

@@ -86,7 +86,7 @@ class Time:
         (None, None),
     ],
 )
-async def test_user_and_password_or_a_token_go_with_every_request(
+async def test_basic_credentials_or_a_token_are_sent_with_every_request(
     auth: Basic | Bearer | None, header: str | None
 ) -> None:
     receiver = Receiver()
@@ -96,7 +96,7 @@ async def test_user_and_password_or_a_token_go_with_every_request(
     assert (request.headers.get("authorization"), request.headers["x-team"]) == (header, "ops")
 
 
-async def test_a_token_is_fetched_once_however_many_attempts_want_it() -> None:
+async def test_a_token_is_fetched_once_for_any_number_of_attempts() -> None:
     receiver, tokens = Receiver(), Receiver(numbered())
     async with tokens.serving() as token_url, receiver.serving() as url:
         sending = sender.Sender(target(url, oauth2(token_url, scope="hooks read", audience="https://ops.example")))
@@ -111,7 +111,7 @@ async def test_a_token_is_fetched_once_however_many_attempts_want_it() -> None:
     assert parse_qs(request.body.decode()) == form
 
 
-async def test_client_credentials_may_go_into_the_body() -> None:
+async def test_client_credentials_may_be_sent_in_the_body() -> None:
     receiver, tokens = Receiver(), Receiver(numbered())
     async with tokens.serving() as token_url, receiver.serving() as url:
         assert (await attempt(target(url, oauth2(token_url, in_body=True)))).status == 200
@@ -121,7 +121,7 @@ async def test_client_credentials_may_go_into_the_body() -> None:
     assert parse_qs(request.body.decode()) == form
 
 
-async def test_a_token_that_is_not_taken_any_more_is_replaced_in_the_same_attempt() -> None:
+async def test_a_rejected_token_is_replaced_in_the_same_attempt() -> None:
     def taken(request: Request) -> Reply:
         return Reply(200 if request.headers["authorization"].endswith(good) else 401)
 
@@ -139,7 +139,7 @@ async def test_a_token_that_is_not_taken_any_more_is_replaced_in_the_same_attemp
         await sending.close()
 
 
-async def test_a_new_token_that_is_not_taken_is_not_replaced_at_once() -> None:
+async def test_a_rejected_new_token_is_not_replaced_at_once() -> None:
     receiver, tokens = Receiver(lambda _request: Reply(401)), Receiver(numbered())
     async with tokens.serving() as token_url, receiver.serving() as url:
         assert (await attempt(target(url, oauth2(token_url)))).status == 401
@@ -149,7 +149,7 @@ async def test_a_new_token_that_is_not_taken_is_not_replaced_at_once() -> None:
 @pytest.mark.parametrize(
     ("lasts", "seconds"), [(3600, 3570), ("600", 570), (60, 48), (None, 3570), ("soon", 3570), (0, 0), (-5, 0)]
 )
-async def test_a_token_is_replaced_before_it_ends(lasts: object, seconds: float) -> None:
+async def test_a_token_is_replaced_before_it_expires(lasts: object, seconds: float) -> None:
     replies = numbered()
     server = Receiver(lambda request: given(json.loads(replies(request).body)["access_token"], expires_in=lasts))
     clock = Time()
@@ -179,18 +179,18 @@ async def test_a_token_is_replaced_before_it_ends(lasts: object, seconds: float)
         (Reply(200, how="reset"), "the connection broke: connection closed before message completed"),
     ],
 )
-async def test_without_a_token_the_attempt_fails_and_says_why(reply: Reply, error: str) -> None:
+async def test_without_a_token_the_attempt_fails_with_the_reason(reply: Reply, error: str) -> None:
     assert await told(reply) == f"no token from 127.0.0.1: {error}"
 
 
-async def test_a_token_without_a_type_and_an_end_is_taken() -> None:
+async def test_a_token_without_type_and_expiry_is_accepted() -> None:
     receiver, tokens = Receiver(), Receiver(lambda _request: given("t", token_type=None, expires_in=None))
     async with tokens.serving() as token_url, receiver.serving() as url:
         assert (await attempt(target(url, oauth2(token_url)))).status == 200
 
 
 @pytest.mark.parametrize("how", ["hang", "drip", "endless"])
-async def test_a_token_is_waited_for_no_longer_and_read_no_further_than_an_answer(how: str) -> None:
+async def test_a_token_request_has_the_same_time_and_size_limits_as_an_attempt(how: str) -> None:
     receiver, tokens = Receiver(), Receiver(lambda _request: Reply(how=how))
     async with tokens.serving() as token_url, receiver.serving() as url:
         answer = await attempt(target(url, oauth2(token_url), timeout=timedelta(milliseconds=300)))
@@ -199,7 +199,7 @@ async def test_a_token_is_waited_for_no_longer_and_read_no_further_than_an_answe
     assert answer.seconds < 10
 
 
-async def test_a_failure_is_not_asked_for_again_by_every_attempt() -> None:
+async def test_a_failed_token_request_is_not_repeated_by_every_attempt() -> None:
     server = Receiver(lambda _request: Reply(500))
     clock = Time()
     async with server.serving() as url:
@@ -213,7 +213,7 @@ async def test_a_failure_is_not_asked_for_again_by_every_attempt() -> None:
     assert len(server.got) == 2
 
 
-async def test_the_end_of_an_attempt_does_not_end_the_request_for_a_token() -> None:
+async def test_the_end_of_an_attempt_does_not_cancel_the_token_request() -> None:
     gate = asyncio.Event()
     server = Receiver(lambda _request: Reply(200, {}, given("t").body, held=gate.wait))
     async with server.serving() as url:
@@ -230,7 +230,7 @@ async def test_the_end_of_an_attempt_does_not_end_the_request_for_a_token() -> N
         await tokens.close()
 
 
-async def test_a_tokens_url_is_where_it_may_be_like_a_targets() -> None:
+async def test_a_token_url_obeys_the_same_address_rules_as_a_target() -> None:
     tokens = Receiver(numbered())
     async with tokens.serving() as token_url:
         chosen = target("http://192.88.1.1/in", oauth2(token_url), egress=Egress(private=False))
@@ -239,7 +239,7 @@ async def test_a_tokens_url_is_where_it_may_be_like_a_targets() -> None:
     assert tokens.connections == 0
 
 
-async def test_tokens_come_through_the_targets_proxy() -> None:
+async def test_tokens_are_fetched_through_the_proxy_of_the_target() -> None:
     proxy = Receiver(lambda request: given("t") if request.path.startswith("http://login.invalid/") else Reply(204))
     async with proxy.serving() as url:
         through = SecretStr(url.removesuffix("/hook"))
@@ -248,7 +248,7 @@ async def test_tokens_come_through_the_targets_proxy() -> None:
     assert [request.path for request in proxy.got] == ["http://login.invalid/token", "http://192.88.1.1/in"]
 
 
-async def test_nothing_that_is_told_holds_a_credential_that_a_target_repeats() -> None:
+async def test_no_output_contains_a_credential_that_a_target_echoes() -> None:
     receiver = Receiver(lambda request: Reply(500, {}, f"{request.headers['authorization']} {CANARY}".encode()))
     tokens = Receiver(numbered())
     async with tokens.serving() as token_url, receiver.serving() as url:

@@ -167,7 +167,7 @@ async def test_no_name_that_leads_to_a_forbidden_address_is_connected_to() -> No
         assert trap.came == 1
 
 
-async def test_no_redirect_leads_anywhere() -> None:
+async def test_no_redirect_is_followed_to_any_address() -> None:
     async with Trap().set() as trap:
         places = iter([f"http://{host}:{trap.port}/" for host in SPELLINGS])
         receiver = Receiver(lambda _request: Reply(307, {"location": quoted(next(places))}))
@@ -180,7 +180,7 @@ async def test_no_redirect_leads_anywhere() -> None:
         assert (trap.came, len(receiver.got)) == (0, len(SPELLINGS))
 
 
-async def test_no_proxy_of_the_environment_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_proxy_from_the_environment_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     receiver = Receiver()
     async with Trap().set() as trap, receiver.serving("127.0.0.2") as url:
         for host in LOOPBACK:
@@ -192,7 +192,7 @@ async def test_no_proxy_of_the_environment_is_connected_to(monkeypatch: pytest.M
         assert (trap.came, len(receiver.got)) == (0, 2)
 
 
-async def test_no_proxy_of_the_configuration_carries_anything_to_a_forbidden_address() -> None:
+async def test_no_configured_proxy_carries_anything_to_a_forbidden_address() -> None:
     proxy = Receiver()
     async with proxy.serving() as url:
         through = SecretStr(url.removesuffix("/hook"))
@@ -204,7 +204,7 @@ async def test_no_proxy_of_the_configuration_carries_anything_to_a_forbidden_add
 
 
 @pytest.mark.parametrize("way", ["http://{}:{}", "http://proxy.example:{1}"], ids=["address", "name"])
-async def test_a_proxy_may_be_private_but_not_what_is_always_refused(way: str) -> None:
+async def test_a_proxy_may_have_a_private_address_but_not_a_forbidden_one(way: str) -> None:
     async with Trap().set() as trap:
         for address in ("169.254.169.254", "0.0.0.0", "[fe80::1]", "[::ffff:a9fe:a9fe]"):
             through = SecretStr(way.format(address, trap.port))
@@ -219,7 +219,7 @@ async def test_a_proxy_may_be_private_but_not_what_is_always_refused(way: str) -
 # --- through a proxy
 
 
-async def test_a_proxy_gets_its_credentials_and_the_target_does_not_resolve_here() -> None:
+async def test_a_proxy_gets_its_credentials_and_resolves_the_target_itself() -> None:
     proxy = Receiver()
     async with proxy.serving() as url:
         through = SecretStr(url.replace("http://", "http://user:p%2Fss@").removesuffix("/hook"))
@@ -238,7 +238,7 @@ async def test_a_proxy_gets_its_credentials_and_the_target_does_not_resolve_here
     assert request.headers["proxy-authorization"] == "Basic dXNlcjpwL3Nz"
 
 
-async def test_what_is_told_too_late_about_a_target_behind_a_proxy_counts_from_the_next_attempt_on(
+async def test_a_late_lookup_for_a_target_behind_a_proxy_applies_to_the_next_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "PATIENCE", 0.01)
@@ -265,7 +265,7 @@ async def test_what_is_told_too_late_about_a_target_behind_a_proxy_counts_from_t
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_no_credential_of_a_proxy_is_in_what_is_told(scheme: str) -> None:
+async def test_no_output_contains_proxy_credentials(scheme: str) -> None:
     echo = "canary-user:canary-password Y2FuYXJ5LXVzZXI6Y2FuYXJ5LXBhc3N3b3Jk canary-password"
     proxy = Receiver(lambda _request: Reply(407, {}, echo.encode()))
     async with proxy.serving() as url:
@@ -286,7 +286,7 @@ async def test_no_credential_of_a_proxy_is_in_what_is_told(scheme: str) -> None:
 # --- several addresses, and names that move
 
 
-async def test_of_several_addresses_the_next_one_is_tried_in_the_same_attempt() -> None:
+async def test_the_next_address_is_tried_in_the_same_attempt() -> None:
     receiver = Receiver()
     async with receiver.serving("127.0.0.2") as url:
         chosen = target(f"http://hooks.example:{port_of(url)}/", Egress())
@@ -304,14 +304,14 @@ async def test_of_several_addresses_the_next_one_is_tried_in_the_same_attempt() 
     assert (len(receiver.got), receiver.connections, asked) == (3, 1, 1)
 
 
-async def test_where_no_address_answers_the_attempt_fails_after_each_was_tried_once() -> None:
+async def test_an_attempt_fails_after_each_address_was_tried_once() -> None:
     async with Receiver().serving() as url:
         pass
     answer = await attempt(target(f"http://hooks.example:{port_of(url)}/", Egress()), "127.0.0.3", "127.0.0.4")
     assert answer.error == "could not connect: Connection refused (os error 111)"
 
 
-async def test_an_address_that_swallows_everything_leaves_time_for_the_next_one() -> None:
+async def test_an_unresponsive_address_leaves_time_for_the_next_one() -> None:
     receiver = Receiver()
     async with receiver.serving("127.0.0.2") as url:
         with socket.socket() as full, contextlib.ExitStack() as waiting:
@@ -328,7 +328,7 @@ async def test_an_address_that_swallows_everything_leaves_time_for_the_next_one(
     assert answer.seconds > 0.9
 
 
-async def test_what_finding_an_address_takes_is_taken_from_the_attempts_time() -> None:
+async def test_the_lookup_counts_towards_the_timeout_of_the_attempt() -> None:
     nothing = threading.Event()
 
     def slow(_name: str, _port: int) -> tuple[str, ...]:
@@ -344,7 +344,7 @@ async def test_what_finding_an_address_takes_is_taken_from_the_attempts_time() -
     assert answer.seconds < 2.9
 
 
-async def test_a_name_that_moves_is_followed_and_what_is_on_its_way_is_let_finish(
+async def test_a_changed_address_is_followed_and_requests_in_flight_finish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "FRESH", 0.0)
@@ -373,7 +373,7 @@ async def test_a_name_that_moves_is_followed_and_what_is_on_its_way_is_let_finis
     assert (len(old.got), len(new.got), new.connections) == (2, 3, 1)
 
 
-async def test_a_name_that_moves_to_a_forbidden_address_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_that_changes_to_a_forbidden_address_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "FRESH", 0.0)
     receiver = Receiver()
     elsewhere = Receiver()
@@ -389,7 +389,7 @@ async def test_a_name_that_moves_to_a_forbidden_address_is_not_followed(monkeypa
     assert (len(receiver.got), elsewhere.connections) == (1, 0)
 
 
-def test_what_is_known_without_asking_is_a_mistake_of_the_configuration() -> None:
+def test_a_forbidden_literal_address_is_a_configuration_error() -> None:
     for host in SPELLINGS:
         assert resolver.refusal(f"http://{host}/in", DENY) is not None, host
     for url in ("https://hooks.example/in", "http://8.8.8.8/", "http://[2606:4700::1]/"):

@@ -60,7 +60,7 @@ def cover(pattern: str, inside: str) -> str:
 
 
 @pytest.mark.parametrize("kind", NEVER)
-def test_some_addresses_are_refused_whatever_is_allowed(kind: str) -> None:
+def test_some_addresses_are_always_refused(kind: str) -> None:
     everything = Egress(private=False, allow=(ip_network("0.0.0.0/0"), ip_network("::/0")))
     for rules in (Egress(), DENY, everything):
         assert {ip_policy.refusal(each, rules) for each in NEVER[kind]} == {f"{kind} (always refused)"}
@@ -81,7 +81,7 @@ def test_public_addresses_are_allowed() -> None:
 
 
 @pytest.mark.parametrize("pattern", COVERS.values(), ids=COVERS)
-def test_an_ipv4_address_inside_an_ipv6_one_counts(pattern: str) -> None:
+def test_an_ipv4_address_embedded_in_an_ipv6_one_is_checked(pattern: str) -> None:
     assert ip_policy.refusal(cover(pattern, "8.8.8.8"), DENY) is None
     allow_ten = Egress(private=False, allow=(ip_network("10.0.0.0/8"),))
     assert ip_policy.refusal(cover(pattern, "10.0.0.5"), allow_ten) is None
@@ -94,7 +94,7 @@ def test_an_ipv4_address_inside_an_ipv6_one_counts(pattern: str) -> None:
         assert told == "the way to 169.254.169.254, a cloud metadata address (always refused)"
 
 
-def test_an_address_of_a_networks_own_nat64_is_private_and_what_is_inside_counts() -> None:
+def test_a_local_nat64_address_is_private_and_its_embedded_address_is_checked() -> None:
     allowed = Egress(private=False, allow=(ip_network("64:ff9b:1::/48"),))
     for at_the_end, behind_48_bits in (("64:ff9b:1::808:808", "64:ff9b:1:808:8:800::"),):
         for each in (at_the_end, behind_48_bits):
@@ -105,14 +105,14 @@ def test_an_address_of_a_networks_own_nat64_is_private_and_what_is_inside_counts
         assert "169.254.169.254" in str(ip_policy.refusal(each, Egress()))
 
 
-def test_no_network_of_what_is_always_refused_can_be_allowed() -> None:
+def test_always_refused_networks_cannot_be_allowed() -> None:
     assert ip_policy.never(ip_network("169.254.169.0/24")) == "a link-local address"
     assert ip_policy.never(ip_network("fd00:ec2::254")) == "a cloud metadata address"
     assert [ip_policy.never(ip_network(each)) for each in ("10.0.0.0/8", "0.0.0.0/0", "::/0", "fd00::/8")] == [None] * 4
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_every_ipv4_address_is_judged_alike_in_each_cover(number: int) -> None:
+def test_every_ipv4_address_is_judged_alike_in_each_embedding(number: int) -> None:
     inside = str(IPv4Address(number))
     plain = ip_policy.refusal(inside, DENY) is None
     for name in ("mapped", "translated", "NAT64", "6to4"):
@@ -120,6 +120,6 @@ def test_every_ipv4_address_is_judged_alike_in_each_cover(number: int) -> None:
 
 
 @given(st.integers(0, 2**128 - 1))
-def test_every_ipv6_address_gets_a_judgement(number: int) -> None:
+def test_every_ipv6_address_is_either_allowed_or_refused(number: int) -> None:
     told = ip_policy.refusal(str(IPv6Address(number)), Egress())
     assert told is None or "(always refused)" in told

@@ -46,7 +46,7 @@ async def refused(host: resolver.Host) -> str:
     return str(caught.value)
 
 
-async def test_a_name_is_asked_for_once_in_thirty_seconds_and_followed_when_it_moves() -> None:
+async def test_a_name_is_resolved_once_in_thirty_seconds_and_a_changed_address_is_followed() -> None:
     names = Names("192.88.1.1", "192.88.1.2")
     host = names.host()
     assert await host.permitted(20) == ("192.88.1.1", "192.88.1.2")
@@ -57,7 +57,7 @@ async def test_a_name_is_asked_for_once_in_thirty_seconds_and_followed_when_it_m
     assert (await host.permitted(20), names.asked) == (("192.88.1.3",), 2)
 
 
-async def test_attempts_at_the_same_time_ask_once() -> None:
+async def test_simultaneous_attempts_share_one_lookup() -> None:
     names = Names("192.88.1.1")
     names.go_on.clear()
     host = names.host()
@@ -68,7 +68,7 @@ async def test_attempts_at_the_same_time_ask_once() -> None:
     assert names.asked == 1
 
 
-async def test_only_what_is_permitted_is_answered() -> None:
+async def test_only_permitted_addresses_are_returned() -> None:
     names = Names("10.0.0.5", "192.88.1.1", "fe80::1%eth0", "fd00::1", "169.254.169.254")
     assert await names.host().permitted(20) == ("192.88.1.1",)
     assert await names.host(Egress()).permitted(20) == ("10.0.0.5", "192.88.1.1", "fd00::1")
@@ -76,7 +76,7 @@ async def test_only_what_is_permitted_is_answered() -> None:
     assert await names.host(allowed).permitted(20) == ("10.0.0.5", "192.88.1.1", "fd00::1")
 
 
-async def test_where_nothing_is_permitted_the_error_says_why_and_what_to_do() -> None:
+async def test_without_a_permitted_address_the_error_has_reason_and_remedy() -> None:
     names = Names("10.0.0.5", "127.0.0.1")
     host = names.host()
     assert await refused(host) == (
@@ -92,7 +92,7 @@ async def test_where_nothing_is_permitted_the_error_says_why_and_what_to_do() ->
     assert await refused(host) == "hooks.example has no address"
 
 
-async def test_after_a_failed_connection_it_is_asked_again_but_not_for_each_of_them() -> None:
+async def test_a_failed_connection_triggers_a_new_lookup_but_not_each_failure_does() -> None:
     names = Names("192.88.1.1")
     host = names.host()
     await host.permitted(20)
@@ -107,7 +107,7 @@ async def test_after_a_failed_connection_it_is_asked_again_but_not_for_each_of_t
     assert names.asked == 2
 
 
-async def test_an_answer_still_serves_for_a_while_though_query_fails() -> None:
+async def test_a_stale_answer_is_used_for_a_while_if_the_lookup_fails() -> None:
     names = Names("192.88.1.1")
     host = names.host()
     await host.permitted(20)
@@ -124,7 +124,7 @@ async def test_an_answer_still_serves_for_a_while_though_query_fails() -> None:
     assert await host.permitted(20) == ("192.88.1.1",)
 
 
-async def test_a_slow_answer_ends_with_the_attempt_and_serves_the_next_one() -> None:
+async def test_a_slow_lookup_times_out_with_the_attempt_and_serves_the_next_one() -> None:
     names = Names("192.88.1.1")
     names.go_on.clear()
     host = names.host()
@@ -136,7 +136,7 @@ async def test_a_slow_answer_ends_with_the_attempt_and_serves_the_next_one() -> 
     assert (await waiting, names.asked) == (("192.88.1.1",), 1)
 
 
-async def test_while_query_is_slow_the_last_answer_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_last_answer_is_used_while_a_lookup_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "PATIENCE", 0.01)
     names = Names("192.88.1.1")
     host = names.host()
@@ -151,7 +151,7 @@ async def test_while_query_is_slow_the_last_answer_serves(monkeypatch: pytest.Mo
     assert host.is_unchanged()
 
 
-async def test_the_end_of_an_attempt_does_not_end_the_question() -> None:
+async def test_the_end_of_an_attempt_does_not_cancel_the_lookup() -> None:
     names = Names("192.88.1.1")
     names.go_on.clear()
     host = names.host()
@@ -163,7 +163,7 @@ async def test_the_end_of_an_attempt_does_not_end_the_question() -> None:
     assert (await other, names.asked) == (("192.88.1.1",), 1)
 
 
-async def test_behind_a_proxy_every_address_counts_and_an_unknown_name_is_the_proxys_business() -> None:
+async def test_behind_a_proxy_every_address_is_checked_and_unknown_names_are_left_to_the_proxy() -> None:
     names = Names("192.88.1.1", "10.0.0.5")
     with pytest.raises(errors.NoAnswer, match=r"resolves to 10\.0\.0\.5, a private address"):
         await names.host().check(20)
@@ -173,7 +173,7 @@ async def test_behind_a_proxy_every_address_counts_and_an_unknown_name_is_the_pr
     await names.host().check(20)
 
 
-async def test_a_name_that_turns_out_to_be_refused_after_all_is_refused_from_then_on(
+async def test_a_name_found_to_be_forbidden_later_is_refused_from_then_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "PATIENCE", 0.01)
@@ -187,7 +187,7 @@ async def test_a_name_that_turns_out_to_be_refused_after_all_is_refused_from_the
         await host.check(20)
 
 
-async def test_an_address_is_asked_for_by_nobody() -> None:
+async def test_an_ip_address_needs_no_lookup() -> None:
     names = Names("192.88.1.1")
     host = resolver.Host("[::ffff:808:808]", 443, Egress(private=False), names)
     assert (host.is_unchanged(), await host.permitted(0)) == (True, ("::ffff:808:808",))
@@ -199,7 +199,7 @@ async def test_an_address_is_asked_for_by_nobody() -> None:
     assert names.asked == 0
 
 
-def test_the_system_is_asked_and_its_order_kept() -> None:
+def test_the_system_resolver_is_used_and_its_order_kept() -> None:
     assert resolver.look_up("localhost", 80)[0] in {"127.0.0.1", "::1"}
     with pytest.raises(OSError, match="not known"):
         resolver.look_up("x" * 64, 80)

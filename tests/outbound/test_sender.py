@@ -71,7 +71,7 @@ def speaking(words: bytes) -> AbstractAsyncContextManager[int]:
 # --- what is sent
 
 
-async def test_the_library_of_standard_webhooks_verifies_what_is_sent() -> None:
+async def test_the_standard_webhooks_library_verifies_every_request() -> None:
     receiver = Receiver()
     async with receiver.serving() as url:
         answer = await attempt(target(url))
@@ -110,7 +110,7 @@ async def test_several_secrets_sign_in_their_order() -> None:
     assert both.headers["webhook-signature"].split(" ") == in_turn
 
 
-async def test_key_pairs_sign_beside_shared_secrets_and_are_told_to_no_format() -> None:
+async def test_key_pairs_sign_beside_shared_secrets_and_are_hidden_from_formats() -> None:
     pair = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
     told: list[tuple[str, ...]] = []
 
@@ -124,7 +124,7 @@ async def test_key_pairs_sign_beside_shared_secrets_and_are_told_to_no_format() 
     assert told == [(SECRET,)]
 
 
-async def test_path_query_and_headers_are_sent_as_they_are_configured() -> None:
+async def test_path_query_and_headers_are_sent_as_configured() -> None:
     receiver = Receiver()
     async with receiver.serving() as url:
         headers = (("X-Team", SecretStr("blue")), ("Authorization", SecretStr("Bearer x")))
@@ -137,7 +137,7 @@ async def test_path_query_and_headers_are_sent_as_they_are_configured() -> None:
     assert "accept-encoding" not in request.headers
 
 
-async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_from_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, receiver = Receiver(), Receiver()
     async with proxy.serving() as between, receiver.serving() as url:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
@@ -158,7 +158,7 @@ async def test_every_2xx_is_a_success(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 410, 429, 500, 503, 599, 999])
-async def test_every_other_status_is_a_failure_with_what_was_said(status: int) -> None:
+async def test_every_other_status_is_a_failure_with_an_excerpt_of_the_response(status: int) -> None:
     answer = await answered(Reply(status, {"retry-after": "5"}, b"" if status == 304 else b"no thanks"))
     said = None if status == 304 else "no thanks"
     assert (answer.status, answer.error, answer.retry_after) == (status, f"answered {status}", "5")
@@ -175,13 +175,13 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
 
 @pytest.mark.parametrize("how", ["drip", "hang"])
 @pytest.mark.parametrize("status", [200, 500])
-async def test_an_attempt_ends_as_a_whole_though_something_drips_in(how: str, status: int) -> None:
+async def test_an_attempt_times_out_even_if_bytes_keep_trickling_in(how: str, status: int) -> None:
     answer = await answered(Reply(status, how=how), timeout=timedelta(milliseconds=300))
     assert (answer.status, answer.error) == (None, "no answer within 0.3 s")
     assert 0.29 <= answer.seconds < 5
 
 
-async def test_no_more_than_64_kib_of_an_answer_are_read() -> None:
+async def test_at_most_64_kib_of_a_response_are_read() -> None:
     sent = 0
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -204,7 +204,7 @@ async def test_no_more_than_64_kib_of_an_answer_are_read() -> None:
     assert sent < 16 * 1024 * 1024  # what is on its way in buffers counts as well
 
 
-async def test_a_packed_answer_is_not_unpacked() -> None:
+async def test_a_compressed_response_is_not_decompressed() -> None:
     bomb = gzip.compress(b"a" * 50_000_000)
     assert len(bomb) < connection.LARGEST_BODY
     for encoding in ("gzip", "deflate", "br", "zstd"):
@@ -216,7 +216,7 @@ async def test_a_packed_answer_is_not_unpacked() -> None:
     assert (await answered(Reply(200, {"content-encoding": "gzip"}, b"junk"))).status == 200
 
 
-async def test_an_answer_that_would_unpack_to_256_mib_takes_no_memory() -> None:
+async def test_a_response_that_would_decompress_to_256_mib_takes_no_memory() -> None:
     packer = zlib.compressobj(wbits=31)
     head = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
     mebibyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -237,14 +237,14 @@ def _peak(*, anew: bool = False) -> int:
     return int(line.split()[1])
 
 
-async def test_an_answers_excerpt_is_text_whatever_its_bytes() -> None:
+async def test_the_excerpt_of_a_response_is_text_whatever_its_bytes() -> None:
     answer = await answered(Reply(500, {}, b"\x00\xff\xfe ok \xc3"))
     assert answer.excerpt == "\ufffd\ufffd\ufffd ok \ufffd"
     assert (await answered(Reply(500, {}, b""))).excerpt is None
 
 
 @pytest.mark.parametrize("value", ["\xff\xfe", "\xe9t\xe9"])
-async def test_a_retry_after_that_is_no_text_counts_as_absent(value: str) -> None:
+async def test_a_retry_after_that_is_not_text_counts_as_absent(value: str) -> None:
     async with speaking(
         f"HTTP/1.1 503 No\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n".encode("latin-1")
     ) as port:
@@ -255,21 +255,21 @@ async def test_a_retry_after_that_is_no_text_counts_as_absent(value: str) -> Non
 # --- what goes wrong
 
 
-async def test_a_refused_connection_says_so() -> None:
+async def test_a_refused_connection_is_named_in_the_error() -> None:
     async with Receiver().serving() as url:
         pass
     answer = await attempt(target(f"{url}?{QUERY}"))
     assert (answer.status, answer.error) == (None, "could not connect: Connection refused (os error 111)")
 
 
-async def test_a_host_that_does_not_exist_says_so() -> None:
+async def test_an_unknown_host_is_named_in_the_error() -> None:
     nowhere = f"http://{'x' * 64}.invalid/hook?{QUERY}"  # too long a label: nobody has to be asked
     answer = await attempt(target(nowhere))
     assert answer.status is None
     assert answer.error == f"{'x' * 64}.invalid cannot be resolved: Name or service not known"
 
 
-async def test_a_connection_that_breaks_says_so() -> None:
+async def test_a_broken_connection_is_named_in_the_error() -> None:
     answer = await answered(Reply(how="reset"))
     assert answer.error == "the connection broke: connection closed before message completed"
 
@@ -285,7 +285,7 @@ async def test_a_connection_that_breaks_says_so() -> None:
         (b"", "the connection broke: "),
     ],
 )
-async def test_what_is_no_answer_of_http_is_an_error_that_can_be_read(words: bytes, error: str) -> None:
+async def test_a_response_that_is_not_http_is_a_readable_error(words: bytes, error: str) -> None:
     async with speaking(words) as port:
         answer = await attempt(target(f"http://127.0.0.1:{port}/hook"))
     assert answer.status is None
@@ -294,7 +294,7 @@ async def test_what_is_no_answer_of_http_is_an_error_that_can_be_read(words: byt
     assert len(answer.error) > len("the connection broke: ")
 
 
-async def test_https_where_none_is_spoken_says_so() -> None:
+async def test_https_to_a_plain_http_port_is_named_in_the_error() -> None:
     async with speaking(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         answer = await attempt(target(f"https://127.0.0.1:{port}/hook?{QUERY}"))
     assert answer.error == "could not connect: received corrupt message of type InvalidContentType"
@@ -310,7 +310,9 @@ def secretive(url: str) -> Target:
 
 @pytest.mark.parametrize("echo", [PATH, QUERY, f"{PATH}?{QUERY}", SECRET, NEW, HEADER, f"{NEW} {SECRET}{HEADER}"])
 @pytest.mark.parametrize("before", [0, 1000, 1020])
-async def test_an_excerpt_holds_no_secret_that_the_target_repeats_not_even_half_of_one(echo: str, before: int) -> None:
+async def test_an_excerpt_contains_no_secret_that_the_target_echoes_not_even_half_of_one(
+    echo: str, before: int
+) -> None:
     receiver = Receiver(lambda _request: Reply(404, {}, b"." * before + f"Cannot POST {echo} here".encode()))
     async with receiver.serving() as url:
         answer = await attempt(secretive(url))
@@ -321,14 +323,14 @@ async def test_an_excerpt_holds_no_secret_that_the_target_repeats_not_even_half_
         assert secret[:6] not in shown
 
 
-async def test_an_excerpt_holds_no_url_of_the_target() -> None:
+async def test_an_excerpt_contains_no_url_of_the_target() -> None:
     receiver = Receiver(lambda request: Reply(404, {}, f"http://{request.headers['host']}{request.path}".encode()))
     async with receiver.serving() as url:
         answer = await attempt(secretive(url))
     assert answer.excerpt == "***"
 
 
-async def test_no_excerpt_holds_a_token_of_the_url_alone_nor_as_json_spells_it() -> None:
+async def test_no_excerpt_contains_a_token_of_the_url_alone_or_json_escaped() -> None:
     path = "/services/T012345678/B0123456789/sEcretPart012345678901234"
     said = rf'no hook "{path.rpartition("/")[2]}", {{"path": "{path}", "key": "a/&-canary"}}'
 
@@ -343,7 +345,7 @@ async def test_no_excerpt_holds_a_token_of_the_url_alone_nor_as_json_spells_it()
     assert list(masking.pieces("https://ops.example.com/incoming-webhooks-of-pagerduty/v2?a=b")) == []
 
 
-async def test_no_error_and_no_repr_holds_a_secret() -> None:
+async def test_no_error_and_no_repr_contains_a_secret() -> None:
     shown = []
     for url in ("http://127.0.0.1:1/hook", f"http://{'x' * 64}.invalid/hook"):
         sending = sender.Sender(secretive(url))
@@ -357,13 +359,13 @@ async def test_no_error_and_no_repr_holds_a_secret() -> None:
     assert len(shown) == 5
 
 
-def test_a_short_path_is_not_taken_for_a_secret() -> None:
+def test_a_short_path_is_not_treated_as_a_secret() -> None:
     short, long = "https://ops.example.com/in?a=b", f"https://ops.example.com{PATH}?{QUERY}"
     assert list(masking.of_url(short)) == [short]
     assert list(masking.of_url(long)) == [long, PATH, QUERY]
 
 
-async def test_connections_are_used_again() -> None:
+async def test_connections_are_reused() -> None:
     receiver = Receiver(lambda request: Reply(200 if request.id == "msg_0" else 500, {}, b"short"))
     async with receiver.serving() as url:
         sending = sender.Sender(target(url))

@@ -45,18 +45,18 @@ def test_a_key_pair_signs_id_time_and_body() -> None:
             verify(signature, other)
 
 
-def test_a_pair_may_have_its_public_half_behind_it() -> None:
+def test_a_private_key_may_be_followed_by_its_public_key() -> None:
     whole = text("whsk_", SEED + PUBLIC)
     assert signing.problem(whole) is None
     assert signatures(whole) == signatures(PAIR)
 
 
-def test_the_public_half_is_told() -> None:
+def test_the_public_key_can_be_derived() -> None:
     assert signing.public_keys([PAIR, SHARED]) == (text("whpk_", PUBLIC),)
     assert signing.public_keys([SHARED]) == ()
 
 
-def test_all_secrets_sign_in_their_order_of_whichever_kind_they_are() -> None:
+def test_secrets_of_every_kind_sign_in_their_configured_order() -> None:
     now = int(time.time())
     for secrets in ((PAIR, SHARED), (SHARED, PAIR)):
         made = signatures(*secrets, timestamp=now)
@@ -80,12 +80,12 @@ def test_all_secrets_sign_in_their_order_of_whichever_kind_they_are() -> None:
         "",
     ],
 )
-def test_what_is_no_secret_is_a_mistake_that_says_how_to_make_one(secret: str) -> None:
+def test_an_invalid_secret_is_an_error_that_explains_how_to_create_one(secret: str) -> None:
     told = signing.problem(secret)
     assert told is not None
     assert "(create: echo whs" in told
     assert secret not in told or not secret
 
 
-def test_only_shared_secrets_are_for_signatures_that_know_no_others() -> None:
+def test_signatures_without_key_pairs_use_only_shared_secrets() -> None:
     assert signing.shared([PAIR, SHARED]) == [SHARED]

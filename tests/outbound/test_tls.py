@@ -46,7 +46,7 @@ def named(url: str, host: str) -> str:
     return f"https://{host}:{Url(url).port}/hook"
 
 
-async def test_an_authority_of_ones_own_is_trusted_by_address_and_by_name(
+async def test_a_private_certificate_authority_is_trusted_by_address_and_by_name(
     authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
     receiver = Receiver()
@@ -57,7 +57,7 @@ async def test_an_authority_of_ones_own_is_trusted_by_address_and_by_name(
     assert len(receiver.got) == 4
 
 
-async def test_what_nobody_trusted_has_signed_is_refused(
+async def test_a_certificate_from_an_untrusted_authority_is_refused(
     authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
     receiver = Receiver()
@@ -70,7 +70,7 @@ async def test_what_nobody_trusted_has_signed_is_refused(
     assert len(receiver.got) == 1
 
 
-async def test_a_machine_without_any_authority_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_machine_without_certificate_authorities_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
     monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
     for url in ("https://127.0.0.1:1/in", "https://hooks.example/in"):
@@ -89,7 +89,7 @@ async def test_a_certificate_for_another_name_is_refused(authority: Authority, t
     assert len(receiver.got) == 1
 
 
-async def test_a_target_that_wants_a_certificate_gets_it(
+async def test_a_target_that_requires_a_client_certificate_gets_it(
     authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
     ours, theirs = (each.issue("pagerelay", client=True) for each in (authority, stranger))

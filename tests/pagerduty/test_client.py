@@ -33,7 +33,9 @@ ENTRY = {
 # --- requests
 
 
-async def test_every_request_names_key_version_and_program_and_goes_to_the_connections_host(far: FarSide) -> None:
+async def test_every_request_carries_key_version_and_user_agent_and_goes_to_the_host_of_the_connection(
+    far: FarSide,
+) -> None:
     client = far.client(listing("incidents"), url="https://api.eu.pagerduty.com")
     await client.open_incidents(POLL)
     (request,) = far.requests
@@ -45,16 +47,16 @@ async def test_every_request_names_key_version_and_program_and_goes_to_the_conne
 
 
 @pytest.mark.parametrize(("region", "host"), [("us", "api.pagerduty.com"), ("eu", "api.eu.pagerduty.com")])
-def test_each_region_has_its_host(region: str, host: str) -> None:
+def test_each_region_has_its_own_host(region: str, host: str) -> None:
     assert check.HOSTS[region][0] == f"https://{host}"
 
 
-async def test_a_path_of_the_base_url_is_kept(far: FarSide) -> None:
+async def test_the_path_of_a_base_url_is_kept(far: FarSide) -> None:
     await far.client(listing("incidents"), url="https://gate.internal/pagerduty").open_incidents(POLL)
     assert far.requests[0].url.path == "/pagerduty/incidents"
 
 
-async def test_the_log_is_asked_for_whole_in_utc_with_incidents_and_channels(far: FarSide) -> None:
+async def test_the_full_log_is_requested_in_utc_with_incidents_and_channels(far: FarSide) -> None:
     since = datetime(2026, 11, 23, 5, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=-5)))
     window = await far.client(listing("log_entries", ENTRY)).log_entries(since, LATER, POLL)
     assert far.requests[0].url.path == "/log_entries"
@@ -71,7 +73,7 @@ async def test_the_log_is_asked_for_whole_in_utc_with_incidents_and_channels(far
     assert [entry.id for entry in window.entries] == ["R1"]
 
 
-async def test_open_incidents_are_asked_for_however_old_in_a_stable_order(far: FarSide) -> None:
+async def test_open_incidents_of_any_age_are_requested_in_a_stable_order(far: FarSide) -> None:
     found = await far.client(listing("incidents", {"id": "P1"})).open_incidents(POLL)
     assert far.requests[0].url.params.multi_items() == [
         ("statuses[]", "triggered"),
@@ -95,12 +97,12 @@ async def test_open_incidents_are_asked_for_however_old_in_a_stable_order(far: F
         ("ö%2F", b"/incidents/%C3%B6%252F"),
     ],
 )
-async def test_an_id_is_one_part_of_the_path_whatever_it_holds(far: FarSide, incident: str, path: bytes) -> None:
+async def test_an_id_is_one_path_segment_whatever_it_contains(far: FarSide, incident: str, path: bytes) -> None:
     await far.client(httpx.Response(200, json={"incident": {"id": incident}})).incident(incident, POLL)
     assert far.requests[0].url.raw_path == path
 
 
-async def test_an_incident_is_found_or_not_there_or_odd(far: FarSide) -> None:
+async def test_an_incident_lookup_returns_the_incident_or_none_or_a_rejected_record(far: FarSide) -> None:
     found = httpx.Response(200, json={"incident": {"id": "P1", "status": "resolved", "email": "a@example.com"}})
     odd = httpx.Response(200, json={"incident": "P1"})
     client = far.client(found, refusal(404, 2100), odd, refusal(403, 2010))
@@ -111,7 +113,7 @@ async def test_an_incident_is_found_or_not_there_or_odd(far: FarSide) -> None:
         await client.incident("P1", POLL)
 
 
-async def test_a_user_is_found_by_exactly_that_address_whatever_its_case(far: FarSide) -> None:
+async def test_a_user_is_found_by_the_exact_address_in_any_case(far: FarSide) -> None:
     def user(identity: object, email: object) -> dict[str, object]:
         return {"id": identity, "email": email}
 
@@ -124,7 +126,7 @@ async def test_a_user_is_found_by_exactly_that_address_whatever_its_case(far: Fa
     assert far.requests[0].url.params["query"] == "aLICE@example.COM"
 
 
-async def test_a_user_is_looked_for_on_every_page(far: FarSide) -> None:
+async def test_a_user_is_searched_for_on_every_page(far: FarSide) -> None:
     users = [{"id": f"P{number}", "email": f"user{number}@example.com"} for number in range(150)]
     client = far.client(listing("users", *users[:100], more=True), listing("users", *users[99:]))
     assert await client.find_user("user140@example.com", POLL) == "P140"
@@ -145,7 +147,7 @@ async def test_a_user_is_looked_for_on_every_page(far: FarSide) -> None:
         ({}, None),
     ],
 )
-async def test_a_window_tells_the_servers_own_time_if_it_said_so(
+async def test_a_window_has_the_server_time_if_the_response_had_a_date(
     far: FarSide, headers: dict[str, str], expected: datetime | None
 ) -> None:
     answer = httpx.Response(200, json={"log_entries": []}, headers=headers)
@@ -154,7 +156,7 @@ async def test_a_window_tells_the_servers_own_time_if_it_said_so(
     assert told is None or told.tzinfo is UTC
 
 
-async def test_records_that_cannot_be_understood_are_set_aside(far: FarSide) -> None:
+async def test_malformed_records_are_rejected(far: FarSide) -> None:
     answer = listing("log_entries", ENTRY, 7, ENTRY | {"id": None}, ENTRY | {"id": "R2"})
     window = await far.client(answer).log_entries(START, LATER, POLL)
     assert [entry.id for entry in window.entries] == ["R1", "R2"]
@@ -163,7 +165,7 @@ async def test_records_that_cannot_be_understood_are_set_aside(far: FarSide) -> 
     assert (list(found.incidents), len(found.rejected)) == (["P1"], 1)
 
 
-async def test_a_status_is_temporary_and_repeated_or_permanent(far: FarSide) -> None:
+async def test_an_error_status_is_either_temporary_and_retried_or_permanent(far: FarSide) -> None:
     wrong = []
     permits = FreePermits(far.database, "acme", MANY, "one")
     for status in range(300, 600):
@@ -178,7 +180,7 @@ async def test_a_status_is_temporary_and_repeated_or_permanent(far: FarSide) -> 
     assert wrong == []
 
 
-async def test_an_error_says_host_path_status_code_words_remedy_and_request_and_keeps_them(far: FarSide) -> None:
+async def test_an_error_contains_host_path_status_code_message_remedy_and_request_id(far: FarSide) -> None:
     client = far.client(refusal(401, 2006, headers={"x-request-id": "abc"}))
     with pytest.raises(errors.Permanent) as raised:
         await client.open_incidents(POLL)
@@ -203,13 +205,15 @@ async def test_an_error_says_host_path_status_code_words_remedy_and_request_and_
         (b'{"message": "Not here"}', "with 400: Not here"),
     ],
 )
-async def test_an_error_with_an_odd_body_is_an_error_all_the_same(far: FarSide, body: bytes, said: str) -> None:
+async def test_an_error_response_with_an_unexpected_body_is_still_an_error(
+    far: FarSide, body: bytes, said: str
+) -> None:
     with pytest.raises(errors.Permanent) as raised:
         await far.client(httpx.Response(400, content=body)).open_incidents(POLL)
     assert str(raised.value) == f"pagerduty.invalid answered /incidents {said}"
 
 
-async def test_an_error_is_short_however_much_pagerduty_says(far: FarSide) -> None:
+async def test_an_error_is_short_however_long_the_response_is(far: FarSide) -> None:
     answer = httpx.Response(400, json={"error": {"message": "x" * 100_000}}, headers={"x-request-id": "y" * 5000})
     with pytest.raises(errors.Permanent) as raised:
         await far.client(answer).open_incidents(POLL)
@@ -218,7 +222,7 @@ async def test_an_error_is_short_however_much_pagerduty_says(far: FarSide) -> No
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"log_entries"', b"null", b"\xff\xfe", b'{"log_entries": ['])
-async def test_a_good_status_without_an_object_is_temporary(far: FarSide, body: bytes) -> None:
+async def test_a_success_status_without_an_object_is_a_temporary_error(far: FarSide, body: bytes) -> None:
     client = far.client(httpx.Response(200, content=body))
     with pytest.raises(errors.Temporary, match="something that is no JSON object"):
         await client.log_entries(START, LATER, POLL)
@@ -226,7 +230,7 @@ async def test_a_good_status_without_an_object_is_temporary(far: FarSide, body: 
 
 
 @pytest.mark.parametrize("body", [{}, {"log_entries": None}, {"log_entries": {}}, {"incidents": []}])
-async def test_a_list_without_its_records_is_temporary(far: FarSide, body: dict[str, object]) -> None:
+async def test_a_list_without_its_records_is_a_temporary_error(far: FarSide, body: dict[str, object]) -> None:
     with pytest.raises(errors.Temporary, match="answered /log_entries without log_entries"):
         await far.client(httpx.Response(200, json=body)).log_entries(START, LATER, POLL)
 
@@ -242,7 +246,7 @@ async def test_code_2016_means_that_the_window_is_too_large(far: FarSide, status
     assert len(far.requests) == 1
 
 
-async def test_a_page_that_is_refused_after_others_means_that_the_window_is_too_large(far: FarSide) -> None:
+async def test_a_later_page_refused_means_that_the_window_is_too_large(far: FarSide) -> None:
     entries = [ENTRY | {"id": f"R{number}"} for number in range(100)]
     client = far.client(listing("log_entries", *entries, more=True), refusal(400, 2001, headers={"x-request-id": "a"}))
     with pytest.raises(errors.WindowTooLarge) as raised:
@@ -250,13 +254,13 @@ async def test_a_page_that_is_refused_after_others_means_that_the_window_is_too_
     assert (raised.value.status, raised.value.code, raised.value.request_id) == (400, 2001, "a")
 
 
-async def test_a_first_page_that_is_refused_is_permanent_and_no_matter_of_size(far: FarSide) -> None:
+async def test_a_first_page_refused_is_a_permanent_error_and_not_about_size(far: FarSide) -> None:
     with pytest.raises(errors.Permanent) as raised:
         await far.client(refusal(400, 2001)).log_entries(START, LATER, POLL)
     assert not isinstance(raised.value, errors.WindowTooLarge)
 
 
-async def test_a_page_that_the_key_may_not_see_is_no_matter_of_size(far: FarSide) -> None:
+async def test_a_page_that_the_key_may_not_read_is_not_about_size(far: FarSide) -> None:
     entries = [ENTRY | {"id": f"R{number}"} for number in range(100)]
     client = far.client(listing("log_entries", *entries, more=True), refusal(403, 2010))
     with pytest.raises(errors.Permanent) as raised:

@@ -60,7 +60,7 @@ USES: dict[str, Use] = {
 
 
 @pytest.mark.parametrize("use", USES)
-async def test_every_request_and_its_answer_are_as_described(far: FarSide, use: str) -> None:
+async def test_every_request_and_response_matches_the_api_description(far: FarSide, use: str) -> None:
     account = Account(api_key=KEY, clock=far.clock)
     incident = account.trigger("Disk full", key="disk & more")
     account.acknowledge(incident.id, account.directory.users[0])
@@ -84,7 +84,7 @@ async def test_every_request_and_its_answer_are_as_described(far: FarSide, use: 
     assert {call.status // 100 for call in simulator.calls} == {2}
 
 
-def test_everything_that_asks_pagerduty_is_used_here() -> None:
+def test_this_test_covers_every_method_that_calls_pagerduty() -> None:
     asking = {
         f"{module.__name__.rpartition('.')[2]}.{name}"
         for module in (lookups, writes)

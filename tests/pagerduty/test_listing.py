@@ -74,7 +74,7 @@ CHANGES = st.lists(
 
 
 @given(st.integers(0, 900), CHANGES)
-async def test_what_is_in_a_list_the_whole_time_is_found_however_it_moves(count: int, changes: list[Any]) -> None:
+async def test_every_record_present_throughout_is_read_however_the_list_moves(count: int, changes: list[Any]) -> None:
     moving = Moving(numbered(count), changes)
     found = ids((await read_all(moving.fetch)).records)
     assert len(found) == len(set(found))
@@ -82,14 +82,14 @@ async def test_what_is_in_a_list_the_whole_time_is_found_however_it_moves(count:
 
 
 @given(st.integers(0, 900), CHANGES)
-async def test_what_is_found_comes_in_the_lists_order_however_it_moves(count: int, changes: list[Any]) -> None:
+async def test_records_come_in_list_order_however_the_list_moves(count: int, changes: list[Any]) -> None:
     moving = Moving(numbered(count), changes)
     found = ids((await read_all(moving.fetch)).records)
     there = ids(moving.records)
     assert [each for each in found if each in set(there)] == [each for each in there if each in set(found)]
 
 
-async def test_more_than_a_page_that_comes_in_between_two_pages_goes_in_front() -> None:
+async def test_more_than_a_page_of_new_records_between_two_pages_goes_in_front() -> None:
     moving = Moving(numbered(150), [[(True, 0.0, 120)]])
     found = ids((await read_all(moving.fetch)).records)
     assert found == ids(moving.records)
@@ -97,7 +97,7 @@ async def test_more_than_a_page_that_comes_in_between_two_pages_goes_in_front() 
 
 
 @given(st.integers(101, 900), st.integers(1, 99), st.integers(1, 200))
-async def test_what_is_skipped_is_gone_back_for(count: int, removed: int, inserted: int) -> None:
+async def test_skipped_records_are_read_again(count: int, removed: int, inserted: int) -> None:
     moving = Moving(numbered(count), [[(False, 0.0, removed)], [(True, 0.0, inserted)]])
     found = ids((await read_all(moving.fetch)).records)
     assert moving.constant <= set(found)
@@ -107,7 +107,7 @@ async def test_what_is_skipped_is_gone_back_for(count: int, removed: int, insert
 @pytest.mark.parametrize(
     ("count", "offsets"), [(0, [0]), (1, [0]), (100, [0]), (101, [0, 99]), (300, [0, 99, 198, 297])]
 )
-async def test_a_list_that_stands_still_is_read_in_overlapping_pages(count: int, offsets: list[int]) -> None:
+async def test_an_unchanging_list_is_read_in_overlapping_pages(count: int, offsets: list[int]) -> None:
     moving = Moving(numbered(count))
     pages = await read_all(moving.fetch)
     assert ids(pages.records) == ids(numbered(count))
@@ -115,7 +115,7 @@ async def test_a_list_that_stands_still_is_read_in_overlapping_pages(count: int,
     assert pages.calls == len(offsets)
 
 
-async def test_ten_thousand_records_are_read_and_no_offset_beyond_is_asked_for() -> None:
+async def test_ten_thousand_records_are_read_and_no_larger_offset_is_requested() -> None:
     moving = Moving(numbered(CAP))
     assert len((await read_all(moving.fetch)).records) == CAP
     assert max(moving.offsets) + PAGE == CAP
@@ -125,7 +125,7 @@ async def test_ten_thousand_records_are_read_and_no_offset_beyond_is_asked_for()
     assert max(moving.offsets) + PAGE == CAP
 
 
-async def test_a_list_that_never_stands_still_is_given_up() -> None:
+async def test_a_list_that_never_stops_moving_is_abandoned() -> None:
     number = 0
 
     async def fetch(_offset: int) -> ListedPage:
@@ -138,7 +138,7 @@ async def test_a_list_that_never_stands_still_is_given_up() -> None:
     assert number == PAGE * 2 * (STEPS_BACK + 1)
 
 
-async def test_the_servers_time_is_the_first_pages() -> None:
+async def test_the_server_time_is_that_of_the_first_page() -> None:
     times = iter([START, START.replace(minute=1)])
     moving = Moving(numbered(150))
 
@@ -149,7 +149,7 @@ async def test_the_servers_time_is_the_first_pages() -> None:
     assert (await read_all(fetch)).server_time == START
 
 
-async def test_records_without_an_id_are_told_apart_by_all_they_hold() -> None:
+async def test_records_without_an_id_are_distinguished_by_their_whole_content() -> None:
     odd: list[Any] = [{"id": None, "n": 1}, {"id": None, "n": 2}, "text", 7, None, {"id": None, "n": 1}]
 
     async def fetch(_offset: int) -> ListedPage:
@@ -158,7 +158,7 @@ async def test_records_without_an_id_are_told_apart_by_all_they_hold() -> None:
     assert (await read_all(fetch)).records == odd[:-1]
 
 
-async def test_an_empty_list_is_read_though_it_says_that_there_is_more() -> None:
+async def test_an_empty_page_ends_the_list_even_if_it_claims_more() -> None:
     async def fetch(_offset: int) -> ListedPage:
         return ListedPage([], more=True, server_time=None)
 
@@ -166,7 +166,7 @@ async def test_an_empty_list_is_read_though_it_says_that_there_is_more() -> None
 
 
 @pytest.mark.parametrize("count", [1, 2, 25, 99])
-async def test_a_list_that_gives_the_same_short_page_for_ever_is_given_up(count: int) -> None:
+async def test_a_list_that_returns_the_same_short_page_forever_is_abandoned(count: int) -> None:
     calls = 0
 
     async def fetch(_offset: int) -> ListedPage:
@@ -179,7 +179,7 @@ async def test_a_list_that_gives_the_same_short_page_for_ever_is_given_up(count:
     assert calls == 2
 
 
-async def test_a_page_shorter_than_asked_for_skips_nothing() -> None:
+async def test_a_page_shorter_than_requested_skips_nothing() -> None:
     records = numbered(90)
 
     async def fetch(offset: int) -> ListedPage:
@@ -189,7 +189,7 @@ async def test_a_page_shorter_than_asked_for_skips_nothing() -> None:
 
 
 @pytest.mark.parametrize("more", [None, "yes", 1])
-async def test_without_a_word_on_more_a_full_page_is_not_taken_for_the_last(far: FarSide, more: object) -> None:
+async def test_a_full_page_without_a_more_flag_is_not_assumed_to_be_the_last(far: FarSide, more: object) -> None:
     incidents = [{"id": f"P{number}"} for number in range(150)]
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -200,7 +200,7 @@ async def test_without_a_word_on_more_a_full_page_is_not_taken_for_the_last(far:
     assert len((await client.open_incidents(CallPriority.POLL)).incidents) == 150
 
 
-async def test_a_window_that_moves_is_read_whole_through_the_client(far: FarSide) -> None:
+async def test_a_moving_window_is_read_completely_through_the_client(far: FarSide) -> None:
     def entry(number: int) -> dict[str, object]:
         created = "2026-11-23T10:00:00Z"
         return {"id": f"R{number}", "type": "notify_log_entry", "created_at": created, "incident": {"id": "P1"}}
@@ -217,5 +217,5 @@ async def test_a_window_that_moves_is_read_whole_through_the_client(far: FarSide
     assert window.calls == client.calls == len(moving.offsets)
 
 
-def test_the_page_is_the_largest_that_pagerduty_gives() -> None:
+def test_the_page_size_is_the_largest_that_pagerduty_allows() -> None:
     assert (listing.PAGE, listing.CAP) == (100, 10_000)

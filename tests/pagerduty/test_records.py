@@ -31,7 +31,7 @@ ENTRY = {
 }
 
 
-def test_how_to_reach_people_is_dropped_wherever_it_is() -> None:
+def test_contact_details_are_dropped_wherever_they_appear() -> None:
     entry = records.log_entry(ENTRY)
     assert isinstance(entry, LogEntry)
     assert entry.agent == KEPT
@@ -48,7 +48,7 @@ def test_how_to_reach_people_is_dropped_wherever_it_is() -> None:
     assert "alice@example.com" not in rejected.raw
 
 
-def test_what_was_read_is_not_changed_by_reading_it() -> None:
+def test_reading_a_record_does_not_modify_it() -> None:
     before = orjson.dumps(ENTRY)
     records.log_entry(ENTRY)
     records.incident(INCIDENT)
@@ -73,7 +73,7 @@ def test_what_was_read_is_not_changed_by_reading_it() -> None:
         ({"incident": {"id": 1}}, "the record names no incident"),
     ],
 )
-def test_a_record_without_what_it_takes_is_set_aside_with_the_reason_and_its_text(
+def test_a_record_without_a_required_field_is_quarantined_with_reason_and_text(
     changed: dict[str, Any], reason: str
 ) -> None:
     record = {"id": "R1", "type": "assign_log_entry", "created_at": "2026-11-23T10:00:00Z", "incident": {"id": "P1"}}
@@ -84,7 +84,7 @@ def test_a_record_without_what_it_takes_is_set_aside_with_the_reason_and_its_tex
 
 
 @pytest.mark.parametrize("record", [None, 7, "text", [], [{"id": "R1"}]])
-def test_a_record_that_is_no_object_is_set_aside(record: object) -> None:
+def test_a_record_that_is_not_an_object_is_quarantined(record: object) -> None:
     read = records.log_entry(record)
     assert isinstance(read, Rejected)
     assert read.reason == "the record is no object"
@@ -105,7 +105,7 @@ def test_a_record_that_is_no_object_is_set_aside(record: object) -> None:
         ({"type": "trigger_log_entry", "channel": {"summary": "b"}, "note": "c"}, None),
     ],
 )
-def test_a_notes_text_is_found_where_it_is_and_never_in_the_records_summary(
+def test_the_text_of_a_note_is_read_from_its_channel_and_never_from_the_summary(
     more: dict[str, Any], note: str | None
 ) -> None:
     entry = records.log_entry(ENTRY | {"channel": None} | more)
@@ -117,7 +117,7 @@ def test_a_notes_text_is_found_where_it_is_and_never_in_the_records_summary(
     "written",
     ["2026-11-23T10:00:00Z", "2026-11-23T10:00:00+00:00", "2026-11-23T10:00:00.000000Z", "2026-11-23T05:00:00-05:00"],
 )
-def test_a_time_is_the_same_however_it_is_written(written: str) -> None:
+def test_equal_times_in_different_notations_compare_equal(written: str) -> None:
     entry = records.log_entry(ENTRY | {"created_at": written})
     assert isinstance(entry, LogEntry)
     assert entry.created_at.isoformat() == "2026-11-23T10:00:00+00:00"

@@ -50,9 +50,7 @@ def blocked_until(far: FarSide) -> datetime | None:
 
 
 @pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
-async def test_a_call_that_breaks_off_is_repeated_and_its_error_names_the_kind(
-    far: FarSide, error: httpx.HTTPError
-) -> None:
+async def test_a_broken_call_is_retried_and_its_error_names_the_kind(far: FarSide, error: httpx.HTTPError) -> None:
     await far.client(error, error, GOOD).open_incidents(POLL)
     assert len(far.requests) == 3
     with pytest.raises(errors.Temporary) as raised:
@@ -61,20 +59,20 @@ async def test_a_call_that_breaks_off_is_repeated_and_its_error_names_the_kind(
     assert (raised.value.status, raised.value.delay) == (None, None)
 
 
-async def test_a_reading_is_tried_four_times_with_pauses_that_grow(far: FarSide) -> None:
+async def test_a_read_is_tried_four_times_with_growing_pauses(far: FarSide) -> None:
     with pytest.raises(errors.Temporary):
         await far.client(refusal(503)).open_incidents(POLL)
     assert len(far.requests) == 4
     assert [low <= pause <= 2 * low for low, pause in zip([0.5, 1, 2], far.pauses, strict=True)] == [True] * 3
 
 
-async def test_pauses_differ_so_that_clients_do_not_come_back_together(far: FarSide) -> None:
+async def test_pauses_have_jitter_so_that_clients_do_not_return_at_once(far: FarSide) -> None:
     for _ in range(5):
         await far.client(refusal(503), GOOD).open_incidents(POLL)
     assert len(set(far.pauses)) == 5
 
 
-async def test_each_attempt_has_a_permit_of_its_own_and_is_counted(far: FarSide) -> None:
+async def test_each_attempt_takes_its_own_permit_and_is_counted(far: FarSide) -> None:
     client = far.client(refusal(500), refusal(502), GOOD)
     await client.open_incidents(CallPriority.RECONCILIATION)
     assert client.calls == 3
@@ -83,7 +81,7 @@ async def test_each_attempt_has_a_permit_of_its_own_and_is_counted(far: FarSide)
 
 
 @pytest.mark.parametrize("priority", CallPriority)
-async def test_the_priority_is_handed_to_the_permits(far: FarSide, priority: CallPriority) -> None:
+async def test_the_priority_is_passed_to_the_permits(far: FarSide, priority: CallPriority) -> None:
     client = far.client(
         listing("log_entries"), listing("incidents"), listing("users"), httpx.Response(200, json={"incident": {}})
     )
@@ -95,7 +93,7 @@ async def test_the_priority_is_handed_to_the_permits(far: FarSide, priority: Cal
     assert given == [priority] * 4
 
 
-async def test_the_budget_holds_back_the_client(far: FarSide) -> None:
+async def test_the_client_waits_for_the_budget(far: FarSide) -> None:
     permits = far.permits(Limits(calls=2, period=timedelta(seconds=60), poll_interval=timedelta(seconds=60)))
     client = far.client(GOOD, permits=permits)
     for _ in range(4):
@@ -105,7 +103,7 @@ async def test_the_budget_holds_back_the_client(far: FarSide) -> None:
     assert fourth - second >= 60
 
 
-async def test_calls_of_a_connection_never_overlap_and_the_most_urgent_goes_first(far: FarSide) -> None:
+async def test_calls_of_one_connection_never_overlap_and_the_most_urgent_goes_first(far: FarSide) -> None:
     running = most = 0
     order: list[str] = []
     first = asyncio.Event()
@@ -149,7 +147,7 @@ async def test_calls_of_a_connection_never_overlap_and_the_most_urgent_goes_firs
         ({"ratelimit-reset": "nan", "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60),
     ],
 )
-async def test_after_a_429_no_call_is_made_for_as_long_as_pagerduty_said_or_a_minute(
+async def test_after_a_429_no_call_is_made_for_the_requested_time_or_a_minute(
     far: FarSide, headers: dict[str, str], seconds: float
 ) -> None:
     bare = httpx.Response(429, headers=headers)
@@ -170,7 +168,7 @@ async def test_the_other_calls_of_the_connection_wait_as_well(far: FarSide) -> N
 
 
 @pytest.mark.parametrize("reset", ["61", "100000", "1e300", "inf"])
-async def test_a_limit_that_lasts_long_is_not_waited_for_and_is_forgotten_after_five_minutes(
+async def test_a_long_rate_limit_is_not_waited_for_and_is_forgotten_after_five_minutes(
     far: FarSide, reset: str
 ) -> None:
     with pytest.raises(errors.Temporary) as raised:
@@ -182,7 +180,7 @@ async def test_a_limit_that_lasts_long_is_not_waited_for_and_is_forgotten_after_
     assert far.seconds()[1] <= permits.LONGEST_BLOCK.total_seconds() + 2
 
 
-async def test_once_it_is_over_a_limit_is_remembered_no_more(far: FarSide) -> None:
+async def test_an_expired_rate_limit_is_forgotten(far: FarSide) -> None:
     await far.client(httpx.Response(429, headers={"ratelimit-reset": "7"}), GOOD).open_incidents(POLL)
     far.clock.advance(60)
     before = far.clock()
@@ -190,7 +188,7 @@ async def test_once_it_is_over_a_limit_is_remembered_no_more(far: FarSide) -> No
     assert far.times[-1] == before
 
 
-async def test_limits_without_end_end_the_reading_after_four_attempts(far: FarSide) -> None:
+async def test_endless_rate_limits_fail_the_read_after_four_attempts(far: FarSide) -> None:
     with pytest.raises(errors.Temporary):
         await far.client(httpx.Response(429, headers={"ratelimit-reset": "5"})).open_incidents(POLL)
     assert len(far.requests) == pagerduty_client.ATTEMPTS
@@ -199,7 +197,7 @@ async def test_limits_without_end_end_the_reading_after_four_attempts(far: FarSi
 # --- Retry-After elsewhere
 
 
-async def test_a_server_that_names_a_pause_gets_it(far: FarSide) -> None:
+async def test_a_pause_requested_by_the_server_is_kept(far: FarSide) -> None:
     await far.client(httpx.Response(503, headers={"retry-after": "30"}), GOOD).open_incidents(POLL)
     assert far.pauses == [30]
     assert blocked_until(far) is None
@@ -208,7 +206,7 @@ async def test_a_server_that_names_a_pause_gets_it(far: FarSide) -> None:
     assert len(far.requests) == 3
 
 
-async def test_what_every_answer_says_of_the_budget_is_no_wish_to_be_left_alone(far: FarSide) -> None:
+async def test_budget_headers_on_an_ordinary_response_are_not_a_requested_pause(far: FarSide) -> None:
     answer = httpx.Response(500, headers={"ratelimit-limit": "960", "ratelimit-reset": "60"})
     await far.client(answer, GOOD).open_incidents(POLL)
     assert far.pauses[0] <= 1

@@ -49,7 +49,7 @@ def client_of(far: FarSide, url: str, **more: float) -> Client:
 
 
 @pytest.mark.parametrize("how", ["drip", "hang"])
-async def test_a_call_ends_as_a_whole_whatever_the_server_does(far: FarSide, how: str) -> None:
+async def test_a_call_times_out_as_a_whole_whatever_the_server_does(far: FarSide, how: str) -> None:
     server = Receiver(lambda _request: Reply(how=how))
     async with server.serving() as url, asyncio.timeout(20):
         client = client_of(far, url, call_seconds=0.3)
@@ -59,13 +59,13 @@ async def test_a_call_ends_as_a_whole_whatever_the_server_does(far: FarSide, how
     assert client.calls == pagerduty_client.ATTEMPTS
 
 
-def test_a_call_ends_before_its_permit_is_counted_as_over() -> None:
+def test_a_call_times_out_before_its_permit_expires() -> None:
     assert pagerduty_client.CALL_SECONDS < 30
     assert pagerduty_client.CONNECT_SECONDS < pagerduty_client.CALL_SECONDS
     assert pagerduty_client.READ_SECONDS < pagerduty_client.CALL_SECONDS
 
 
-async def test_a_body_without_end_is_given_up(far: FarSide) -> None:
+async def test_an_endless_body_is_abandoned(far: FarSide) -> None:
     server = Receiver(lambda _request: Reply(how="endless"))
     async with server.serving() as url, asyncio.timeout(60):
         client = client_of(far, url)
@@ -74,7 +74,7 @@ async def test_a_body_without_end_is_given_up(far: FarSide) -> None:
         await client.close()
 
 
-async def test_a_small_body_that_grows_when_it_is_unpacked_is_given_up(far: FarSide) -> None:
+async def test_a_small_body_that_decompresses_to_a_huge_one_is_abandoned(far: FarSide) -> None:
     bomb = gzip.compress(bytes(pagerduty_client.LARGEST_BODY + 1))
     assert len(bomb) < 100_000
     server = Server(SimResponse(200, bomb, {"content-encoding": "gzip"}))
@@ -85,7 +85,7 @@ async def test_a_small_body_that_grows_when_it_is_unpacked_is_given_up(far: FarS
         await client.close()
 
 
-async def test_a_proxy_of_the_configuration_is_used_and_its_credentials_are_nowhere(
+async def test_the_configured_proxy_is_used_and_its_credentials_appear_nowhere(
     far: FarSide, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("httpx", "httpcore"):
@@ -107,7 +107,7 @@ async def test_a_proxy_of_the_configuration_is_used_and_its_credentials_are_nowh
         assert secret not in shown
 
 
-async def test_a_packed_answer_is_read(far: FarSide) -> None:
+async def test_a_compressed_response_is_read(far: FarSide) -> None:
     packed = gzip.compress(b'{"incidents": [{"id": "P1"}]}')
     async with listening(Server(SimResponse(200, packed, {"content-encoding": "gzip"})).answer, 0) as url:
         client = client_of(far, url)
@@ -129,12 +129,12 @@ async def test_a_redirect_is_not_followed(far: FarSide, status: int) -> None:
 
 
 @pytest.mark.parametrize("location", [b"http://[", b"\xff\xfe", b"//", b"ftp:", b"http://" + b"a" * 70_000])
-async def test_a_redirect_to_nowhere_is_an_error_like_others(far: FarSide, location: bytes) -> None:
+async def test_a_redirect_without_a_location_is_an_ordinary_error(far: FarSide, location: bytes) -> None:
     with pytest.raises(errors.PagerDutyError):
         await far.client(httpx.Response(302, headers={b"location": location})).open_incidents(POLL)
 
 
-async def test_proxies_of_the_environment_are_not_used(far: FarSide, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_from_the_environment_are_not_used(far: FarSide, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, server = Server(SimResponse(502)), Server(SimResponse(200, b'{"incidents": []}'))
     async with listening(proxy.answer, 0) as between, listening(server.answer, 0) as url:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
@@ -147,7 +147,7 @@ async def test_proxies_of_the_environment_are_not_used(far: FarSide, monkeypatch
     assert (len(server.requests), proxy.requests) == (1, [])
 
 
-async def test_a_server_that_is_not_there_is_a_readable_error(far: FarSide) -> None:
+async def test_an_unreachable_server_is_a_readable_error(far: FarSide) -> None:
     async with listening(Server(SimResponse(200)).answer, 0) as url:
         pass
     client = client_of(far, url)
@@ -158,7 +158,7 @@ async def test_a_server_that_is_not_there_is_a_readable_error(far: FarSide) -> N
     await client.close()
 
 
-async def test_passwords_that_the_machine_keeps_for_hosts_play_no_part(
+async def test_passwords_in_netrc_are_not_used(
     far: FarSide, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / ".netrc"
@@ -188,7 +188,7 @@ async def test_passwords_that_the_machine_keeps_for_hosts_play_no_part(
     ],
     ids=str,
 )
-async def test_the_key_is_in_no_error(far: FarSide, answer: httpx.Response | Exception) -> None:
+async def test_no_error_contains_the_key(far: FarSide, answer: httpx.Response | Exception) -> None:
     with pytest.raises(errors.PagerDutyError) as raised:
         await far.client(answer).open_incidents(POLL)
     shown = [str(raised.value), repr(raised.value), *traceback.format_exception(raised.value)]
@@ -197,7 +197,7 @@ async def test_the_key_is_in_no_error(far: FarSide, answer: httpx.Response | Exc
             assert part not in text
 
 
-async def test_the_key_is_in_no_repr_and_no_line_of_any_log(far: FarSide, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_repr_and_no_log_line_contains_the_key(far: FarSide, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "asyncio"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -217,7 +217,7 @@ async def test_the_key_is_in_no_repr_and_no_line_of_any_log(far: FarSide, caplog
     assert KEY not in repr(client) + repr(vars(client))
 
 
-async def test_the_request_that_an_answer_belongs_to_is_logged(far: FarSide) -> None:
+async def test_the_request_id_of_a_response_is_logged(far: FarSide) -> None:
     answer = httpx.Response(200, json={"incidents": []}, headers={"x-request-id": "abc"})
     with capture_logs() as lines:
         await far.client(answer).open_incidents(POLL)

@@ -80,7 +80,7 @@ READING = [pattern.pattern for method, pattern, _ in routes.ROUTES if method == 
 
 
 @pytest.mark.parametrize("pattern", READING)
-async def test_every_answer_is_as_described(lived: Account, pattern: str) -> None:
+async def test_every_response_matches_the_api_description(lived: Account, pattern: str) -> None:
     simulator = Simulator([lived])
     include = [("include[]", each) for start, parts in INCLUDES.items() if pattern.startswith(start) for each in parts]
     found: set[str] = set()
@@ -91,7 +91,7 @@ async def test_every_answer_is_as_described(lived: Account, pattern: str) -> Non
     assert found == set()
 
 
-async def test_every_incident_is_as_described(lived: Account) -> None:
+async def test_every_incident_matches_the_api_description(lived: Account) -> None:
     simulator = Simulator([lived])
     for offset in range(0, len(lived.incidents), 100):
         assert await mistakes(simulator, "GET", "/incidents", ("limit", "100"), ("offset", str(offset))) == []
@@ -112,13 +112,13 @@ async def test_every_incident_is_as_described(lived: Account) -> None:
         ("/users/me", ("x", "y"), 400),
     ],
 )
-async def test_every_refusal_is_as_described(path: str, query: tuple[str, str], status: int) -> None:
+async def test_every_refusal_matches_the_api_description(path: str, query: tuple[str, str], status: int) -> None:
     simulator = Simulator([Account(clock=lambda: START)])
     assert await mistakes(simulator, "GET", path, query) == []
     assert simulator.calls[-1].status == status
 
 
-async def test_a_wrong_key_and_too_many_calls_are_refused_as_described() -> None:
+async def test_responses_to_a_wrong_key_and_too_many_calls_match_the_api_description() -> None:
     simulator = Simulator([Account(clock=lambda: START)], limit=1)
     operation = documented.find("GET", "/users")
     stranger = await simulator.answer(SimRequest("GET", "/users", (), {"authorization": "Token token=x"}))
@@ -172,7 +172,7 @@ def mistyped() -> int:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_pagerdutys_own_records_need_what_is_allowed_beyond_its_description(name: str, mistyped: int) -> None:
+def test_recorded_responses_need_every_allowed_divergence_from_the_api_description(name: str, mistyped: int) -> None:
     with without("other types", name) as counts:  # "other types" would allow a misspelt type as well
         assert any(total > mistyped for total in itertools.accumulate(counts))
 
@@ -191,7 +191,7 @@ SPOILT: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), SPOILT)
-async def test_an_answer_with_a_spoilt_field_is_noticed(clock: ManualClock, field: str, value: Any) -> None:
+async def test_a_malformed_response_field_is_noticed(clock: ManualClock, field: str, value: Any) -> None:
     account = Account(clock=clock)
     incident = account.trigger("Disk full")
     answer = await Simulator([account]).answer(SimRequest("GET", f"/incidents/{incident.id}", (), KEY))
@@ -203,7 +203,7 @@ async def test_an_answer_with_a_spoilt_field_is_noticed(clock: ManualClock, fiel
     assert documented.answer_mistakes(operation, 200, json.dumps(spoilt).encode()) != []
 
 
-async def test_an_answer_that_is_none_or_not_described_is_noticed() -> None:
+async def test_a_missing_or_undescribed_response_is_noticed() -> None:
     operation = documented.find("GET", "/users")
     assert documented.answer_mistakes(operation, 200, b"<html>") != []
     assert documented.answer_mistakes(operation, 200, b"{}") != []
@@ -211,7 +211,7 @@ async def test_an_answer_that_is_none_or_not_described_is_noticed() -> None:
     assert documented.answer_mistakes(operation, 400, b'{"error": "text"}') != []
 
 
-def test_a_request_that_is_not_as_described_is_noticed() -> None:
+def test_a_request_that_violates_the_api_description_is_noticed() -> None:
     headers = {"accept": "x", "content-type": "application/json"}
     listed = documented.find("GET", "/incidents")
     assert listed is not None
@@ -231,7 +231,7 @@ def test_a_request_that_is_not_as_described_is_noticed() -> None:
     assert len(documented.request_mistakes(update, [], signed, b"")) == 1
 
 
-def test_every_endpoint_of_the_simulator_is_described() -> None:
+def test_every_endpoint_of_the_simulator_is_in_the_api_description() -> None:
     for method, pattern, _ in routes.ROUTES:
         path = pattern.pattern.replace("(?P<id>[^/]+)", "P1")
         assert documented.find(method, path) is not None, f"{method} {path}"

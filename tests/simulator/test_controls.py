@@ -32,7 +32,7 @@ def happen(http: httpx.Client, **asked: Any) -> Any:
     return answer.json()
 
 
-def test_what_happens_on_demand_is_in_the_log(account: Account, http: httpx.Client, sdk: Sdk) -> None:
+def test_a_commanded_change_appears_in_the_log(account: Account, http: httpx.Client, sdk: Sdk) -> None:
     incident = happen(http, do="trigger", title="Disk full", key="disk", urgency="low")["incident_id"]
     assert account.incidents[incident].urgency == "low"
     assert account.incidents[incident].key == "disk"
@@ -88,7 +88,7 @@ def test_what_happens_on_demand_is_in_the_log(account: Account, http: httpx.Clie
 
 
 @pytest.mark.parametrize("verb", [name for name, (verb, _) in triggers.VERBS.items() if verb.log_entry])
-def test_every_verb_of_an_event_type_writes_an_entry_that_is_such_an_event(
+def test_every_verb_of_an_event_type_writes_an_entry_of_that_type(
     account: Account, incident: Incident, http: httpx.Client, sdk: Sdk, verb: str
 ) -> None:
     assert happen(http, do=verb) == {"incident_id": incident.id}
@@ -105,7 +105,7 @@ def test_every_verb_of_an_event_type_writes_an_entry_that_is_such_an_event(
 
 
 @pytest.mark.parametrize("verb", [name for name, (verb, _) in triggers.VERBS.items() if not verb.log_entry])
-def test_every_verb_without_an_entry_is_an_event_that_reconciliation_finds(
+def test_reconciliation_finds_every_change_without_an_entry(
     account: Account, incident: Incident, http: httpx.Client, sdk: Sdk, clock: ManualClock, verb: str
 ) -> None:
     entries = len(log(sdk))
@@ -129,7 +129,7 @@ def at(clock: ManualClock) -> Any:
     return {"history": clock(), "settled": clock(), "read_at": clock(), "now": clock()}
 
 
-def test_the_newest_open_incident_is_meant_unless_another_one_is_named(account: Account, http: httpx.Client) -> None:
+def test_verbs_apply_to_the_newest_open_incident_unless_another_is_named(account: Account, http: httpx.Client) -> None:
     first, second = account.trigger("Disk full").id, account.trigger("Login is slow").id
     assert happen(http, do="resolve") == {"incident_id": second}
     assert happen(http, do="annotate", incident=second) == {"incident_id": second}
@@ -141,7 +141,7 @@ def test_the_newest_open_incident_is_meant_unless_another_one_is_named(account: 
     )
 
 
-def test_an_incident_is_merged_into_the_newest_other_one_and_belongs_to_the_service_that_is_named(
+def test_incidents_merge_into_the_newest_other_one_and_a_new_one_belongs_to_the_named_service(
     account: Account, http: httpx.Client
 ) -> None:
     first, second = (happen(http, do="trigger", service=name)["incident_id"] for name in ("Billing", "Login"))
@@ -162,7 +162,7 @@ def test_an_incident_is_merged_into_the_newest_other_one_and_belongs_to_the_serv
         ({"do": "trigger", "titel": "x"}, "trigger does not take titel, only title, urgency, key, service", []),
     ],
 )
-def test_what_is_unknown_is_answered_with_what_there_is(
+def test_an_unknown_name_is_refused_with_the_known_ones(
     incident: Incident, http: httpx.Client, asked: dict[str, Any], error: str, known: list[str]
 ) -> None:
     answer = http.post("/simulator/happen", json=asked).json()
@@ -182,7 +182,7 @@ def test_what_is_unknown_is_answered_with_what_there_is(
         (b"{", 400),
     ],
 )
-def test_what_cannot_happen_is_refused_and_does_not(
+def test_an_impossible_change_is_refused_and_has_no_effect(
     account: Account, incident: Incident, http: httpx.Client, asked: bytes, status: int
 ) -> None:
     before = len(account.log.entries)
@@ -192,7 +192,7 @@ def test_what_cannot_happen_is_refused_and_does_not(
     assert len(account.log.entries) == before
 
 
-def test_the_ledger_and_the_calls_can_be_seen_and_need_no_key(
+def test_ledger_and_calls_can_be_read_without_a_key(
     account: Account, incident: Incident, http: httpx.Client, url: str
 ) -> None:
     http.get("/incidents", params={"statuses[]": "triggered"})
@@ -208,7 +208,7 @@ def test_the_ledger_and_the_calls_can_be_seen_and_need_no_key(
     assert KEY not in json.dumps(call)
 
 
-def test_faults_are_set_over_http(http: httpx.Client) -> None:
+def test_faults_can_be_set_over_http(http: httpx.Client) -> None:
     known = http.post("/simulator/faults", json={"rates": {"server_error": 1}, "once": ["rate_limited"]}).json()
     assert "shift" in known["faults"]
     assert [http.get("/users").status_code == 429, http.get("/users").status_code >= 500] == [True, True]
@@ -218,13 +218,13 @@ def test_faults_are_set_over_http(http: httpx.Client) -> None:
         assert http.post("/simulator/faults", json=wrong).status_code == 400
 
 
-def test_a_path_that_is_none_names_those_that_are(http: httpx.Client) -> None:
+def test_an_unknown_path_is_refused_with_the_known_ones(http: httpx.Client) -> None:
     answer = http.get("/simulator/nothing")
     assert answer.status_code == 404
     assert "GET /simulator/ledger" in answer.json()["known"]
 
 
-def test_accounts_behind_one_address_do_not_see_each_other(clock: ManualClock, portal: BlockingPortal) -> None:
+def test_accounts_on_one_address_are_isolated(clock: ManualClock, portal: BlockingPortal) -> None:
     one, two = (Account(name, f"key-{name}", clock=clock, seed=3) for name in ("one", "two"))
     one.trigger("Disk full")
     with portal.wrap_async_context_manager(Simulator([one, two]).serving()) as url:

@@ -29,7 +29,7 @@ def links(value: Any) -> Iterator[tuple[str, str]]:
             yield from links(item)
 
 
-def test_users_are_listed_and_found(account: Account, sdk: Sdk) -> None:
+def test_users_are_listed_and_can_be_searched(account: Account, sdk: Sdk) -> None:
     bob = account.directory.users[1]
     assert ids(sdk.iter_all("users")) == [each.id for each in account.directory.users]
     found = sdk.find("users", "Bob@Example.com", attribute="email")
@@ -39,7 +39,7 @@ def test_users_are_listed_and_found(account: Account, sdk: Sdk) -> None:
     assert ids(sdk.iter_all("users", params={"query": "brandt"})) == [bob.id]
 
 
-def test_how_to_reach_a_user_comes_only_if_asked_for(account: Account, sdk: Sdk) -> None:
+def test_contact_details_of_a_user_are_returned_only_on_request(account: Account, sdk: Sdk) -> None:
     path = f"/users/{account.directory.users[0].id}"
     bare: Any = sdk.rget(path)
     assert bare["contact_methods"][0]["type"] == "email_contact_method_reference"
@@ -51,7 +51,7 @@ def test_how_to_reach_a_user_comes_only_if_asked_for(account: Account, sdk: Sdk)
     assert whole["teams"][0]["name"] == "Operations"
 
 
-def test_a_key_is_an_accounts_or_a_users(account: Account, url: str, sdk: Sdk, http: httpx.Client) -> None:
+def test_a_key_belongs_to_an_account_or_a_user(account: Account, url: str, sdk: Sdk, http: httpx.Client) -> None:
     assert sdk.api_key_access == "account"
     assert http.get("/users/me").status_code == 400
     account.user_key = account.directory.users[2]
@@ -61,7 +61,7 @@ def test_a_key_is_an_accounts_or_a_users(account: Account, url: str, sdk: Sdk, h
     assert me["email"] == "carol@example.com"
 
 
-def test_services_policies_and_teams_are_listed_and_found(account: Account, sdk: Sdk) -> None:
+def test_services_policies_and_teams_are_listed_and_can_be_searched(account: Account, sdk: Sdk) -> None:
     for name, set_up in (
         ("services", account.directory.services),
         ("escalation_policies", account.directory.policies),
@@ -78,14 +78,14 @@ def test_services_policies_and_teams_are_listed_and_found(account: Account, sdk:
     assert levels == [[user.id for user in level] for level in account.directory.policies[0].levels]
 
 
-def test_abilities_are_listed_and_asked_for_one_by_one(sdk: Sdk) -> None:
+def test_abilities_are_listed_and_can_be_tested_one_by_one(sdk: Sdk) -> None:
     assert "teams" in sdk.rget("/abilities")
     assert sdk.account_has_ability("teams")
     with pytest.raises(pagerduty.HttpError, match="404"):
         sdk.account_has_ability("flying")
 
 
-def test_every_link_leads_to_what_it_names(account: Account, sdk: Sdk) -> None:
+def test_every_link_leads_to_its_object(account: Account, sdk: Sdk) -> None:
     incident = account.trigger("Disk full")
     account.acknowledge(incident.id, account.directory.users[0])
     names = ("incidents", "log_entries", "users", "services", "escalation_policies", "teams")

@@ -26,7 +26,7 @@ ANSWERS = sorted(set(Fault) - AFTER_THE_ANSWER)
 MEETING = dict.fromkeys({*FOR_WRITES, Fault.DATA_CHANGED}, UPDATE) | {Fault.THROTTLED: EVENT}
 
 
-def test_a_limit_is_told_with_headers_and_code(simulator: Simulator, http: httpx.Client) -> None:
+def test_a_rate_limit_response_has_headers_and_code(simulator: Simulator, http: httpx.Client) -> None:
     simulator.faults.once(Fault.RATE_LIMITED)
     answer = http.get("/users")
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, 2020)
@@ -34,14 +34,14 @@ def test_a_limit_is_told_with_headers_and_code(simulator: Simulator, http: httpx
     assert left == {"limit": "960", "remaining": "0", "reset": "1"}
 
 
-def test_a_limit_can_come_without_headers_and_body(simulator: Simulator, http: httpx.Client) -> None:
+def test_a_rate_limit_response_may_lack_headers_and_body(simulator: Simulator, http: httpx.Client) -> None:
     simulator.faults.once(Fault.RATE_LIMITED_BARE)
     answer = http.get("/users")
     assert (answer.status_code, answer.content) == (429, b"")
     assert [name for name in answer.headers if name.startswith("ratelimit")] == []
 
 
-def test_server_errors_are_pages_of_html(simulator: Simulator, http: httpx.Client) -> None:
+def test_server_errors_are_html_pages(simulator: Simulator, http: httpx.Client) -> None:
     seen = set()
     for _ in range(40):
         simulator.faults.once(Fault.SERVER_ERROR)
@@ -51,7 +51,7 @@ def test_server_errors_are_pages_of_html(simulator: Simulator, http: httpx.Clien
     assert seen == {500, 502, 503, 504}
 
 
-def test_a_slow_answer_is_whole_and_late(simulator: Simulator, http: httpx.Client) -> None:
+def test_a_slow_response_is_complete_and_late(simulator: Simulator, http: httpx.Client) -> None:
     whole = http.get("/users").content
     simulator.faults.once(Fault.SLOW)
     started = time.monotonic()
@@ -60,7 +60,7 @@ def test_a_slow_answer_is_whole_and_late(simulator: Simulator, http: httpx.Clien
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.CUT])
-def test_a_connection_breaks_before_or_within_the_answer(
+def test_a_connection_breaks_before_or_within_the_response(
     simulator: Simulator, http: httpx.Client, fault: Fault
 ) -> None:
     expected = {Fault.RESET: httpx.ReadError, Fault.CUT: httpx.RemoteProtocolError}[fault]
@@ -71,7 +71,7 @@ def test_a_connection_breaks_before_or_within_the_answer(
     assert [call.fault for call in simulator.calls] == [fault, None]
 
 
-def test_of_an_answer_that_is_cut_off_the_first_half_comes(simulator: Simulator, http: httpx.Client) -> None:
+def test_a_truncated_response_has_its_first_half(simulator: Simulator, http: httpx.Client) -> None:
     whole = http.get("/users").content
     simulator.faults.once(Fault.CUT)
     with http.stream("GET", "/users") as answer:
@@ -81,7 +81,7 @@ def test_of_an_answer_that_is_cut_off_the_first_half_comes(simulator: Simulator,
             next(parts)
 
 
-def test_a_good_status_may_come_with_a_page_of_html(simulator: Simulator, http: httpx.Client) -> None:
+def test_a_success_status_may_come_with_an_html_page(simulator: Simulator, http: httpx.Client) -> None:
     simulator.faults.once(Fault.NOT_JSON)
     answer = http.get("/users")
     assert (answer.status_code, answer.headers["content-type"], answer.content[:6]) == (200, "text/html", b"<html>")
@@ -95,7 +95,7 @@ def test_a_window_may_be_too_large(simulator: Simulator, http: httpx.Client) -> 
     assert http.get("/users").status_code == 200
 
 
-def test_something_happens_while_a_list_is_being_read(
+def test_a_list_can_change_while_it_is_read(
     account: Account, incident: Incident, simulator: Simulator, sdk: Sdk
 ) -> None:
     for _ in range(10):
@@ -111,7 +111,7 @@ def test_something_happens_while_a_list_is_being_read(
     assert len(account.incidents) == count
 
 
-def test_a_late_entry_is_shown_after_others_with_its_original_time(
+def test_a_late_entry_appears_after_others_with_its_original_time(
     account: Account, incident: Incident, simulator: Simulator, clock: ManualClock, sdk: Sdk
 ) -> None:
     simulator.faults.late_seconds = (30, 30)
@@ -137,7 +137,7 @@ def test_an_assignment_may_be_listed_before_its_trigger(
     assert len(sdk.list_all("users")) == 5
 
 
-def test_only_a_trigger_and_an_assignment_of_one_incident_and_second_change_places(
+def test_only_a_trigger_and_an_assignment_of_one_incident_and_second_are_swapped(
     account: Account, incident: Incident, simulator: Simulator, clock: ManualClock, sdk: Sdk
 ) -> None:
     alice, bob, *_ = account.directory.users
@@ -160,7 +160,7 @@ def test_only_a_trigger_and_an_assignment_of_one_incident_and_second_change_plac
 # --- which, and when
 
 
-def test_asked_for_once_each_happens_once_in_that_order(simulator: Simulator, http: httpx.Client) -> None:
+def test_queued_faults_happen_once_each_in_order(simulator: Simulator, http: httpx.Client) -> None:
     simulator.faults.once(Fault.RATE_LIMITED_BARE, Fault.NOT_JSON, Fault.RATE_LIMITED)
     statuses = [http.get("/users").status_code for _ in range(4)]
     assert statuses == [429, 200, 429, 200]
@@ -168,7 +168,7 @@ def test_asked_for_once_each_happens_once_in_that_order(simulator: Simulator, ht
 
 
 @pytest.mark.parametrize("fault", sorted(AFTER_THE_ANSWER))
-def test_what_is_no_answer_cannot_be_asked_for_once(fault: Fault) -> None:
+def test_a_fault_without_a_response_cannot_be_queued(fault: Fault) -> None:
     drawn = Faults()
     with pytest.raises(ValueError, match=f"{fault} can only have a rate"):
         drawn.once(Fault.RESET, fault)
@@ -176,7 +176,7 @@ def test_what_is_no_answer_cannot_be_asked_for_once(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", ANSWERS)
-def test_a_rate_is_how_often_it_happens(fault: Fault) -> None:
+def test_a_fault_occurs_at_its_rate(fault: Fault) -> None:
     drawn = Faults(seed=1)
     for rate, (least, most) in {0: (0, 0), 0.25: (200, 300), 1: (1000, 1000)}.items():
         drawn.set({fault: rate})
@@ -186,7 +186,7 @@ def test_a_rate_is_how_often_it_happens(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", sorted(AFTER_THE_ANSWER))
-def test_what_is_no_answer_is_never_drawn_and_happens_at_its_rate(fault: Fault) -> None:
+def test_a_fault_without_a_response_is_never_drawn_and_occurs_at_its_rate(fault: Fault) -> None:
     drawn = Faults(seed=1)
     assert not drawn.happens(fault)
     drawn.set({fault: 0.25})
@@ -194,7 +194,7 @@ def test_what_is_no_answer_is_never_drawn_and_happens_at_its_rate(fault: Fault) 
     assert 200 <= sum(drawn.happens(fault) for _ in range(1000)) <= 300
 
 
-def test_the_same_seed_brings_the_same_faults_and_another_one_others() -> None:
+def test_the_same_seed_causes_the_same_faults_and_another_seed_different_ones() -> None:
     def drawn(seed: int) -> list[Fault | None]:
         chosen = Faults()
         chosen.set(dict.fromkeys(ANSWERS, 0.2), seed=seed)
@@ -204,7 +204,7 @@ def test_the_same_seed_brings_the_same_faults_and_another_one_others() -> None:
     assert drawn(7) != drawn(8)
 
 
-def test_rates_replace_one_another_and_a_fault_that_is_none_is_refused() -> None:
+def test_new_rates_replace_old_ones_and_an_unknown_fault_is_refused() -> None:
     drawn = Faults()
     drawn.set({"slow": 1})
     drawn.set({"reset": 1})

@@ -19,7 +19,7 @@ def assignees(entry: Any) -> list[str]:
     return [each["id"] for each in entry["assignees"]]
 
 
-def test_a_trigger_and_its_assignment_share_a_second_and_only_the_first_names_no_assignees(
+def test_a_trigger_and_its_assignment_share_a_second_and_only_the_first_has_no_assignees(
     incident: Incident, alice: User, sdk: Sdk
 ) -> None:
     trigger, assign = log(sdk)
@@ -30,7 +30,7 @@ def test_a_trigger_and_its_assignment_share_a_second_and_only_the_first_names_no
     assert (assign["agent"]["type"], assign["channel"]["type"]) == ("service_reference", "auto")
 
 
-def test_the_creating_entry_is_the_one_that_the_incident_names_as_its_first(incident: Incident, sdk: Sdk) -> None:
+def test_the_first_entry_of_an_incident_is_the_creating_one(incident: Incident, sdk: Sdk) -> None:
     found: Any = sdk.rget(f"/incidents/{incident.id}")
     assert found["first_trigger_log_entry"]["id"] == log(sdk)[0]["id"]
 
@@ -47,7 +47,7 @@ def test_a_repeated_trigger_writes_a_second_trigger_entry_on_the_same_incident(
     assert account.trigger("Disk full", service=incident.service, key="disk") is not incident
 
 
-def test_two_assignees_are_two_entries_one_for_each(
+def test_two_assignees_are_two_entries(
     account: Account, incident: Incident, alice: User, bob: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.reassign(incident.id, alice, [alice, bob])
@@ -57,7 +57,7 @@ def test_two_assignees_are_two_entries_one_for_each(
     assert {each["agent"]["id"] for each in told} == {alice.id}
 
 
-def test_an_escalation_writes_escalate_entries_alone(
+def test_an_escalation_writes_only_escalate_entries(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.escalate(incident.id)
@@ -99,7 +99,7 @@ def test_an_acknowledgement_by_somebody_else_assigns_and_then_acknowledges(
     assert types(latest(sdk, clock)) == ["acknowledge"]
 
 
-def test_only_a_time_out_unacknowledges_an_escalation_does_not_say_so(
+def test_only_a_timeout_writes_an_unacknowledge_entry_and_an_escalation_does_not(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.acknowledge(incident.id, alice)
@@ -116,7 +116,7 @@ def test_only_a_time_out_unacknowledges_an_escalation_does_not_say_so(
     assert (back["incident"]["status"], back["incident"]["acknowledgements"]) == ("triggered", [])
 
 
-def test_a_notes_text_is_in_the_entrys_channel_and_its_id_among_the_incidents_notes_alone(
+def test_the_text_of_a_note_is_in_the_channel_and_its_id_only_in_the_notes_list(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     note = account.annotate(incident.id, alice, "Größe geprüft ✓")
@@ -129,7 +129,7 @@ def test_a_notes_text_is_in_the_entrys_channel_and_its_id_among_the_incidents_no
     assert (kept["id"], kept["content"]) == (note.id, "Größe geprüft ✓")
 
 
-def test_a_note_given_when_resolving_is_in_the_resolve_entry_and_has_none_of_its_own(
+def test_a_resolution_note_is_in_the_resolve_entry_and_has_no_entry_of_its_own(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.resolve(incident.id, alice, "Space is back.")
@@ -142,7 +142,7 @@ def test_a_note_given_when_resolving_is_in_the_resolve_entry_and_has_none_of_its
     assert told == ["incident.annotated", "incident.resolved"]
 
 
-def test_a_merge_resolves_the_source_and_the_other_one_lives_on(
+def test_a_merge_resolves_the_source_and_keeps_the_destination_open(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     other = account.trigger("Disk full, too")
@@ -158,7 +158,7 @@ def test_a_merge_resolves_the_source_and_the_other_one_lives_on(
     ]
 
 
-def test_a_resolved_incident_can_be_open_again(
+def test_a_resolved_incident_can_be_reopened(
     account: Account, incident: Incident, alice: User, bob: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.resolve(incident.id)
@@ -174,7 +174,7 @@ def test_a_resolved_incident_can_be_open_again(
     assert {each["incident"]["status"] for each in latest(sdk, clock)} == {"acknowledged"}
 
 
-def test_a_notification_has_no_agent_and_tells_peoples_addresses(
+def test_a_notification_has_no_agent_and_contains_contact_details(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.notify(incident.id)
@@ -185,14 +185,14 @@ def test_a_notification_has_no_agent_and_tells_peoples_addresses(
     assert entry["channel"]["notification"]["address"]
 
 
-def test_a_channels_details_are_a_text_an_object_or_null(account: Account, sdk: Sdk) -> None:
+def test_the_details_of_a_channel_are_a_text_an_object_or_null(account: Account, sdk: Sdk) -> None:
     for number in range(20):
         account.trigger(f"Disk {number} full")
     details = [each["channel"]["details"] for each in log(sdk) if each["type"] == "trigger_log_entry"]
     assert {type(each) for each in details} == {str, dict, type(None)}
 
 
-def test_a_snoozed_incident_says_until_when(
+def test_a_snoozed_incident_has_the_end_of_its_snooze(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.acknowledge(incident.id, alice)

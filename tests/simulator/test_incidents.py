@@ -35,7 +35,7 @@ def test_incidents_are_found_by_their_status(account: Account, sdk: Sdk) -> None
         found("triggered", "open")
 
 
-def test_incidents_are_listed_by_their_creation_a_month_back_unless_asked_otherwise(
+def test_incidents_created_in_the_last_month_are_listed_by_default(
     clock: ManualClock, account: Account, sdk: Sdk
 ) -> None:
     old = account.trigger("Disk full").id
@@ -57,7 +57,7 @@ def test_a_range_of_more_than_six_months_is_refused(http: httpx.Client) -> None:
     assert refusal(http.get("/incidents", params=longer))[:2] == (400, 2001)
 
 
-def test_a_key_finds_every_incident_that_had_it_and_none_if_none_had(account: Account, sdk: Sdk) -> None:
+def test_a_key_finds_every_incident_that_had_it(account: Account, sdk: Sdk) -> None:
     service = account.directory.services[0]
     first = account.trigger("Disk full", service=service, key="disk").id
     account.resolve(first)
@@ -68,7 +68,7 @@ def test_a_key_finds_every_incident_that_had_it_and_none_if_none_had(account: Ac
     assert ids(sdk.iter_all("incidents", params={"incident_key": "dis"})) == []
 
 
-def test_user_ids_finds_who_is_assigned_now_and_not_who_was(account: Account, sdk: Sdk) -> None:
+def test_user_ids_matches_current_and_not_former_assignees(account: Account, sdk: Sdk) -> None:
     alice, bob, *_ = account.directory.users
     incident = account.trigger("Disk full", service=account.directory.services[0]).id
 
@@ -96,7 +96,7 @@ def test_incidents_are_found_by_service_team_and_urgency(account: Account, sdk: 
     assert ids(sdk.iter_all("incidents", params={name: ["PNONE"]})) == []
 
 
-def test_incidents_are_sorted_as_asked(clock: ManualClock, account: Account, sdk: Sdk) -> None:
+def test_incidents_are_sorted_as_requested(clock: ManualClock, account: Account, sdk: Sdk) -> None:
     first = account.trigger("Disk full", urgency="low").id
     clock.advance(1)
     second, third = account.trigger("Disk full").id, account.trigger("Disk full", urgency="low").id
@@ -112,7 +112,7 @@ def test_incidents_are_sorted_as_asked(clock: ManualClock, account: Account, sdk
             found(wrong)
 
 
-def test_an_incident_is_found_by_its_id_and_its_notes_come_all_at_once(account: Account, sdk: Sdk) -> None:
+def test_an_incident_is_found_by_its_id_and_all_its_notes_are_one_response(account: Account, sdk: Sdk) -> None:
     alice = account.directory.users[0]
     incident = account.trigger("Disk full")
     notes = [account.annotate(incident.id, alice, f"Note {number}") for number in range(30)]
@@ -137,15 +137,15 @@ def test_an_incident_is_found_by_its_id_and_its_notes_come_all_at_once(account: 
         "/nowhere",
     ],
 )
-def test_what_is_not_there_is_refused(http: httpx.Client, path: str) -> None:
+def test_an_unknown_object_is_refused(http: httpx.Client, path: str) -> None:
     assert refusal(http.get(path)) == (404, 2100, [])
 
 
-def test_a_method_that_a_path_does_not_have_is_refused(http: httpx.Client) -> None:
+def test_an_unsupported_method_is_refused(http: httpx.Client) -> None:
     assert http.delete("/abilities").status_code == 405
 
 
-def test_a_resolved_incident_is_assigned_to_nobody_and_acknowledged_by_nobody(
+def test_a_resolved_incident_has_no_assignments_and_acknowledgements(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.acknowledge(incident.id, alice)
@@ -167,7 +167,7 @@ def test_a_priority_is_embedded_in_full(account: Account, incident: Incident, al
     assert (after["priority"]["type"], after["priority"]["name"][0]) == ("priority", "P")
 
 
-def test_mixed_statuses_are_listed_by_status_unless_sorted(
+def test_mixed_statuses_are_listed_by_status_by_default(
     account: Account, incident: Incident, alice: User, sdk: Sdk
 ) -> None:
     second = account.trigger("Login is slow")
@@ -181,7 +181,7 @@ def test_mixed_statuses_are_listed_by_status_unless_sorted(
     assert listed(sort_by="incident_number:asc") == [1, 2]
 
 
-def test_an_incident_opened_in_the_web_has_no_key(account: Account, alice: User, sdk: Sdk) -> None:
+def test_an_incident_created_in_the_web_interface_has_no_key(account: Account, alice: User, sdk: Sdk) -> None:
     opened = account.open("By hand", alice)
     found: Any = sdk.rget(f"/incidents/{opened.id}")
     assert found["incident_key"] is None

@@ -51,7 +51,7 @@ def told_by(entries: list[Any]) -> list[Told]:
     return found
 
 
-def test_the_ledger_tells_what_the_log_tells(account: Account, sdk: Sdk) -> None:
+def test_ledger_and_log_agree(account: Account, sdk: Sdk) -> None:
     lives = lived(account)
     ledger = [(each.type, each.incident_id, each.entry_id, each.users, each.note) for each in account.log.ledger]
     assert ledger == told_by(log(sdk))
@@ -61,7 +61,7 @@ def test_the_ledger_tells_what_the_log_tells(account: Account, sdk: Sdk) -> None
     assert lives.born == len(account.incidents) == Counter(each[0] for each in ledger)["incident.triggered"]
 
 
-def test_the_ledgers_lines_are_numbered_and_have_their_entrys_time(account: Account) -> None:
+def test_ledger_lines_are_numbered_and_have_the_time_of_their_entry(account: Account) -> None:
     lived(account)
     entries = {entry.id: entry for entry in account.log.entries}
     assert [each.seq for each in account.log.ledger] == list(range(len(account.log.ledger)))
@@ -69,7 +69,7 @@ def test_the_ledgers_lines_are_numbered_and_have_their_entrys_time(account: Acco
     assert [each.at for each in account.log.ledger] == sorted(each.at for each in account.log.ledger)
 
 
-def test_an_incident_ends_as_the_ledger_says(account: Account) -> None:
+def test_an_incident_ends_in_the_state_that_the_ledger_records(account: Account) -> None:
     lived(account, rate=5)
     last: dict[str, str] = {}
     for each in account.log.ledger:
@@ -80,7 +80,7 @@ def test_an_incident_ends_as_the_ledger_says(account: Account) -> None:
     assert 0 < len(resolved) < len(account.incidents)
 
 
-def test_every_turn_that_a_life_can_take_is_taken(account: Account) -> None:
+def test_every_step_of_a_lifecycle_occurs(account: Account) -> None:
     lived(account, rate=2)
     seen = {entry.type.removesuffix("_log_entry") for entry in account.log.entries}
     assert seen >= {
@@ -103,7 +103,7 @@ def answers(seed: int, lives: int) -> list[bytes]:
     ]
 
 
-def test_the_same_seeds_invent_the_same_account_and_the_same_lives() -> None:
+def test_the_same_seeds_create_the_same_account_and_lifecycles() -> None:
     assert answers(1, 1) == answers(1, 1)
     assert answers(1, 1) != answers(2, 1)
     assert answers(1, 1) != answers(1, 2)
@@ -111,12 +111,12 @@ def test_the_same_seeds_invent_the_same_account_and_the_same_lives() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.2, 2.0, 10.0])
-def test_incidents_are_born_at_the_rate(account: Account, rate: float) -> None:
+def test_incidents_are_created_at_the_configured_rate(account: Account, rate: float) -> None:
     expected = rate * HOURS.total_seconds() / 60
     assert abs(lived(account, rate=rate).born - expected) < 4 * expected**0.5
 
 
-def test_without_a_rate_nothing_happens_by_itself(account: Account, clock: ManualClock) -> None:
+def test_nothing_happens_without_a_rate(account: Account, clock: ManualClock) -> None:
     lives = Lifecycles(account, rate=0)
     assert lives.step(clock()) is None
     assert (lives.born, account.log.entries) == (0, [])
@@ -125,7 +125,9 @@ def test_without_a_rate_nothing_happens_by_itself(account: Account, clock: Manua
     assert lives.step(clock()) is not None
 
 
-def test_a_step_says_when_the_next_thing_happens_and_does_nothing_earlier(account: Account, clock: ManualClock) -> None:
+def test_a_step_returns_the_time_of_the_next_one_and_does_nothing_before_it(
+    account: Account, clock: ManualClock
+) -> None:
     lives = Lifecycles(account, rate=1)
     for _ in range(50):
         due = lives.step(clock())
@@ -138,7 +140,7 @@ def test_a_step_says_when_the_next_thing_happens_and_does_nothing_earlier(accoun
         clock.now = due
 
 
-def test_at_a_quicker_pace_incidents_are_over_earlier() -> None:
+def test_at_a_faster_pace_incidents_end_earlier() -> None:
     def resolved(pace: float) -> int:
         clock = ManualClock()
         account = Account(clock=clock)
@@ -152,7 +154,7 @@ def test_at_a_quicker_pace_incidents_are_over_earlier() -> None:
     assert resolved(10) == 20
 
 
-def test_what_somebody_else_ended_does_not_stop_the_lives(account: Account, clock: ManualClock) -> None:
+def test_an_incident_resolved_by_a_client_does_not_stop_the_lifecycles(account: Account, clock: ManualClock) -> None:
     lives = Lifecycles(account, rate=0)
     for _ in range(30):
         lives.bear()
@@ -163,7 +165,7 @@ def test_what_somebody_else_ended_does_not_stop_the_lives(account: Account, cloc
     assert all(each.status is IncidentStatus.RESOLVED for each in account.incidents.values())
 
 
-async def test_lives_go_on_by_the_real_clock_until_they_are_ended() -> None:
+async def test_lifecycles_follow_the_real_clock_until_they_are_stopped() -> None:
     account = Account()
     lives = Lifecycles(account, rate=60_000, pace=1000)
     running = asyncio.create_task(lives.run())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
 
-def test_since_is_inclusive_and_until_is_not(clock: ManualClock, account: Account, sdk: Sdk) -> None:
+def test_since_is_inclusive_and_until_is_exclusive(clock: ManualClock, account: Account, sdk: Sdk) -> None:
     incident = account.trigger("Disk full")
     before = len(account.log.entries)
     clock.advance(60)
@@ -31,7 +31,9 @@ def test_since_is_inclusive_and_until_is_not(clock: ManualClock, account: Accoun
     assert ids(sdk.iter_all("log_entries", params=window)) == inside[::-1]
 
 
-def test_times_without_an_offset_are_the_accounts_own(clock: ManualClock, account: Account, sdk: Sdk) -> None:
+def test_times_without_an_offset_are_in_the_time_zone_of_the_account(
+    clock: ManualClock, account: Account, sdk: Sdk
+) -> None:
     account.trigger("Disk full")
     clock.advance(3600)
     local = {"since": "2026-11-23T05:00:00", "until": "2026-11-23T05:00:01"}
@@ -43,7 +45,7 @@ def test_times_without_an_offset_are_the_accounts_own(clock: ManualClock, accoun
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "America", "../../etc/passwd", ""])
-def test_a_time_zone_that_is_none_is_refused(account: Account, http: httpx.Client, zone: str) -> None:
+def test_an_invalid_time_zone_is_refused(account: Account, http: httpx.Client, zone: str) -> None:
     account.trigger("Disk full")
     assert refusal(http.get("/log_entries", params={"time_zone": zone}))[:2] == (400, 2001)
 
@@ -51,7 +53,7 @@ def test_a_time_zone_that_is_none_is_refused(account: Account, http: httpx.Clien
 @pytest.mark.parametrize("moment", ["yesterday", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+14:00", ""])
 @pytest.mark.parametrize("path", ["/log_entries", "/incidents"])
 @pytest.mark.parametrize("name", ["since", "until"])
-def test_a_time_that_is_none_is_refused(http: httpx.Client, path: str, name: str, moment: str) -> None:
+def test_an_invalid_time_is_refused(http: httpx.Client, path: str, name: str, moment: str) -> None:
     assert refusal(http.get(path, params={name: moment})) == (400, 2001, [f"{name} is invalid"])
 
 
@@ -69,7 +71,7 @@ def test_an_overview_has_no_notes_and_no_assignments(account: Account, sdk: Sdk)
     assert types(is_overview="true") == {"trigger_log_entry", "resolve_log_entry"}
 
 
-def test_what_include_names_comes_whole_and_the_rest_by_reference(account: Account, sdk: Sdk) -> None:
+def test_included_objects_are_complete_and_others_are_references(account: Account, sdk: Sdk) -> None:
     incident = account.trigger("Disk full")
 
     def entry(*include: str) -> Any:
@@ -86,7 +88,7 @@ def test_what_include_names_comes_whole_and_the_rest_by_reference(account: Accou
     assert whole["channel"]["summary"] == "Disk full"
 
 
-def test_an_incident_has_a_log_of_its_own(account: Account, sdk: Sdk, http: httpx.Client) -> None:
+def test_each_incident_has_its_own_log(account: Account, sdk: Sdk, http: httpx.Client) -> None:
     assert refusal(http.get("/incidents/PNONE/log_entries"))[:2] == (404, 2100)
     first, second = account.trigger("Disk full"), account.trigger("Login is slow")
     account.resolve(first.id)
@@ -103,7 +105,7 @@ def test_the_log_is_listed_newest_first(account: Account, incident: Incident, cl
     assert len(set(times)) == 4
 
 
-def test_in_one_second_the_reverse_of_the_list_is_the_order_of_happening(
+def test_entries_within_one_second_happened_in_reverse_list_order(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.acknowledge(incident.id, alice)
@@ -117,7 +119,7 @@ def test_in_one_second_the_reverse_of_the_list_is_the_order_of_happening(
     assert log(sdk, since="2026-11-23T10:01:00.1Z") == []
 
 
-def test_times_are_rendered_in_the_accounts_zone_unless_asked_otherwise(
+def test_times_are_rendered_in_the_time_zone_of_the_account_by_default(
     account: Account, incident: Incident, sdk: Sdk
 ) -> None:
     def rendered(**params: str) -> set[str]:
@@ -127,7 +129,7 @@ def test_times_are_rendered_in_the_accounts_zone_unless_asked_otherwise(
     assert rendered(time_zone="Asia/Kolkata") == {"2026-11-23T15:30:00+05:30"}
 
 
-def test_utc_is_spelt_in_three_ways(account: Account, incident: Incident, sdk: Sdk) -> None:
+def test_utc_has_three_spellings(account: Account, incident: Incident, sdk: Sdk) -> None:
     for _ in range(3):
         account.noise(incident.id)
     spelt = {re.sub("[0-9]", "0", each["created_at"]) for each in log(sdk)}
@@ -141,7 +143,7 @@ def test_ids_have_three_lengths(account: Account, incident: Incident, sdk: Sdk) 
     assert re.fullmatch("P[A-Z0-9]{6}", first["service"]["id"])
 
 
-def test_there_are_types_that_no_document_lists(
+def test_the_log_contains_undocumented_types(
     account: Account, incident: Incident, clock: ManualClock, sdk: Sdk
 ) -> None:
     for _ in range(60):
@@ -155,14 +157,16 @@ def test_the_log_cannot_be_filtered_by_type_user_or_service(account: Account, in
         assert log(sdk, **{name: "PNONE"}) == everything
 
 
-def test_an_odd_record_is_shown_as_it_is(account: Account, incident: Incident, clock: ManualClock, sdk: Sdk) -> None:
+def test_a_malformed_record_is_returned_unchanged(
+    account: Account, incident: Incident, clock: ManualClock, sdk: Sdk
+) -> None:
     account.odd_record(incident.id, id=None, incident="P1", extra=[{}])
     (odd,) = latest(sdk, clock)
     assert (odd["id"], odd["incident"], odd["extra"]) == (None, "P1", [{}])
     assert account.log.ledger[-1].type == "incident.assigned"
 
 
-def test_what_happens_while_hiding_never_comes_into_the_log_though_it_happened(
+def test_changes_while_hiding_happen_but_never_appear_in_the_log(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     with account.log.hiding():
@@ -176,12 +180,12 @@ def test_what_happens_while_hiding_never_comes_into_the_log_though_it_happened(
     assert types(log(sdk))[-1] == "resolve"
 
 
-def test_an_included_incident_is_as_it_is_now_and_not_as_it_was(account: Account, incident: Incident, sdk: Sdk) -> None:
+def test_an_included_incident_has_its_current_state(account: Account, incident: Incident, sdk: Sdk) -> None:
     account.resolve(incident.id)
     assert {each["incident"]["status"] for each in log(sdk)} == {"resolved"}
 
 
-def test_a_list_that_moves_while_it_is_read_repeats_and_skips(
+def test_a_list_that_changes_while_it_is_read_repeats_and_skips_records(
     account: Account, incident: Incident, clock: ManualClock, sdk: Sdk
 ) -> None:
     for _ in range(4):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
 
-def test_a_page_has_25_records_unless_more_are_asked_for(account: Account, http: httpx.Client) -> None:
+def test_a_page_has_25_records_by_default(account: Account, http: httpx.Client) -> None:
     for _ in range(50):
         account.trigger("Disk full")
     first = http.get("/incidents").json()
@@ -28,14 +28,14 @@ def test_a_page_has_25_records_unless_more_are_asked_for(account: Account, http:
     assert len(http.get("/incidents", params={"limit": 100}).json()["incidents"]) == 50
 
 
-def test_the_total_is_counted_only_if_asked_for(account: Account, http: httpx.Client, sdk: Sdk) -> None:
+def test_the_total_is_counted_only_on_request(account: Account, http: httpx.Client, sdk: Sdk) -> None:
     for _ in range(3):
         account.trigger("Disk full")
     assert http.get("/incidents").json()["total"] is None
     assert sdk.get_total("/incidents") == 3
 
 
-def test_every_page_of_a_list_is_found(account: Account, simulator: Simulator, sdk: Sdk) -> None:
+def test_every_page_of_a_list_is_returned(account: Account, simulator: Simulator, sdk: Sdk) -> None:
     made = [account.trigger(f"Disk {number} full").id for number in range(230)]
     assert sorted(ids(sdk.iter_all("incidents"))) == sorted(made)
     assert len(simulator.calls) == 3
@@ -59,7 +59,7 @@ def test_nothing_beyond_10000_is_listed(account: Account, http: httpx.Client, sd
         assert len(sdk.list_all("log_entries")) == 10_000
 
 
-def test_what_10000_hide_is_found_in_smaller_windows(clock: ManualClock, account: Account, sdk: Sdk) -> None:
+def test_records_beyond_10000_are_found_in_smaller_windows(clock: ManualClock, account: Account, sdk: Sdk) -> None:
     incident = account.trigger("Disk full")
     for number in range(10_050):
         if number % 1000 == 0:
@@ -70,7 +70,7 @@ def test_what_10000_hide_is_found_in_smaller_windows(clock: ManualClock, account
 
 
 @pytest.mark.parametrize("offset", ["-1", "many", "1.5", "9999999"])
-def test_an_offset_that_is_none_is_refused(http: httpx.Client, offset: str) -> None:
+def test_an_invalid_offset_is_refused(http: httpx.Client, offset: str) -> None:
     assert refusal(http.get("/users", params={"offset": offset}))[:2] == (400, 2001)
 
 
@@ -80,13 +80,15 @@ def test_a_wrong_key_is_refused_and_not_counted(simulator: Simulator, http: http
     assert simulator.calls == []
 
 
-def test_the_library_says_that_the_key_is_wrong(url: str) -> None:
+def test_the_client_library_reports_a_wrong_key(url: str) -> None:
     with Sdk("wrong", base_url=url, trust_env=False, verify=False) as client:
         with pytest.raises(pagerduty.HttpError, match="401 Unauthorized"):
             client.rget("/users")
 
 
-def test_every_answer_has_a_date_a_request_id_and_says_how_much_is_left(clock: ManualClock, http: httpx.Client) -> None:
+def test_every_response_has_a_date_a_request_id_and_the_remaining_budget(
+    clock: ManualClock, http: httpx.Client
+) -> None:
     first, second = http.get("/users"), http.get("/nowhere")
     assert first.headers["date"] == second.headers["date"] == "Mon, 23 Nov 2026 10:00:00 GMT"
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
@@ -96,7 +98,7 @@ def test_every_answer_has_a_date_a_request_id_and_says_how_much_is_left(clock: M
     }
 
 
-def test_too_many_calls_in_a_minute_are_refused_until_it_is_over(
+def test_too_many_calls_in_a_minute_are_refused_until_the_minute_is_over(
     clock: ManualClock, simulator: Simulator, http: httpx.Client
 ) -> None:
     statuses = [http.get("/abilities").status_code for _ in range(962)]
@@ -111,7 +113,7 @@ def test_too_many_calls_in_a_minute_are_refused_until_it_is_over(
 
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.RATE_LIMITED_BARE])
-def test_the_library_repeats_what_was_refused_for_being_too_much(simulator: Simulator, sdk: Sdk, fault: Fault) -> None:
+def test_the_client_library_retries_rate_limited_calls(simulator: Simulator, sdk: Sdk, fault: Fault) -> None:
     simulator.faults.once(fault, fault)
     assert len(sdk.list_all("users")) == 5
     assert [call.status for call in simulator.calls] == [429, 429, 200]

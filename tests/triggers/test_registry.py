@@ -38,7 +38,7 @@ def assigned(
     )
 
 
-def test_every_file_of_an_event_type_has_its_line_in_the_registry() -> None:
+def test_every_event_type_module_is_in_the_registry() -> None:
     modules = [
         importlib.import_module(f"daemon.triggers.{each.name}") for each in pkgutil.iter_modules(triggers.__path__)
     ]
@@ -53,7 +53,7 @@ def test_the_demonstration_has_a_phrase_for_every_type() -> None:
     assert all(each.phrase for each in triggers.REGISTRY.values())
 
 
-def test_the_subtypes_share_out_the_log_entries_of_their_type() -> None:
+def test_subtypes_partition_the_log_entries_of_their_type() -> None:
     assert not triggers.SUBTYPES.keys() & triggers.REGISTRY.keys()
     for kind in triggers.SUBTYPES.values():
         whole = triggers.REGISTRY[kind.event_type]
@@ -93,11 +93,11 @@ def test_the_assignment_at_the_creation_has_no_subtype(after: float, known: dict
         assigned(channel="auto", created_at=7),
     ],
 )
-def test_a_person_or_two_seconds_or_no_time_make_it_a_reassignment(event: Event) -> None:
+def test_an_assignment_by_a_person_or_after_two_seconds_or_without_a_time_is_a_reassignment(event: Event) -> None:
     assert triggers.subtype(event) == "incident.reassigned"
 
 
-def test_an_escalation_in_the_second_of_the_creation_is_one() -> None:
+def test_an_escalation_in_the_second_of_the_creation_is_an_escalation() -> None:
     assert triggers.subtype(assigned("escalate", by=SERVICE, channel="auto")) == "incident.escalated"
 
 

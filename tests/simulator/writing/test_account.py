@@ -77,7 +77,7 @@ def http(url: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_habits_and_the_kind_of_key_are_set_over_http(account: Account, http: httpx.Client, rest: Rest) -> None:
+def test_quirks_and_the_kind_of_key_can_be_set_over_http(account: Account, http: httpx.Client, rest: Rest) -> None:
     asked = {"read_only": True, "habits": {"repeat": "silent", "bulk": "halfway", "note_status": 200}}
     shown = http.post("/simulator/account", json=asked).json()
     assert shown["read_only"] is True
@@ -88,7 +88,9 @@ def test_habits_and_the_kind_of_key_are_set_over_http(account: Account, http: ht
     assert http.post("/simulator/account").json() == shown
 
 
-def test_an_address_changes_over_http(rest: Rest, http: httpx.Client, alice: User, incident: Incident) -> None:
+def test_an_e_mail_address_can_be_changed_over_http(
+    rest: Rest, http: httpx.Client, alice: User, incident: Incident
+) -> None:
     assert http.post("/simulator/account", json={"emails": {"alice": "a.archer@example.com"}}).is_success
     assert rest.rget(f"/users/{alice.id}")["email"] == "a.archer@example.com"
     resolved = {"incident": {"type": "incident_reference", "status": "resolved"}}
@@ -108,12 +110,12 @@ def test_an_address_changes_over_http(rest: Rest, http: httpx.Client, alice: Use
         ([], 400),
     ],
 )
-def test_what_cannot_be_set_is_refused(account: Account, http: httpx.Client, wrong: object, status: int) -> None:
+def test_an_invalid_setting_is_refused(account: Account, http: httpx.Client, wrong: object, status: int) -> None:
     assert http.post("/simulator/account", json=wrong).status_code == status
     assert account.habits == Habits()
 
 
-def test_a_second_acknowledgement_may_also_count_anew(
+def test_a_second_acknowledgement_may_also_succeed(
     account: Account, rest: Rest, incident: Incident, alice: User
 ) -> None:
     account.habits.repeat = Repeat.RENEWED
@@ -128,7 +130,7 @@ def test_a_second_acknowledgement_may_also_count_anew(
 @given(
     body=BODY | ANYTHING, bulk=st.sampled_from(Bulk), state=st.sampled_from(["triggered", "acknowledged", "resolved"])
 )
-def test_whatever_body_comes_it_is_taken_whole_or_refused_with_a_code(body: object, bulk: Bulk, state: str) -> None:
+def test_any_body_is_either_accepted_completely_or_refused_with_a_code(body: object, bulk: Bulk, state: str) -> None:
     account = Account()
     account.habits.bulk = bulk
     alice = account.directory.users[0]
@@ -152,7 +154,7 @@ def test_whatever_body_comes_it_is_taken_whole_or_refused_with_a_code(body: obje
 
 
 @given(body=EVENT | ANYTHING, path=st.sampled_from([V1, V2]))
-def test_whatever_event_comes_it_is_accepted_or_refused(body: Any, path: str) -> None:
+def test_any_event_is_either_accepted_or_refused(body: Any, path: str) -> None:
     account = Account()
     if isinstance(body, dict):
         for name in {"service_key", "routing_key"} & set(body):

@@ -33,7 +33,9 @@ def with_one_wrong(incidents: list[Incident]) -> dict[str, Any]:
     return {"incidents": resolving(incidents[0].id, "PNONE", incidents[2].id)}
 
 
-def test_one_request_updates_many_each_in_its_way(account: Account, rest: Rest, incidents: list[Incident]) -> None:
+def test_one_request_makes_a_different_update_to_each_of_many_incidents(
+    account: Account, rest: Rest, incidents: list[Incident]
+) -> None:
     first, second, third = incidents
     asked = [
         {"id": first.id, "type": "incident_reference", "status": "resolved"},
@@ -50,7 +52,7 @@ def test_one_request_updates_many_each_in_its_way(account: Account, rest: Rest, 
     ]
 
 
-def test_250_are_taken_and_251_are_too_many(account: Account, rest: Rest) -> None:
+def test_250_updates_are_accepted_and_251_are_too_many(account: Account, rest: Rest) -> None:
     many = [account.trigger(f"Disk {number} full").id for number in range(251)]
     answer = rest.put("/incidents", json={"incidents": resolving(*many)})
     assert (answer.status_code, account.effects) == (413, [])
@@ -58,13 +60,13 @@ def test_250_are_taken_and_251_are_too_many(account: Account, rest: Rest) -> Non
     assert len(answered) == len(account.effects) == 250
 
 
-def test_one_wrong_id_refuses_the_whole_request(account: Account, rest: Rest, incidents: list[Incident]) -> None:
+def test_one_unknown_id_fails_the_whole_request(account: Account, rest: Rest, incidents: list[Incident]) -> None:
     assert refusal(lambda: rest.rput("/incidents", json=with_one_wrong(incidents))) == (400, 2001)
     assert [each.status for each in incidents] == [TRIGGERED] * 3
     assert not account.effects
 
 
-def test_one_update_that_cannot_be_made_refuses_the_whole_request_with_its_code(
+def test_one_impossible_update_fails_the_whole_request_with_its_code(
     account: Account, rest: Rest, incidents: list[Incident]
 ) -> None:
     account.resolve(incidents[1].id)
@@ -73,7 +75,7 @@ def test_one_update_that_cannot_be_made_refuses_the_whole_request_with_its_code(
     assert not account.effects
 
 
-def test_or_the_others_are_made_and_the_wrong_one_is_not_listed(
+def test_alternatively_the_valid_updates_are_made_and_the_failed_one_is_missing(
     account: Account, rest: Rest, incidents: list[Incident]
 ) -> None:
     account.habits.bulk = Bulk.SKIPPED
@@ -83,7 +85,9 @@ def test_or_the_others_are_made_and_the_wrong_one_is_not_listed(
     assert [each.status for each in incidents] == [RESOLVED, TRIGGERED, RESOLVED]
 
 
-def test_or_the_wrong_one_is_listed_with_its_error(account: Account, rest: Rest, incidents: list[Incident]) -> None:
+def test_alternatively_the_failed_update_is_listed_with_its_error(
+    account: Account, rest: Rest, incidents: list[Incident]
+) -> None:
     account.habits.bulk = Bulk.MARKED
     answer = rest.put("/incidents", json=with_one_wrong(incidents))
     assert answer.status_code == 200
@@ -92,7 +96,7 @@ def test_or_the_wrong_one_is_listed_with_its_error(account: Account, rest: Rest,
     assert [each.status for each in incidents] == [RESOLVED, TRIGGERED, RESOLVED]
 
 
-def test_or_it_is_refused_when_what_stood_before_has_been_made(
+def test_alternatively_the_request_fails_after_the_preceding_updates_were_made(
     account: Account, rest: Rest, incidents: list[Incident]
 ) -> None:
     account.habits.bulk = Bulk.HALFWAY
@@ -113,13 +117,13 @@ def test_or_it_is_refused_when_what_stood_before_has_been_made(
         {"incidents": resolving("PTWICE", "PTWICE")},
     ],
 )
-def test_2001_is_for_a_list_that_is_none(account: Account, rest: Rest, habit: Bulk, asked: dict[str, Any]) -> None:
+def test_code_2001_means_an_invalid_list(account: Account, rest: Rest, habit: Bulk, asked: dict[str, Any]) -> None:
     account.habits.bulk = habit
     answer = rest.put("/incidents", json=asked)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 2001)
 
 
-def test_one_requester_answers_for_all(account: Account, rest: Rest, incidents: list[Incident]) -> None:
+def test_one_requester_is_recorded_for_all_updates(account: Account, rest: Rest, incidents: list[Incident]) -> None:
     rest.headers["From"] = "nobody@example.com"
     asked = resolving(*(each.id for each in incidents))
     assert refusal(lambda: rest.rput("/incidents", json=asked)) == (400, 1008)

@@ -37,7 +37,7 @@ def assigned(answered: dict[str, Any]) -> list[str]:
     return [each["assignee"]["id"] for each in answered["assignments"]]
 
 
-def test_an_acknowledgement_is_told_by_the_log_in_the_requesters_name(
+def test_an_acknowledgement_is_logged_as_done_by_the_requester(
     account: Account, rest: Rest, incident: Incident, alice: User
 ) -> None:
     answered = update(rest, incident, status="acknowledged")
@@ -48,7 +48,7 @@ def test_an_acknowledgement_is_told_by_the_log_in_the_requesters_name(
     assert done(account) == [("acknowledge", None, False)]
 
 
-def test_whoever_acknowledges_without_being_assigned_is_assigned_first(
+def test_a_user_who_acknowledges_without_being_assigned_is_assigned_first(
     account: Account, rest: Rest, incident: Incident, bob: User
 ) -> None:
     rest.headers["From"] = bob.email
@@ -56,7 +56,7 @@ def test_whoever_acknowledges_without_being_assigned_is_assigned_first(
     assert told(account) == [("assign_log_entry", bob.id), ("acknowledge_log_entry", bob.id)]
 
 
-def test_a_resolution_takes_its_note_along_and_leaves_nobody_assigned(
+def test_a_resolution_includes_its_note_and_leaves_nobody_assigned(
     account: Account, rest: Rest, incident: Incident, alice: User
 ) -> None:
     answered = update(rest, incident, status="resolved", resolution="Space is back.")
@@ -67,14 +67,16 @@ def test_a_resolution_takes_its_note_along_and_leaves_nobody_assigned(
 
 
 @pytest.mark.parametrize("status", ["acknowledged", "triggered"])
-def test_a_status_re_opens_a_resolved_incident(account: Account, rest: Rest, incident: Incident, status: str) -> None:
+def test_setting_a_status_reopens_a_resolved_incident(
+    account: Account, rest: Rest, incident: Incident, status: str
+) -> None:
     account.resolve(incident.id)
     assert update(rest, incident, status=status)["status"] == status
     assert incident.is_open
     assert [each.reopened for each in account.effects] == [True]
 
 
-def test_what_is_acknowledged_when_it_is_re_opened_belongs_to_the_requester(
+def test_an_incident_reopened_as_acknowledged_is_assigned_to_the_requester(
     account: Account, rest: Rest, incident: Incident, bob: User
 ) -> None:
     account.resolve(incident.id)
@@ -82,7 +84,7 @@ def test_what_is_acknowledged_when_it_is_re_opened_belongs_to_the_requester(
     assert assigned(update(rest, incident, status="acknowledged")) == [bob.id]
 
 
-def test_what_is_re_opened_is_assigned_to_whom_the_request_names_else_by_its_policy(
+def test_a_reopened_incident_is_assigned_as_requested_or_by_its_policy(
     account: Account, rest: Rest, incident: Incident, alice: User, bob: User
 ) -> None:
     account.resolve(incident.id)
@@ -100,7 +102,9 @@ def test_what_is_re_opened_is_assigned_to_whom_the_request_names_else_by_its_pol
     )
 
 
-def test_triggered_takes_an_acknowledgement_back(account: Account, rest: Rest, incident: Incident, alice: User) -> None:
+def test_setting_triggered_withdraws_an_acknowledgement(
+    account: Account, rest: Rest, incident: Incident, alice: User
+) -> None:
     account.acknowledge(incident.id, alice)
     answered = update(rest, incident, status="triggered")
     assert (answered["status"], answered["acknowledgements"]) == ("triggered", [])
@@ -129,13 +133,13 @@ def test_an_escalation_goes_to_the_first_level_of_another_policy(
     assert done(account) == [("escalate", policy.id, False)]
 
 
-def test_an_escalation_goes_to_a_level_counted_from_one(account: Account, rest: Rest, incident: Incident) -> None:
+def test_escalation_levels_are_counted_from_one(account: Account, rest: Rest, incident: Incident) -> None:
     people = [user.id for user in incident.policy.levels[1]]
     assert assigned(update(rest, incident, escalation_level=2)) == people
     assert incident.level == 1
 
 
-def test_title_urgency_and_priority_change_together_and_only_what_differs_is_an_effect(
+def test_title_urgency_and_priority_change_together_and_only_differences_are_effects(
     account: Account, rest: Rest, incident: Incident
 ) -> None:
     asked = {"title": "Disk of db-1 full", "urgency": "low", "priority": "P2"}
@@ -146,7 +150,7 @@ def test_title_urgency_and_priority_change_together_and_only_what_differs_is_an_
     assert done(account) == [(each, value, False) for each, value in zip(what, asked.values(), strict=True)]
 
 
-def test_each_call_adds_a_note_even_the_same_one(
+def test_each_call_adds_a_note_even_with_the_same_text(
     account: Account, rest: Rest, incident: Incident, alice: User, clock: ManualClock
 ) -> None:
     path = f"/incidents/{incident.id}/notes"
@@ -163,7 +167,7 @@ def test_each_call_adds_a_note_even_the_same_one(
 
 
 @pytest.mark.parametrize("status", [201, 200])
-def test_a_new_note_may_be_answered_with_201_or_as_documented_with_200(
+def test_the_response_to_a_new_note_is_201_or_200_as_documented(
     account: Account, rest: Rest, incident: Incident, status: Literal[200, 201]
 ) -> None:
     account.habits.note_status = status
@@ -171,13 +175,13 @@ def test_a_new_note_may_be_answered_with_201_or_as_documented_with_200(
     assert answer.status_code == status
 
 
-def test_a_resolved_incident_takes_notes_too(account: Account, rest: Rest, incident: Incident) -> None:
+def test_a_resolved_incident_accepts_notes(account: Account, rest: Rest, incident: Incident) -> None:
     account.resolve(incident.id)
     assert rest.post(f"/incidents/{incident.id}/notes", json={"note": {"content": "Why?"}}).is_success
     assert incident.status is IncidentStatus.RESOLVED
 
 
-def test_an_acknowledged_incident_sleeps_until_its_pending_action(
+def test_an_acknowledged_incident_is_snoozed_until_its_pending_action(
     account: Account, rest: Rest, incident: Incident, alice: User
 ) -> None:
     account.acknowledge(incident.id, alice)
@@ -188,7 +192,7 @@ def test_an_acknowledged_incident_sleeps_until_its_pending_action(
     assert done(account) == [("snooze", "3600", False)]
 
 
-def test_a_user_comes_with_what_is_included(rest: Rest, alice: User) -> None:
+def test_a_user_has_the_included_objects(rest: Rest, alice: User) -> None:
     include = {"include[]": ["contact_methods", "notification_rules"]}
     bare, whole = rest.rget(f"/users/{alice.id}"), rest.rget(f"/users/{alice.id}", params=include)
     assert (bare["name"], bare["email"]) == (alice.name, alice.email)
@@ -197,7 +201,7 @@ def test_a_user_comes_with_what_is_included(rest: Rest, alice: User) -> None:
     assert whole["notification_rules"][0]["start_delay_in_minutes"] == 0
 
 
-def test_effects_are_shown_in_their_order(rest: Rest, incident: Incident, alice: User) -> None:
+def test_effects_are_listed_in_order(rest: Rest, incident: Incident, alice: User) -> None:
     update(rest, incident, status="acknowledged")
     update(rest, incident, status="resolved")
     shown = rest.get("/simulator/effects").json()["effects"]

@@ -50,7 +50,7 @@ def send(http: httpx.Client, service: Service, kind: str = "trigger", **more: ob
     return http.post(V1, json={name: value for name, value in body.items() if value is not None})
 
 
-def test_a_trigger_opens_an_incident_of_its_service(account: Account, http: httpx.Client, service: Service) -> None:
+def test_a_trigger_creates_an_incident_of_its_service(account: Account, http: httpx.Client, service: Service) -> None:
     answer = send(http, service, incident_key="db-1/disk", details={"free": "1 %"})
     accepted = {"status": "success", "message": "Event processed", "incident_key": "db-1/disk"}
     assert (answer.status_code, answer.json()) == (200, accepted)
@@ -61,13 +61,15 @@ def test_a_trigger_opens_an_incident_of_its_service(account: Account, http: http
     assert [each.type for each in account.log.entries][:2] == ["trigger_log_entry", "assign_log_entry"]
 
 
-def test_without_a_key_each_trigger_opens_one_more(account: Account, http: httpx.Client, service: Service) -> None:
+def test_without_a_key_each_trigger_creates_another_incident(
+    account: Account, http: httpx.Client, service: Service
+) -> None:
     keys = [send(http, service).json()["incident_key"] for _ in range(2)]
     assert keys == [incident.key for incident in account.incidents.values()]
     assert len(set(keys)) == 2
 
 
-def test_with_the_key_of_an_open_incident_it_only_adds_an_entry(
+def test_a_trigger_with_the_key_of_an_open_incident_only_adds_an_entry(
     account: Account, http: httpx.Client, service: Service
 ) -> None:
     for _ in range(2):
@@ -77,7 +79,7 @@ def test_with_the_key_of_an_open_incident_it_only_adds_an_entry(
     assert [each.type for each in account.log.entries][-1] == "trigger_log_entry"
 
 
-def test_a_resolved_incident_is_not_opened_again_but_another_one(
+def test_a_trigger_creates_a_new_incident_instead_of_reopening_a_resolved_one(
     account: Account, http: httpx.Client, service: Service
 ) -> None:
     send(http, service, incident_key="db-1/disk")
@@ -87,13 +89,13 @@ def test_a_resolved_incident_is_not_opened_again_but_another_one(
     assert [each.reopened for each in account.effects] == [False] * 3
 
 
-def test_a_key_belongs_to_its_service(account: Account, http: httpx.Client) -> None:
+def test_incident_keys_are_separate_per_service(account: Account, http: httpx.Client) -> None:
     for service in account.directory.services[:2]:
         send(http, service, incident_key="disk")
     assert len(account.incidents) == 2
 
 
-def test_an_incident_is_acknowledged_and_resolved_in_its_services_name(
+def test_events_acknowledge_and_resolve_in_the_name_of_the_service(
     account: Account, http: httpx.Client, service: Service
 ) -> None:
     send(http, service, incident_key="disk")
@@ -105,7 +107,9 @@ def test_an_incident_is_acknowledged_and_resolved_in_its_services_name(
     assert told == [("acknowledge_log_entry", service.id, "api"), ("resolve_log_entry", service.id, "api")]
 
 
-def test_what_a_service_acknowledged_names_it(account: Account, http: httpx.Client, service: Service, url: str) -> None:
+def test_an_acknowledgement_by_a_service_names_the_service(
+    account: Account, http: httpx.Client, service: Service, url: str
+) -> None:
     send(http, service, incident_key="disk")
     send(http, service, "acknowledge", incident_key="disk")
     listed = http.get("/incidents", headers={"Authorization": f"Token token={account.api_key}"}).json()["incidents"]
@@ -115,7 +119,7 @@ def test_what_a_service_acknowledged_names_it(account: Account, http: httpx.Clie
 
 
 @pytest.mark.parametrize("kind", ["acknowledge", "resolve"])
-def test_an_event_for_no_incident_is_accepted_and_nothing_comes_of_it(
+def test_an_event_for_an_unknown_incident_is_accepted_without_effect(
     account: Account, http: httpx.Client, service: Service, kind: str
 ) -> None:
     assert send(http, service, kind, incident_key="unknown").status_code == 200
@@ -149,7 +153,7 @@ def test_an_event_may_be_accepted_and_suppressed(account: Account, http: httpx.C
         {"description": "d" * 1025},
     ],
 )
-def test_an_event_that_is_not_as_it_should_be_is_refused(
+def test_an_invalid_event_is_refused(
     account: Account, http: httpx.Client, service: Service, wrong: dict[str, Any]
 ) -> None:
     answer = send(http, service, **wrong)
@@ -158,7 +162,7 @@ def test_an_event_that_is_not_as_it_should_be_is_refused(
     assert (account.incidents, account.effects) == ({}, [])
 
 
-def test_the_longest_description_and_key(account: Account, http: httpx.Client, service: Service) -> None:
+def test_the_lengths_of_description_and_key_are_limited(account: Account, http: httpx.Client, service: Service) -> None:
     assert send(http, service, description="d" * 1024, incident_key="k" * 255).status_code == 200
     (incident,) = account.incidents.values()
     assert (len(incident.title), len(incident.key or "")) == (1024, 255)
@@ -166,17 +170,17 @@ def test_the_longest_description_and_key(account: Account, http: httpx.Client, s
 
 @pytest.mark.parametrize("path", [V1, V2])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
-def test_a_body_that_is_none_is_refused(http: httpx.Client, path: str, body: bytes) -> None:
+def test_an_invalid_body_is_refused(http: httpx.Client, path: str, body: bytes) -> None:
     answer = http.post(path, content=body)
     assert (answer.status_code, answer.json()["status"]) == (400, "invalid event")
 
 
 @pytest.mark.parametrize("path", [V1, V2])
-def test_events_are_only_posted(http: httpx.Client, path: str) -> None:
+def test_events_accept_only_post(http: httpx.Client, path: str) -> None:
     assert http.get(path).status_code == 405
 
 
-def test_pagerdutys_client_sends_events_of_version_2(account: Account, events: Events, service: Service) -> None:
+def test_the_client_library_sends_events_of_version_2(account: Account, events: Events, service: Service) -> None:
     key = events.trigger("Disk full", "db-1", severity="critical")
     (incident,) = account.incidents.values()
     assert (incident.key, incident.title, incident.service) == (key, "Disk full", service)
@@ -186,7 +190,7 @@ def test_pagerdutys_client_sends_events_of_version_2(account: Account, events: E
     assert {each.path for each in account.effects} == {V2}
 
 
-def test_version_2_answers_202(http: httpx.Client, service: Service) -> None:
+def test_version_2_responds_202(http: httpx.Client, service: Service) -> None:
     event = {"routing_key": service.key, "event_action": "trigger", "dedup_key": "disk", "payload": PAYLOAD}
     answer = http.post(V2, json=event)
     accepted = {"status": "success", "message": "Event processed", "dedup_key": "disk"}
@@ -205,7 +209,7 @@ def test_version_2_answers_202(http: httpx.Client, service: Service) -> None:
         {"summary": "s" * 1025, "source": "db-1", "severity": "critical"},
     ],
 )
-def test_version_2_needs_a_summary_a_source_and_a_severity(account: Account, events: Events, payload: object) -> None:
+def test_version_2_requires_summary_source_and_severity(account: Account, events: Events, payload: object) -> None:
     with pytest.raises(pagerduty.HttpError) as caught:
         events.send_event("trigger", payload=payload)
     assert caught.value.response is not None
@@ -214,7 +218,7 @@ def test_version_2_needs_a_summary_a_source_and_a_severity(account: Account, eve
 
 
 @pytest.mark.parametrize(("path", "status"), [(V1, 403), (V2, 429)])
-def test_each_version_has_its_own_word_for_too_many(
+def test_each_version_has_its_own_rate_limit_response(
     account: Account, simulator: Simulator, http: httpx.Client, service: Service, path: str, status: int
 ) -> None:
     simulator.faults.once(Fault.THROTTLED)
@@ -226,7 +230,7 @@ def test_each_version_has_its_own_word_for_too_many(
     assert len(account.incidents) == 1
 
 
-def test_events_are_among_the_calls_but_not_within_the_rest_limit(
+def test_events_are_recorded_as_calls_but_do_not_count_towards_the_rest_limit(
     account: Account, http: httpx.Client, service: Service, simulator: Simulator
 ) -> None:
     answers = [send(http, service) for _ in range(3)]
@@ -238,7 +242,7 @@ def test_events_are_among_the_calls_but_not_within_the_rest_limit(
     assert left["ratelimit-remaining"] == "959"
 
 
-def test_a_services_key_finds_its_account_among_others(clock: ManualClock, portal: BlockingPortal) -> None:
+def test_an_integration_key_identifies_its_account(clock: ManualClock, portal: BlockingPortal) -> None:
     one, two = (Account(name, f"key-{name}", clock=clock, seed=3) for name in ("one", "two"))
     with portal.wrap_async_context_manager(Simulator([one, two]).serving()) as url:
         body = {"service_key": two.directory.services[0].key, "event_type": "trigger", "description": "Disk full"}

@@ -43,12 +43,12 @@ def reference(identity: str, kind: str) -> dict[str, str]:
     return {"id": identity, "type": f"{kind}_reference"}
 
 
-def test_1001_resolves_what_is_resolved(account: Account, put: Put, incident: Incident) -> None:
+def test_code_1001_means_already_resolved(account: Account, put: Put, incident: Incident) -> None:
     account.resolve(incident.id)
     assert put(status="resolved") == (400, 1001)
 
 
-def test_1002_acknowledges_what_the_same_requester_acknowledged(
+def test_code_1002_means_already_acknowledged_by_the_same_requester(
     account: Account, put: Put, incident: Incident, alice: User
 ) -> None:
     account.acknowledge(incident.id, alice)
@@ -56,7 +56,7 @@ def test_1002_acknowledges_what_the_same_requester_acknowledged(
 
 
 @pytest.mark.parametrize("status", ["resolved", "acknowledged"])
-def test_a_status_that_is_there_already_may_also_be_answered_with_200_and_change_nothing(
+def test_setting_the_current_status_may_also_respond_200_without_effect(
     account: Account, rest: Rest, incident: Incident, alice: User, status: str
 ) -> None:
     account.habits.repeat = Repeat.SILENT
@@ -67,13 +67,13 @@ def test_a_status_that_is_there_already_may_also_be_answered_with_200_and_change
     assert (len(account.log.entries), account.effects) == (entries, [])
 
 
-def test_1003_is_for_a_status_that_is_none(put: Put) -> None:
+def test_code_1003_means_an_unknown_status(put: Put) -> None:
     assert put(status="closed") == (400, 1003)
     assert put(status=7) == (400, 1003)
     assert put(status=["resolved"]) == (400, 1003)
 
 
-def test_1006_escalates_what_is_resolved_or_to_a_level_that_is_none(
+def test_code_1006_means_escalating_a_resolved_incident_or_to_an_unknown_level(
     account: Account, put: Put, incident: Incident
 ) -> None:
     assert put(escalation_level=0) == (400, 1006)
@@ -82,12 +82,12 @@ def test_1006_escalates_what_is_resolved_or_to_a_level_that_is_none(
     assert put(escalation_level=2) == (400, 1006)
 
 
-def test_1007_assigns_to_somebody_who_is_not_there(put: Put, alice: User) -> None:
+def test_code_1007_means_an_unknown_assignee(put: Put, alice: User) -> None:
     assert put(assignments=[{"assignee": OTHER}]) == (400, 1007)
     assert put(assignments=[{"assignee": reference(alice.id, "user")}, {"assignee": OTHER}]) == (400, 1007)
 
 
-def test_1008_is_for_a_requester_whom_nobody_knows(put: Put, rest: Rest, alice: User) -> None:
+def test_code_1008_means_an_unknown_requester(put: Put, rest: Rest, alice: User) -> None:
     alice.email = "alice.archer@example.com"  # she moved, the caller remembers the old one
     assert put(status="acknowledged") == (400, 1008)
     rest.headers["From"] = "nobody@example.com"
@@ -96,22 +96,24 @@ def test_1008_is_for_a_requester_whom_nobody_knows(put: Put, rest: Rest, alice: 
     assert put(status="acknowledged") == (400, 1008)
 
 
-def test_a_missing_requester_may_also_be_2016(account: Account, put: Put, rest: Rest) -> None:
+def test_a_missing_requester_may_also_be_code_2016(account: Account, put: Put, rest: Rest) -> None:
     account.habits.missing_from = 2016
     del rest.headers["From"]
     assert put(status="acknowledged") == (400, 2016)
 
 
-def test_1011_reassigns_what_is_resolved(account: Account, put: Put, incident: Incident, alice: User) -> None:
+def test_code_1011_means_reassigning_a_resolved_incident(
+    account: Account, put: Put, incident: Incident, alice: User
+) -> None:
     account.resolve(incident.id)
     assert put(assignments=[{"assignee": reference(alice.id, "user")}]) == (400, 1011)
 
 
-def test_1014_escalates_to_a_policy_that_is_none(put: Put) -> None:
+def test_code_1014_means_an_unknown_escalation_policy(put: Put) -> None:
     assert put(escalation_policy=reference("PNONE", "escalation_policy")) == (400, 1014)
 
 
-def test_1015_escalates_to_where_nobody_is_on_call(account: Account, put: Put, incident: Incident, alice: User) -> None:
+def test_code_1015_means_that_nobody_is_on_call(account: Account, put: Put, incident: Incident, alice: User) -> None:
     nobody = Policy("PEMPTY1", "Nobody", ((), ()))
     gap = Policy("PGAPS01", "With a gap", ((alice,), ()))
     account.directory.policies += (nobody, gap)
@@ -143,37 +145,37 @@ def test_1015_escalates_to_where_nobody_is_on_call(account: Account, put: Put, i
         {"assignments": [{"assignee": {"id": "PNOBODY", "type": ["user"]}}]},
     ],
 )
-def test_2001_is_for_fields_that_are_not_as_they_should_be(put: Put, fields: dict[str, Any]) -> None:
+def test_code_2001_means_an_invalid_field(put: Put, fields: dict[str, Any]) -> None:
     assert put(**fields) == (400, 2001)
 
 
-def test_2001_is_for_assignees_and_a_policy_at_once(account: Account, put: Put, alice: User) -> None:
+def test_code_2001_means_assignees_combined_with_a_policy(account: Account, put: Put, alice: User) -> None:
     policy = reference(account.directory.policies[1].id, "escalation_policy")
     to = [{"assignee": reference(alice.id, "user")}]
     assert put(escalation_policy=policy, assignments=to) == (400, 2001)
 
 
-def test_no_other_change_is_made_beside_one_that_is_refused(put: Put, incident: Incident) -> None:
+def test_a_refused_change_prevents_all_others_of_the_request(put: Put, incident: Incident) -> None:
     assert put(title="Another one", status="acknowledged", escalation_level=9) == (400, 1006)
     assert incident.title == "Disk full"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"{}", b'{"incident": []}', b"\xff"])
 @pytest.mark.parametrize("path", ["", "/notes", "/snooze"])
-def test_2001_is_for_a_body_that_is_none(rest: Rest, incident: Incident, path: str, body: bytes) -> None:
+def test_code_2001_means_an_invalid_body(rest: Rest, incident: Incident, path: str, body: bytes) -> None:
     method = "POST" if path else "PUT"
     answer = rest.request(method, f"/incidents/{incident.id}{path}", content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 2001)
 
 
 @pytest.mark.parametrize("content", ["", "  ", None, 7, ["text"]])
-def test_2001_is_for_a_note_without_words(rest: Rest, incident: Incident, content: object) -> None:
+def test_code_2001_means_an_empty_note(rest: Rest, incident: Incident, content: object) -> None:
     path = f"/incidents/{incident.id}/notes"
     assert refusal(lambda: rest.rpost(path, json={"note": {"content": content}})) == (400, 2001)
     assert not incident.notes
 
 
-def test_2001_is_for_more_than_2000_notes(account: Account, rest: Rest, incident: Incident, alice: User) -> None:
+def test_code_2001_means_more_than_2000_notes(account: Account, rest: Rest, incident: Incident, alice: User) -> None:
     for number in range(1999):
         account.annotate(incident.id, alice, f"{number}")
     path, note = f"/incidents/{incident.id}/notes", {"note": {"content": "One more."}}
@@ -184,7 +186,7 @@ def test_2001_is_for_more_than_2000_notes(account: Account, rest: Rest, incident
 @pytest.mark.parametrize(
     ("duration", "code"), [(0, 1013), (-5, 1013), (604_801, 1013), ("60", 2001), (1.5, 2001), (True, 2001)]
 )
-def test_1013_and_2001_are_for_a_sleep_that_cannot_be(
+def test_codes_1013_and_2001_mean_an_invalid_snooze(
     account: Account, rest: Rest, incident: Incident, alice: User, duration: object, code: int
 ) -> None:
     account.acknowledge(incident.id, alice)
@@ -194,14 +196,16 @@ def test_1013_and_2001_are_for_a_sleep_that_cannot_be(
 
 
 @pytest.mark.parametrize("duration", [1, 604_800])
-def test_the_shortest_and_the_longest_sleep(
+def test_the_shortest_and_the_longest_snooze_are_accepted(
     account: Account, rest: Rest, incident: Incident, alice: User, duration: int
 ) -> None:
     account.acknowledge(incident.id, alice)
     assert rest.post(f"/incidents/{incident.id}/snooze", json={"duration": duration}).status_code == 201
 
 
-def test_1012_lets_nothing_sleep_that_is_not_acknowledged(account: Account, rest: Rest, incident: Incident) -> None:
+def test_code_1012_means_snoozing_an_incident_that_is_not_acknowledged(
+    account: Account, rest: Rest, incident: Incident
+) -> None:
     path = f"/incidents/{incident.id}/snooze"
     assert refusal(lambda: rest.rpost(path, json={"duration": 60})) == (400, 1012)
     account.resolve(incident.id)
@@ -218,7 +222,7 @@ def test_1012_lets_nothing_sleep_that_is_not_acknowledged(account: Account, rest
         ("GET", "/users/PNONE"),
     ],
 )
-def test_2100_is_for_what_is_not_there(rest: Rest, method: str, path: str) -> None:
+def test_code_2100_means_not_found(rest: Rest, method: str, path: str) -> None:
     answer = rest.request(method, path, json={} if method != "GET" else None)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, 2100)
 
@@ -232,7 +236,7 @@ def test_2100_is_for_what_is_not_there(rest: Rest, method: str, path: str) -> No
         ("POST", "/incidents/{}/snooze"),
     ],
 )
-def test_2010_is_for_writes_with_a_key_that_may_only_read(
+def test_code_2010_means_a_write_with_a_read_only_key(
     account: Account, rest: Rest, incident: Incident, method: str, path: str
 ) -> None:
     account.read_only = True

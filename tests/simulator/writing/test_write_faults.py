@@ -109,7 +109,7 @@ def test_a_write_that_fails_after_its_effect_looks_the_same_and_has_changed_some
         (Fault.CUT, "RemoteProtocolError", 1),
     ],
 )
-def test_a_limit_and_a_proxy_come_before_the_effect_and_an_answer_after_it(
+def test_rate_limits_and_proxy_errors_precede_the_effect_and_broken_responses_follow_it(
     account: Account,
     http: httpx.Client,
     incident: Incident,
@@ -123,7 +123,7 @@ def test_a_limit_and_a_proxy_come_before_the_effect_and_an_answer_after_it(
     assert len(account.effects) == effects
 
 
-def test_a_limit_that_is_really_reached_stops_a_write_too(clock: ManualClock, portal: BlockingPortal) -> None:
+def test_a_real_rate_limit_stops_a_write_too(clock: ManualClock, portal: BlockingPortal) -> None:
     account = Account(clock=clock)
     incident = account.trigger("Disk full")
     with (
@@ -137,12 +137,12 @@ def test_a_limit_that_is_really_reached_stops_a_write_too(clock: ManualClock, po
 
 
 @pytest.mark.parametrize("fault", EITHER_WAY)
-def test_a_fault_that_leaves_it_open_lets_about_half_of_the_writes_through(fault: Fault) -> None:
+def test_a_fault_before_or_after_the_effect_lets_about_half_of_the_writes_through(fault: Fault) -> None:
     drawn = Faults(seed=3)
     assert 400 < sum(drawn.lets_through(fault) for _ in range(1000)) < 600
 
 
-def test_1005_is_for_an_update_that_met_another_one(
+def test_code_1005_means_a_concurrent_update(
     account: Account, rest: Rest, incident: Incident, simulator: Simulator
 ) -> None:
     simulator.faults.once(Fault.DATA_CHANGED)
@@ -153,7 +153,7 @@ def test_1005_is_for_an_update_that_met_another_one(
     assert len(account.effects) == 1
 
 
-def test_a_client_that_repeats_a_note_after_a_broken_connection_adds_it_twice(
+def test_a_client_that_retries_a_note_after_a_broken_connection_adds_it_twice(
     account: Account, rest: Rest, incident: Incident, simulator: Simulator
 ) -> None:
     rest.max_network_attempts = 1
@@ -173,7 +173,7 @@ def test_a_client_that_repeats_a_note_after_a_broken_connection_adds_it_twice(
         (Fault.RESET, [READ, UPDATE, NOTE, EVENT]),
     ],
 )
-def test_a_fault_waits_for_a_call_that_can_meet_it(fault: Fault, reached: list[SimRequest]) -> None:
+def test_a_fault_waits_for_a_call_that_it_applies_to(fault: Fault, reached: list[SimRequest]) -> None:
     for request in (READ, UPDATE, NOTE, EVENT):
         once, rated = Faults(), Faults()
         once.once(fault, Fault.SLOW)
@@ -184,7 +184,7 @@ def test_a_fault_waits_for_a_call_that_can_meet_it(fault: Fault, reached: list[S
         assert rated.draw(request) is (fault if met else None)
 
 
-def test_faults_of_writes_are_set_over_http(account: Account, http: httpx.Client, incident: Incident) -> None:
+def test_write_faults_can_be_set_over_http(account: Account, http: httpx.Client, incident: Incident) -> None:
     asked = {"once": ["server_error_after", "server_error_before"], "rates": {"data_changed": 1}, "hang_seconds": 1.5}
     known = http.post("/simulator/faults", json=asked).json()["faults"]
     assert {"reset_before", "hang_after", "cut_after", "throttled"} <= set(known)
@@ -195,7 +195,7 @@ def test_faults_of_writes_are_set_over_http(account: Account, http: httpx.Client
     assert http.put(f"/incidents/{incident.id}", json=resolved).json()["error"]["code"] == 1005
 
 
-def test_silence_lasts_as_long_as_it_is_told_to(simulator: Simulator, http: httpx.Client, incident: Incident) -> None:
+def test_a_hang_lasts_as_long_as_configured(simulator: Simulator, http: httpx.Client, incident: Incident) -> None:
     http.post("/simulator/faults", json={"hang_seconds": 0.01, "once": ["hang_before", "hang_after"]})
     path, note = f"/incidents/{incident.id}/notes", {"note": {"content": "On it."}}
     assert [http.post(path, json=note).status_code for _ in range(2)] == [504, 201]
