@@ -1,6 +1,6 @@
-"""What the configuration says, as frozen values: checked, complete, and free of the file's syntax.
+"""The configuration as frozen values: checked, complete and independent of the file's syntax.
 
-``daemon.config`` makes these values; every other module only reads them. Secrets are ``SecretStr``.
+``daemon.config`` creates these values; every other module only reads them. Secrets are ``SecretStr``.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When a failed delivery is tried again: after ``first``, then ``factor`` times longer, up to ``max``.
+    """The schedule of retries: after ``first``, then each pause ``factor`` times longer, up to ``max``.
 
-    It is dead after ``horizon``.
+    A delivery that still fails after ``horizon`` is dead.
     """
 
     first: timedelta = timedelta(seconds=5)
@@ -66,7 +66,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a target's format is told besides. Each format says which of these it takes."""
+    """Options of a target's format. Each format declares the ones that it supports."""
 
     template: str | None = None
     content_mode: str | None = None
@@ -75,7 +75,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """Which addresses targets may have: private ones at all, or only those in ``allow``."""
+    """The addresses that targets may have: ``private`` allows all private ones, else only those in ``allow``."""
 
     private: bool = True
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -98,7 +98,7 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True)
 class OAuth2:
-    """Tokens that are fetched with client credentials, which go into a header or ``in_body``."""
+    """OAuth 2.0 client credentials, sent to ``token_url`` in a header or ``in_body``."""
 
     token_url: SecretStr
     client_id: str
@@ -110,7 +110,7 @@ class OAuth2:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Authorities that are trusted besides the system's, and a certificate with its key to show; all in PEM."""
+    """Certificate authorities to trust besides the system's, and a client certificate with its key, all in PEM."""
 
     ca: str | None = None
     identity: SecretStr | None = None
@@ -118,7 +118,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A webhook receiver. ``egress`` are the rules of the whole configuration."""
+    """A webhook receiver. ``egress`` has the rules of the whole configuration."""
 
     name: str
     url: SecretStr
@@ -139,7 +139,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What an incident must look like for a trigger; an empty field means: any."""
+    """A filter on the incident; an empty field means any."""
 
     services: frozenset[str] = frozenset()
     teams: frozenset[str] = frozenset()
@@ -151,8 +151,8 @@ class Where:
 class Trigger:
     """A configured subscription. ``user`` is a PagerDuty id or an e-mail address.
 
-    ``on`` are the names of ``daemon.triggers`` by which it subscribes: each means events of its own.
-    ``condition`` is an expression that a message must fulfil, on top of all the rest.
+    ``on`` has names of ``daemon.triggers``. ``condition`` is a JMESPath expression that messages must match in
+    addition to the other filters.
     """
 
     name: str

@@ -173,7 +173,7 @@ class ActionEndpoint:
         for index, target in enumerate(body.notify or ()):
             if target not in targets:
                 mistakes.append((("notify", str(index)), f"unknown target{did_you_mean(target, targets)}"))
-            elif not formats.tells_actions(targets[target]):
+            elif not formats.supports_actions(targets[target]):
                 mistakes.append(
                     (
                         ("notify", str(index)),

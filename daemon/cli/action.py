@@ -111,7 +111,7 @@ def _request(
     targets = tuple(dict.fromkeys(notify)) if notify else settings.actions_notify
     for name in targets:
         names.must_be_known("target", name, settings.targets)
-        if not formats.tells_actions(settings.targets[name]):
+        if not formats.supports_actions(settings.targets[name]):
             reason = f"uses format {settings.targets[name].format}, which has no payload for action results"
             raise errors.UsageError(f"the target {name} {reason} (use another target)")
     return action_queue.NewAction(

@@ -24,25 +24,25 @@ __all__ = ["DEFAULT_PATHS", "find", "load", "schema", "secrets"]
 
 DEFAULT_PATHS = (Path("config.yaml"), Path("/etc/pagerelay/config.yaml"))
 SHORTEST_SECRET = 4
-LONG_PATH = 20  # of a target's URL: many receivers have nothing else that is secret
+LONG_PATH = 20  # characters; a longer path of a target's URL counts as a secret, since many receivers have no other
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path:
-    """The configuration file: the one named, else $PAGERELAY_CONFIG, else the first that exists."""
+    """Return the configuration file's path: ``path``, else $PAGERELAY_CONFIG, else the first default that exists."""
     if path is not None:
         return path
     if environ.get("PAGERELAY_CONFIG"):
         return Path(environ["PAGERELAY_CONFIG"])
     for candidate in DEFAULT_PATHS:
-        if _is_there(candidate):
+        if _exists(candidate):
             return candidate
     places = " nor ".join(str(each) for each in DEFAULT_PATHS)
     message = f"no configuration file: neither {places} exists (name one with --config, or copy config.example.yaml)"
     raise errors.ConfigurationError([message])
 
 
-def _is_there(path: Path) -> bool:
-    """Whether there is such a file, also one that may not be read: reading it tells why."""
+def _exists(path: Path) -> bool:
+    """Return whether the file exists. An unreadable one does: the attempt to read it reports the reason."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -62,9 +62,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
-    """The settings that the tree makes; of no use if it has mistakes."""
+    """Return the settings of the tree. They are unusable if the tree has mistakes afterwards."""
     overrides.apply(tree, environ)
-    names = check.known(tree)
+    names = check.names_in(tree)
     file = mistakes.sections(tree)
     if file is None:
         return None
@@ -90,20 +90,20 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
 
 
 def secrets(settings: Settings) -> list[str]:
-    """Every value of the configuration that must never be shown."""
-    found = [settings.database.url.get_secret_value()]
-    password = urlsplit(found[0]).password or ""
-    found += [password, unquote(password)]
+    """Return every value of the configuration that must never be public, the longest first."""
+    values = [settings.database.url.get_secret_value()]
+    password = urlsplit(values[0]).password or ""
+    values += [password, unquote(password)]
     if settings.api is not None and settings.api.token is not None:
-        found.append(settings.api.token.get_secret_value())
+        values.append(settings.api.token.get_secret_value())
     for each in settings.connections.values():
-        found.append(each.api_key.get_secret_value())
+        values.append(each.api_key.get_secret_value())
         if each.proxy is not None:
-            found += masking.of_proxy(each.proxy.get_secret_value())
+            values += masking.of_proxy(each.proxy.get_secret_value())
     for target in settings.targets.values():
         parts = urlsplit(target.url.get_secret_value())
-        found += [parts.query, *masking.of_target(target)]
+        values += [parts.query, *masking.of_target(target)]
         if len(parts.path) >= LONG_PATH:
-            found.append(parts.path)
-    shown = {found[0]} if settings.database.url.get_secret_value().startswith("sqlite") else set()
-    return masking.longest_first(set(found) - shown, SHORTEST_SECRET)
+            values.append(parts.path)
+    public = {values[0]} if settings.database.url.get_secret_value().startswith("sqlite") else set()
+    return masking.longest_first(set(values) - public, SHORTEST_SECRET)

@@ -1,4 +1,4 @@
-"""Whether a trigger's ``if`` makes sense: it is tried on a sample of each event that the trigger is for."""
+"""The check of a trigger's ``if``: it is evaluated on a sample of each of the trigger's event types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daemon import errors, triggers
-from daemon.config.document import hint, named
+from daemon.config.document import hint, printable_key
 from daemon.fan_out import condition
 from daemon.formats import samples, standard
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from daemon.model import Json
 
 QUOTED = " (in double quotes it is a key; texts go in 'single quotes')"
-IN_DATA = ("assignees", "note", "changes")  # what only some events have
+IN_DATA = ("assignees", "note", "changes")  # keys in data that only some event types have
 
 
 def mistake(expression: str, on: Iterable[str], *, shown: bool) -> str | None:
-    """What is wrong with it, and the remedy; None if nothing is. ``shown``: whether a key of it may be shown."""
+    """Return the mistake in an expression with its remedy, or None. ``shown``: keys of it may be shown."""
     try:
-        asked = condition.Condition(expression)
+        compiled = condition.Condition(expression)
     except errors.ConditionError as error:
         return f"must be a JMESPath expression: {error}"
     documents = [_sample(name) for name in triggers.expand(on)]
     if not documents:
         return None
-    for key, what in _unknown(asked, documents):
-        return f"names the key {named(key)}, which {what}" if shown else f"names a key that {what}"
+    for key, what in _unknown(compiled, documents):
+        return f"names the key {printable_key(key)}, which {what}" if shown else f"names a key that {what}"
     for document in documents:
         try:
-            asked.holds(document)
+            compiled.holds(document)
         except errors.ConditionError as error:
             return f"fails for {document['type']}: {error} (check first that it is there: a && length(a))"
     return None
@@ -42,18 +42,19 @@ def _sample(name: str) -> Json:
     return standard.document(replace(samples.event(triggers.BY_NAME[name].event_type), type=name))
 
 
-def _unknown(asked: condition.Condition, documents: Sequence[Json]) -> Iterator[tuple[str, str]]:
-    """Keys that no message has, and what to say: of the first two levels, for the rest is PagerDuty's.
+def _unknown(compiled: condition.Condition, documents: Sequence[Json]) -> Iterator[tuple[str, str]]:
+    """Yield each unknown key and what is wrong with it.
 
-    In double quotes at whatever level: no key of PagerDuty's needs them.
+    Keys are checked on the first two levels, because the deeper ones are PagerDuty's; keys in double quotes on every
+    level, because no key of PagerDuty's needs quotes.
     """
     known = {*IN_DATA, *_keys(documents)}
-    for key in sorted(asked.quoted()):
+    for key in sorted(compiled.quoted()):
         if key not in known:
             yield key, f"messages do not have{QUOTED}"
     document = documents[0]
     data = {*document["data"], *IN_DATA}
-    for path in sorted(asked.named()):
+    for path in sorted(compiled.named()):
         if path[0] not in document:
             if path[0] in data:
                 yield path[0], f"is in data (write data.{path[0]})"

@@ -1,7 +1,7 @@
-"""The configuration as plain values that know where they came from, and the mistakes found in it.
+"""The configuration as plain values with their origins, and the mistakes in it.
 
-A mistake names file, line and key in one line of text. None shows a value unless somebody
-decided that it may be shown: any value may be a secret.
+A mistake is one line of text with file, line and key. It contains a value only after an explicit check: any value may
+be a secret.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ LIKENESS = 0.6
 
 @dataclass
 class Tree:
-    """The values, and where each came from: ``marks`` are line and column, ``variables`` are overrides.
+    """The values and their origins: ``marks`` are lines and columns, ``variables`` the names of overriding variables.
 
-    ``computed`` are the places whose text held a reference such as ``${NAME}``.
+    ``computed`` are the places whose text contained a reference such as ``${NAME}``, ``blamed`` those with a mistake.
     """
 
     file: str
@@ -41,9 +41,9 @@ class Tree:
     mistakes: list[tuple[Mark, str]] = field(default_factory=list)
 
     def mistake(self, place: Place, what: str) -> None:
-        """Note a mistake, with the line of the place or of the nearest one around it that has a line.
+        """Record a mistake, with the line of the place or of the nearest enclosing one that has a line.
 
-        A place is blamed once: what follows from a mistake is not another one.
+        Only the first mistake of a place is recorded: the others follow from it.
         """
         if place in self.blamed:
             return
@@ -59,23 +59,23 @@ class Tree:
         self.mistakes.append(((0, 0), printable(f"{self.file}: {path}{what}")))
 
     def mistake_at(self, mark: Mark, what: str) -> None:
-        """Note a mistake at a line of the file."""
+        """Record a mistake at a line of the file."""
         self.mistakes.append((mark, printable(f"{self.file}:{mark[0]}: {what}")))
 
     def mistake_of_variable(self, variable: str, what: str) -> None:
-        """Note a mistake in a variable that overrides the file."""
+        """Record a mistake in a variable that overrides the file."""
         self.mistakes.append(((0, 0), printable(f"environment variable {variable}: {what}")))
 
     def lines(self) -> list[str]:
-        """The mistakes in the file's order, those of the environment first."""
+        """Return the mistakes in the file's order, those of the environment first."""
         return [text for _, text in sorted(dict.fromkeys(self.mistakes))]
 
     def is_written(self, place: Place) -> bool:
-        """Whether the value stands in the file as it is: only such a value may be shown."""
+        """Return whether the value is literally in the file: only such a value may be shown."""
         return place in self.marks and place not in self.computed and place not in self.variables
 
     def value(self, place: Place) -> Any:  # noqa: ANN401 - any value
-        """The value at a place; None if there is none."""
+        """Return the value at a place, or None."""
         here: Any = self.values
         for part in place:
             try:
@@ -86,32 +86,32 @@ class Tree:
 
 
 def dotted(place: Place) -> str:
-    """A place as people write it: ``triggers.paged.to[0]``."""
+    """Return a place as a path such as ``triggers.paged.to[0]``."""
     text = ""
     for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{named(part)}" if text else named(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{printable_key(part)}" if text else printable_key(part)
     return text
 
 
-def named(key: str) -> str:
-    """A key or name, unless it looks like none: when lines were mixed up, a secret may be in it."""
+def printable_key(key: str) -> str:
+    """Return a key or name, or ``…`` if it does not look like one: in a garbled file it may be a secret."""
     return key if KEY.fullmatch(key) else "…"
 
 
 def hint(wrong: str, known: Collection[str]) -> str:
-    """`` (did you mean "x"?)`` if something known is like it, else what is known."""
+    """Return `` (did you mean "x"?)`` if a known name is similar, else the known names."""
     near = nearest(wrong, known)
     return listed(known) if near is None else f' (did you mean "{near}"?)'
 
 
 def nearest(wrong: str, known: Collection[str]) -> str | None:
-    """What is known and like it."""
+    """Return the most similar known name, or None."""
     if len(wrong) > LONGEST_SHOWN:
         return None
     return next(iter(get_close_matches(wrong, filter(KEY.fullmatch, known), n=1, cutoff=LIKENESS)), None)
 
 
 def listed(known: Collection[str]) -> str:
-    """`` (known: …)``: the first few of what is known; nothing if nothing is."""
+    """Return `` (known: …)`` with the first known names, or nothing if there are none."""
     more = ", …" if len(known) > MOST_SHOWN else ""
-    return f" (known: {', '.join(named(each) for each in list(known)[:MOST_SHOWN])}{more})" if known else ""
+    return f" (known: {', '.join(printable_key(each) for each in list(known)[:MOST_SHOWN])}{more})" if known else ""

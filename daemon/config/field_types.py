@@ -1,4 +1,4 @@
-"""The types that the file's keys have: the check of ``values``, and what the JSON Schema says to editors."""
+"""The types of the file's keys: a check from ``validators`` with its JSON Schema for editors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daemon.config import validators
 
 
 def _text(pattern: str, *types: str) -> WithJsonSchema:
-    """Text of this pattern, for editors; a text may also hold a reference."""
+    """Return the schema of a string that matches the pattern or contains a reference."""
     return WithJsonSchema({"type": ["string", *types] if types else "string", "pattern": rf"{pattern}|\$\{{"})
 
 

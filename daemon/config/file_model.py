@@ -1,4 +1,4 @@
-"""The file's sections and keys, with their defaults and meanings. The JSON Schema is made from these."""
+"""The file's sections and keys, with their defaults and meanings. The JSON Schema is generated from them."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ from daemon.config.field_types import (
 
 
 class Section(BaseModel):
-    """A part of the file: unknown keys are mistakes."""
+    """A part of the file. Unknown keys are mistakes."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class RetentionSection(Section):
-    """How long things are kept."""
+    """Retention: how long rows are kept."""
 
     events: Duration = timedelta(days=30)
     """Events in the journal, and snapshots of resolved incidents."""
     deliveries: Duration = timedelta(days=7)
-    """Deliveries that were delivered, with their attempts."""
+    """Delivered deliveries, with their attempts."""
     dead: Duration = timedelta(days=30)
-    """Deliveries that are dead, with their attempts."""
+    """Dead deliveries, with their attempts."""
     actions: Duration = timedelta(days=30)
-    """Actions and replays that ended."""
+    """Finished actions and replays."""
 
 
 class DatabaseSection(Section):
-    """Where everything is stored."""
+    """The database that stores everything."""
 
     url: DatabaseUrl = SecretStr("sqlite:///pagerelay.db")
     """sqlite:///file (relative), sqlite:////file (absolute) or postgresql://user:password@host/name."""
@@ -66,45 +66,45 @@ class DatabaseSection(Section):
 
 
 class LogSection(Section):
-    """What is logged, and how."""
+    """The log."""
 
     format: Literal["auto", "console", "json"] = "auto"
-    """auto: console on a terminal, JSON otherwise."""
+    """The format of log lines; auto: console on a terminal, JSON otherwise."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least important lines that are written."""
+    """The lowest level that is written."""
 
 
 class ApiSection(Section):
     """The HTTP server."""
 
     listen: Address = "127.0.0.1:8421"
-    """host:port; null for no HTTP server."""
+    """The address of the HTTP server, host:port; null disables the server."""
     token: Token = None
-    """The bearer token that /v1 asks for; without one, /v1 answers 403."""
+    """The bearer token that /v1 requires; without one, /v1 responds with 403."""
 
 
 class LimitsSection(Section):
     """The call budget of a connection."""
 
     calls: Annotated[int, Field(ge=1, le=100_000), WHOLE] = 30
-    """Calls to PagerDuty in any period."""
+    """The most calls to PagerDuty in any period."""
     period: Duration = timedelta(seconds=60)
     """How long the period is."""
     poll_interval: Duration = timedelta(seconds=30)
-    """The shortest time between two polls."""
+    """The shortest interval between two polls."""
 
 
 class ConnectionSection(Section):
     """One PagerDuty account."""
 
     api_key: ApiKey = Field(examples=["${PAGERDUTY_API_KEY}"])
-    """A REST API key; a read-only one is enough for events, actions need a full one."""
+    """A REST API key. A read-only key is enough for events; actions need full access."""
     region: Literal["us", "eu"] = "us"
-    """Where the account lives; a key of the other region is refused by PagerDuty."""
+    """The account's service region. PagerDuty rejects a key of the other region."""
     api_url: BaseUrl | None = None
-    """Another host for the REST API than the region's."""
+    """The REST API's host, if it is not the region's."""
     events_url: BaseUrl | None = None
-    """Another host for the Events API than the region's."""
+    """The Events API's host, if it is not the region's."""
     limits: LimitsSection = Field(default_factory=LimitsSection)
     overlap: Duration = timedelta(minutes=5)
     """How far each poll reads back."""
@@ -113,171 +113,171 @@ class ConnectionSection(Section):
     reconcile_every: Duration = timedelta(minutes=10)
     """How often snapshots are compared with the open incidents."""
     proxy: ProxyUrl | None = None
-    """The HTTP proxy through which PagerDuty is reached."""
+    """The HTTP proxy for calls to PagerDuty."""
 
 
 class RateLimitSection(Section):
-    """The attempts that a target takes."""
+    """A limit on a target's attempts."""
 
     calls: Annotated[int, Field(ge=1, examples=[100]), WHOLE]
-    """Attempts in any period."""
+    """The most attempts in any period."""
     period: Duration = Field(examples=["60s"])
     """How long the period is."""
 
 
 class RetrySection(Section):
-    """When a failed delivery is tried again."""
+    """The schedule of retries after a failed attempt."""
 
     first: Duration = timedelta(seconds=5)
-    """The pause after the first attempt."""
+    """The pause after the first failed attempt."""
     factor: Annotated[float, Field(ge=1, le=100), NUMBER] = 3.0
-    """How much longer each further pause is."""
+    """The factor by which each further pause is longer."""
     max: Duration = timedelta(hours=8)
     """The longest pause."""
     horizon: Duration = timedelta(hours=76)
-    """After this time a delivery is dead."""
+    """How long a delivery is retried before it is dead."""
 
 
 class BasicSection(Section):
-    """A user and a password."""
+    """HTTP basic authentication."""
 
     username: User = Field(examples=["pagerelay"])
-    """The user."""
+    """The user name."""
     password: Password = Field(examples=["${OPS_PASSWORD}"])
     """The password."""
 
 
 class OAuth2Section(Section):
-    """Tokens, fetched with client credentials and kept while they last."""
+    """OAuth 2.0 client credentials. Tokens are cached until they expire."""
 
     token_url: Url = Field(examples=["https://login.example.com/oauth2/token"])
-    """Where tokens are fetched."""
+    """The token endpoint."""
     client_id: Credential = Field(examples=["pagerelay"])
-    """Who pagerelay is there."""
+    """The client id."""
     client_secret: Password = Field(examples=["${OPS_CLIENT_SECRET}"])
-    """Its secret there."""
+    """The client secret."""
     scope: Credential | None = None
-    """What the tokens shall be good for."""
+    """The scope to request."""
     audience: Credential | None = None
-    """Whom the tokens shall be for."""
+    """The audience to request."""
     client_auth: Literal["basic", "body"] = "basic"
-    """Whether client_id and client_secret go into a header or into the request's body."""
+    """Where the token request has client_id and client_secret: in a header (basic) or in the body."""
 
 
 class AuthSection(Section):
-    """Who pagerelay is to the target: exactly one of these."""
+    """Authentication to the target: exactly one of these."""
 
     basic: BasicSection | None = None
-    """User and password."""
+    """HTTP basic authentication."""
     bearer: BearerToken | None = None
-    """A token that stays the same."""
+    """A static bearer token."""
     oauth2: OAuth2Section | None = None
-    """Tokens that are fetched."""
+    """OAuth 2.0 client credentials."""
 
 
 class TlsSection(Section):
-    """Certificates of the target, and pagerelay's own, as files in PEM."""
+    """TLS: PEM files with the target's certificate authorities and pagerelay's own certificate."""
 
     ca: Path | None = None
-    """Authorities that are trusted besides the system's."""
+    """Certificate authorities to trust in addition to the system's."""
     certificate: Path | None = None
-    """The certificate that pagerelay shows, those that it was signed with behind it."""
+    """The client certificate, followed by its intermediate certificates."""
     key: Path | None = None
-    """The key of the certificate."""
+    """The client certificate's private key."""
 
 
 class TargetSection(Section):
     """A webhook receiver."""
 
     url: Url = Field(examples=["https://hooks.example.com/pagerduty"])
-    """Where messages are posted."""
+    """The URL that messages are posted to."""
     secret: Secrets = Field(examples=["${OPS_SECRET}"])
-    """What messages are signed with; a list while rotating, the newest first."""
+    """The secret that signs messages; during rotation a list, the newest first."""
     format: str = Field("standard", json_schema_extra={"enum": [*formats.REGISTRY]})
-    """The payload's format."""
+    """The payload format."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
-    """Headers to send besides."""
+    """Additional request headers."""
     timeout: Duration = timedelta(seconds=15)
-    """The longest that an attempt may take, its answer included."""
+    """The time limit of a whole attempt, including the response."""
     order: Literal["per-incident", "none"] = "per-incident"
-    """Whether messages of one incident are sent one after the other."""
+    """Whether the messages of an incident are sent one after the other."""
     concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = 8
-    """Attempts at the same time."""
+    """The most simultaneous attempts."""
     rate_limit: RateLimitSection | None = None
-    """The most attempts in a period; none: as many as there are."""
+    """A limit on attempts; unlimited by default."""
     retry: RetrySection = Field(default_factory=RetrySection)
     proxy: ProxyUrl | None = None
-    """The HTTP proxy through which the target is reached."""
+    """The HTTP proxy for requests to the target."""
     auth: AuthSection | None = None
-    """How pagerelay shows the target who it is; none: by its signatures alone."""
+    """Authentication to the target, in addition to signatures."""
     tls: TlsSection | None = None
-    """Certificates, where the system's authorities are not enough."""
+    """TLS settings: additional certificate authorities and a client certificate."""
     template: str | None = None
-    """The text of a Jinja template that gives JSON. With template."""
+    """A Jinja template that renders to JSON. Only with format: template."""
     content_mode: Literal["structured", "binary"] | None = None
-    """One JSON document (structured, the default), or attributes in headers. With cloudevents."""
+    """One JSON document (structured, the default) or attributes in headers (binary). Only with format: cloudevents."""
     batch: bool | None = None
-    """One message for all events of a poll. With connector."""
+    """Whether all events of a poll are sent in one message. Only with format: connector."""
 
 
 class EgressSection(Section):
-    """Which addresses targets may have."""
+    """The addresses that targets may have."""
 
     private: Literal["allow", "deny"] = "allow"
-    """Whether targets may have private and loopback addresses."""
+    """Whether private and loopback addresses are allowed."""
     allow: list[Network] = Field(default_factory=list)
-    """With private: deny, the networks that targets may be in nevertheless."""
+    """With private: deny, the networks that are allowed nevertheless."""
 
 
 class ActionsSection(Section):
-    """What comes with actions."""
+    """Actions in PagerDuty."""
 
     notify: list[str] = Field(default_factory=list)
-    """Targets that are told the outcome of every action."""
+    """The targets that receive the outcome of every action."""
 
 
 class AlertsSection(Section):
-    """What pagerelay says about itself."""
+    """Alerts about pagerelay itself."""
 
     to: list[str] = Field(default_factory=list)
-    """Targets that are told when a target or a connection fails for long, and when it works again."""
+    """The targets that receive an alert when a target or a connection keeps failing, and when it has recovered."""
     after: Duration = timedelta(minutes=15)
-    """How long it has to fail before."""
+    """How long it must have been failing first."""
 
 
 class WhereSection(Section):
-    """What an incident must look like; what is left out, or empty, means any."""
+    """A filter on the incident. A missing or empty list means any."""
 
     services: list[Identifier] = Field(default_factory=list)
     """Ids of services."""
     teams: list[Identifier] = Field(default_factory=list)
     """Ids of teams."""
     urgencies: list[Literal["high", "low"]] = Field(default_factory=list)
-    """high, low."""
+    """Urgencies: high, low."""
     escalation_policies: list[Identifier] = Field(default_factory=list)
     """Ids of escalation policies."""
 
 
 class TriggerSection(Section):
-    """A subscription: which events go to which targets."""
+    """A subscription: the events that go to the targets."""
 
     on: EventNames = Field(examples=["incident.triggered"])
-    """The event type, or a list of them; incident.* for all. The connector's operation id means its type."""
+    """One event type or a list; incident.* for all. The connector's operation ids stand for their event types."""
     connection: str | None = None
-    """The connection; may be left out where there is only one."""
+    """The connection; optional if there is only one."""
     to: list[str] = Field(examples=[["ops"]], json_schema_extra={"minItems": 1})
     """The targets."""
     every: Duration | None = None
-    """How often it runs; by default the connection's poll_interval."""
+    """How often the trigger runs; by default the connection's poll_interval."""
     user: Person | None = None
-    """Only assignments to this user: id or e-mail address. With incident.assigned and its subtypes."""
+    """The id or e-mail address of the assigned user. Only with incident.assigned and its subtypes."""
     incident: Identifier | None = None
-    """Only notes of this incident. With incident.annotated."""
+    """The id of the annotated incident. Only with incident.annotated."""
     where: WhereSection = Field(default_factory=WhereSection)
     condition: Expression | None = Field(None, alias="if", examples=["data.incident.priority.summary == 'P1'"])
-    """A JMESPath expression over the message in the format standard; it is sent only if this is true."""
+    """A JMESPath expression over the message in the standard format. Only messages that match it are sent."""
     start: Instant | None = None
-    """A new trigger begins with events since then, as far as the journal goes back."""
+    """The time of the first events that a new trigger sends, as far back as the journal goes; by default now."""
 
 
 class File(BaseSettings):
@@ -304,6 +304,6 @@ class File(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what ``source`` read: it knows where each value came from."""
+        """Return only the values that ``source`` has read, which knows their origins."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)

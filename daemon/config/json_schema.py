@@ -1,4 +1,4 @@
-"""The JSON Schema of the file, and what it can tell about a place: which keys go there, and what they look like."""
+"""The JSON Schema of the file, and hints about unknown and missing keys that are derived from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from daemon.config import file_model
 from daemon.config.document import Place, dotted, hint
-from daemon.config.validators import written
+from daemon.config.validators import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,26 +22,26 @@ STRICT = ("enum", "maximum", "minimum")
 
 
 class _Writer(GenerateJsonSchema):
-    """Shows defaults as people write them."""
+    """A generator that writes defaults as they are written in a file."""
 
     def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 - pydantic's own
-        """A default in JSON; no default is a secret."""
+        """Return a default as JSON. No default is a secret."""
         if isinstance(dft, timedelta):
-            return written(dft)
+            return format_duration(dft)
         return dft.get_secret_value() if isinstance(dft, SecretStr) else super().encode_default(dft)
 
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the file, as it is before references are replaced."""
-    made = file_model.File.model_json_schema(schema_generator=_Writer)
-    for each in (made, *made["$defs"].values()):
+    """Return the JSON Schema of the file before references are replaced."""
+    document = file_model.File.model_json_schema(schema_generator=_Writer)
+    for each in (document, *document["$defs"].values()):
         each["properties"] = {key: _named(_with_reference(part)) for key, part in each["properties"].items()}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "pagerelay configuration"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "pagerelay configuration"}
 
 
 def _with_reference(part: dict[str, Any]) -> dict[str, Any]:
-    """Where a number or one of a few words stands, ``${NAME}`` may stand for it."""
+    """Allow ``${NAME}`` in place of a number or of a value of an enum."""
     if not any(key in part for key in STRICT):
         return part
     about: dict[str, Any] = {key: part[key] for key in ABOUT if key in part}
@@ -49,7 +49,7 @@ def _with_reference(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(part: dict[str, Any]) -> dict[str, Any]:
-    """Entries with names of the user's choice: any name that fits the pattern, and no other."""
+    """Rewrite ``patternProperties``, so that names that do not match the pattern are rejected."""
     if "patternProperties" not in part:
         return part
     ((pattern, entry),) = part["patternProperties"].items()
@@ -58,7 +58,7 @@ def _named(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(part: Any) -> Mapping[str, Any]:  # noqa: ANN401 - any part of a schema
-    """A part of the schema with its reference followed, and the non-null branch of a choice."""
+    """Return a part of the schema with its reference followed, and the first non-null branch of an ``anyOf``."""
     if not isinstance(part, dict):
         return {}
     if "$ref" in part:
@@ -70,7 +70,7 @@ def resolved(part: Any) -> Mapping[str, Any]:  # noqa: ANN401 - any part of a sc
 
 
 def section(place: Place) -> Mapping[str, Any]:
-    """What the schema says about a place; nothing if there is no such place."""
+    """Return the schema of a place, or an empty one for an unknown place."""
     at = resolved(schema())
     for part in place:
         at = resolved(at.get("properties", {}).get(part) or at.get("additionalProperties"))
@@ -78,7 +78,7 @@ def section(place: Place) -> Mapping[str, Any]:
 
 
 def unknown(place: Place) -> str:
-    """What to say about a key that its section does not know: where it belongs, or what it is like."""
+    """Return the mistake for an unknown key: where it belongs, or the most similar known key."""
     around, key = place[:-1], str(place[-1])
     beside = _keys(around)
     inside = [(*around, each) for each in beside]
@@ -94,9 +94,9 @@ def _keys(place: Place) -> list[str]:
 
 
 def missing(place: Place) -> str:
-    """What to say about a key that must be there."""
+    """Return the mistake for a missing required key, with an example."""
     part = section(place[:-1]).get("properties", {}).get(place[-1], {})
     for example in part.get("examples", ()):
-        shown = f"[{', '.join(example)}]" if isinstance(example, list) else example
-        return f"is required (for example {place[-1]}: {shown})"
+        value = f"[{', '.join(example)}]" if isinstance(example, list) else example
+        return f"is required (for example {place[-1]}: {value})"
     return "is required (see config.example.yaml)"

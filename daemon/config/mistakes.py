@@ -1,4 +1,4 @@
-"""From plain values to the file's sections, with pydantic's errors put into plain words."""
+"""The conversion of plain values to the file's sections, with pydantic's errors in plain words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECTIONS = {"dict_type", "model_attributes_type", "model_type"}
 
 
 def sections(tree: Tree) -> file_model.File | None:
-    """The file's sections. Every mistake is noted, and what is wrong left out, so that the rest is checked as well."""
+    """Return the file's sections. Record and remove invalid values, so that the rest is checked too."""
     for key in [key for key in tree.values if key not in file_model.File.model_fields]:
         tree.mistake((key,), json_schema.unknown((key,)))
         del tree.values[key]
@@ -34,17 +34,17 @@ def sections(tree: Tree) -> file_model.File | None:
         try:
             return file_model.File(**tree.values)
         except ValidationError as error:
-            found: list[Any] = error.errors(include_url=False, include_input=False)
-        for each in found:
+            details: list[Any] = error.errors(include_url=False, include_input=False)
+        for each in details:
             place = _place(each["loc"], tree)
             tree.mistake(place, _words(each, place, tree))
-        dropped = [_drop(tree, _place(each["loc"], tree)) for each in found]
+        dropped = [_drop(tree, _place(each["loc"], tree)) for each in details]
         if not any(dropped):
             return None
 
 
 def _place(loc: Place, tree: Tree) -> Place:
-    """Where an error is in the file: without pydantic's own marks, and the number of a list that the file has not."""
+    """Return the place of an error in the file, without pydantic's own parts and list indexes missing from the file."""
     place = loc
     while place and place not in tree.marks and (isinstance(place[-1], int) or "[" in place[-1]):
         place = place[:-1]
@@ -52,7 +52,7 @@ def _place(loc: Place, tree: Tree) -> Place:
 
 
 def _words(error: Any, place: Place, tree: Tree) -> str:  # noqa: ANN401 - pydantic's dictionary
-    """One of pydantic's errors in plain words, without the value."""
+    """Return one of pydantic's errors in plain words, without the value."""
     kind = error["type"]
     if kind == "missing":
         return json_schema.missing(place)
@@ -66,8 +66,8 @@ def _words(error: Any, place: Place, tree: Tree) -> str:  # noqa: ANN401 - pydan
 
 
 def _drop(tree: Tree, place: Place) -> bool:
-    """Leave out what is wrong, or the entry that misses something. Answers whether something went."""
-    while place and isinstance(place[-1], int):  # the whole list, for what is left would change places
+    """Remove an invalid value, or the entry that lacks a required key. Return whether something was removed."""
+    while place and isinstance(place[-1], int):  # remove the whole list, because the other items would move
         place = place[:-1]
     if not place:
         return False
@@ -77,7 +77,7 @@ def _drop(tree: Tree, place: Place) -> bool:
         return True
     section = tree.value(place[:-1])
     if not isinstance(section, dict):
-        return False  # gone already
+        return False  # removed already
     if place[-1] not in section:
         return _drop(tree, place[:-1])
     del section[place[-1]]

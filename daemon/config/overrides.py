@@ -1,4 +1,4 @@
-"""The environment's overrides: ``PAGERELAY_<SECTION>__<KEY>`` puts one value over the file's."""
+"""Overrides from the environment: ``PAGERELAY_<SECTION>__<KEY>`` replaces one value of the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEPARATOR = "__"
 
 
 def apply(tree: Tree, environ: Mapping[str, str]) -> None:
-    """Put every override into the tree, and note those that make no sense."""
+    """Put every override into the tree, and record the invalid ones as mistakes."""
     for variable, text in sorted(environ.items()):
         if variable.startswith(PREFIX) and SEPARATOR in variable:
             place = _place(tree, variable)
@@ -27,21 +27,21 @@ def apply(tree: Tree, environ: Mapping[str, str]) -> None:
 
 
 def _place(tree: Tree, variable: str) -> Place | None:
-    """The place that a variable names. Names of the file's entries are matched without regard to case, - and ."""
+    """Return the place that a variable names, or None after a mistake. Names match ignoring case, ``-`` and ``.``."""
     place: Place = ()
     for part in variable.removeprefix(PREFIX).split(SEPARATOR):
         here = tree.value(place)
-        named = list(here) if isinstance(here, dict) else []
-        known = list(json_schema.section(place).get("properties", named))
-        chosen = [name for name in known if _plain(name) == _plain(part)]
-        if len(chosen) > 1:
-            tree.mistake_of_variable(variable, f"may mean {' or '.join(chosen)} (set it in the file)")
+        names = list(here) if isinstance(here, dict) else []
+        known = list(json_schema.section(place).get("properties", names))
+        matches = [name for name in known if _plain(name) == _plain(part)]
+        if len(matches) > 1:
+            tree.mistake_of_variable(variable, f"may mean {' or '.join(matches)} (set it in the file)")
             return None
-        if not chosen:
-            inside = f"{dotted(place)} has no" if place else "there is no"
-            tree.mistake_of_variable(variable, f'{inside} "{part.lower()}"{hint(part.lower(), known)}')
+        if not matches:
+            section = f" in {dotted(place)}" if place else ""
+            tree.mistake_of_variable(variable, f'unknown key "{part.lower()}"{section}{hint(part.lower(), known)}')
             return None
-        place = (*place, chosen[0])
+        place = (*place, matches[0])
     return place
 
 
@@ -55,7 +55,7 @@ def _put(tree: Tree, place: Place, variable: str, text: str, environ: Mapping[st
             here[part] = {}
         here = here[part]
         if not isinstance(here, dict):
-            return  # the file's own mistake, which is told as such
+            return  # a mistake in the file, which is reported as such
     for inner in [each for each in tree.marks if each[: len(place)] == place]:
         del tree.marks[inner]
     tree.variables[place] = variable

@@ -1,4 +1,4 @@
-"""From bytes to YAML's nodes, with plain words for what is not YAML; what the parser quotes stays unsaid."""
+"""The conversion of bytes to YAML nodes, with syntax errors in plain words and without text of the file."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
     from daemon.config.document import Mark, Tree
 
-# What the parser says, whether it happened where the parser noticed it or where that began, and our words.
+# Part of the parser's message; whether the mistake is where the parser noticed it or where that began; our words.
 PROBLEMS: tuple[tuple[str, bool, str], ...] = (
     (r"character '\t'", True, "a tab (indent with spaces)"),
     ("cannot start any token", True, "a text that begins with a special character (put it in quotes)"),
     (
         "mapping values are not allowed",
         True,
-        'a colon where none can be (does the line above lack one, or a text with ": " its quotes?)',
+        'unexpected colon (check for a missing colon on the line above, or put a text with ": " in quotes)',
     ),
-    ("could not find expected ':'", False, "a key without its colon"),
-    ("or '}', but got '{'", True, 'a brace too many (in braces, put ${…} in quotes: {key: "${NAME}"})'),
-    ("or ']', but got '{'", True, 'a brace too many (in brackets, put ${…} in quotes: ["${NAME}"])'),
-    ("expected ',' or '}'", False, "a brace { that is not closed, or a comma that is missing after it"),
-    ("expected ',' or ']'", False, "a bracket [ that is not closed, or a comma that is missing after it"),
-    ("<stream end>", False, "a brace or bracket that is not closed"),
-    ("unexpected end of stream", False, "quotes that are not closed"),
+    ("could not find expected ':'", False, "missing colon after a key"),
+    ("or '}', but got '{'", True, 'unexpected brace (in braces, put ${…} in quotes: {key: "${NAME}"})'),
+    ("or ']', but got '{'", True, 'unexpected brace (in brackets, put ${…} in quotes: ["${NAME}"])'),
+    ("expected ',' or '}'", False, "unclosed brace { or missing comma"),
+    ("expected ',' or ']'", False, "unclosed bracket [ or missing comma"),
+    ("<stream end>", False, "unclosed brace or bracket"),
+    ("unexpected end of stream", False, "unclosed quotes"),
     ("<block end>", True, "a line that is indented differently from those above it"),
-    ("sequence entries are not allowed", True, "a list item (-) where there can be none (check the indentation)"),
+    ("sequence entries are not allowed", True, "unexpected list item (check the indentation)"),
     ("another document", True, "a second document (remove the line ---)"),
     (" alias", True, "a text that begins with * (put it in quotes)"),
     ("escape", True, "a backslash in double quotes (use single quotes)"),
@@ -36,13 +36,13 @@ PROBLEMS: tuple[tuple[str, bool, str], ...] = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Resolves nothing by itself: ``_Builder`` knows what a plain scalar is."""
+    """A loader that resolves no scalars: ``_Builder`` does."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's way
 
 
 def text_of(content: bytes, tree: Tree) -> str | None:
-    """The file as text."""
+    """Return the file as text, or None after a mistake."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -52,7 +52,7 @@ def text_of(content: bytes, tree: Tree) -> str | None:
 
 
 def parse(text: str, tree: Tree) -> yaml.Node | None:
-    """The node of the whole document; None if there is nothing, or nothing that can be understood."""
+    """Return the node of the whole document, or None if it is empty or invalid."""
     try:
         loader = _Loader(text)
         try:
@@ -65,18 +65,18 @@ def parse(text: str, tree: Tree) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         tree.mistake_at((text.count("\n", 0, error.position) + 1, 0), "not valid YAML: a control character (remove it)")
     except RecursionError:
-        tree.mistake((), "holds too much in one another (are there brackets in brackets?)")
+        tree.mistake((), "is nested too deeply (check for brackets in brackets)")
     return None
 
 
 def _explained(error: yaml.MarkedYAMLError) -> tuple[Mark, str]:
-    """Where the YAML is wrong, and what the parser means; what it quotes from the file stays unsaid."""
-    said = f"{error.context}: {error.problem}"
+    """Return the position of a syntax error and a description without text of the file."""
+    message = f"{error.context}: {error.problem}"
     marks = [error.problem_mark, error.context_mark]
-    words = "it cannot be understood (check the indentation, colons and quotes)"
-    for text, where_noticed, meaning in PROBLEMS:
-        if text in said:
-            words = meaning
+    words = "syntax error (check the indentation, colons and quotes)"
+    for text, where_noticed, description in PROBLEMS:
+        if text in message:
+            words = description
             marks = marks if where_noticed else marks[::-1]
             break
     mark = marks[0] or marks[1]

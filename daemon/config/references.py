@@ -1,4 +1,4 @@
-"""What texts may refer to: ``${NAME}``, ``${NAME:-default}`` and ``${file:/path}``; ``$${`` is a plain ``${``."""
+"""References in strings: ``${NAME}``, ``${NAME:-default}`` and ``${file:/path}``; ``$${`` is a plain ``${``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 LARGEST_VALUE = 64 * 1024
 REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-WANTED = "write ${NAME}, ${NAME:-default} or ${file:/path}; $${ stands for a plain ${"
+SYNTAX = "write ${NAME}, ${NAME:-default} or ${file:/path}; $${ stands for a plain ${"
 
 
 def replaced(text: str, place: Place, tree: Tree, environ: Mapping[str, str]) -> str:
-    """The text with its references replaced; those that stand for nothing are noted as one mistake."""
+    """Return the text with its references replaced; all that cannot be resolved are recorded as one mistake."""
     references = _References(environ)
     result = REFERENCE.sub(references.value, text)
     if references.count:
@@ -30,21 +30,21 @@ def replaced(text: str, place: Place, tree: Tree, environ: Mapping[str, str]) ->
 
 
 class _References:
-    """Looks up the references of one text, and says what stands for nothing."""
+    """A resolver for the references of one text, which collects complaints about the unresolved ones."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.count = 0
         self.complaints: list[str] = []
 
-    def value(self, found: re.Match[str]) -> str:
-        """What a reference stands for."""
-        if found.group(0) == "$${":
+    def value(self, match: re.Match[str]) -> str:
+        """Return the value of a reference."""
+        if match.group(0) == "$${":
             return "${"
         self.count += 1
-        reference = found.group(1)
+        reference = match.group(1)
         if reference is None:
-            return self._complain(f"a ${{ without its closing brace ({WANTED})")
+            return self._complain(f"a ${{ without its closing brace ({SYNTAX})")
         if reference.startswith("file:/"):
             return self._content(reference.removeprefix("file:"))
         if reference.startswith("file:") and not reference.startswith("file:-"):
@@ -53,7 +53,7 @@ class _References:
 
     def _variable(self, name: str, separator: str, default: str) -> str:
         if not NAME.fullmatch(name) or "${" in default:
-            return self._complain(f"a reference that cannot be understood ({WANTED})")
+            return self._complain(f"a reference that cannot be understood ({SYNTAX})")
         value = self._environ.get(name)
         if value or (value is not None and not separator):
             return value
@@ -64,7 +64,7 @@ class _References:
         )
 
     def _content(self, path: str) -> str:
-        """What a file holds, without the newline at its end."""
+        """Return the content of a file without the newline at its end."""
         try:
             with Path(path).open(encoding="utf-8") as file:
                 content = file.read(LARGEST_VALUE + 1)

@@ -1,6 +1,6 @@
-"""From the file to plain values, with the place that each value came from.
+"""The conversion of the file to plain values with their origins.
 
-YAML as version 1.2 has it: only true and false are booleans, dates are texts, a key is text.
+YAML 1.2: only true and false are booleans, dates and keys are strings.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLOATING = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
 def read(path: Path, environ: Mapping[str, str]) -> Tree:
-    """The file with every reference replaced. It has no values if it cannot be used at all."""
+    """Read the file and replace every reference. An unusable file has no values."""
     tree = Tree(str(path))
     text = _text(path, tree)
     node = parsing.parse(text, tree) if text is not None else None
@@ -39,7 +39,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Tree:
     if node is None or not node.value:
         tree.mistake((), "is empty (start from a copy of config.example.yaml)")
     elif not isinstance(node, yaml.MappingNode):
-        tree.mistake((), "holds no sections such as connections, targets and triggers (see config.example.yaml)")
+        tree.mistake((), "has no sections such as connections, targets and triggers (see config.example.yaml)")
     else:
         builder = _Builder(text, tree, environ)
         values = builder.build(node, ())
@@ -61,7 +61,7 @@ def _text(path: Path, tree: Tree) -> str | None:
 
 
 class _Builder:
-    """Turns YAML's nodes into values, noting their places, and replacing references in texts."""
+    """A converter of YAML nodes to values, which records their positions and replaces references."""
 
     def __init__(self, text: str, tree: Tree, environ: Mapping[str, str]) -> None:
         self._text = text
@@ -71,14 +71,16 @@ class _Builder:
         self.is_full = False
 
     def build(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 - any value
-        """The value of a node."""
+        """Return the value of a node."""
         self._count += 1
         self._tree.marks.setdefault(place, _mark(node))
         if self.is_full:
             return None
         if self._count > MOST_VALUES or len(place) > DEEPEST:
             self.is_full = True
-            self._tree.mistake_at(_mark(node), "the file holds too much (are there aliases in aliases?)")
+            self._tree.mistake_at(
+                _mark(node), "the file is too large or too deeply nested (check for aliases in aliases)"
+            )
             return None
         if node.tag not in {TEXT, MAPPING, SEQUENCE}:
             self._tree.mistake(place, "YAML tags have no meaning here (write the value itself)")
@@ -111,7 +113,7 @@ class _Builder:
         return values
 
     def _is_bare(self, key: yaml.Node, value: yaml.Node) -> bool:
-        """Whether what stands for a key is a text without a colon, as in ``{this}``: it may be a secret."""
+        """Return whether the key is a text without a colon, as in ``{this}``: it may be a secret."""
         return (
             value.start_mark.index == value.end_mark.index
             and ":" not in self._text[key.end_mark.index : value.start_mark.index]

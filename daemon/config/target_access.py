@@ -1,4 +1,4 @@
-"""Who pagerelay is to a target, and how it reaches it: ``auth``, ``tls``, ``proxy``, and where the URLs lead."""
+"""Checks of access to targets: ``auth``, ``tls``, ``proxy`` and the addresses of URLs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_FILE = 1024 * 1024
 
 
 def egress(file: file_model.File, tree: Tree) -> settings.Egress:
-    """The rules for where targets may be."""
+    """Return the rules for the addresses of targets."""
     networks = [ipaddress.ip_network(each) for each in file.egress.allow]
     for number, network in enumerate(networks):
         if (kind := ip_policy.never(network)) is not None:
@@ -32,38 +32,38 @@ def egress(file: file_model.File, tree: Tree) -> settings.Egress:
 
 
 def check_url(url: SecretStr, rules: settings.Egress, tree: Tree, place: Place) -> None:
-    """The host must be one that may be connected to, as far as that is known without asking for a name."""
+    """Check that the host is allowed, as far as that is known without resolving a name."""
     if (reason := resolver.refusal(url.get_secret_value(), rules)) is not None:
         tree.mistake(place, reason)
 
 
 def check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
-    """A proxy may be private, but nothing that is always refused."""
+    """Check that a proxy's host is not one of those that are always refused. It may be private."""
     if proxy is not None:
         check_url(proxy, resolver.ANYWHERE, tree, (*place, "proxy"))
 
 
 def auth(
-    given: file_model.TargetSection, rules: settings.Egress, tree: Tree, place: Place
+    section: file_model.TargetSection, rules: settings.Egress, tree: Tree, place: Place
 ) -> settings.Basic | settings.Bearer | settings.OAuth2 | None:
-    """Exactly one way to show who pagerelay is; none if there is no ``auth``."""
-    if given.auth is None:
+    """Return the authentication, or None without ``auth``. Exactly one method must be set."""
+    if section.auth is None:
         return None
-    ways = {"basic": given.auth.basic, "bearer": given.auth.bearer, "oauth2": given.auth.oauth2}
-    chosen = [name for name, way in ways.items() if way is not None]
-    blamed = any((*place, "auth", name) in tree.blamed for name in ways)
+    methods = {"basic": section.auth.basic, "bearer": section.auth.bearer, "oauth2": section.auth.oauth2}
+    chosen = [name for name, method in methods.items() if method is not None]
+    blamed = any((*place, "auth", name) in tree.blamed for name in methods)
     if len(chosen) != 1 and not blamed:
-        tree.mistake((*place, "auth"), f"must have exactly one of {', '.join(ways)}")
-    for name in given.headers:
+        tree.mistake((*place, "auth"), f"must have exactly one of {', '.join(methods)}")
+    for name in section.headers:
         if name.lower() == "authorization":
             tree.mistake((*place, "headers", name), "cannot be combined with auth, which sets this header (remove one)")
-    if given.auth.basic is not None:
-        return settings.Basic(given.auth.basic.username, given.auth.basic.password)
-    if given.auth.bearer is not None:
-        return settings.Bearer(given.auth.bearer)
-    if given.auth.oauth2 is None:
+    if section.auth.basic is not None:
+        return settings.Basic(section.auth.basic.username, section.auth.basic.password)
+    if section.auth.bearer is not None:
+        return settings.Bearer(section.auth.bearer)
+    if section.auth.oauth2 is None:
         return None
-    oauth2 = given.auth.oauth2
+    oauth2 = section.auth.oauth2
     check_url(oauth2.token_url, rules, tree, (*place, "auth", "oauth2", "token_url"))
     in_body = oauth2.client_auth == "body"
     return settings.OAuth2(
@@ -71,30 +71,30 @@ def auth(
     )
 
 
-def tls(given: file_model.TargetSection, tree: Tree, place: Place) -> settings.Tls | None:
-    """What is in the files of ``tls``; None without it, or with a mistake in it."""
-    if given.tls is None:
+def tls(section: file_model.TargetSection, tree: Tree, place: Place) -> settings.Tls | None:
+    """Return the content of the files of ``tls``, or None without ``tls``. Invalid files are mistakes."""
+    if section.tls is None:
         return None
-    # Certificates take their time to load, and most targets have none.
+    # The certificates module is slow to import, and most targets do not need it.
     from daemon.outbound import certificates  # noqa: PLC0415
 
     where = (*place, "tls")
-    if urlsplit(given.url.get_secret_value()).scheme != "https":
+    if urlsplit(section.url.get_secret_value()).scheme != "https":
         tree.mistake(where, "is only allowed with a url that begins with https:// (remove it)")
     for one, other in (("certificate", "key"), ("key", "certificate")):
-        if getattr(given.tls, one) is not None and getattr(given.tls, other) is None:
+        if getattr(section.tls, one) is not None and getattr(section.tls, other) is None:
             tree.mistake(where, f"a {one} also requires its {other}")
-    ca = _content(given.tls.ca, certificates.problem_of_certificates, tree, (*where, "ca"))
-    certificate = _content(given.tls.certificate, certificates.problem_of_certificates, tree, (*where, "certificate"))
-    key = _content(given.tls.key, lambda pem: certificates.problem_of_key(pem, certificate), tree, (*where, "key"))
-    made = settings.Tls(ca, SecretStr(f"{certificate}\n{key}") if certificate and key else None)
-    if not certificates.is_usable(made):
+    ca = _content(section.tls.ca, certificates.problem_of_certificates, tree, (*where, "ca"))
+    certificate = _content(section.tls.certificate, certificates.problem_of_certificates, tree, (*where, "certificate"))
+    key = _content(section.tls.key, lambda pem: certificates.problem_of_key(pem, certificate), tree, (*where, "key"))
+    tls_settings = settings.Tls(ca, SecretStr(f"{certificate}\n{key}") if certificate and key else None)
+    if not certificates.is_usable(tls_settings):
         tree.mistake(where, "cannot be used: certificates or a key of a kind that is not supported")
-    return made
+    return tls_settings
 
 
 def _content(path: str | None, problem: Callable[[str], str | None], tree: Tree, place: Place) -> str | None:
-    """A file's content, if it can be read and there is no problem with it."""
+    """Return a file's content, or None after a mistake. ``problem`` returns what is wrong with a content."""
     if path is None:
         return None
     try:

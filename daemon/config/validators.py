@@ -1,7 +1,6 @@
-"""What one value may be: each function answers what it makes of a value, or says what is wrong with it.
+"""Validators of single values: each returns the converted value or raises ``wrong``. No message contains the value.
 
-What concerns several values is ``check``'s business; what editors are told is in ``field_types``. No message
-shows the value.
+Checks across values are in ``check``, the JSON Schema of each type in ``field_types``.
 """
 
 from __future__ import annotations
@@ -44,16 +43,16 @@ OWN_PREFIXES = ("webhook-", "ce-")
 
 
 def wrong(what: str) -> PydanticCustomError:
-    """A mistake in one value, in our own words; what stands in braces would be filled in, so there are none."""
+    """Return the error for an invalid value. Passing ``what`` as an argument keeps its braces as they are."""
     return PydanticCustomError("wrong", "{what}", {"what": what})
 
 
 def duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file holds
-    """``30s``, ``10m``, ``48h``, ``7d``, ``500ms``, or a number of seconds."""
+    """Return a duration such as ``30s``, ``10m``, ``48h``, ``7d`` or ``500ms``; a bare number is in seconds."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    found = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found:
-        seconds = float(found.group(1)) * UNITS[found.group(2) or "s"]
+    match = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match:
+        seconds = float(match.group(1)) * UNITS[match.group(2) or "s"]
     elif number:
         seconds = float(value)
     else:
@@ -63,8 +62,8 @@ def duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file holds
     return timedelta(seconds=seconds)
 
 
-def written(span: timedelta) -> str:
-    """A duration as people write it."""
+def format_duration(span: timedelta) -> str:
+    """Return a duration as it is written in the file, in the largest unit that fits."""
     for unit in ("d", "h", "m"):
         count = span / timedelta(seconds=UNITS[unit])
         if count > 1 and count.is_integer():
@@ -73,7 +72,7 @@ def written(span: timedelta) -> str:
 
 
 def whole(value: Any) -> int:  # noqa: ANN401 - whatever the file holds
-    """A whole number, also as text, as overrides have it."""
+    """Return a whole number. Overrides have it as text."""
     if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]{1,9}", value.strip()):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -82,7 +81,7 @@ def whole(value: Any) -> int:  # noqa: ANN401 - whatever the file holds
 
 
 def number(value: Any) -> float:  # noqa: ANN401 - whatever the file holds
-    """A number, also as text."""
+    """Return a number. Overrides have it as text."""
     if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]{1,9}(\.[0-9]{1,9})?", value.strip()):
         return float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -91,33 +90,33 @@ def number(value: Any) -> float:  # noqa: ANN401 - whatever the file holds
 
 
 def name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A section's entry's name."""
+    """Return the name of an entry."""
     if isinstance(value, str) and not re.fullmatch(NAME, value):
         raise wrong("a name begins with a letter or digit, and has only letters, digits and . _ - (63 at most)")
     return value
 
 
 def identifier(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """PagerDuty's id of something; an empty text, or a name with spaces, is none."""
+    """Return an id of PagerDuty's."""
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_-]+", value):
         raise wrong("must be an id such as PSVC1, not a name (the id is in the address of its page in PagerDuty)")
     return value
 
 
 def person(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A user, by id or e-mail address."""
+    """Return a user's id or e-mail address."""
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_-]+|[^\s@]+@[^\s@]+", value):
         raise wrong("must be a user's id or e-mail address (omit it for any user)")
     return value
 
 
 def http_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """An absolute URL that an HTTP client can post to."""
+    """Return an absolute HTTP URL."""
     if not isinstance(value, str):
         raise wrong("must be a URL such as https://hooks.example.com/pagerduty")
     if re.search(r"[\x00-\x20\x7f]", value):
         raise wrong("must be a URL without spaces and control characters")
-    parts = _split(value, "must be a URL (its host or port cannot be understood)")
+    parts = _split(value, "must be a URL (its host or port is invalid)")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise wrong("must be a URL that begins with https:// or http:// and has a host")
     if parts.username is not None or parts.password is not None:
@@ -129,7 +128,7 @@ def http_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def base_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A host of PagerDuty's, or what stands in for it."""
+    """Return the base URL of an API, without a slash at its end."""
     checked = http_url(value)
     if urlsplit(checked).query:
         raise wrong("must be a URL without a ?query")
@@ -137,7 +136,7 @@ def base_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def proxy_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A proxy, perhaps with user and password."""
+    """Return the URL of a proxy, which may contain user and password."""
     advice = "must be http://host:port, or http://user:password@host:port (in the password, write / as %2F, @ as %40)"
     if not isinstance(value, str) or not re.fullmatch(r"http://[\x21-\x7e]+", value):
         raise wrong(advice)
@@ -148,39 +147,39 @@ def proxy_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def path(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A file, wherever the daemon is started."""
+    """Return the absolute path of a file."""
     if not isinstance(value, str) or not re.fullmatch(r"/[^\x00-\x1f]+", value):
         raise wrong("must be a file's absolute path, such as /etc/pagerelay/ca.pem")
     return value
 
 
 def credential(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A user, password or the like, of whatever letters."""
+    """Return a user name, password or similar in any characters, on one line."""
     if not isinstance(value, str) or not re.fullmatch(r"[^\x00-\x1f\x7f]+", value):
         raise wrong("must be one line of text, not empty (put it in quotes if it looks like a number)")
     return value
 
 
 def user(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A user of basic authentication."""
+    """Return a user name for basic authentication."""
     if ":" in str(credential(value)):
-        raise wrong("must be a user without a colon (HTTP cannot tell it from the password)")
+        raise wrong("must be a user without a colon (in HTTP the colon separates user and password)")
     return value
 
 
 def bearer(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A bearer token of a target."""
+    """Return a target's bearer token."""
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
         raise wrong("must be a token: not empty, no spaces (only the token, without Bearer)")
     return value
 
 
 def database_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """SQLite or PostgreSQL."""
+    """Return the URL of a SQLite or PostgreSQL database."""
     text = value if isinstance(value, str) else ""
     if text.startswith("sqlite:///") and len(text) > len("sqlite:///"):
         if ":memory:" in text:
-            raise wrong("must be a file: what is in memory would be lost with the process")
+            raise wrong("must be a file (data in memory would be lost with the process)")
         return value
     if re.match(r"postgres(ql)?://.", text):
         advice = "must be postgresql://user:password@host/name (in the password, write / as %2F, # as %23, ? as %3F)"
@@ -193,14 +192,14 @@ def database_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 def _split(text: str, advice: str) -> Any:  # noqa: ANN401 - the parts of a URL
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 - raises if it is none
+        parts.port  # noqa: B018 - raises if the port is invalid
     except ValueError:
         raise wrong(advice) from None
     return parts
 
 
 def api_key(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A key that fits into a header."""
+    """Return a PagerDuty API key."""
     if isinstance(value, int | float):
         raise wrong("must be text (put the key in quotes)")
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
@@ -209,7 +208,7 @@ def api_key(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def token(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A bearer token, or none."""
+    """Return the API's bearer token, or None."""
     if isinstance(value, int | float):
         raise wrong("must be text (put the token in quotes)")
     if value is not None and (not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value)):
@@ -218,7 +217,7 @@ def token(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def signing_secret(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A secret as Standard Webhooks writes it."""
+    """Return a secret in the form of Standard Webhooks."""
     reason = signing.problem(value) if isinstance(value, str) else signing.ADVICE
     if reason is not None:
         raise wrong(reason)
@@ -226,30 +225,30 @@ def signing_secret(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def one_or_more(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """One secret, or a list of them."""
+    """Return a list of secrets, also for a single one."""
     if value == []:
         raise wrong("at least one secret is required")
     return value if isinstance(value, list) else [value]
 
 
 def event_names(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """One name of an event, or a list of them."""
+    """Return a list of event types, also for a single one."""
     if value == []:
         raise wrong("at least one event type is required")
     return value if isinstance(value, list) else [value]
 
 
 def header_name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A header that a target may set."""
+    """Return the name of a header that a target may set."""
     if not isinstance(value, str) or not HEADER.fullmatch(value):
-        raise wrong("is not a name that an HTTP header can have (use letters, digits and hyphens)")
+        raise wrong("invalid header name (use letters, digits and hyphens)")
     if value.lower() in OWN_HEADERS or value.lower().startswith(OWN_PREFIXES):
         raise wrong("pagerelay sets this header itself (remove it)")
     return value
 
 
 def header_value(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Text that fits into a header."""
+    """Return a value for a header, also from a number."""
     text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not re.fullmatch(r"[\x20-\x7e]*", text):
         raise wrong("must be text that fits into an HTTP header: one line of ASCII")
@@ -257,17 +256,17 @@ def header_value(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def address(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """``host:port``; null for no server at all."""
+    """Return ``host:port``, or None for no server."""
     if value is None:
         return None
-    found = re.fullmatch(ADDRESS, value) if isinstance(value, str) else None
-    if found is None or int(found.group(2)) > LAST_PORT:
+    match = re.fullmatch(ADDRESS, value) if isinstance(value, str) else None
+    if match is None or int(match.group(2)) > LAST_PORT:
         raise wrong("must be host:port such as 127.0.0.1:8421, or null for no HTTP server")
     return value
 
 
 def instant(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A time with its offset."""
+    """Return an instant in UTC."""
     try:
         parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
         if parsed is not None and parsed.tzinfo is not None:
@@ -278,7 +277,7 @@ def instant(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def network(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """A range of addresses."""
+    """Return a network such as ``10.0.0.0/8``."""
     try:
         ipaddress.ip_network(value)
     except (ValueError, TypeError):

@@ -46,7 +46,7 @@ def kinds(
 
 
 def _is_told(target: Target, name: str) -> bool:
-    return formats.REGISTRY[target.format].tells(triggers.BY_NAME[name].event_type)
+    return formats.REGISTRY[target.format].supports(triggers.BY_NAME[name].event_type)
 
 
 async def run(target: Target, types: Sequence[str], now: datetime, longest: timedelta) -> list[Trial]:

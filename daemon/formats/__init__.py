@@ -30,9 +30,9 @@ def signing(target: Target) -> Callable[[bytes, Sequence[str]], Mapping[str, str
     return functools.partial(REGISTRY[target.format].sign, target.name)
 
 
-def tells_actions(target: Target) -> bool:
+def supports_actions(target: Target) -> bool:
     """Whether a target's format has a form for how an action ended."""
-    return REGISTRY[target.format].tells("action.succeeded")
+    return REGISTRY[target.format].supports("action.succeeded")
 
 
-__all__ = ["REGISTRY", "Format", "signing", "tells_actions"]
+__all__ = ["REGISTRY", "Format", "signing", "supports_actions"]

@@ -46,6 +46,6 @@ class Format:
         """Whether it has signatures of its own, for which the receiver has to know a secret."""
         return self.sign is not _nothing
 
-    def tells(self, kind: str) -> bool:
+    def supports(self, kind: str) -> bool:
         """Whether it has a form for messages of this type, such as ``incident.resolved`` or ``action.failed``."""
         return self.types is None or kind in self.types

@@ -170,7 +170,7 @@ def test_a_value_may_be_reused_through_an_alias(load: Load) -> None:
 def test_nested_aliases_are_rejected_before_they_fill_the_memory(load: Load) -> None:
     levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 9))
     (line,) = mistakes(load, f"l0: &l0 [x]\n{levels}\n")
-    assert line.endswith(": the file holds too much (are there aliases in aliases?)")
+    assert line.endswith(": the file is too large or too deeply nested (check for aliases in aliases)")
 
 
 # --- where the file is
@@ -219,7 +219,7 @@ def test_an_unreadable_default_file_is_an_error_and_not_skipped(
     [
         (b"", "is empty (start from a copy of config.example.yaml)"),
         (b"{}", "is empty (start from a copy of config.example.yaml)"),
-        (b"[" * 5000, "holds too much in one another (are there brackets in brackets?)"),
+        (b"[" * 5000, "is nested too deeply (check for brackets in brackets)"),
         (b"#" * (1024 * 1024 + 1), "is larger than 1048576 bytes"),
     ],
 )

@@ -163,10 +163,15 @@ def test_any_other_text_is_an_invalid_duration(text: object) -> None:
 @given(st.integers(min_value=1, max_value=10_000_000))
 def test_a_duration_is_written_so_that_it_can_be_read_again(seconds: int) -> None:
     span = timedelta(seconds=seconds)
-    assert validators.duration(validators.written(span)) == span
+    assert validators.duration(validators.format_duration(span)) == span
 
 
 def test_a_duration_is_written_in_the_largest_unit_that_fits() -> None:
     spans = [timedelta(milliseconds=100), timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=5)]
-    assert [validators.written(span) for span in spans] == ["0.1s", "30s", "60s", "5m"]
-    assert [validators.written(timedelta(hours=hours)) for hours in (8, 24, 48, 76)] == ["8h", "24h", "2d", "76h"]
+    assert [validators.format_duration(span) for span in spans] == ["0.1s", "30s", "60s", "5m"]
+    assert [validators.format_duration(timedelta(hours=hours)) for hours in (8, 24, 48, 76)] == [
+        "8h",
+        "24h",
+        "2d",
+        "76h",
+    ]

@@ -173,7 +173,7 @@ triggers:
 
 def test_every_format_is_documented() -> None:
     rows = re.findall(r"^\| `([a-z0-9-]+)` \| .* \| (yes|no) \|$", TEXT, re.MULTILINE)
-    told = {name: "yes" if kind.tells("action.failed") else "no" for name, kind in formats.REGISTRY.items()}
+    told = {name: "yes" if kind.supports("action.failed") else "no" for name, kind in formats.REGISTRY.items()}
     assert dict(rows) == told
     assert [name for name in formats.REGISTRY if f"\n### {name}\n" not in TEXT] == []
 

@@ -59,4 +59,4 @@ def test_a_batch_is_one_list_in_the_order_of_the_journal(kind: str) -> None:
 @pytest.mark.parametrize("message", OTHERS, ids=lambda message: message.type)
 def test_actions_and_alerts_are_not_supported(message: Any) -> None:
     assert formats.REGISTRY["connector"].content(message, Options()) is None
-    assert not formats.REGISTRY["connector"].tells(message.type)
+    assert not formats.REGISTRY["connector"].supports(message.type)

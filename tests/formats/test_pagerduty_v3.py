@@ -24,7 +24,7 @@ from tests.harness.receivers import SECRET
 V3 = formats.REGISTRY["pagerduty-v3"]
 ASSIGNED = samples.event("incident.assigned")
 TRIGGERED = samples.event("incident.triggered")
-KNOWN = [message for message in (*EVENTS, *BARE) if V3.tells(message.type)]
+KNOWN = [message for message in (*EVENTS, *BARE) if V3.supports(message.type)]
 REFERENCE = {"id", "type", "self", "html_url", "summary"}
 
 
@@ -187,8 +187,8 @@ def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
     }
     assert names == {f"incident.{name}" for name in (*known, "escalated", "reassigned")}
     for message in EVENTS:
-        assert V3.sends(samples.of(message)) == V3.tells(message.type)
-        assert (V3.content(message, Options()) is None) != V3.tells(message.type)
+        assert V3.sends(samples.of(message)) == V3.supports(message.type)
+        assert (V3.content(message, Options()) is None) != V3.supports(message.type)
 
 
 def test_an_invalid_url_is_passed_on() -> None:
