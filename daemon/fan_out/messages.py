@@ -36,13 +36,13 @@ MatchedEvent: TypeAlias = "tuple[int, Event, matching.Match]"  # an event's numb
 class FanOutResult:
     """What reading a part of the journal produced: messages, targets with new deliveries, and whether more is left.
 
-    ``complaints`` holds, for each trigger whose condition was evaluated, what was wrong with it, or None.
+    ``condition_errors`` holds, for each trigger whose condition was evaluated, the error, or None.
     """
 
     messages: int
     targets: frozenset[str]
     more: bool
-    complaints: Mapping[str, str | None] = field(default_factory=dict)
+    condition_errors: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class FanOut:
@@ -61,41 +61,43 @@ class FanOut:
         limit = max(1, min(JOURNAL_PART, MOST_CONDITIONS // max(conditions, 1)))
         watermarks = journal.lock_watermarks(tx, names)
         part = journal.read(tx, self._connection, min(watermarks.values()), limit)
-        complaints: dict[str, str | None] = {}
-        matched = list(self._matched(part, watermarks, index, complaints))
+        condition_errors: dict[str, str | None] = {}
+        matched = list(self._matched(part, watermarks, index, condition_errors))
         new = [*_singly(matched, self._targets), *_together(matched, self._targets)]
         messages.enqueue(tx, new, now)
         connections.record_last_events(tx, {match.trigger.name: event.occurred_at for _, event, match in matched})
-        connections.record_condition_errors(tx, complaints)
+        connections.record_condition_errors(tx, condition_errors)
         if part:
             journal.advance(tx, names, part[-1][0])
         woken = frozenset(target for message in new for target in message.targets)
-        return FanOutResult(len(new), woken, more=len(part) == limit, complaints=complaints)
+        return FanOutResult(len(new), woken, more=len(part) == limit, condition_errors=condition_errors)
 
     def _matched(
         self,
         part: Iterable[tuple[int, Event]],
         watermarks: Mapping[str, int],
         index: matching.Index,
-        complaints: dict[str, str | None],
+        condition_errors: dict[str, str | None],
     ) -> Iterator[MatchedEvent]:
         for seq, event in part:
             document = _EventDocument(event)
             for match in index.match(event):
-                if watermarks.get(match.trigger.name, seq) < seq and self._is_meant(document, match, complaints):
+                if watermarks.get(match.trigger.name, seq) < seq and self._is_meant(document, match, condition_errors):
                     yield seq, event, match
 
-    def _is_meant(self, document: _EventDocument, match: matching.Match, complaints: dict[str, str | None]) -> bool:
+    def _is_meant(
+        self, document: _EventDocument, match: matching.Match, condition_errors: dict[str, str | None]
+    ) -> bool:
         """Whether the trigger's condition holds. A condition that fails lets the message pass: nothing is lost."""
         name = match.trigger.name
         condition = self._conditions.get(name)
         if condition is None:
             return True
-        complaints.setdefault(name, None)
+        condition_errors.setdefault(name, None)
         try:
             return condition.holds(document.to(match))
         except errors.ConditionError as error:
-            complaints[name] = f"the condition fails for some messages, which are sent nevertheless: {error}"
+            condition_errors[name] = f"the condition fails for some messages, which are sent nevertheless: {error}"
             return True
 
 

@@ -1,7 +1,7 @@
-"""The first transaction: what was read from PagerDuty becomes seen ids, snapshots, events and a watermark.
+"""The first transaction: records read from PagerDuty become seen ids, snapshots, events and a watermark.
 
-Plain functions on an open transaction. Each locks the connection's row, asks ``detection`` what happened, and
-stores the result: all or nothing.
+Plain functions on an open transaction. Each locks the connection's row, lets ``detection`` compute the events,
+and stores the result: all or nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from daemon.model import Json, LogEntry, Rejected
     from daemon.storage.connections import ConnectionState
 
-HISTORY = timedelta(days=7)  # what happened longer before the watermark never becomes an event
+HISTORY = timedelta(days=7)  # older entries than this before the watermark never become events
 
 
 def window(
@@ -37,8 +37,8 @@ def window(
 ) -> int:
     """Store one completely read window of the log; return how many events are new.
 
-    ``read_at`` is when reading began; ``watermark`` is how far the log is read with this window (None when it
-    was read before, and nothing moves).
+    ``read_at`` is when reading began; ``watermark`` is how far the log has been read with this window. None leaves
+    the watermark unchanged, for a window that was read before.
     """
     state = connections.lock(tx, name)
     known = snapshots.load(tx, name, {entry.incident_id for entry in entries})
@@ -60,7 +60,7 @@ def baseline(
     baseline_at: datetime,
     now: datetime,
 ) -> None:
-    """Store what a connection's first poll read; none of it is ever sent."""
+    """Store the records of a connection's first poll; none of them is ever sent."""
     if connections.lock(tx, name).baseline_at is None:
         result = detection.baseline(entries, incidents, baseline_at=baseline_at, read_at=read_at)
         connections.move_watermark(tx, name, baseline_at, baseline_at=baseline_at)

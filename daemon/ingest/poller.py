@@ -1,7 +1,7 @@
-"""One connection's poll: read the log once for all triggers that are due, then let them read the journal.
+"""One connection's poll: read the log once for all due triggers, then let them read the journal.
 
 The database row decides whether a poll may run. Two transactions keep the promises: one
-takes in what a window of the log tells, one turns journal into messages and deliveries.
+stores the events of a window of the log, one turns the journal into messages and deliveries.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ log = structlog.get_logger()
 
 SECOND = timedelta(seconds=1)
 FIRST_STEP = timedelta(hours=1)
-FEW_CALLS = 4
+FEW_CALLS = 4  # of one window
 MANY_CALLS = 20
 LEAST_OVERLAP = timedelta(seconds=30)
 LOOK_UP_AGAIN = timedelta(minutes=10)
 
 
 class Poller:
-    """Polls one connection for its triggers, for ``targets``. ``wake`` is told which of them got deliveries."""
+    """Polls one connection for its triggers. ``wake`` receives those of the ``targets`` that have new deliveries."""
 
     def __init__(
         self,
@@ -65,10 +65,10 @@ class Poller:
         self._ahead = timedelta(0)  # how far PagerDuty's clock is ahead of ours
         self._overlap = connection.overlap  # shrinks while re-reading it would cost too many calls
         self._looked_up: dict[str, datetime] = {}
-        self._complaints: dict[str, str | None] = {}
+        self._condition_errors: dict[str, str | None] = {}
 
     async def run(self) -> timedelta:
-        """Poll, if that is allowed now; answers how long to wait before asking again."""
+        """Poll if a poll is due; return how long to wait before the next call."""
         claim = await self._database.write(self._claim)
         if isinstance(claim, datetime):
             return min(max(claim - self._clock(), timedelta(0)), self._connection.limits.poll_interval)
@@ -77,14 +77,14 @@ class Poller:
         events = messages = 0
         calls_before = self._client.calls
         try:
-            async for found in self._read_log(claim.state):
-                events += found
+            async for new_events in self._read_log(claim.state):
+                events += new_events
                 messages += await self._fan_out(claim.due)
-        except errors.PagerDutyError as problem:
-            error = str(problem)
+        except errors.PagerDutyError as failure:
+            error = str(failure)
             messages += await self._fan_out(claim.due)
         was_failing = await self._database.write(self._end, error)
-        self._tell(
+        self._log_result(
             error, was_failing, events, messages, self._client.calls - calls_before, time.perf_counter() - started
         )
         return timedelta(0)
@@ -97,7 +97,7 @@ class Poller:
     def _end(self, tx: sa.Connection, error: str | None) -> datetime | None:
         return connections.end_poll(tx, self._connection.name, self._instance, error, self._database.now(tx))
 
-    def _tell(
+    def _log_result(
         self, error: str | None, was_failing: datetime | None, events: int, messages: int, calls: int, took: float
     ) -> None:
         name = self._connection.name
@@ -115,7 +115,7 @@ class Poller:
     # --- the log
 
     async def _read_log(self, state: connections.ConnectionState) -> AsyncIterator[int]:
-        """Read what is new, in windows, oldest first; gives for each how many events it had."""
+        """Read the new part of the log in windows, oldest first; yield each window's number of events."""
         if state.watermark is None:
             await self._baseline()
             yield 0
@@ -147,7 +147,7 @@ class Poller:
                 step /= 2
 
     def _adapt_overlap(self, calls: int) -> None:
-        """In a storm read back less far, so that polls stay short; the sweep reads the rest again."""
+        """Shorten the overlap in a storm to keep polls short; the sweep reads the rest again."""
         if calls > FEW_CALLS:
             self._overlap = max(self._overlap / 2, min(LEAST_OVERLAP, self._connection.overlap))
         else:
@@ -165,7 +165,7 @@ class Poller:
         )
 
     async def _baseline(self) -> None:
-        """The first poll: remember what there is, send nothing."""
+        """Run the first poll: store the current state, send nothing."""
         read_at = self._clock()
         until = self._pagerduty_time() + SECOND
         window = await self._client.log_entries(until - self._connection.overlap, until, CallPriority.POLL)
@@ -192,18 +192,18 @@ class Poller:
         return self._clock() + self._ahead
 
     def _learn_time(self, window: Window, read_at: datetime) -> None:
-        """Follow PagerDuty's clock: the end of a window is meant by it, not by ours."""
+        """Follow PagerDuty's clock: it, not ours, decides where a window ends."""
         if window.server_time is not None:
             self._ahead = window.server_time - _whole(read_at)
 
     def _read_up_to(self, window: Window, read_at: datetime) -> datetime:
-        """The instant up to which the first page showed all that there was."""
+        """Return the instant up to which the first page was complete."""
         return _whole(read_at + self._ahead) if window.server_time is None else window.server_time
 
     # --- the journal
 
     async def _fan_out(self, due: Sequence[str]) -> int:
-        """Let the triggers that are due read the journal; answers how many messages that made."""
+        """Let the due triggers read the journal; return how many messages that produced."""
         users = await self._users(due)
         ready = [
             trigger
@@ -214,54 +214,54 @@ class Poller:
         names = [trigger.name for trigger in ready]
         messages = 0
         while names:
-            fanned = await self._database.write(self._fan.part, names, index, self._clock())
-            messages += fanned.messages
-            if fanned.targets:
-                self._wake(fanned.targets)
-            self._tell_complaints(fanned.complaints)
-            if not fanned.more:
+            result = await self._database.write(self._fan.part, names, index, self._clock())
+            messages += result.messages
+            if result.targets:
+                self._wake(result.targets)
+            self._log_condition_errors(result.condition_errors)
+            if not result.more:
                 break
         return messages
 
-    def _tell_complaints(self, complaints: Mapping[str, str | None]) -> None:
-        """Log what is wrong with a condition when that changes."""
-        for name, error in complaints.items():
-            before = self._complaints.get(name)
-            self._complaints[name] = error
+    def _log_condition_errors(self, condition_errors: Mapping[str, str | None]) -> None:
+        """Log the error of a condition when it changes."""
+        for name, error in condition_errors.items():
+            before = self._condition_errors.get(name)
+            self._condition_errors[name] = error
             if error and error != before:
                 log.warning("condition.failing", trigger=name, error=error)
             elif before and not error:
                 log.info("condition.recovered", trigger=name)
 
     async def _users(self, due: Sequence[str]) -> dict[str, str]:
-        """The ids of the e-mail addresses that triggers name; one not known yet is looked up once."""
-        wanted = {
+        """Return the ids of the e-mail addresses that triggers name; each unknown address is looked up once."""
+        trigger_by_email = {
             trigger.user.lower(): trigger.name
             for trigger in (self._triggers[name] for name in due)
             if trigger.user and matching.is_email(trigger.user)
         }
-        if not wanted:
+        if not trigger_by_email:
             return {}
         known = await self._database.read(users.ids_by_email, self._connection.name)
-        for email in wanted.keys() - known.keys():
+        for email in trigger_by_email.keys() - known.keys():
             again_at = self._looked_up.get(email)
             if again_at is not None and self._clock() < again_at:
                 continue
             self._looked_up[email] = self._clock() + LOOK_UP_AGAIN
-            found = await self._look_up(
+            user_id = await self._look_up(
                 email, [name for name in due if (self._triggers[name].user or "").lower() == email]
             )
-            if found:
-                known[email] = found
+            if user_id:
+                known[email] = user_id
         return known
 
     async def _look_up(self, email: str, triggers: Sequence[str]) -> str | None:
         try:
             user_id = await self._client.find_user(email, CallPriority.POLL)
             error = None if user_id else f"PagerDuty has no user with the e-mail address {email}"
-        except errors.PagerDutyError as problem:
+        except errors.PagerDutyError as failure:
             self._looked_up.pop(email, None)
-            user_id, error = None, f"the user {email} could not be looked up: {problem}"
+            user_id, error = None, f"the user {email} could not be looked up: {failure}"
         if user_id:
             await self._database.write(users.save, self._connection.name, email, user_id, self._clock())
         elif error:
@@ -272,5 +272,5 @@ class Poller:
 
 
 def _whole(moment: datetime) -> datetime:
-    """The second that an instant lies in: PagerDuty's times have no finer resolution."""
+    """Return the second that contains an instant: PagerDuty's times have no finer resolution."""
     return moment.replace(microsecond=0)

@@ -1,4 +1,4 @@
-"""Comparing snapshots with the incidents themselves, for what the log did not tell."""
+"""Comparison of the snapshots with the incidents themselves, for changes that the log did not show."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Reconcile:
         self._clock = clock
 
     async def run(self) -> timedelta:
-        """Reconcile if it is due and the log was read lately: what it will tell must not be told twice."""
+        """Reconcile if it is due and the log was read recently; otherwise changes could be reported twice."""
         look_again = min(self._connection.reconcile_every, self._connection.limits.poll_interval)
         read_up_to = await self._database.write(self._begin)
         if read_up_to is None:
@@ -51,7 +51,7 @@ class Reconcile:
         return look_again
 
     def _begin(self, tx: sa.Connection) -> datetime | None:
-        """How far the log was read, by PagerDuty's clock; None if it is too early to reconcile."""
+        """Return how far the log was read, by PagerDuty's clock; None if reconciliation is not due yet."""
         now = self._database.now(tx)
         state = connections.lock(tx, self._connection.name)
         lately = now - self._connection.limits.poll_interval * 3
@@ -61,19 +61,21 @@ class Reconcile:
         return state.watermark if due else None
 
     async def _compare(self, settled: datetime) -> int:
-        """Look at every open incident, and at those that were open as far as is known.
+        """Compare all incidents that are open, or were according to their snapshots; return the number of events.
 
-        What is younger than ``settled`` is still the log's to tell.
+        Changes after ``settled`` are left to the log.
         """
         read_at = self._clock()
         listing = await self._client.open_incidents(CallPriority.RECONCILIATION)
         incidents: list[tuple[str, Json | None]] = list(listing.incidents.items())
         known = await self._database.read(snapshots.load_open, self._connection.name)
-        vanished = sorted((known[each].read_at, each) for each in known.keys() - listing.incidents.keys())
+        vanished = sorted(
+            (known[incident_id].read_at, incident_id) for incident_id in known.keys() - listing.incidents.keys()
+        )
         for _, incident_id in vanished[:VANISHED_AT_ONCE]:
-            found = await self._client.incident(incident_id, CallPriority.RECONCILIATION)
-            if not isinstance(found, Rejected):  # an odd answer is no proof that it is gone
-                incidents.append((incident_id, found))
+            incident = await self._client.incident(incident_id, CallPriority.RECONCILIATION)
+            if not isinstance(incident, Rejected):  # a malformed response does not prove that the incident is gone
+                incidents.append((incident_id, incident))
         return await self._database.write(
             commit.reconciliation,
             self._connection.name,

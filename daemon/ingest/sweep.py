@@ -1,4 +1,4 @@
-"""Reading the log again, much further back than polls do, for entries that PagerDuty showed late."""
+"""Rereading of the log, much further back than polls do, for entries that PagerDuty showed late."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEAST_STEP = timedelta(seconds=1)
 
 
 class Sweep:
-    """Sweeps one connection, oldest first, at the lowest priority for permits."""
+    """Sweeps one connection, oldest entries first, at the lowest permit priority."""
 
     def __init__(self, database: Database, client: Client, connection: Connection, clock: Clock) -> None:
         self._database = database
@@ -35,7 +35,7 @@ class Sweep:
         self._clock = clock
 
     async def run(self) -> timedelta:
-        """Sweep if it is due, but never ahead of what the polls have read."""
+        """Sweep if it is due, but never beyond the watermark of the polls."""
         look_again = min(self._connection.sweep_every, self._connection.limits.poll_interval)
         state = await self._database.write(self._begin)
         if state is None or state.watermark is None or state.baseline_at is None:

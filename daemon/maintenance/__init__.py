@@ -1,4 +1,4 @@
-"""The chores beside polling, one file each; every chore is a class with ``run``, which answers when to ask again."""
+"""Periodic chores beside polling, one file each; each is a class whose ``run`` returns when to run again."""
 
 from __future__ import annotations
 

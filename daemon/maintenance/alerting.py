@@ -1,7 +1,7 @@
-"""Saying that something needs a person: targets and connections that fail for long, and that they work again.
+"""Alerts about targets and connections that have been failing for long, and about their recovery.
 
-Whether it was said is in the rows of targets and connections, written with the message: once
-for each time of trouble, over restarts and replicas.
+The row of a target or connection records whether an alert was sent. It is written in the same transaction as the
+message, so that each failure causes one alert, across restarts and replicas.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ EVERY = timedelta(seconds=5)
 
 
 class Due(NamedTuple):
-    """What is to be said of something: of which kind, and since when that is so, which tells one time from another."""
+    """An alert that is due: its kind, and when the state began, which distinguishes one failure from the next."""
 
     kind: str
     since: datetime
 
 
 class Alerting:
-    """Tells ``to`` what has been failing for longer than ``after``. ``wake_targets`` is told who got a message."""
+    """Alerts the targets ``to`` about failures longer than ``after``. ``wake_targets`` receives the targets to wake."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class Alerting:
         self._wake_targets = wake_targets
 
     async def run(self) -> timedelta:
-        """Look, and say what there is to say: each thing in a transaction of its own, which holds one row."""
+        """Queue all due alerts, target in its own transaction, which locks one row."""
         for table, name in await self._database.read(self._look):
-            kind = await self._database.write(self._tell, table, name)
+            kind = await self._database.write(self._enqueue, table, name)
             if kind is not None:
                 log.info("alert.queued", alert=kind, name=name)
                 self._wake_targets(self._to)
@@ -77,8 +77,8 @@ class Alerting:
             return None
         return (of_target if table is targets else of_connection)(row, self._after, now)
 
-    def _tell(self, tx: sa.Connection, table: sa.Table, name: str) -> str | None:
-        """Make the message, and note that it is made; answers what it says, if anything."""
+    def _enqueue(self, tx: sa.Connection, table: sa.Table, name: str) -> str | None:
+        """Queue the alert and record that it was queued; return its kind, or None if none was due."""
         now = self._database.now(tx)
         row = tx.execute(sa.select(table).where(table.c.name == name).with_for_update()).one()
         due = self._due(table, row, now)
@@ -86,7 +86,7 @@ class Alerting:
             return None
         over = due.kind.endswith(".recovered")
         tx.execute(table.update().where(table.c.name == name).values(alerted_at=None if over else now))
-        to = [each for each in self._to if table is connections or each != name]
+        to = [target for target in self._to if table is connections or target != name]
         if not to:
             return None
         alert = Alert(due.kind, now, self._of_target(tx, row, now) if table is targets else _of_connection(row))
@@ -109,20 +109,20 @@ class Alerting:
 
 
 def of_target(row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa: ANN401 - a row of the targets table
-    """What is to be said of a target, if anything. It has recovered when it took something after an alert."""
-    told: datetime | None = row.alerted_at
+    """Return the alert that is due for a target. A target has recovered if it accepted something after an alert."""
+    alerted_at: datetime | None = row.alerted_at
     if row.paused_at is not None:
-        fresh = _is_news(told, row.paused_at, now)
+        fresh = _is_news(alerted_at, row.paused_at, now)
         return Due("target.paused", row.paused_at) if fresh and row.paused_reason != PAUSED_BY_HAND else None
     if row.failing_since is not None:
         return _of_failing("target.failing", row, after, now)
-    if told is not None and row.last_success_at is not None and row.last_success_at > told:
-        return Due("target.recovered", told)
+    if alerted_at is not None and row.last_success_at is not None and row.last_success_at > alerted_at:
+        return Due("target.recovered", alerted_at)
     return None
 
 
 def of_connection(row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa: ANN401 - a row of the connections table
-    """What is to be said of a connection, if anything."""
+    """Return the alert that is due for a connection."""
     if row.failing_since is not None:
         return _of_failing("connection.failing", row, after, now)
     return None if row.alerted_at is None else Due("connection.recovered", row.alerted_at)
@@ -133,9 +133,9 @@ def _of_failing(kind: str, row: Any, after: timedelta, now: datetime) -> Due | N
     return Due(kind, row.failing_since) if fresh and now - row.failing_since >= after else None
 
 
-def _is_news(told: datetime | None, since: datetime, now: datetime) -> bool:
-    """Whether nothing was said since then. After the clock was set back nobody knows; a repeat has the same id."""
-    return told is None or told < since or told > now
+def _is_news(alerted_at: datetime | None, since: datetime, now: datetime) -> bool:
+    """Return whether no alert was sent since then. If the clock was set back, alert again: a repeat has the same id."""
+    return alerted_at is None or alerted_at < since or alerted_at > now
 
 
 def _of_connection(row: Any) -> Json:  # noqa: ANN401 - a row of the connections table

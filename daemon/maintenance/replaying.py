@@ -1,4 +1,4 @@
-"""Feeding replays: as soon as a target has sent half of what it had, it gets the next part."""
+"""Sending of replays in batches: a target gets the next one as soon as it has sent half of the last."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
 
     from daemon.storage.database import Database
 
-LOOK_SECONDS = 5.0  # what another process asks for is noticed that late
+LOOK_SECONDS = 5.0  # a request from another process is noticed after at most this time
 QUICK_SECONDS = 0.1
 SLOWER = 1.5
 
 
 class Replaying:
-    """Carries replays out.
+    """Advances replays.
 
-    ``wake_targets`` is told which targets got something to send; ``let_go`` is called when one was cancelled.
+    ``wake_targets`` receives the targets with new deliveries; ``release`` is called when a replay was cancelled.
     """
 
     def __init__(
-        self, database: Database, wake_targets: Callable[[Iterable[str]], None], let_go: Callable[[], None]
+        self, database: Database, wake_targets: Callable[[Iterable[str]], None], release: Callable[[], None]
     ) -> None:
         self._database = database
         self._wake_targets = wake_targets
-        self._let_go = let_go
+        self._release = release
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Say that there is a new replay, or that one was cancelled."""
+        """Signal that a replay was started or cancelled."""
         self._woken.set()
 
     async def run(self) -> NoReturn:
-        """Feed whatever there is, quickly while targets take what they get, and look for more in between."""
+        """Advance all open replays, quickly while targets keep up, and check for new ones in between."""
         pause = QUICK_SECONDS
         while True:
             self._woken.clear()
@@ -50,7 +50,7 @@ class Replaying:
                 pause = QUICK_SECONDS if progress.targets else min(pause * SLOWER, LOOK_SECONDS)
                 self._wake_targets(progress.targets)
                 if progress.left_over:
-                    self._let_go()
+                    self._release()
             try:
                 async with asyncio.timeout(pause if has_more else LOOK_SECONDS):
                     await self._woken.wait()

@@ -1,4 +1,4 @@
-"""Removing rows that are older than they need to be kept, a few at a time so that nothing else waits for it."""
+"""Removal of rows older than their retention period, a few at a time so that no other transaction waits long."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ log = structlog.get_logger()
 
 EVERY = timedelta(minutes=10)
 MOST_ROWS = 500  # of one table in one transaction
-SEEN_FOR = timedelta(days=3)  # longer than any re-reading goes back
+SEEN_FOR = timedelta(days=3)  # longer than any overlap or sweep goes back
 SNAPSHOT_FOR = commit.HISTORY + timedelta(days=1)
 
 
 class Retention:
-    """Prunes all tables, for the connections and triggers that are configured."""
+    """Prunes all tables for the configured connections and triggers."""
 
     def __init__(
         self, database: Database, periods: RetentionPeriods, connections: Collection[str], triggers: Collection[str]
@@ -39,7 +39,7 @@ class Retention:
         self._triggers = triggers
 
     async def run(self) -> timedelta:
-        """Remove what is too old, part by part."""
+        """Remove all expired rows in batches."""
         removed = 0
         while part := await self._database.write(
             prune, self._database, self._periods, self._connections, self._triggers
@@ -59,7 +59,7 @@ def prune(
 ) -> int:
     """Remove at most a few hundred rows of each table; return how many were removed.
 
-    ``names`` are the connections, ``triggers`` the triggers that are configured.
+    ``names`` are the configured connections, ``triggers`` the configured triggers.
     """
     now = database.now(tx)
     removed = messages.prune(tx, delivered=periods.deliveries, dead=periods.dead, now=now, limit=MOST_ROWS)
@@ -73,8 +73,8 @@ def prune(
 def prune_connection(tx: sa.Connection, name: str, retention: timedelta, now: datetime, limit: int) -> int:
     """Remove a connection's old entry ids, snapshots, counts and quarantined records; return how many rows.
 
-    The age of ids and snapshots counts from the watermark: while a connection is behind, nothing that the log
-    still has to show is forgotten.
+    The age of ids and snapshots counts from the watermark: while a connection is behind, everything is kept that
+    entries still to be read may need.
     """
     read_to = min(now, connections.lock(tx, name).watermark or now)
     removed = journal.prune_seen(tx, name, read_to - SEEN_FOR, limit)

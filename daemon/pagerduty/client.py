@@ -1,8 +1,8 @@
-"""Calls to PagerDuty: one at a time per connection, each with a permit of its own.
+"""Calls to PagerDuty: one at a time per connection, each with its own permit.
 
-Readings that fail temporarily are repeated a few times here; then, and for permanent ones
-at once, an error says which of the two it is. ``call`` makes one request and repeats
-nothing: whoever changes something decides himself. Nothing is logged but calls, at debug level.
+Reads that fail temporarily are retried a few times here; after that, and at once for permanent failures, the
+error says which of the two it is. ``call`` makes one request and never retries: after a write, only the caller
+can decide. Nothing is logged except each call, at debug level.
 """
 
 from __future__ import annotations
@@ -42,35 +42,35 @@ log = structlog.get_logger()
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
-CALL_SECONDS = 28.0  # below permits.LONGEST_CALL, which permits count on
+CALL_SECONDS = 28.0  # below permits.LONGEST_CALL, which permits rely on
 LARGEST_BODY = 32 * 1024 * 1024
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = timedelta(seconds=60)
 BAD_REQUEST = 400
 OK = 200
-EVENTS_RATE_LIMITED = 403  # what 429 is elsewhere
+EVENTS_RATE_LIMITED = 403  # the Events API's equivalent of 429
 
 Query = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A good answer: its JSON object, and PagerDuty's clock when it was made, if it said so."""
+    """A successful response: its JSON object, and PagerDuty's clock when it responded, if the response had a date."""
 
     body: Json
     server_time: datetime | None
 
     def one(self, name: str) -> Json:
-        """The object that was asked for. Raises Temporary if it is not there: nothing is known then."""
-        found = lenient_json.get_object(self.body, name)
-        if lenient_json.get_text(found, "id") is None:
+        """Return the object of this name. Raises Temporary if it is missing: the outcome is unknown then."""
+        record = lenient_json.get_object(self.body, name)
+        if lenient_json.get_text(record, "id") is None:
             message = f"PagerDuty answered without {name}"
             raise errors.Temporary(message, status=OK)
-        return found
+        return record
 
     def all(self, name: str) -> list[Json]:
-        """The list that was asked for. Raises Temporary if it is not there: nothing is known then."""
+        """Return the list of this name. Raises Temporary if it is missing: the outcome is unknown then."""
         if not isinstance(self.body.get(name), list):
             message = f"PagerDuty answered without {name}"
             raise errors.Temporary(message, status=OK)
@@ -78,10 +78,10 @@ class ApiResponse:
 
 
 class Client:
-    """One connection's client. ``calls`` counts the requests made so far.
+    """The client of one connection. ``calls`` counts the requests made so far.
 
-    Each takes ``call_seconds`` at most, from its start to the last byte of its answer.
-    Every method raises Temporary or Permanent if its calls do not work.
+    Each request takes at most ``call_seconds``, from its start to the last byte of the response.
+    Every method raises Temporary or Permanent if its calls fail.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Client:
         sender: str | None = None,
         room: int = 1,
     ) -> ApiResponse:
-        """One request to the REST API. ``sender`` is the e-mail address for ``From``, which changes need."""
+        """Make one request to the REST API. ``sender`` is the e-mail address for ``From``, which writes require."""
         headers = {} if sender is None else {b"From": sender.encode()}
         request = self._http.build_request(
             method, path, params=tuple(query or ()), content=_encoded(body), headers=headers
@@ -139,10 +139,10 @@ class Client:
             raise
 
     async def create_event(self, path: str, body: Json, priority: CallPriority) -> Json:
-        """One request to the Events API, which has no key but the service's own, and a limit of its own."""
+        """Make one request to the Events API, which has no key but the service's own, and its own rate limit."""
         request = self._events.build_request("POST", path, content=_encoded(body))
         try:
-            # What it says may repeat the service's key, and is shortened.
+            # The error may quote the service's key, so it is masked.
             return (await self._call(self._events, request, priority, SecretStr(body["service_key"]))).body
         except errors.Permanent as error:
             if error.status == EVENTS_RATE_LIMITED:
@@ -150,9 +150,9 @@ class Client:
             raise
 
     async def log_entries(self, since: datetime, until: datetime, priority: CallPriority) -> Window:
-        """Every log entry from ``since`` to ``until``, whole or not at all.
+        """Return every log entry from ``since`` to ``until``: the complete list or an error.
 
-        Raises WindowTooLarge if PagerDuty cannot list that many or takes too long for it.
+        Raises WindowTooLarge if PagerDuty cannot list that many or takes too long.
         """
         query = [
             ("since", _utc(since)),
@@ -163,13 +163,13 @@ class Client:
             ("include[]", "channels"),
         ]
         pages = await read_all(lambda offset: self._page("/log_entries", "log_entries", query, offset, priority))
-        read = [records.log_entry(record) for record in pages.records]
-        entries = tuple(each for each in read if not isinstance(each, Rejected))
-        rejected = tuple(each for each in read if isinstance(each, Rejected))
+        converted = [records.log_entry(record) for record in pages.records]
+        entries = tuple(record for record in converted if not isinstance(record, Rejected))
+        rejected = tuple(record for record in converted if isinstance(record, Rejected))
         return Window(entries, rejected, pages.server_time, pages.calls)
 
     async def open_incidents(self, priority: CallPriority) -> Listing:
-        """Every incident that is triggered or acknowledged, however old. Raises WindowTooLarge above 10,000."""
+        """Return every incident that is triggered or acknowledged, of any age. Raises WindowTooLarge above 10,000."""
         query = [
             ("statuses[]", "triggered"),
             ("statuses[]", "acknowledged"),
@@ -177,23 +177,23 @@ class Client:
             ("sort_by", "incident_number:asc"),
         ]
         pages = await read_all(lambda offset: self._page("/incidents", "incidents", query, offset, priority))
-        read = [records.incident(record) for record in pages.records]
-        incidents = dict(each for each in read if not isinstance(each, Rejected))
-        return Listing(incidents, tuple(each for each in read if isinstance(each, Rejected)))
+        converted = [records.incident(record) for record in pages.records]
+        incidents = dict(record for record in converted if not isinstance(record, Rejected))
+        return Listing(incidents, tuple(record for record in converted if isinstance(record, Rejected)))
 
     async def incident(self, incident_id: str, priority: CallPriority) -> Json | Rejected | None:
-        """One incident; None if PagerDuty has it no more, Rejected if the answer is none."""
+        """Return one incident: None if it was deleted, Rejected if the response does not contain a valid incident."""
         try:
-            answer, _ = await self._get(paths.to("incidents", incident_id), [], priority)
+            response, _ = await self._get(paths.to("incidents", incident_id), [], priority)
         except errors.Permanent as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        found = records.incident(answer.get("incident"))
-        return found if isinstance(found, Rejected) else found[1]
+        record = records.incident(response.get("incident"))
+        return record if isinstance(record, Rejected) else record[1]
 
     async def find_user(self, email: str, priority: CallPriority) -> str | None:
-        """The id of the user with exactly this e-mail address, whatever its case."""
+        """Return the id of the user with exactly this e-mail address, in any case."""
         query = [("query", email)]
         pages = await read_all(lambda offset: self._page("/users", "users", query, offset, priority))
         for user in pages.records:
@@ -204,48 +204,48 @@ class Client:
     async def _page(self, path: str, name: str, query: Query, offset: int, priority: CallPriority) -> ListedPage:
         place = [("limit", str(PAGE)), ("offset", str(offset))]
         try:
-            answer, server_time = await self._get(path, [*query, *place], priority)
+            response, server_time = await self._get(path, [*query, *place], priority)
         except errors.Permanent as error:
-            if error.status == BAD_REQUEST and offset:  # the first page was fine: it lists no more than that
+            if error.status == BAD_REQUEST and offset:  # the first page was accepted: the list goes no further
                 raise errors.WindowTooLarge(
                     str(error), status=error.status, code=error.code, request_id=error.request_id
                 ) from None
             raise
-        found = answer.get(name)
-        if not isinstance(found, list):
+        page = response.get(name)
+        if not isinstance(page, list):
             message = f"{self._host} answered {path} without {name}"
             raise errors.Temporary(message, status=OK)
-        more = answer.get("more")
-        return ListedPage(found, more if isinstance(more, bool) else len(found) >= PAGE, server_time)
+        more = response.get("more")
+        return ListedPage(page, more if isinstance(more, bool) else len(page) >= PAGE, server_time)
 
     async def _get(self, path: str, query: Query, priority: CallPriority) -> tuple[Json, datetime | None]:
-        """One reading, repeated while that may help and does not take long."""
+        """Make one read, retried while that may help and does not take long."""
         for attempt in range(1, ATTEMPTS + 1):
             pause = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             try:
-                answer = await self.call("GET", path, priority, query=query)
+                response = await self.call("GET", path, priority, query=query)
             except errors.Temporary as error:
-                asked = error.delay or timedelta(0)
-                if attempt == ATTEMPTS or asked > LONGEST_PAUSE:
+                requested = error.delay or timedelta(0)
+                if attempt == ATTEMPTS or requested > LONGEST_PAUSE:
                     raise
-                pause = max(pause, asked.total_seconds())
+                pause = max(pause, requested.total_seconds())
             else:
-                return answer.body, answer.server_time
+                return response.body, response.server_time
             await self._sleep(pause)
         raise AssertionError
 
     async def _call(
         self, http: httpx.AsyncClient, request: httpx.Request, priority: CallPriority, secret: SecretStr, room: int = 1
     ) -> ApiResponse:
-        """One request and its answer. Raises Temporary or Permanent."""
+        """Make one request and return its response. Raises Temporary or Permanent."""
         async with self._permits.permit(priority, room):
             self.calls += 1
             started = time.perf_counter()
             status, headers, body = await self._send(http, request)
         took = (time.perf_counter() - started) * 1000
         host, path = request.url.netloc.decode("ascii"), request.url.path
-        told = {"method": request.method, "path": path, "status": status, "request_id": failures.request_id(headers)}
-        log.debug("pagerduty.called", **told, took_ms=round(took))
+        call = {"method": request.method, "path": path, "status": status, "request_id": failures.request_id(headers)}
+        log.debug("pagerduty.called", **call, took_ms=round(took))
         try:
             answer = records.decode(body)
         except ValueError:
@@ -267,8 +267,8 @@ class Client:
             message = f"{host} did not answer within {self._call_seconds:g} s"
             raise errors.Temporary(message) from None
         except httpx.HTTPError as error:
-            # The library's own words may hold the request's headers, and with them the key.
-            message = f"the call to {host} broke off ({type(error).__name__})"
+            # The library's own message may contain the request's headers, and with them the key.
+            message = f"the call to {host} failed ({type(error).__name__})"
             raise errors.Temporary(message) from None
 
 
@@ -292,7 +292,7 @@ def _encoded(body: Json | None) -> bytes | None:
 
 
 async def _bounded(response: httpx.Response, what: str) -> bytes:
-    """The body of an answer, unless it is too large."""
+    """Return the body of a response. Raises Temporary if it is too large."""
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():
@@ -306,12 +306,12 @@ async def _bounded(response: httpx.Response, what: str) -> bytes:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """One context for all connections: making one costs tens of milliseconds."""
+    """Return one context for all connections: creating one takes tens of milliseconds."""
     return ssl.create_default_context()
 
 
 def _utc(moment: datetime) -> str:
-    """A time that no account's time zone can change the meaning of."""
+    """Return a time in UTC, which means the same in every account's time zone."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

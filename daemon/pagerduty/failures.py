@@ -1,4 +1,4 @@
-"""What an answer that is no good means: repeat it, give up, or ask for less. Pure; knows PagerDuty's codes."""
+"""What an unsuccessful response means: retry, give up, or request less. Pure; knows PagerDuty's error codes."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ REMEDIES = {
 def failure(
     where: str, status: int, headers: Mapping[str, str], answer: object, key: SecretStr
 ) -> errors.Temporary | errors.Permanent:
-    """The error for an answer other than the expected one; ``where`` says who answered what."""
+    """Return the error for an unexpected response; ``where`` names the host and the path."""
     identity = request_id(headers)
     if status in SUCCESS:
-        return errors.Temporary(f"{where} with something that is no JSON object", status=status, request_id=identity)
+        return errors.Temporary(f"{where} with something other than a JSON object", status=status, request_id=identity)
     detail = lenient_json.get_object(answer, "error") or (answer if isinstance(answer, dict) else {})
     code = detail.get("code") if isinstance(detail.get("code"), int) else None
     message = f"{where} with {status}"
@@ -44,9 +44,9 @@ def failure(
         lenient_json.get_text(detail, "message") or lenient_json.get_text(detail, "error") or "",
         *_texts(detail.get("errors")),
     ]
-    # What stands between PagerDuty and us may repeat the request's headers, and with them the key.
-    if said := "; ".join(each for each in words if each).replace(key.get_secret_value(), MASK)[:LONGEST_WORDS]:
-        message += f": {said}"
+    # A proxy in between may echo the request's headers, and with them the key.
+    if text := "; ".join(word for word in words if word).replace(key.get_secret_value(), MASK)[:LONGEST_WORDS]:
+        message += f": {text}"
     if remedy := REMEDIES.get(status):
         message += f" ({remedy})"
     if identity:
@@ -60,18 +60,18 @@ def failure(
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
-    """What PagerDuty calls the request."""
+    """Return PagerDuty's id of the request."""
     return headers.get("x-request-id", "")[:LONGEST_REQUEST_ID] or None
 
 
 def _texts(value: object) -> Sequence[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def _delay(headers: Mapping[str, str], status: int) -> timedelta | None:
-    """How long PagerDuty asks to be left alone, in seconds.
+    """Return the pause that PagerDuty requests.
 
-    That is Retry-After; ratelimit-reset comes with every answer and means it only in a 429.
+    That is Retry-After. ratelimit-reset comes with every response and is such a request only in a 429.
     """
     for name in ("ratelimit-reset", "retry-after") if status == TOO_MANY_REQUESTS else ("retry-after",):
         try:

@@ -1,4 +1,4 @@
-"""Reading a list page by page, so that nothing is skipped while it moves."""
+"""Reading a list page by page without skipping records when it changes meanwhile."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ STEPS_BACK = 20
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Every log entry of a time window, in the list's order (newest first), and what had to be set aside.
+    """Every log entry of a time window, in list order (newest first), and the rejected records.
 
-    ``server_time`` is PagerDuty's clock when the first page was made, None if it did not say.
+    ``server_time`` is PagerDuty's clock when it sent the first page; None if the response had no date.
     """
 
     entries: tuple[LogEntry, ...]
@@ -36,7 +36,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Incidents by id, and what had to be set aside."""
+    """Incidents by id, and the rejected records."""
 
     incidents: dict[str, Json]
     rejected: tuple[Rejected, ...]
@@ -44,9 +44,9 @@ class Listing:
 
 @dataclass
 class Pages:
-    """The records of a list, each once, in the list's order, whatever came in while it was read.
+    """The records of a list, each once and in list order, even if new ones appeared while it was read.
 
-    ``server_time`` is from the first page alone: a later one would claim more than was read.
+    ``server_time`` is that of the first page: a later one would claim that more was read than really was.
     """
 
     records: list[Any] = field(default_factory=list)
@@ -56,9 +56,9 @@ class Pages:
     calls: int = 0
 
     def add(self, page: ListedPage) -> int:
-        """Keep what is new on a page, in its place: behind the record before it, at the front if there is none.
+        """Insert the new records of a page where they belong: after the record before them, or at the front.
 
-        Answers how many were new.
+        Returns how many were new.
         """
         before = len(self.records)
         place = 0
@@ -74,13 +74,13 @@ class Pages:
         return len(self.records) - before
 
     def knows(self, record: object) -> bool:
-        """Whether a record was read before."""
+        """Return whether a record was read before."""
         return _identity(record) in self.known
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """One page: its records, whether there are more, and when it was made."""
+    """One page: its records, whether there are more, and when it was sent."""
 
     records: list[Any]
     more: bool
@@ -88,12 +88,12 @@ class ListedPage:
 
 
 async def read_all(fetch: Callable[[int], Awaitable[ListedPage]]) -> Pages:
-    """Read a whole list; ``fetch(offset)`` reads at most ``PAGE`` records from there.
+    """Read a complete list; ``fetch(offset)`` reads at most ``PAGE`` records from there.
 
-    Pages overlap by one record. Its being known proves that nothing slipped from behind
-    the seam to before it; otherwise reading goes a page back. So whatever is in the list
-    the whole time is found. Raises WindowTooLarge before it would cross what PagerDuty
-    lists, Temporary if the list changes faster than it can be read.
+    Pages overlap by one record. If that record is known already, nothing has moved from behind the seam to
+    before it; otherwise reading goes back by one page. So every record that is in the list throughout is read.
+    Raises WindowTooLarge before reading beyond what PagerDuty lists, and Temporary if the list changes faster
+    than it can be read.
     """
     pages = Pages()
     offset = steps_back = 0
@@ -115,12 +115,12 @@ async def read_all(fetch: Callable[[int], Awaitable[ListedPage]]) -> Pages:
         new = pages.add(page)
         if not page.more or not page.records:
             return pages
-        if not new and len(page.records) < PAGE:  # else it would go on record by record
-            message = "the list says that there is more, and gives the same again"
+        if not new and len(page.records) < PAGE:  # otherwise it would continue record by record
+            message = "the list claims to have more records but returns the same ones again"
             raise errors.Temporary(message)
         offset += max(len(page.records) - 1, 1)
 
 
 def _identity(record: object) -> str:
-    """What makes a record the same one on two pages: its id, or all of it if it has none."""
+    """Return what identifies a record on two pages: its id, or its whole content if it has none."""
     return lenient_json.get_text(record, "id") or orjson.dumps(record).decode()

@@ -1,6 +1,6 @@
-"""What actions and people look up: users, notes, incidents by key, and the pick-lists. One call each, not repeated.
+"""Lookups for actions and people: users, notes, incidents by key, and lists to pick from. One call each, no retry.
 
-Every function raises Temporary or Permanent if its call does not work.
+Every function raises Temporary or Permanent if its call fails.
 """
 
 from __future__ import annotations
@@ -25,71 +25,71 @@ USER_PARTS = ("contact_methods", "notification_rules", "teams")
 
 
 async def user(client: Client, user_id: str) -> Json:
-    """A user, with contact methods, notification rules and teams in full."""
+    """Return a user with full contact methods, notification rules and teams."""
     query = [("include[]", part) for part in USER_PARTS]
-    answer = await client.call("GET", paths.to("users", user_id), CallPriority.ACTION, query=query)
-    return answer.one("user")
+    response = await client.call("GET", paths.to("users", user_id), CallPriority.ACTION, query=query)
+    return response.one("user")
 
 
 async def incident(client: Client, incident_id: str) -> Json:
-    """An incident as it is now, read when there is room for a second call: what is then written fits what was seen."""
-    answer = await client.call("GET", paths.to("incidents", incident_id), CallPriority.ACTION, room=2)
-    found = answer.one("incident")
-    if lenient_json.status(found) is None:
-        message = f"PagerDuty answered with incident {incident_id} in no state that is known"
+    """Return an incident's current state, read with room for a second call so that a write can follow at once."""
+    response = await client.call("GET", paths.to("incidents", incident_id), CallPriority.ACTION, room=2)
+    record = response.one("incident")
+    if lenient_json.status(record) is None:
+        message = f"PagerDuty returned incident {incident_id} in an unknown state"
         raise errors.Temporary(message)
-    return found
+    return record
 
 
-async def incidents(client: Client, wanted: set[str]) -> dict[str, Json]:
-    """Those of the incidents that are found among the newest open ones and those that were resolved last, by id.
+async def incidents(client: Client, incident_ids: set[str]) -> dict[str, Json]:
+    """Return, by id, those of the incidents that are among the newest open or the most recently resolved ones.
 
-    PagerDuty cannot be asked for incidents by their ids. What is not found may be there all the same.
+    PagerDuty cannot list incidents by their ids, so a missing incident may still exist.
     """
-    found: dict[str, Json] = {}
+    records: dict[str, Json] = {}
     for statuses, order in LISTS:
         for page in range(MOST_PAGES):
-            if wanted <= found.keys():
-                return found
+            if incident_ids <= records.keys():
+                return records
             query = [("statuses[]", status) for status in statuses]
             query += [("date_range", "all"), ("sort_by", order), ("limit", str(MOST)), ("offset", str(page * MOST))]
-            answer = await client.call("GET", "/incidents", CallPriority.ACTION, query=query, room=2)
-            for each in answer.all("incidents"):
-                identity = lenient_json.get_text(each, "id")
-                if identity in wanted and identity is not None:
-                    found.setdefault(identity, each)
-            if answer.body.get("more") is not True:
+            response = await client.call("GET", "/incidents", CallPriority.ACTION, query=query, room=2)
+            for record in response.all("incidents"):
+                identity = lenient_json.get_text(record, "id")
+                if identity in incident_ids and identity is not None:
+                    records.setdefault(identity, record)
+            if response.body.get("more") is not True:
                 break
-    return found
+    return records
 
 
 async def incidents_by_key(client: Client, key: str) -> list[Json]:
-    """The incidents with that key, of whatever age."""
+    """Return the incidents with this key, of any age."""
     query = [("incident_key", key), ("date_range", "all"), ("limit", str(MOST))]
-    answer = await client.call("GET", "/incidents", CallPriority.ACTION, query=query)
-    return answer.all("incidents")
+    response = await client.call("GET", "/incidents", CallPriority.ACTION, query=query)
+    return response.all("incidents")
 
 
 async def notes(client: Client, incident_id: str) -> tuple[list[Json], datetime | None]:
-    """An incident's notes, and PagerDuty's clock."""
-    answer = await client.call("GET", paths.to("incidents", incident_id, "notes"), CallPriority.ACTION, room=2)
-    return answer.all("notes"), answer.server_time
+    """Return an incident's notes, and PagerDuty's clock."""
+    response = await client.call("GET", paths.to("incidents", incident_id, "notes"), CallPriority.ACTION, room=2)
+    return response.all("notes"), response.server_time
 
 
 async def users(client: Client, text: str | None) -> list[Json]:
-    """Users whose name or e-mail address holds the text, or the first ones."""
+    """Return the users whose name or e-mail address contains the text, or the first ones."""
     return await _pick(client, "users", text)
 
 
 async def escalation_policies(client: Client, text: str | None) -> list[Json]:
-    """Escalation policies whose name holds the text, or the first ones."""
+    """Return the escalation policies whose name contains the text, or the first ones."""
     return await _pick(client, "escalation_policies", text)
 
 
 async def newest_incidents(client: Client, text: str | None) -> list[Json]:
-    """The newest open incidents; with a text those whose title, number or service's name holds it.
+    """Return the newest open incidents; with a text, those whose title, number or service name contains it.
 
-    PagerDuty cannot search them: the newest hundred are read, and the others left out here.
+    PagerDuty cannot search incidents: the newest hundred are read and filtered here.
     """
     query = [
         ("statuses[]", "triggered"),
@@ -98,16 +98,16 @@ async def newest_incidents(client: Client, text: str | None) -> list[Json]:
         ("sort_by", "created_at:desc"),
         ("limit", str(MOST)),
     ]
-    answer = await client.call("GET", "/incidents", CallPriority.ACTION, query=query)
-    found = answer.all("incidents")
-    wanted = (text or "").casefold()
-    return [each for each in found if wanted in _words(each)]
+    response = await client.call("GET", "/incidents", CallPriority.ACTION, query=query)
+    records = response.all("incidents")
+    search = (text or "").casefold()
+    return [record for record in records if search in _words(record)]
 
 
 async def _pick(client: Client, name: str, text: str | None) -> list[Json]:
     query = [("limit", str(MOST))] + ([("query", text)] if text else [])
-    answer = await client.call("GET", f"/{name}", CallPriority.ACTION, query=query)
-    return answer.all(name)
+    response = await client.call("GET", f"/{name}", CallPriority.ACTION, query=query)
+    return response.all(name)
 
 
 def _words(incident: Json) -> str:

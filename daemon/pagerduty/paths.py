@@ -1,4 +1,4 @@
-"""Paths of PagerDuty's API: whatever an id holds, it is one part of the path and leads nowhere else."""
+"""Paths of PagerDuty's API. An id is always one path segment, whatever it contains."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from urllib.parse import quote
 
 
 def to(*parts: str) -> str:
-    """The parts, joined. Dots are written out, since ``.`` and ``..`` as parts would be dissolved."""
+    """Return the parts joined to a path. Dots are escaped, since ``.`` and ``..`` would be resolved."""
     return "".join("/" + quote(part, safe="").replace(".", "%2E") for part in parts)

@@ -30,7 +30,7 @@ DEFAULT_BLOCK = timedelta(seconds=60)
 
 
 class Permits:
-    """Grants permits to one connection's calls: one call at a time, the most urgent first."""
+    """The permits of one connection's calls: one call at a time, the most urgent first."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Permits:
     async def permit(self, priority: CallPriority, room: int = 1) -> AsyncIterator[None]:
         """Wait for a permit and hold it for the single call that is made inside; ``room`` as for ``permits.take``."""
         started = time.monotonic()
-        async with self._queues[priority]:  # first come, first served: only the first call of a priority asks
+        async with self._queues[priority]:  # first come, first served: only the first call of each priority takes part
             permit = await self._wait_for_turn(priority, room)
         labels = (self._connection, priority.name.lower())
         self._granted.labels(*labels).inc()
@@ -69,11 +69,11 @@ class Permits:
                 self._turn.give_up()
 
     async def block(self, delay: timedelta | None) -> None:
-        """Make no call for ``delay``, or for a minute if PagerDuty named none in its 429."""
+        """Make no call for ``delay``, or for a minute if PagerDuty's 429 did not name one."""
         await self._database.write(self._block, DEFAULT_BLOCK if delay is None else min(delay, LONGEST_BLOCK))
 
     async def _wait_for_turn(self, priority: CallPriority, room: int) -> int:
-        """Take a permit and keep the turn, which is given up while sleeping so that others may pass."""
+        """Take a permit and keep the turn, which is released while sleeping so that others may overtake."""
         waited = False
         try:
             while True:
@@ -96,7 +96,7 @@ class Permits:
             raise
 
     def _take(self, tx: sa.Connection, priority: CallPriority, room: int = 1) -> tuple[Granted | Wait, datetime]:
-        permits.lock(tx, self._connection)  # first: a time read before waiting for the lock would be old
+        permits.lock(tx, self._connection)  # first: a time read before waiting for the lock would be outdated
         now = self._database.now(tx)
         return permits.take(tx, self._connection, self._limits, priority, self._instance, now, room), now
 
@@ -118,7 +118,7 @@ def _counters(registry: CollectorRegistry) -> tuple[Counter, Counter]:
 
 
 class _Turn:
-    """A lock that goes to the waiter with the highest priority, and among equals to the first."""
+    """A lock that passes to the waiter with the highest priority, and among equals to the first."""
 
     def __init__(self) -> None:
         self._taken = False

@@ -1,4 +1,4 @@
-"""What people pick from: incidents, users and escalation policies, with what it takes to tell them apart."""
+"""Lists to pick from: incidents, users and escalation policies, with the fields that distinguish them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IncidentPick:
-    """An open incident. ``assignees`` are the names of those whom it is assigned to."""
+    """An open incident. ``assignees`` are the names of its assignees."""
 
     id: str
     summary: str | None
@@ -48,43 +48,43 @@ class PolicyPick:
 
 
 async def incidents(client: Client, text: str | None) -> list[IncidentPick]:
-    """The newest open incidents whose title, number or service's name holds the text."""
-    found = await lookups.newest_incidents(client, text)
+    """Return the newest open incidents whose title, number or service name contains the text."""
+    records = await lookups.newest_incidents(client, text)
     return [
         IncidentPick(
             identity,
-            lenient_json.get_text(each, "summary"),
-            lenient_json.get_text(each, "status"),
-            lenient_json.get_text(each, "urgency"),
-            lenient_json.get_text(each, "created_at"),
-            lenient_json.get_text(lenient_json.get_object(each, "service"), "summary"),
-            tuple(lenient_json.get_text(who, "summary") or who["id"] for who, _ in lenient_json.assignments(each)),
-            lenient_json.get_text(each, "html_url"),
+            lenient_json.get_text(record, "summary"),
+            lenient_json.get_text(record, "status"),
+            lenient_json.get_text(record, "urgency"),
+            lenient_json.get_text(record, "created_at"),
+            lenient_json.get_text(lenient_json.get_object(record, "service"), "summary"),
+            tuple(lenient_json.get_text(who, "summary") or who["id"] for who, _ in lenient_json.assignments(record)),
+            lenient_json.get_text(record, "html_url"),
         )
-        for identity, each in _identified(found)
+        for identity, record in _identified(records)
     ]
 
 
 async def users(client: Client, text: str | None) -> list[UserPick]:
-    """Users whose name or e-mail address holds the text."""
+    """Return the users whose name or e-mail address contains the text."""
     fields = ("name", "email", "job_title", "html_url")
-    found = await lookups.users(client, text)
+    records = await lookups.users(client, text)
     return [
-        UserPick(identity, *(lenient_json.get_text(each, name) for name in fields))
-        for identity, each in _identified(found)
+        UserPick(identity, *(lenient_json.get_text(record, name) for name in fields))
+        for identity, record in _identified(records)
     ]
 
 
 async def escalation_policies(client: Client, text: str | None) -> list[PolicyPick]:
-    """Escalation policies whose name holds the text."""
+    """Return the escalation policies whose name contains the text."""
     fields = ("name", "html_url")
-    found = await lookups.escalation_policies(client, text)
+    records = await lookups.escalation_policies(client, text)
     return [
-        PolicyPick(identity, *(lenient_json.get_text(each, name) for name in fields))
-        for identity, each in _identified(found)
+        PolicyPick(identity, *(lenient_json.get_text(record, name) for name in fields))
+        for identity, record in _identified(records)
     ]
 
 
-def _identified(found: list[Json]) -> list[tuple[str, Json]]:
-    """The records that can be picked: those with an id."""
-    return [(identity, each) for each in found if (identity := lenient_json.get_text(each, "id"))]
+def _identified(records: list[Json]) -> list[tuple[str, Json]]:
+    """Return the records that have an id, record with its id."""
+    return [(identity, record) for record in records if (identity := lenient_json.get_text(record, "id"))]

@@ -1,7 +1,7 @@
-"""From PagerDuty's records to the project's types, leniently: one odd record hinders no other.
+"""Lenient conversion of PagerDuty's records to the project's types: a malformed record never affects the others.
 
-A log entry needs an id, a type, a time and an incident's id. Anything else that is
-missing or of a wrong type counts as absent. Contact data of people is dropped here.
+A log entry needs an id, a type, a time and an incident's id. Any other field that is
+missing or has the wrong type counts as absent. Contact details of people are dropped here.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 LONGEST_RAW = 64 * 1024
 LONGEST_ID = 255
 DEEPEST = 64
-LEVELS_AROUND = 16  # what is stored or sent is wrapped in a few objects more
+LEVELS_AROUND = 16  # stored and sent records are wrapped in a few more objects
 CONTACTS = frozenset({"address", "contact_methods", "email", "notification", "notification_rules", "phone_number"})
 NOTE_TYPES = frozenset({"annotate_log_entry", "resolve_log_entry"})
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """Decoded JSON that can be encoded again, what is nested too deeply left out. Raises ValueError if it is none."""
+    """Return decoded JSON that can be encoded again, with null for what is nested too deeply. Raises ValueError."""
     try:
         value = _decode(body)
     except (ValueError, RecursionError):
@@ -40,12 +40,12 @@ def _decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         return orjson.loads(body)
     except ValueError:
-        # Half a surrogate pair in a title is valid JSON to some writers; it must not stop a whole page.
+        # Some writers consider half a surrogate pair in a title valid JSON; it must not fail a whole page.
         return _storable(json.loads(body, parse_constant=_no_number, parse_int=_number))
 
 
 def _can_be_encoded(value: object) -> bool:
-    """Whether it is shallow enough to be encoded, some levels further in than now."""
+    """Return whether the value is shallow enough to be encoded inside a few more levels."""
     for _ in range(LEVELS_AROUND):
         value = [value]
     try:
@@ -56,7 +56,7 @@ def _can_be_encoded(value: object) -> bool:
 
 
 def _shallow(body: bytes) -> bytes:
-    """The same JSON with null for what lies deeper than ``DEEPEST``."""
+    """Return the same JSON with null for everything nested deeper than ``DEEPEST``."""
     parts: list[bytes] = []
     depth = end = 0
     for token in _STRUCTURE.finditer(body):
@@ -71,13 +71,13 @@ def _shallow(body: bytes) -> bytes:
     return b"".join([*parts, body[end:]])
 
 
-def _no_number(name: str) -> Any:  # noqa: ANN401 - never answers
-    message = f"{name} is no JSON"
+def _no_number(name: str) -> Any:  # noqa: ANN401 - never returns
+    message = f"{name} is not valid JSON"
     raise ValueError(message)
 
 
 def _number(digits: str) -> int | float:
-    """A whole number, rounded if it has more than 64 bits, as JavaScript would."""
+    """Return a whole number, rounded if it has more than 64 bits, as JavaScript would."""
     rounded = float(digits)
     return int(digits) if -(2**63) <= rounded < 2**64 else rounded
 
@@ -95,19 +95,19 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def log_entry(raw: object) -> LogEntry | Rejected:
-    """One record of GET /log_entries."""
+    """Convert one record of GET /log_entries."""
     entry_id, incident_id = _id(raw), _id(lenient_json.get_object(raw, "incident"))
     kind, created_at = lenient_json.get_text(raw, "type"), lenient_json.get_time(raw, "created_at")
     if not isinstance(raw, dict):
-        return rejected("the record is no object", raw)
+        return rejected("the record is not an object", raw)
     if entry_id is None:
         return rejected("the record has no id", raw)
     if kind is None:
         return rejected("the record has no type", raw)
     if created_at is None:
-        return rejected("the record has no created_at that is a time", raw)
+        return rejected("the record has no valid created_at", raw)
     if incident_id is None:
-        return rejected("the record names no incident", raw)
+        return rejected("the record has no incident id", raw)
     record = _without_contacts(raw)
     return LogEntry(
         id=entry_id,
@@ -123,7 +123,7 @@ def log_entry(raw: object) -> LogEntry | Rejected:
 
 
 def incident(raw: object) -> tuple[str, Json] | Rejected:
-    """One record of GET /incidents or GET /incidents/{id}, with its id."""
+    """Convert one record of GET /incidents or GET /incidents/{id}; return it with its id."""
     incident_id = _id(raw)
     if not isinstance(raw, dict) or incident_id is None:
         return rejected("the incident has no id", raw)
@@ -131,13 +131,13 @@ def incident(raw: object) -> tuple[str, Json] | Rejected:
 
 
 def rejected(reason: str, raw: object) -> Rejected:
-    """A record that is set aside, without people's contact data and bounded in size."""
+    """Return a rejected record without people's contact details and with bounded size."""
     text = orjson.dumps(_without_contacts(raw))[:LONGEST_RAW].decode(errors="ignore")
     return Rejected(reason, text)
 
 
 def _without_contacts(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Without the addresses and numbers by which people are reached, however deep they lie."""
+    """Return the value without the addresses and numbers of people, at any depth."""
     match value:
         case list():
             return [_without_contacts(item) for item in value]
@@ -159,7 +159,7 @@ def _assignees(raw: Json) -> tuple[Json, ...] | None:
 
 
 def _note(raw: Json, kind: str) -> str | None:
-    """A note's text, wherever it is; never from the record's own summary, whose wording changes."""
+    """Return the text of a note; never from the record's own summary, whose wording changes."""
     if kind not in NOTE_TYPES:
         return None
     if kind == "resolve_log_entry":

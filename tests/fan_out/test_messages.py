@@ -207,7 +207,7 @@ def with_incident(event: Event, **more: Any) -> Event:
     return replace(event, payload=event.payload | {"incident": event.payload["incident"] | more})
 
 
-def complaint(database: Database, name: str) -> str | None:
+def condition_error(database: Database, name: str) -> str | None:
     """What a trigger's row says is wrong."""
     chosen = sa.select(schema.triggers.c.last_error).where(schema.triggers.c.name == name)
     found: str | None = database.read_now(lambda tx: tx.execute(chosen).scalar_one())
@@ -220,8 +220,8 @@ def test_a_trigger_sends_only_events_that_match_its_condition(database: Database
     fanned = fan(database, [high, low], [picky, replace(TRIGGERED, name="all", to=("ops",))], FLOW, OPS)
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1", "P1"]
     assert told(database, deliveries(database, "flow")[0].message_id) == ["evt_1"]
-    assert fanned.complaints == {"new": None}
-    assert complaint(database, "new") is None
+    assert fanned.condition_errors == {"new": None}
+    assert condition_error(database, "new") is None
     seen = sa.select(schema.triggers.c.watermark)
     assert set(database.read_now(lambda tx: tx.execute(seen).scalars().all())) == {2}, "read, though not sent"
 
@@ -239,10 +239,10 @@ def test_a_failing_condition_lets_the_message_pass_and_is_reported_until_it_reco
     fanned = fan(database, [bad, *good], [picky], OPS)
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0"]
     why = "the condition fails for some messages, which are sent nevertheless: length() does not take null"
-    assert fanned.complaints == {"new": why}
-    assert complaint(database, "new") == why
-    assert fan(database, happening(1, first=2), [picky], OPS).complaints == {"new": None}
-    assert complaint(database, "new") is None
+    assert fanned.condition_errors == {"new": why}
+    assert condition_error(database, "new") == why
+    assert fan(database, happening(1, first=2), [picky], OPS).condition_errors == {"new": None}
+    assert condition_error(database, "new") is None
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0"]
 
 
@@ -260,4 +260,4 @@ def test_a_start_clears_the_condition_errors_of_a_trigger(database: Database) ->
     fan(database, [], [TRIGGERED], FLOW, OPS)
     database.write_now(connections.record_trigger_error, "new", "no such user")
     database.write_now(connections.ensure, ["acme"], [TRIGGERED], START)
-    assert complaint(database, "new") is None
+    assert condition_error(database, "new") is None

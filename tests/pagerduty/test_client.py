@@ -160,7 +160,7 @@ async def test_malformed_records_are_rejected(far: FarSide) -> None:
     answer = listing("log_entries", ENTRY, 7, ENTRY | {"id": None}, ENTRY | {"id": "R2"})
     window = await far.client(answer).log_entries(START, LATER, POLL)
     assert [entry.id for entry in window.entries] == ["R1", "R2"]
-    assert [each.reason for each in window.rejected] == ["the record is no object", "the record has no id"]
+    assert [each.reason for each in window.rejected] == ["the record is not an object", "the record has no id"]
     found = await far.client(listing("incidents", {"id": "P1"}, {"id": 7})).open_incidents(POLL)
     assert (list(found.incidents), len(found.rejected)) == (["P1"], 1)
 
@@ -224,7 +224,7 @@ async def test_an_error_is_short_however_long_the_response_is(far: FarSide) -> N
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"log_entries"', b"null", b"\xff\xfe", b'{"log_entries": ['])
 async def test_a_success_status_without_an_object_is_a_temporary_error(far: FarSide, body: bytes) -> None:
     client = far.client(httpx.Response(200, content=body))
-    with pytest.raises(errors.Temporary, match="something that is no JSON object"):
+    with pytest.raises(errors.Temporary, match="something other than a JSON object"):
         await client.log_entries(START, LATER, POLL)
     assert len(far.requests) == pagerduty_client.ATTEMPTS
 

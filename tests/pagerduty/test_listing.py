@@ -174,7 +174,7 @@ async def test_a_list_that_returns_the_same_short_page_forever_is_abandoned(coun
         calls += 1
         return ListedPage(numbered(count), more=True, server_time=None)
 
-    with pytest.raises(errors.Temporary, match="gives the same again"):
+    with pytest.raises(errors.Temporary, match="returns the same ones again"):
         await read_all(fetch)
     assert calls == 2
 

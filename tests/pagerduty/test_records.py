@@ -64,13 +64,13 @@ def test_reading_a_record_does_not_modify_it() -> None:
         ({"id": "P" * 256}, "the record has no id"),
         ({"id": "P\x00"}, "the record has no id"),
         ({"type": ["assign_log_entry"]}, "the record has no type"),
-        ({"created_at": None}, "the record has no created_at that is a time"),
-        ({"created_at": 1795428000}, "the record has no created_at that is a time"),
-        ({"created_at": "yesterday"}, "the record has no created_at that is a time"),
-        ({"created_at": "0001-01-01T00:00:00+14:00"}, "the record has no created_at that is a time"),
-        ({"incident": None}, "the record names no incident"),
-        ({"incident": "P1"}, "the record names no incident"),
-        ({"incident": {"id": 1}}, "the record names no incident"),
+        ({"created_at": None}, "the record has no valid created_at"),
+        ({"created_at": 1795428000}, "the record has no valid created_at"),
+        ({"created_at": "yesterday"}, "the record has no valid created_at"),
+        ({"created_at": "0001-01-01T00:00:00+14:00"}, "the record has no valid created_at"),
+        ({"incident": None}, "the record has no incident id"),
+        ({"incident": "P1"}, "the record has no incident id"),
+        ({"incident": {"id": 1}}, "the record has no incident id"),
     ],
 )
 def test_a_record_without_a_required_field_is_quarantined_with_reason_and_text(
@@ -87,7 +87,7 @@ def test_a_record_without_a_required_field_is_quarantined_with_reason_and_text(
 def test_a_record_that_is_not_an_object_is_quarantined(record: object) -> None:
     read = records.log_entry(record)
     assert isinstance(read, Rejected)
-    assert read.reason == "the record is no object"
+    assert read.reason == "the record is not an object"
     assert orjson.loads(read.raw) == record
     assert isinstance(records.incident(record), Rejected)
 

@@ -55,7 +55,7 @@ async def test_a_broken_call_is_retried_and_its_error_names_the_kind(far: FarSid
     assert len(far.requests) == 3
     with pytest.raises(errors.Temporary) as raised:
         await far.client(error).open_incidents(POLL)
-    assert str(raised.value) == f"the call to pagerduty.invalid broke off ({type(error).__name__})"
+    assert str(raised.value) == f"the call to pagerduty.invalid failed ({type(error).__name__})"
     assert (raised.value.status, raised.value.delay) == (None, None)
 
 

@@ -154,7 +154,7 @@ async def test_an_unreachable_server_is_a_readable_error(far: FarSide) -> None:
     host = url.removeprefix("http://")
     with pytest.raises(errors.Temporary) as raised:
         await client.open_incidents(POLL)
-    assert str(raised.value) == f"the call to {host} broke off (ConnectError)"
+    assert str(raised.value) == f"the call to {host} failed (ConnectError)"
     await client.close()
 
 
