@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 import daemon
 from daemon import api, errors, maintenance, pagerduty
@@ -29,7 +29,7 @@ from daemon.ingest.sweep import Sweep
 from daemon.pagerduty.permits import Permits
 from daemon.runtime import identity, systemd
 from daemon.runtime.scheduler import Job, Scheduler
-from daemon.storage import action_queue, claims, connections, instances, messages, targets
+from daemon.storage import action_queue, claims, connections, instances, messages, sqlite, targets
 from daemon.storage.database import Database, system_clock
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         await database.read(_log_orphaned, settings)
 
         metrics = CollectorRegistry()
+        failing = Gauge("pagerelay_database_failing", "1 while this daemon cannot use its database", registry=metrics)
+        failing.set_function(lambda: database.failure is not None)
         deliveries = DeliveryLoop(database, settings.targets, instance, registry=metrics)
         replaying = maintenance.Replaying(database, deliveries.wake, deliveries.release_replays)
         executors: dict[str, Executor] = {}
@@ -152,7 +154,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         working += [asyncio.create_task(each.run(), name=f"actions {name}") for name, each in executors.items()]
         parts.push_async_callback(_end_work, deliveries, executors.values(), working)
 
-        scheduler = Scheduler(jobs, _tick(settings), lambda: systemd.notify("WATCHDOG=1"))
+        scheduler = Scheduler(jobs, _tick(settings), lambda: _beat(database))
         scheduler.start()
         parts.push_async_callback(scheduler.stop)
         yield await parts.enter_async_context(api.serving(database, settings, services, metrics, bound))
@@ -201,7 +203,9 @@ def _of_connection(
 
 def _open(settings: Settings) -> Database:
     """The database, locked and with the current schema."""
-    database = Database(settings.database.url.get_secret_value())
+    database = Database(settings.database.url.get_secret_value(), writes=True)
+    if database.is_sqlite and (weakness := sqlite.warning()):
+        log.warning("database.weak_sqlite", warning=weakness)
     try:
         database.lock()
         database.upgrade()
@@ -259,6 +263,12 @@ async def _end_work(
     """Let running attempts and actions finish, all at the same time; what cannot in time goes back."""
     await asyncio.gather(deliveries.stop(GRACE), *(each.stop(GRACE) for each in executors))
     await asyncio.gather(*working, return_exceptions=True)
+
+
+def _beat(database: Database) -> None:
+    """Let systemd's watchdog know that the daemon is alive, unless it has not been able to write for long."""
+    if not database.is_stuck(time.monotonic()):
+        systemd.notify("WATCHDOG=1")
 
 
 def _tick(settings: Settings) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,14 +18,19 @@ from daemon.api import problem_documents
 from daemon.views import connection_health, overview
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import sqlalchemy as sa
     from prometheus_client import CollectorRegistry
 
     from daemon.settings import Settings
-    from daemon.storage.database import Database
+    from daemon.storage.database import Database, Failure
 
 log = structlog.get_logger()
 
+STUCK: dict[int | str, dict[str, Any]] = {
+    503: {"model": problem_documents.Problem, "description": "The database has failed for five minutes"}
+}
 UNREADY: dict[int | str, dict[str, Any]] = {
     503: {"model": problem_documents.Problem, "description": "Not ready: ``unready`` names the reasons"}
 }
@@ -55,27 +61,42 @@ def router(database: Database, settings: Settings, counted: CollectorRegistry | 
     def status(tx: sa.Connection) -> overview.Overview:
         return overview.read(tx, settings.connections, settings.triggers, settings.targets, database.now(tx))
 
-    @routes.get("/healthz")
-    async def healthz() -> Alive:
-        """Check that the process is alive."""
+    @routes.get("/healthz", response_model=Alive, responses=STUCK)
+    async def healthz() -> Alive | Response:
+        """Check that the process is alive; one that has not been able to write for five minutes is not."""
+        failure = database.failure
+        if failure is not None and database.is_stuck(time.monotonic()):
+            return problem_documents.respond(HTTPStatus.SERVICE_UNAVAILABLE, _since(failure))
         return Alive("ok", daemon.__version__)
 
     @routes.get("/readyz", response_model=Ready, responses=UNREADY)
     async def readyz() -> Ready | Response:
         """Check that events flow; name what is not ready."""
-        try:
-            reasons = await database.read(unready)
-        except errors.DatabaseError as error:
-            log.warning("database.unreachable", error=str(error))
-            reasons = ["database: cannot be reached"]
-        if reasons:
+        if reasons := await _reasons(database, unready):
             return problem_documents.respond(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(reasons), unready=reasons)
         return Ready("ready")
 
     @routes.get("/metrics", response_class=Response)
     async def metrics() -> Response:
         """Return metrics in Prometheus' text format."""
-        current = await database.read(status)
+        try:
+            current = await database.read(status)
+        except errors.DatabaseError:
+            current = None
         return Response(gauges.text(current, counted), media_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+async def _reasons(database: Database, unready: Callable[[sa.Connection], list[str]]) -> list[str]:
+    """Return why this daemon is not ready, the database first."""
+    try:
+        reasons = await database.read(unready)
+    except errors.DatabaseError as error:
+        log.warning("database.unreachable", error=str(error))
+        reasons = []
+    return reasons if database.failure is None else [_since(database.failure), *reasons]
+
+
+def _since(failure: Failure) -> str:
+    return f"{failure.error} (for {time.monotonic() - failure.since:.0f} s)"

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from daemon.views.trigger_health import TriggerStatus
 
 
-def text(status: Overview, counted: CollectorRegistry | None) -> bytes:
-    """All metrics in Prometheus' text format."""
+def text(status: Overview | None, counted: CollectorRegistry | None) -> bytes:
+    """Return all metrics in Prometheus' text format; without a status (the database fails) the process's own."""
     registry = CollectorRegistry()
-    registry.register(_Gauges(status))
+    if status is not None:
+        registry.register(_Gauges(status))
     ProcessCollector(registry=registry)
     return generate_latest(registry) + (b"" if counted is None else generate_latest(counted))
 

@@ -26,8 +26,7 @@ SEVERITY = tuple(reversed(Health))
 
 def lines(status: Overview) -> Iterable[str]:
     """Yield one line for each thing that needs attention."""
-    if not status.instances:
-        yield "no daemon is running (start it: pagerelay run)"
+    yield from _daemons(status)
     for connection in worst_first(status.connections):
         for trouble in (_connection(connection, status.now), _actions(connection.actions, status.now)):
             if trouble:
@@ -42,12 +41,26 @@ def lines(status: Overview) -> Iterable[str]:
 
 def hints(status: Overview) -> Iterable[str]:
     """Yield one line for each thing that does no harm, but that the project should hear of."""
+    if status.database_warning:
+        yield status.database_warning
     for connection in status.connections:
         types = connection.unknown_entry_types
         if types:
             names = [f"{each.type} ({each.entries:,})" for each in types[:MOST_TYPES]]
             more = f" and {len(types) - MOST_TYPES} more" if len(types) > MOST_TYPES else ""
             yield f"{connection.name}: unknown log entry types: {', '.join(names)}{more} (please report)"
+
+
+def _daemons(status: Overview) -> Iterable[str]:
+    if status.database_problem:
+        yield f"database: {status.database_problem}"
+    if status.instances:
+        return
+    for each in status.lost_instances:
+        silence = terminal.since(each.heartbeat_at, status.now)
+        yield f"the daemon on {each.hostname} has recorded nothing for {silence} (see its log, or restart it)"
+    if not status.lost_instances:
+        yield "no daemon is running (start it: pagerelay run)"
 
 
 def worst_first(statuses: Iterable[Checked]) -> list[Checked]:

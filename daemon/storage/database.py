@@ -1,8 +1,8 @@
-"""The database itself: engine, threads, transactions, migrations, the lock on a SQLite file.
+"""The database itself: threads, transactions, migrations, the lock on a SQLite file.
 
-What is stored is ``store`` and ``queue``'s business: they are plain functions that take
-an open SQLAlchemy connection and are handed to ``Database.write`` or ``Database.read``.
-Every call is one transaction in a thread of the pool; the event loop never waits on disk.
+What is stored is up to the other modules: plain functions that take an open SQLAlchemy connection and are passed to
+``Database.write`` or ``Database.read``. Every call is one transaction in a thread of the pool; the event loop never
+waits for a disk.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
 from daemon import errors
+from daemon.storage import postgres, sqlite
+from daemon.storage.sqlite import FileChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,9 +33,8 @@ Clock: TypeAlias = "Callable[[], datetime]"
 
 HEAD = "0005"
 READERS = 2
+STUCK_SECONDS = 300.0
 POSTGRES_WRITERS = 4
-SQLITE_BUSY_SECONDS = 30.0
-_creating = threading.Lock()
 
 
 def system_clock() -> datetime:
@@ -47,20 +48,34 @@ def migrations_path() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "migrations"
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Transactions fail: the monotonic time of the first that did, and its error."""
+
+    since: float
+    error: str
+
+
 class Database:
     """One database, open. ``url`` is an SQLAlchemy URL (``sqlite:///file`` or ``postgresql://…``).
 
     On SQLite there is one writing thread; on PostgreSQL the database's own clock is the
-    clock of all replicas, unless ``clock`` is given (tests).
+    clock of all replicas, unless ``clock`` is set (tests). With ``writes``, a PostgreSQL server that became read-only
+    is not connected to.
     """
 
-    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, *, clock: Clock | None = None, writes: bool = False) -> None:
         self.url = engine_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock
         self._lock_file: int | None = None
-        self._engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
+        self._file = sqlite.File(self.url.database if self.is_sqlite else None)
+        self._failure: Failure | None = None
         writers = 1 if self.is_sqlite else POSTGRES_WRITERS
+        if self.is_sqlite:
+            self._engine = sqlite.create_engine(self.url, READERS + 2)
+        else:
+            self._engine = postgres.create_engine(self.url, writers + READERS, writes=writes)
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="database-write")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-read")
 
@@ -76,25 +91,47 @@ class Database:
 
     def write_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``write``, in the calling thread: for commands that are not in an event loop."""
-        try:
-            with self._engine.connect() as tx:
-                if self.is_sqlite:
-                    tx.exec_driver_sql("BEGIN IMMEDIATE")
-                result = function(tx, *args, **kwargs)
-                tx.commit()
-                return result
-        except sa.exc.DBAPIError as error:
-            raise errors.DatabaseError(_explain(error)) from error
+        with self._transaction("BEGIN IMMEDIATE") as tx:
+            result = function(tx, *args, **kwargs)
+            tx.commit()
+        self._failure = None
+        return result
 
     def read_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``read``, in the calling thread."""
+        with self._transaction("BEGIN") as tx:
+            return function(tx, *args, **kwargs)
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[sa.Connection]:
+        """Open a transaction. Raises DatabaseError for whatever the driver raises in it, and remembers that."""
         try:
+            self._file.check()
             with self._engine.connect() as tx:
                 if self.is_sqlite:
-                    tx.exec_driver_sql("BEGIN")
-                return function(tx, *args, **kwargs)
+                    tx.exec_driver_sql(begin)
+                yield tx
         except sa.exc.DBAPIError as error:
-            raise errors.DatabaseError(_explain(error)) from error
+            raise self._failed(_explain(error)) from error
+        except sa.exc.TimeoutError as error:
+            message = "database: no session became free (is the server overloaded, or does it not answer?)"
+            raise self._failed(message) from error
+        except FileChangedError as error:
+            raise self._failed(str(error)) from error
+
+    def _failed(self, message: str) -> errors.DatabaseError:
+        if self._failure is None:
+            self._failure = Failure(time.monotonic(), message)
+        return errors.DatabaseError(message)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Return since when this process cannot use the database; None after a transaction that was committed."""
+        return self._failure
+
+    def is_stuck(self, at: float) -> bool:
+        """Return whether the database has failed for so long, at the monotonic time ``at``, that a restart may help."""
+        return self._failure is not None and at - self._failure.since > STUCK_SECONDS
 
     def now(self, tx: sa.Connection) -> datetime:
         """The time by which everything that replicas share is decided, in UTC."""
@@ -202,69 +239,6 @@ def _migrate(tx: sa.Connection) -> None:
 def _migrate_alone(tx: sa.Connection) -> None:
     tx.execute(sa.text("SELECT pg_advisory_xact_lock(7243091142)"))
     _migrate(tx)
-
-
-def _sqlite_engine(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(
-        url,
-        connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
-        poolclass=sa.pool.QueuePool,
-        pool_size=READERS + 2,
-    )
-
-    @sa.event.listens_for(engine, "do_connect")
-    def create(*_event: object) -> None:
-        _create_private(url.database or ":memory:")
-
-    @sa.event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own object
-        connection.isolation_level = None  # transactions are begun by hand, with BEGIN IMMEDIATE
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "journal_size_limit=67108864",
-            "cache_size=-16000",
-        ):
-            _pragma(connection, pragma)
-
-    return engine
-
-
-def _create_private(path: str) -> None:
-    """A new file for its owner alone: it holds incidents and what targets answered. ``-wal`` and ``-shm`` follow it.
-
-    Closing a file ends the locks that this process holds on it. So one that exists is never
-    opened here, and nobody connects to a new one before it is closed.
-    """
-    if path == ":memory:":
-        return
-    with _creating, contextlib.suppress(OSError):  # it exists, or SQLite says in its own words why it cannot
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-
-
-def _pragma(connection: Any, pragma: str) -> None:  # noqa: ANN401 - the driver's own object
-    deadline = time.monotonic() + SQLITE_BUSY_SECONDS
-    while True:
-        try:
-            connection.execute(f"PRAGMA {pragma}").close()
-        except Exception as error:
-            # Two processes that switch a new file to WAL at once: SQLite does not wait here by itself.
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _postgres_engine(url: sa.URL) -> sa.Engine:
-    return sa.create_engine(
-        url,
-        connect_args={"prepare_threshold": None, "connect_timeout": 10, "application_name": "pagerelay"},
-        pool_size=POSTGRES_WRITERS + READERS,
-        max_overflow=2,
-        pool_pre_ping=True,
-    )
 
 
 def _explain(error: sa.exc.DBAPIError) -> str:

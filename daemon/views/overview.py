@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 import daemon
+from daemon.storage import postgres, sqlite
 from daemon.storage.instances import INSTANCE_TTL
 from daemon.storage.schema import events, instances
 from daemon.views import connection_health, replay_list, rows, target_health, trigger_health
@@ -45,12 +46,19 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The status of everything at ``now``. ``replays`` are the unfinished ones."""
+    """The status of everything at ``now``. ``replays`` are the unfinished ones.
+
+    ``database_problem`` is why daemons cannot write, ``database_warning`` what is weak about the database's version.
+    ``lost_instances`` are daemons that ended, or went silent, without a word.
+    """
 
     version: str
     database: str
+    database_problem: str | None
+    database_warning: str | None
     now: datetime
     instances: tuple[Instance, ...]
+    lost_instances: tuple[Instance, ...]
     journal: Journal
     connections: tuple[ConnectionStatus, ...]
     triggers: tuple[TriggerStatus, ...]
@@ -66,11 +74,16 @@ def read(
     now: datetime,
 ) -> Overview:
     """Return the status of everything that is configured."""
+    is_sqlite = tx.dialect.name == "sqlite"
+    live, lost = _instances(tx, now)
     return Overview(
         version=daemon.__version__,
         database=tx.dialect.name,
+        database_problem=None if is_sqlite else postgres.read_only_reason(tx),
+        database_warning=sqlite.warning() if is_sqlite else None,
         now=now,
-        instances=live_instances(tx, now),
+        instances=live,
+        lost_instances=lost,
         journal=_journal(tx),
         connections=connection_health.read(tx, connections, triggers.values(), now),
         triggers=trigger_health.read(tx, triggers),
@@ -81,9 +94,15 @@ def read(
 
 def live_instances(tx: sa.Connection, now: datetime) -> tuple[Instance, ...]:
     """Return the daemons that run, oldest first."""
-    live = instances.c.heartbeat_at >= now - INSTANCE_TTL
-    query = sa.select(instances).where(live).order_by(instances.c.started_at)
-    return tuple(rows.as_value(Instance, row) for row in tx.execute(query))
+    return _instances(tx, now)[0]
+
+
+def _instances(tx: sa.Connection, now: datetime) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
+    """Return the daemons that run, and those without a recent heartbeat, oldest first."""
+    query = sa.select(instances).order_by(instances.c.started_at)
+    stored = [rows.as_value(Instance, row) for row in tx.execute(query)]
+    live = tuple(each for each in stored if each.heartbeat_at >= now - INSTANCE_TTL)
+    return live, tuple(each for each in stored if each not in live)
 
 
 def _journal(tx: sa.Connection) -> Journal:

@@ -52,7 +52,12 @@ async def test_readyz_names_the_connections_that_are_not_ready(client: httpx.Asy
 async def test_readyz_reports_an_unreachable_database(client: httpx.AsyncClient, database: Database) -> None:
     database.write_now(schema.connections.drop)
     answer = await client.get("/readyz")
-    assert (answer.status_code, answer.json()["unready"]) == (503, ["database: cannot be reached"])
+    [reason] = answer.json()["unready"]
+    missing = "no such table: connections" if database.is_sqlite else 'relation "connections" does not exist'
+    assert (answer.status_code, reason) == (503, f"database: {missing} (for 0 s)")
+    metrics = await client.get("/metrics")
+    assert metrics.status_code == 200
+    assert "process_cpu_seconds_total" in metrics.text
 
 
 def _samples(text: str) -> dict[tuple[str, ...], float]:
