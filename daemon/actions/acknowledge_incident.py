@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class AcknowledgeIncident(ChangeParameters):
-    """Which incident, and who acknowledges it."""
+    """The incident, and the user who acknowledges it."""
 
     incidentId: Id  # noqa: N815 - the connector's name
     userId: Id  # noqa: N815
 
 
-def _holds(incident: Json, parameters: AcknowledgeIncident, _trace: Json | None) -> bool:
-    """Whether the incident is acknowledged by this user."""
-    by = [
-        lenient_json.get_text(lenient_json.get_object(each, "acknowledger"), "id")
-        for each in _acknowledgements(incident)
+def _holds(incident: Json, parameters: AcknowledgeIncident, _before: Json | None) -> bool:
+    """Return whether the incident is acknowledged user_ids this user."""
+    user_ids = [
+        lenient_json.get_text(lenient_json.get_object(acknowledgement, "acknowledger"), "id")
+        for acknowledgement in _acknowledgements(incident)
     ]
-    return lenient_json.status(incident) is IncidentStatus.ACKNOWLEDGED and parameters.userId in by
+    return lenient_json.status(incident) is IncidentStatus.ACKNOWLEDGED and parameters.userId in user_ids
 
 
 def _acknowledgements(incident: Json) -> list[Json]:
@@ -37,7 +37,7 @@ CHANGE = Change(
     parameters=AcknowledgeIncident,
     fields=lambda _parameters: {"status": "acknowledged"},
     holds=_holds,
-    looks_first=True,  # on a resolved incident it would be a re-opening
+    reads_first=True,  # acknowledging a resolved incident would reopen it
 )
 OPERATION = Operation(
     name="AcknowledgeIncident",

@@ -19,45 +19,45 @@ if TYPE_CHECKING:
     from daemon.model import Json
 
 LONGEST_NOTE = 25_000
-# PagerDuty's times are whole seconds, and its clock is compared with ours by an answer that took a while.
+# PagerDuty's times are whole seconds, and clocks are compared by a response that took a while.
 TOLERANCE = timedelta(seconds=3)
 
 
 class AddNoteToIncident(Parameters):
-    """Which incident, who writes the note, and its text."""
+    """The incident, the author of the note, and its text."""
 
     incidentId: Id  # noqa: N815 - the connector's name
     userId: Id  # noqa: N815
     note: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NOTE, pattern=r"\S")]
 
 
-async def run(given: ActionRun, parameters: AddNoteToIncident) -> Succeeded:
-    """Add the note, unless an earlier try did: PagerDuty itself would add it again."""
+async def run(action_run: ActionRun, parameters: AddNoteToIncident) -> Succeeded:
+    """Add the note unless an earlier run did: PagerDuty itself would add it again."""
     what = f"incident {parameters.incidentId}"
     try:
-        await given.sender(parameters.userId)
-        if given.repeated:
-            found = await _added(given, parameters)
-            if found is not None:
-                return Succeeded(Outcome.DONE, objects.added_note(found, parameters.userId))
-        await given.begin({given.action.id: None})
+        await action_run.sender(parameters.userId)
+        if action_run.repeated:
+            note = await _added(action_run, parameters)
+            if note is not None:
+                return Succeeded(Outcome.DONE, objects.added_note(note, parameters.userId))
+        await action_run.begin({action_run.action.id: None})
         note = await with_sender(
-            given,
+            action_run,
             parameters.userId,
-            lambda sender: writes.add_note(given.client, parameters.incidentId, parameters.note, sender),
+            lambda sender: writes.add_note(action_run.client, parameters.incidentId, parameters.note, sender),
         )
     except errors.Permanent as error:
         raise not_found(error, what) from None
     return Succeeded(Outcome.DONE, objects.added_note(note, parameters.userId))
 
 
-async def _added(given: ActionRun, parameters: AddNoteToIncident) -> Json | None:
-    """The note that an earlier try added: by this user, with this text, since then, and no other action's."""
-    notes, server_time = await lookups.notes(given.client, parameters.incidentId)
-    written_at = given.action.write_began_at
+async def _added(action_run: ActionRun, parameters: AddNoteToIncident) -> Json | None:
+    """Return the note that an earlier run added: by this user, with this text, since then, and by no other action."""
+    notes, server_time = await lookups.notes(action_run.client, parameters.incidentId)
+    written_at = action_run.action.write_began_at
     if written_at is None:
         return None
-    now = given.now()
+    now = action_run.now()
     since = written_at + ((server_time or now) - now) - TOLERANCE
     for note in notes:
         at = lenient_json.get_time(note, "created_at")
@@ -68,7 +68,7 @@ async def _added(given: ActionRun, parameters: AddNoteToIncident) -> Json | None
             and same
             and at is not None
             and at >= since
-            and lenient_json.get_text(note, "id") not in given.others_notes
+            and lenient_json.get_text(note, "id") not in action_run.others_notes
         ):
             return note
     return None

@@ -1,8 +1,8 @@
-"""How an incident is changed once, alone or together with others. The changes themselves are in their own files.
+"""Changing an incident exactly once, alone or in a batch. Each change is described in its own file.
 
-A first try may have to look before it writes: an acknowledgement would re-open an incident
-that was resolved meanwhile. A repeat always looks: the first try may have worked. PagerDuty
-has no way to look and write in one step; what happens in between cannot be told apart.
+A first run may have to read before it writes: an acknowledgement would reopen an incident
+that was resolved meanwhile. A repeated run always reads: the first one may have worked. PagerDuty
+cannot read and write in one step, so changes by others in between cannot be distinguished.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
     from daemon.pagerduty import Client
 
 FEW = 4
-OF_ALL = frozenset({1007, 1014, 1015, 2006})  # what is wrong with what all of them set, or with the key
-LOOK_AGAIN = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED, 1006, 1011, 1012})  # perhaps resolved meanwhile
-REFUSED_FOR_ALL = frozenset({401, 402})  # not 403: it may be about one incident's team
-TRACED = ("assignments", "escalation_policy", "pending_actions")  # by which it is seen that a change was made
+COMMON_CODES = frozenset({1007, 1014, 1015, 2006})  # errors about the change that all have in common, or about the key
+READ_AGAIN = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED, 1006, 1011, 1012})  # resolved meanwhile?
+COMMON_STATUSES = frozenset({401, 402})  # not 403: it may be about one incident's team
+COMPARED = ("assignments", "escalation_policy", "pending_actions")  # the fields that show whether a change was made
 
 
 class ChangeParameters(Parameters):
-    """What every change of an incident names, under the connector's names."""
+    """The parameters that every change of an incident has."""
 
     @property
     def incident(self) -> str:
-        """The incident."""
+        """Return the id of the incident."""
         incident_id: str = getattr(self, "incidentId")  # noqa: B009 - the connector's spelling
         return incident_id
 
     @property
     def user(self) -> str:
-        """Who does it."""
+        """Return the id of the user in whose name the change is made."""
         user_id: str = getattr(self, "userId")  # noqa: B009 - as above
         return user_id
 
@@ -58,187 +58,189 @@ class ChangeParameters(Parameters):
 class Change:
     """One kind of change.
 
-    ``fields`` are what the request sets. ``holds`` answers whether an incident shows the change,
-    given what it looked like before the first try (``trace``, None if nobody looked).
-    ``looks_first``: whether a first try has to look as well. ``send`` makes the request; None:
-    it is a plain update of the incident. ``resolves``: a resolved incident is what is wanted.
+    ``fields`` are the values to set. ``holds`` returns whether an incident shows the change,
+    given its state before the first run (``before``, None if it was not read).
+    ``reads_first``: whether a first run has to read as well. ``send`` makes the request; None:
+    a plain update of the incident. ``resolves``: a resolved incident counts as success.
     """
 
     parameters: type[ChangeParameters]
     fields: Callable[[Any], Json]
     holds: Callable[[Json, Any, Json | None], bool]
-    looks_first: bool = False
+    reads_first: bool = False
     resolves: bool = False
     send: Callable[[Client, Any, str], Awaitable[Json]] | None = None
 
-    async def run(self, given: ActionRun, parameters: ChangeParameters) -> Succeeded:
-        """Carry out one."""
+    async def run(self, action_run: ActionRun, parameters: ChangeParameters) -> Succeeded:
+        """Run one action."""
         before: Json | None = None
-        await given.sender(parameters.user)
-        if given.repeated or self.looks_first:
-            before = await _look(given.client, parameters.incident)
-            if ended := self.settled(parameters, before, given.action.before, repeated=given.repeated):
-                return ended
-        await given.begin({given.action.id: _trace(before)})  # each time: it may have been taken from us meanwhile
-        return await self._write(given, parameters)
+        await action_run.sender(parameters.user)
+        if action_run.repeated or self.reads_first:
+            before = await _read(action_run.client, parameters.incident)
+            if success := self.settled(parameters, before, action_run.action.before, repeated=action_run.repeated):
+                return success
+        # Always, even in a repeated run: the claim may have been lost meanwhile.
+        await action_run.begin({action_run.action.id: _compared_fields(before)})
+        return await self._write(action_run, parameters)
 
     def settled(
-        self, parameters: ChangeParameters, incident: Json, trace: Json | None, *, repeated: bool
+        self, parameters: ChangeParameters, incident: Json, before: Json | None, *, repeated: bool
     ) -> Succeeded | None:
-        """What the incident says about the action, if that is the end of it."""
+        """Return the success that the incident's state proves, or None if the change must still be made."""
         if lenient_json.status(incident) is IncidentStatus.RESOLVED:
-            done = Outcome.DONE if repeated else Outcome.ALREADY_DONE
-            return Succeeded(done if self.resolves else Outcome.OVERTAKEN, objects.incident(incident))
-        if repeated and self.holds(incident, parameters, trace):
+            outcome = Outcome.DONE if repeated else Outcome.ALREADY_DONE
+            return Succeeded(outcome if self.resolves else Outcome.OVERTAKEN, objects.incident(incident))
+        if repeated and self.holds(incident, parameters, before):
             return Succeeded(Outcome.DONE, objects.incident(incident))
         return None
 
-    async def _write(self, given: ActionRun, parameters: ChangeParameters) -> Succeeded:
+    async def _write(self, action_run: ActionRun, parameters: ChangeParameters) -> Succeeded:
         try:
-            changed = await with_sender(given, parameters.user, lambda sender: self._send(given, parameters, sender))
+            changed = await with_sender(
+                action_run, parameters.user, lambda sender: self._send(action_run, parameters, sender)
+            )
         except errors.Permanent as error:
-            if error.code not in LOOK_AGAIN:
+            if error.code not in READ_AGAIN:
                 raise not_found(error, f"incident {parameters.incident}") from None
-            incident = await _look(given.client, parameters.incident)
-            if ended := self.settled(parameters, incident, given.action.before, repeated=given.repeated):
-                return ended
+            incident = await _read(action_run.client, parameters.incident)
+            if success := self.settled(parameters, incident, action_run.action.before, repeated=action_run.repeated):
+                return success
             if error.code != ALREADY_ACKNOWLEDGED or lenient_json.status(incident) is not IncidentStatus.ACKNOWLEDGED:
                 raise
             return Succeeded(Outcome.ALREADY_DONE, objects.incident(incident))
         return Succeeded(Outcome.DONE, objects.incident(changed))
 
-    async def _send(self, given: ActionRun, parameters: ChangeParameters, sender: str) -> Json:
+    async def _send(self, action_run: ActionRun, parameters: ChangeParameters, sender: str) -> Json:
         if self.send is not None:
-            return await self.send(given.client, parameters, sender)
-        return await writes.update_incident(given.client, parameters.incident, self.fields(parameters), sender)
+            return await self.send(action_run.client, parameters, sender)
+        return await writes.update_incident(action_run.client, parameters.incident, self.fields(parameters), sender)
 
     # --- many at once
 
-    async def run_batch(self, tries: Sequence[ActionRun]) -> dict[str, RunOutcome]:
-        """Carry out several, by action id; they are by one user, and set the same. What is left out is to run alone."""
+    async def run_batch(self, runs: Sequence[ActionRun]) -> dict[str, RunOutcome]:
+        """Run actions of one user with the same change; return outcomes by action id. Missing ones must run alone."""
         members = [
-            _Member(each, self.parameters(**each.action.parameters), each.action.before, each.repeated)
-            for each in tries
+            _Member(run, self.parameters(**run.action.parameters), run.action.before, run.repeated) for run in runs
         ]
-        await tries[0].sender(members[0].parameters.user)
-        ended: dict[str, RunOutcome] = {}
-        if self.looks_first or any(each.repeated for each in tries):
-            members = await self._look_at(members, ended)
+        await runs[0].sender(members[0].parameters.user)
+        outcomes: dict[str, RunOutcome] = {}
+        if self.reads_first or any(run.repeated for run in runs):
+            members = await self._settle(members, outcomes)
         if members:
-            await tries[0].begin({each.id: each.trace for each in members})
-            ended |= await self._write_all(members)
-        return ended
+            await runs[0].begin({member.id: member.before for member in members})
+            outcomes |= await self._write_all(members)
+        return outcomes
 
-    async def _look_at(self, members: Sequence[_Member], ended: dict[str, RunOutcome]) -> list[_Member]:
-        """Those that have still to be written; what the incidents settle goes into ``ended``.
+    async def _settle(self, members: Sequence[_Member], outcomes: dict[str, RunOutcome]) -> list[_Member]:
+        """Return the members that must still be written; add the others to ``outcomes``.
 
-        An incident that is not found takes a closer look, alone.
+        An incident that is not found is left out: its action runs alone.
         """
-        client = members[0].given.client
+        client = members[0].action_run.client
         if len(members) > FEW:
-            found = await lookups.incidents(client, {each.parameters.incident for each in members})
+            incidents = await lookups.incidents(client, {member.parameters.incident for member in members})
         else:
-            found = await _look_singly(client, [each.parameters.incident for each in members])
+            incidents = await _read_singly(client, [member.parameters.incident for member in members])
         left = []
-        for each in members:
-            incident = found.get(each.parameters.incident)
+        for member in members:
+            incident = incidents.get(member.parameters.incident)
             if incident is None:
                 continue
-            if settled := self.settled(each.parameters, incident, each.trace, repeated=each.repeated):
-                ended[each.id] = settled
+            if success := self.settled(member.parameters, incident, member.before, repeated=member.repeated):
+                outcomes[member.id] = success
             else:
-                left.append(each if each.repeated else replace(each, trace=_trace(incident)))
+                left.append(member if member.repeated else replace(member, before=_compared_fields(incident)))
         return left
 
     async def _write_all(self, members: Sequence[_Member]) -> dict[str, RunOutcome]:
-        """One request for all. One that is refused falls apart, until it is clear which of them were wrong."""
+        """Make one request for all; after a refusal, split the batch until member error has its action."""
         if len(members) == 1:
             try:
-                return {members[0].id: await self._write(members[0].given, members[0].parameters)}
+                return {members[0].id: await self._write(members[0].action_run, members[0].parameters)}
             except (errors.ActionError, errors.PagerDutyError) as error:
                 return {members[0].id: error}
-        given, by = members[0].given, members[0].parameters.user
-        changes = {each.parameters.incident: self.fields(each.parameters) for each in members}
+        action_run, by = members[0].action_run, members[0].parameters.user
+        changes = {member.parameters.incident: self.fields(member.parameters) for member in members}
         try:
             changed = await with_sender(
-                given, by, lambda sender: writes.update_incidents(given.client, changes, sender)
+                action_run, by, lambda sender: writes.update_incidents(action_run.client, changes, sender)
             )
         except errors.Permanent as error:
-            if error.code in OF_ALL or error.status in REFUSED_FOR_ALL:
-                return {each.id: error for each in members}
+            if error.code in COMMON_CODES or error.status in COMMON_STATUSES:
+                return {member.id: error for member in members}
             return await self._bisect(members)
         except (errors.ActionError, errors.Temporary) as error:
-            return {each.id: error for each in members}
+            return {member.id: error for member in members}
         return {
-            each.id: Succeeded(Outcome.DONE, objects.incident(changed[each.parameters.incident]))
-            for each in members
-            if each.parameters.incident in changed
+            member.id: Succeeded(Outcome.DONE, objects.incident(changed[member.parameters.incident]))
+            for member in members
+            if member.parameters.incident in changed
         }
 
     async def _bisect(self, members: Sequence[_Member]) -> dict[str, RunOutcome]:
-        """After a refusal: some may have been changed before it came, some may be what it was about."""
-        ended: dict[str, RunOutcome] = {}
+        """Split a batch after a refusal: some may have been changed before it, and some may have caused it."""
+        outcomes: dict[str, RunOutcome] = {}
         try:
-            left = await self._look_at([replace(each, repeated=True) for each in members], ended)
+            left = await self._settle([replace(member, repeated=True) for member in members], outcomes)
         except errors.PagerDutyError as error:
-            return {each.id: error for each in members}
+            return {member.id: error for member in members}
         parts = [left] if len(left) < len(members) else [left[: len(left) // 2], left[len(left) // 2 :]]
         for part in parts:
             if part:
-                ended |= await self._write_all(part)
-        return ended
+                outcomes |= await self._write_all(part)
+        return outcomes
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One action among several that are sent together."""
+    """One action of a batch."""
 
-    given: ActionRun
+    action_run: ActionRun
     parameters: ChangeParameters
-    trace: Json | None
+    before: Json | None
     repeated: bool
 
     @property
     def id(self) -> str:
-        return self.given.action.id
+        return self.action_run.action.id
 
 
-async def with_sender(given: ActionRun, user_id: str, write: Callable[[str], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what ``write`` answers
-    """Make a change in a user's name. If PagerDuty does not know the address, it may have changed: look it up anew."""
+async def with_sender(action_run: ActionRun, user_id: str, write: Callable[[str], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what ``write`` answers
+    """Make a change in a user's name; if PagerDuty does not know the e-mail address, look it up again."""
     try:
-        return await write(await given.sender(user_id))
+        return await write(await action_run.sender(user_id))
     except errors.Permanent as error:
         if error.code == CHANGED_MEANWHILE:
             raise errors.Temporary(str(error), status=error.status, code=error.code) from None
         if error.code != SENDER_NOT_FOUND:
             raise
-    return await write(await given.renewed_sender(user_id))
+    return await write(await action_run.renewed_sender(user_id))
 
 
 def not_found(error: errors.Permanent, what: str) -> errors.ActionError | errors.Permanent:
-    """A refusal, in words that name what does not exist."""
+    """Return a "not incidents" error that names the missing object; any other error unchanged."""
     if error.status != HTTPStatus.NOT_FOUND:
         return error
     message = f"PagerDuty has no {what}, or the key may not see it"
     return errors.ActionError("not_found", message, status=error.status, pagerduty_code=error.code)
 
 
-def _trace(incident: Json | None) -> Json | None:
-    return None if incident is None else {name: incident.get(name) for name in TRACED}
+def _compared_fields(incident: Json | None) -> Json | None:
+    return None if incident is None else {name: incident.get(name) for name in COMPARED}
 
 
-async def _look_singly(client: Client, incidents: Sequence[str]) -> dict[str, Json]:
-    """The incidents that PagerDuty has."""
-    found = {}
-    for incident_id in incidents:
+async def _read_singly(client: Client, incident_ids: Sequence[str]) -> dict[str, Json]:
+    """Return the incidents that exist, by id."""
+    incidents = {}
+    for incident_id in incident_ids:
         try:
-            found[incident_id] = await lookups.incident(client, incident_id)
+            incidents[incident_id] = await lookups.incident(client, incident_id)
         except errors.Permanent:
             continue
-    return found
+    return incidents
 
 
-async def _look(client: Client, incident_id: str) -> Json:
+async def _read(client: Client, incident_id: str) -> Json:
     try:
         return await lookups.incident(client, incident_id)
     except errors.Permanent as error:

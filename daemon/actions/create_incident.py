@@ -17,24 +17,24 @@ ServiceKey = Annotated[str, StringConstraints(min_length=1, max_length=255, patt
 
 
 class CreateIncident(Parameters):
-    """The integration key of the service, and what is wrong."""
+    """The integration key of the service, and the description."""
 
     service_key: ServiceKey
     description: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_DESCRIPTION, pattern=r"\S")]
 
 
-async def run(given: ActionRun, parameters: CreateIncident) -> Succeeded:
-    """Send a trigger event with a key of the action's own, which PagerDuty folds if it comes twice.
+async def run(action_run: ActionRun, parameters: CreateIncident) -> Succeeded:
+    """Send a trigger event with a key of its own, so that PagerDuty deduplicates a repeated event.
 
-    It folds only into an incident that is open. So a repeat looks first: the incident may be
-    there, and may have been resolved already.
+    PagerDuty deduplicates only while the incident is open. So a repeated run looks for the
+    incident first, which may have been resolved already.
     """
-    key = f"pagerelay-{given.action.id}"
-    if given.repeated and await lookups.incidents_by_key(given.client, key):
+    key = f"pagerelay-{action_run.action.id}"
+    if action_run.repeated and await lookups.incidents_by_key(action_run.client, key):
         return Succeeded(Outcome.DONE, objects.new_incident(key))
-    await given.begin({given.action.id: None})
-    answer = await writes.trigger(given.client, parameters.service_key, parameters.description, key)
-    return Succeeded(Outcome.DONE, objects.new_incident(lenient_json.get_text(answer, "incident_key") or key))
+    await action_run.begin({action_run.action.id: None})
+    event = await writes.trigger(action_run.client, parameters.service_key, parameters.description, key)
+    return Succeeded(Outcome.DONE, objects.new_incident(lenient_json.get_text(event, "incident_key") or key))
 
 
 OPERATION = Operation(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EscalateIncident(ChangeParameters):
-    """Which incident, who escalates it, and to which escalation policy."""
+    """The incident, the user who escalates it, and the escalation policy."""
 
     incidentId: Id  # noqa: N815 - the connector's name
     userId: Id  # noqa: N815
@@ -24,12 +24,12 @@ def _fields(parameters: EscalateIncident) -> Json:
     return {"escalation_policy": {"id": parameters.policyId, "type": "escalation_policy_reference"}}
 
 
-def _holds(incident: Json, parameters: EscalateIncident, trace: Json | None) -> bool:
-    """Whether the incident has that policy, and had another one before, or other assignments."""
+def _holds(incident: Json, parameters: EscalateIncident, before: Json | None) -> bool:
+    """Return whether the incident has this policy, and had another one or other assignments before."""
     if _policy(incident) != parameters.policyId:
         return False
-    return _policy(trace) != parameters.policyId or lenient_json.assignments(incident) != lenient_json.assignments(
-        trace
+    return _policy(before) != parameters.policyId or lenient_json.assignments(incident) != lenient_json.assignments(
+        before
     )
 
 
@@ -41,7 +41,7 @@ CHANGE = Change(
     parameters=EscalateIncident,
     fields=_fields,
     holds=_holds,
-    looks_first=True,  # whether it took effect is told by comparing with what was before
+    reads_first=True,  # comparing with the previous state shows whether the change took effect
 )
 OPERATION = Operation(
     name="EscalateIncident",

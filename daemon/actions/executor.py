@@ -1,7 +1,7 @@
-"""The action executor: claims one connection's actions, oldest first, and carries them out, each once.
+"""The action executor: claims one connection's actions, oldest first, and runs each so that it takes effect once.
 
-What may be sent in one request is claimed together. A try that ends in the dark is
-repeated after a while, and the operation then finds out first whether it had worked.
+Actions that can go out in one request are claimed together. A run whose outcome is unknown is
+repeated after a pause, and the operation then first finds out whether it had worked.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ AFTER_FAILURE_SECONDS = 1.0
 
 
 class Executor:
-    """Carries out one connection's actions.
+    """Runs one connection's actions.
 
-    ``wake_targets`` is told which targets got deliveries, ``on_progress`` of which actions something came.
+    ``wake_targets`` receives the targets with new deliveries, ``on_progress`` the ids of actions that have changed.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Executor:
         self._ended_actions = _counter(registry or CollectorRegistry())
 
     async def run(self) -> None:
-        """Carry actions out until ``stop`` is called."""
+        """Run actions until ``stop`` is called."""
         self._running = asyncio.create_task(self._run(), name=f"executor {self._connection}")
         await asyncio.wait([self._running])
         if not self._running.cancelled():
@@ -98,11 +98,11 @@ class Executor:
                 await self._sleep(due)
 
     def wake(self) -> None:
-        """Say that there is a new action."""
+        """Signal that there is a new action."""
         self._woken.set()
 
     async def stop(self, grace: timedelta) -> None:
-        """Claim no more; let what is being carried out finish for ``grace`` at most, then put it back."""
+        """Claim no more; let running actions finish within ``grace``, then return them to the queue."""
         self._stopping = True
         self._woken.set()
         if self._running is not None:
@@ -111,7 +111,7 @@ class Executor:
             await asyncio.wait([self._running])
 
     async def run_once(self) -> float | None:
-        """Carry out the oldest action that may run, with those like it; if there is none, when to look again (s)."""
+        """Run the oldest due action and its batch; if none is due, return the seconds until the next check."""
         now, claimed, due = await self._database.write(self._claim)
         self._ahead = now - self._clock()
         if not claimed:
@@ -134,69 +134,69 @@ class Executor:
     def _now(self) -> datetime:
         return self._clock() + self._ahead
 
-    # --- one go
+    # --- one run
 
     async def _carry_out(self, claimed: Sequence[Action]) -> None:
-        ended: Mapping[str, RunOutcome]
+        outcomes: Mapping[str, RunOutcome]
         try:
-            ended = await self._ended(claimed)
+            outcomes = await self._outcomes(claimed)
         except errors.LostClaim:
-            log.warning("action.lost", connection=self._connection, actions=[each.id for each in claimed])
+            log.warning("action.lost", connection=self._connection, actions=[action.id for action in claimed])
             return
         except asyncio.CancelledError:
             await asyncio.shield(
-                self._database.write(action_queue.give_back, [each.id for each in claimed], self._instance)
+                self._database.write(action_queue.give_back, [action.id for action in claimed], self._instance)
             )
             raise
-        targets = await self._database.write(self._record, claimed, ended)
-        self._on_progress([each.id for each in claimed])
+        targets = await self._database.write(self._record, claimed, outcomes)
+        self._on_progress([action.id for action in claimed])
         if targets:
             self._wake_targets(targets)
 
-    async def _ended(self, claimed: Sequence[Action]) -> Mapping[str, RunOutcome]:
-        """How each of the actions ended, by id; those that are left out are to run alone."""
+    async def _outcomes(self, claimed: Sequence[Action]) -> Mapping[str, RunOutcome]:
+        """Return the outcomes by action id; actions that are missing must run alone."""
         operation = REGISTRY.get(claimed[0].operation)
         if operation is None:
             unknown = errors.ActionError("unknown_operation", f"this version has no operation {claimed[0].operation}")
-            return {each.id: unknown for each in claimed}
+            return {action.id: unknown for action in claimed}
         try:
             if len(claimed) > 1 and operation.run_batch is not None:
-                return await operation.run_batch(await self._tries(claimed))
-            (given,) = await self._tries(claimed)
-            return {given.action.id: await operation.run(given, operation.parameters(**given.action.parameters))}
+                return await operation.run_batch(await self._runs(claimed))
+            (single,) = await self._runs(claimed)
+            return {single.action.id: await operation.run(single, operation.parameters(**single.action.parameters))}
         except (errors.ActionError, errors.PagerDutyError) as error:
-            return dict.fromkeys((each.id for each in claimed), error)
+            return dict.fromkeys((action.id for action in claimed), error)
         except (errors.DatabaseError, errors.LostClaim):
             raise
         except Exception as error:
-            log.exception("action.broken", operation=operation.name, actions=[each.id for each in claimed])
+            log.exception("action.broken", operation=operation.name, actions=[action.id for action in claimed])
             if len(claimed) > 1:
-                return {}  # it is one that breaks all of them: alone it does no harm
+                return {}  # one of them fails all; run alone it does no harm
             broken = errors.Temporary(f"an unexpected {type(error).__name__}, which is in the log")
-            return dict.fromkeys((each.id for each in claimed), broken)
+            return dict.fromkeys((action.id for action in claimed), broken)
 
-    async def _tries(self, claimed: Sequence[Action]) -> list[ActionRun]:
-        tries = []
+    async def _runs(self, claimed: Sequence[Action]) -> list[ActionRun]:
+        runs = []
         for action in claimed:
             notes: frozenset[str] = frozenset()
             if action.write_began_at is not None and action.incident_id is not None:
                 notes = await self._database.read(action_queue.notes_of_others, action)
-            tries.append(
+            runs.append(
                 ActionRun(action, self._client, self._sender, self._renewed_sender, self._begin, self._now, notes)
             )
-        return tries
+        return runs
 
-    async def _begin(self, traces: Mapping[str, Json | None]) -> None:
-        if not await self._database.write(self._begun, traces):
+    async def _begin(self, states: Mapping[str, Json | None]) -> None:
+        if not await self._database.write(self._record_begin, states):
             raise errors.LostClaim
 
-    def _begun(self, tx: sa.Connection, traces: Mapping[str, Json | None]) -> bool:
-        return action_queue.begin(tx, self._instance, traces, self._database.now(tx))
+    def _record_begin(self, tx: sa.Connection, states: Mapping[str, Json | None]) -> bool:
+        return action_queue.begin(tx, self._instance, states, self._database.now(tx))
 
-    # --- who does it
+    # --- senders
 
     async def _sender(self, user_id: str) -> str:
-        """The e-mail address of a user; looked up once and kept."""
+        """Return the e-mail address of a user; it is looked up once and cached."""
         if user_id not in self._emails:
             known = await self._database.read(users.email_of, self._connection, user_id)
             if known is None:
@@ -220,39 +220,47 @@ class Executor:
         self._emails[user_id] = email
         return email
 
-    # --- what came of it
+    # --- outcomes
 
-    def _record(self, tx: sa.Connection, claimed: Sequence[Action], ended: Mapping[str, RunOutcome]) -> set[str]:
-        """Write down what came of a go, in one transaction; answers the targets that are told."""
+    def _record(self, tx: sa.Connection, claimed: Sequence[Action], outcomes: Mapping[str, RunOutcome]) -> set[str]:
+        """Record the outcomes of a run in one transaction; return the targets with new deliveries."""
         now = self._database.now(tx)
-        told: set[str] = set()
+        notified: set[str] = set()
         for action in claimed:
-            came = ended.get(action.id)
-            if came is None:
+            outcome = outcomes.get(action.id)
+            if outcome is None:
                 action_queue.put_off(tx, action.id, self._instance, now, None, alone=True)
-            elif isinstance(came, errors.Temporary) and now - (action.started_at or now) < self._patience:
-                asked = min(came.delay or timedelta(0), action_queue.LONGEST_PAUSE)
-                pause = max(asked, pause_after(action.runs))
+            elif isinstance(outcome, errors.Temporary) and now - (action.started_at or now) < self._patience:
+                requested = min(outcome.delay or timedelta(0), action_queue.LONGEST_PAUSE)
+                pause = max(requested, pause_after(action.runs))
                 action_queue.put_off(
-                    tx, action.id, self._instance, now + pause, self._masked(action, error_codes.while_retrying(came))
+                    tx,
+                    action.id,
+                    self._instance,
+                    now + pause,
+                    self._masked(action, error_codes.while_retrying(outcome)),
                 )
                 log.info(
-                    "action.put_off", action=action.id, operation=action.operation, error=str(came), tries=action.runs
+                    "action.postponed",
+                    action=action.id,
+                    operation=action.operation,
+                    error=str(outcome),
+                    runs=action.runs,
                 )
             else:
-                told |= self._end(tx, self._end_of(action, came), now)
-        return told
+                notified |= self._end(tx, self._end_of(action, outcome), now)
+        return notified
 
-    def _end_of(self, action: Action, came: RunOutcome) -> action_queue.End:
-        match came:
-            case Succeeded(outcome, result):
-                return action_queue.End(action, ActionState.SUCCEEDED, outcome, result)
+    def _end_of(self, action: Action, outcome: RunOutcome) -> action_queue.End:
+        match outcome:
+            case Succeeded(kind, result):
+                return action_queue.End(action, ActionState.SUCCEEDED, kind, result)
             case errors.ActionError():
-                problem = error_codes.as_error(came)
+                problem = error_codes.as_error(outcome)
             case errors.Temporary():
-                problem = error_codes.gave_up(came, f"{self._patience}")
+                problem = error_codes.gave_up(outcome, f"{self._patience}")
             case _:
-                problem = error_codes.of_refusal(came)
+                problem = error_codes.of_refusal(outcome)
         return action_queue.End(action, ActionState.FAILED, error=self._masked(action, problem))
 
     def _end(self, tx: sa.Connection, end: action_queue.End, now: datetime) -> set[str]:
@@ -261,15 +269,17 @@ class Executor:
             return set()
         self._ended_actions.labels(self._connection, ended.operation, ended.state.value).inc()
         error = {} if end.error is None else {"error": end.error["message"]}
-        told = {"action": ended.id, "operation": ended.operation, "connection": self._connection, "tries": ended.runs}
+        summary = {"action": ended.id, "operation": ended.operation, "connection": self._connection, "runs": ended.runs}
         write = log.info if ended.state is ActionState.SUCCEEDED else log.warning
-        write(f"action.{ended.state}", **told, **({"outcome": ended.outcome.value} if ended.outcome else {}), **error)
+        write(
+            f"action.{ended.state}", **summary, **({"outcome": ended.outcome.value} if ended.outcome else {}), **error
+        )
         if ended.notify:
             messages.enqueue_action(tx, ended, now)
         return set(ended.notify)
 
     def _masked(self, action: Action, problem: Json) -> Json:
-        """The problem without what is secret, should PagerDuty have repeated it."""
+        """Return the problem without secrets, in case PagerDuty has echoed one."""
         message = problem["message"]
         for name in action.secret:
             message = message.replace(str(action.parameters.get(name)), MASK)
@@ -278,11 +288,11 @@ class Executor:
 
 @functools.cache
 def _counter(registry: CollectorRegistry) -> Counter:
-    """What the executors of all connections count together."""
+    """Return the counter that the executors of all connections share."""
     labels = ("connection", "operation", "state")
     return Counter("pagerelay_actions", "Actions that ended", labels, registry=registry)
 
 
-def pause_after(tries: int) -> timedelta:
-    """How long an action waits after that many tries."""
-    return min(FIRST_PAUSE * float(2 ** min(tries - 1, 16)), LONGEST_PAUSE)
+def pause_after(runs: int) -> timedelta:
+    """Return how long an action waits after this many runs."""
+    return min(FIRST_PAUSE * float(2 ** min(runs - 1, 16)), LONGEST_PAUSE)

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class GetIncidentByKey(Parameters):
-    """The key that the incident's trigger event had."""
+    """The key of the incident's trigger event."""
 
     incident_key: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"\S")]
 
 
-async def run(given: ActionRun, parameters: GetIncidentByKey) -> Succeeded:
-    """The open incident with that key, else the newest one: a key may have had several."""
-    found = await lookups.incidents_by_key(given.client, parameters.incident_key)
-    if not found:
+async def run(action_run: ActionRun, parameters: GetIncidentByKey) -> Succeeded:
+    """Return the open incident with this key, or else the newest one: a key may have had several."""
+    incidents = await lookups.incidents_by_key(action_run.client, parameters.incident_key)
+    if not incidents:
         message = f"there is no incident with the key {parameters.incident_key}"
         raise errors.ActionError("not_found", message)
-    return Succeeded(Outcome.DONE, objects.incident(max(found, key=_rank)))
+    return Succeeded(Outcome.DONE, objects.incident(max(incidents, key=_rank)))
 
 
 def _rank(incident: Json) -> tuple[bool, str, int]:

@@ -11,18 +11,18 @@ from daemon.pagerduty import lookups
 
 
 class GetUser(Parameters):
-    """Whom to look up."""
+    """The user to look up."""
 
     userId: Id  # noqa: N815 - the connector's name
 
 
-async def run(given: ActionRun, parameters: GetUser) -> Succeeded:
-    """The user."""
+async def run(action_run: ActionRun, parameters: GetUser) -> Succeeded:
+    """Return the user."""
     try:
-        found = await lookups.user(given.client, parameters.userId)
+        user = await lookups.user(action_run.client, parameters.userId)
     except errors.Permanent as error:
         raise not_found(error, f"user {parameters.userId}") from None
-    return Succeeded(Outcome.DONE, objects.user(found))
+    return Succeeded(Outcome.DONE, objects.user(user))
 
 
 OPERATION = Operation(

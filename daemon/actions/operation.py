@@ -60,7 +60,7 @@ class ActionRun:
 
     @property
     def repeated(self) -> bool:
-        """Whether an earlier run may have made the change."""
+        """Return whether an earlier run may have made the change."""
         return self.action.write_began_at is not None
 
 

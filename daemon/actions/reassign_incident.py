@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ReassignIncident(ChangeParameters):
-    """Which incident, who reassigns it, and to whom."""
+    """The incident, the user who reassigns it, and the new assignee."""
 
     incidentId: Id  # noqa: N815 - the connector's name
     userId: Id  # noqa: N815
@@ -24,8 +24,8 @@ def _fields(parameters: ReassignIncident) -> Json:
     return {"assignments": [{"assignee": {"id": parameters.reassignUserId, "type": "user_reference"}}]}
 
 
-def _holds(incident: Json, parameters: ReassignIncident, _trace: Json | None) -> bool:
-    """Whether the incident is that user's alone."""
+def _holds(incident: Json, parameters: ReassignIncident, _before: Json | None) -> bool:
+    """Return whether the incident is assigned to this user only."""
     return [assignee["id"] for assignee, _ in lenient_json.assignments(incident)] == [parameters.reassignUserId]
 
 
@@ -33,7 +33,7 @@ CHANGE = Change(
     parameters=ReassignIncident,
     fields=_fields,
     holds=_holds,
-    looks_first=True,  # an incident that is resolved has nobody
+    reads_first=True,  # a resolved incident has no assignee
 )
 OPERATION = Operation(
     name="ReassignIncident",

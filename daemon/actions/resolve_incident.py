@@ -9,7 +9,7 @@ from daemon.triggers import lenient_json
 
 
 class ResolveIncident(ChangeParameters):
-    """Which incident, and who resolves it."""
+    """The incident, and the user who resolves it."""
 
     incidentId: Id  # noqa: N815 - the connector's name
     userId: Id  # noqa: N815
@@ -18,7 +18,7 @@ class ResolveIncident(ChangeParameters):
 CHANGE = Change(
     parameters=ResolveIncident,
     fields=lambda _parameters: {"status": "resolved"},
-    holds=lambda incident, _parameters, _trace: lenient_json.status(incident) is IncidentStatus.RESOLVED,
+    holds=lambda incident, _parameters, _before: lenient_json.status(incident) is IncidentStatus.RESOLVED,
     resolves=True,
 )
 OPERATION = Operation(

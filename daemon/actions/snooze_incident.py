@@ -19,23 +19,25 @@ LONGEST = 604_800
 
 
 class SnoozeIncident(ChangeParameters):
-    """Which incident, who snoozes it, and for how many seconds."""
+    """The incident, the user who snoozes it, and the number of seconds."""
 
     incidentId: Id  # noqa: N815 - the connector's name
     userId: Id  # noqa: N815
     duration: Annotated[int, Field(ge=1, le=LONGEST, description="Seconds")]
 
 
-def _holds(incident: Json, _parameters: SnoozeIncident, trace: Json | None) -> bool:
-    """Whether the incident wakes up at another time than before."""
-    wakes = _wakes_at(incident)
-    return bool(wakes) and wakes != _wakes_at(trace)
+def _holds(incident: Json, _parameters: SnoozeIncident, before: Json | None) -> bool:
+    """Return whether the snooze ends at another time than before."""
+    ends = _snooze_ends(incident)
+    return bool(ends) and ends != _snooze_ends(before)
 
 
-def _wakes_at(incident: Json | None) -> list[str | None]:
+def _snooze_ends(incident: Json | None) -> list[str | None]:
     pending = lenient_json.get_objects(incident, "pending_actions")
     return [
-        lenient_json.get_text(each, "at") for each in pending if lenient_json.get_text(each, "type") == "unacknowledge"
+        lenient_json.get_text(action, "at")
+        for action in pending
+        if lenient_json.get_text(action, "type") == "unacknowledge"
     ]
 
 
@@ -47,7 +49,7 @@ CHANGE = Change(
     parameters=SnoozeIncident,
     fields=lambda _parameters: {},
     holds=_holds,
-    looks_first=True,  # whether it took effect is told by comparing with what was before
+    reads_first=True,  # comparing with the previous state shows whether the change took effect
     send=_send,
 )
 OPERATION = Operation(

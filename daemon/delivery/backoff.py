@@ -1,4 +1,4 @@
-"""What follows an attempt: delivered, another try later, dead, or no more tries for now.
+"""What follows an attempt: success, a retry, a dead letter, or a pause of the target.
 
 Pure: time and jitter are arguments.
 """
@@ -22,28 +22,28 @@ LEAST_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The target took the message."""
+    """The target accepted the message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """The target did not take it; try once more at ``at``. It wants no other request before ``silent_until``."""
+class RetryAt:
+    """The attempt failed; retry at ``at``. The target wants no other request before ``blocked_until``."""
 
     at: datetime
-    silent_until: datetime | None = None
+    blocked_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """The target did not take it, and the next try would come after the horizon."""
+    """The attempt failed, and the horizon has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The target wants nothing any more, until a person says otherwise."""
+    """The target wants no more messages until a person resumes it."""
 
 
-Decision: TypeAlias = Delivered | Again | Dead | Gone
+Decision: TypeAlias = Delivered | RetryAt | Dead | Gone
 
 
 def decide(
@@ -55,34 +55,34 @@ def decide(
     retry: Retry,
     jitter: float,
 ) -> Decision:
-    """What follows an attempt that got ``status`` (None: no answer).
+    """Return what follows an attempt with this ``status`` (None: no response).
 
-    ``attempts`` counts the attempts made, this one included; ``jitter`` is from [0, 1). The
-    pause is ``first`` × ``factor``^(attempts-1), ``max`` at most, of which between a half
-    and the whole is taken, so that repeats do not come all at once. A target's
-    ``Retry-After`` (seconds or a date) is honoured up to ``max``. Only 2xx is success, and
-    every failure is repeated until ``horizon`` has passed since ``begun_at``: what looks
-    final, such as 404, is often a receiver that is being repaired. Only 410 is taken at its word.
+    ``attempts`` counts the attempts made, including this one; ``jitter`` is in [0, 1). The
+    pause is ``first`` × ``factor``^(attempts-1), at most ``max``; jitter shortens it to no less
+    than half, so that retries do not come all at once. A target's ``Retry-After`` (seconds or
+    a date) is honoured up to ``max``. Only 2xx is success, and every failure is retried until
+    ``horizon`` has passed since ``begun_at``: a status that looks final, such as 404, often
+    comes from a receiver under repair. Only 410 is final.
     """
     if status is not None and status in SUCCESS:
         return Delivered()
     if status == GONE:
         return Gone()
-    asked = min(asked_pause(retry_after, now), retry.max)
-    wait = max(pause(attempts, retry, jitter), asked)
+    requested = min(requested_pause(retry_after, now), retry.max)
+    wait = max(pause(attempts, retry, jitter), requested)
     last = begun_at + retry.horizon
     if now >= last:
         return Dead()
-    return Again(min(now + wait, last), min(now + asked, last) if asked > timedelta(0) else None)
+    return RetryAt(min(now + wait, last), min(now + requested, last) if requested > timedelta(0) else None)
 
 
 def probe_pause(probes: int, retry: Retry, jitter: float) -> timedelta:
-    """How long a failing target is left alone after that many probes of it, the longest being a minute."""
+    """Return the pause after this many probes of a failing target: at most a minute."""
     return min(pause(probes + 1, retry, jitter), LONGEST_PROBE)
 
 
 def pause(attempts: int, retry: Retry, jitter: float) -> timedelta:
-    """How long to wait after that many attempts, if the target asks for nothing."""
+    """Return the pause after this many attempts, if the target does not request one."""
     longest = retry.max.total_seconds()
     try:
         whole = min(retry.first.total_seconds() * retry.factor ** (attempts - 1), longest)
@@ -91,8 +91,8 @@ def pause(attempts: int, retry: Retry, jitter: float) -> timedelta:
     return timedelta(seconds=whole * (LEAST_SHARE + (1 - LEAST_SHARE) * jitter))
 
 
-def asked_pause(retry_after: str | None, now: datetime) -> timedelta:
-    """What a ``Retry-After`` header asks for: zero if there is none, or none that makes sense."""
+def requested_pause(retry_after: str | None, now: datetime) -> timedelta:
+    """Return the pause that a ``Retry-After`` header requests: zero if it is missing or invalid."""
     if not retry_after:
         return timedelta(0)
     try:

@@ -1,8 +1,8 @@
-"""The circuit breaker of a target: what each outcome of an attempt makes of its state. Pure.
+"""The circuit breaker of a target: how each outcome of an attempt changes its state. Pure.
 
 Closed: everything is sent. Open: the target failed several times in a row, and nothing is sent. Half-open: one
-delivery, the probe, is on its way; it closes the circuit if the target takes it. A pause (by a person, or by a 410) and
-a block (by a Retry-After) hold up a target in any of the three.
+delivery, the probe, is in flight; it closes the circuit if the target accepts it. A pause (by a person, or by a 410)
+and a block (by a Retry-After) stop a target in any of the three states.
 
 Time and jitter are arguments. A ``Step`` says what to record for other daemons and what to log.
 """
@@ -29,7 +29,7 @@ UNCHANGED = TargetChange()
 
 
 class BreakerEvent(enum.StrEnum):
-    """What happened to a target, as its log event is named."""
+    """An event in the life of a target; the value is the name of its log event."""
 
     FAILING = "target.failing"
     RECOVERED = "target.recovered"
@@ -60,7 +60,7 @@ class Breaker:
         return self.state.paused_at is not None or self.state.is_blocked(now)
 
     def is_held(self, now: datetime) -> bool:
-        """Return whether nothing more is sent of what was claimed, the probe excepted."""
+        """Return whether no claimed delivery is sent, except the probe."""
         return self.is_open or self.is_silent(now)
 
     def may_send(self, delivery_id: int, now: datetime) -> bool:
@@ -78,7 +78,7 @@ class Step:
 
 
 def on_success(breaker: Breaker, now: datetime) -> Step:
-    """Close the circuit: the target took a delivery. A pause that it requested goes on."""
+    """Close the circuit: the target accepted a delivery. A pause that it requested continues."""
     change = TargetChange(success_at=now)
     if not breaker.is_open:
         return Step(replace(breaker, failures=0) if breaker.failures else breaker, change)
@@ -97,8 +97,8 @@ def on_failure(
 ) -> Step:
     """Count a failure: the third in a row opens the circuit; a failed probe keeps it open.
 
-    A status that refuses one message opens no circuit, or a few such messages would hold up all others. A delivery that
-    was on its way before the circuit opened, and is not its probe, says nothing new.
+    A status that rejects a single message never opens the circuit, or a few such messages would delay all others. A
+    delivery that was in flight before the circuit opened, and is not its probe, changes nothing.
     """
     state, failing_since = breaker.state, breaker.state.failing_since
     if failing_since is not None:
@@ -129,7 +129,7 @@ def on_retry_after(breaker: Breaker, until: datetime) -> Step:
 
 
 def on_gone(breaker: Breaker, error: str | None, now: datetime) -> Step:
-    """Pause the target: it answered 410. What was on its way when the target was paused says nothing new."""
+    """Pause the target: it responded 410. An attempt that was in flight when the target was paused changes nothing."""
     if breaker.state.paused_at is not None:
         return Step(breaker)
     state = replace(_closed(breaker.state), last_error=error)
@@ -139,7 +139,7 @@ def on_gone(breaker: Breaker, error: str | None, now: datetime) -> Step:
 
 
 def pause(breaker: Breaker, now: datetime) -> Step:
-    """Pause the target: somebody did, as the database says."""
+    """Pause the target: the database says that a person did."""
     return _paused(breaker, now, None)
 
 
@@ -152,7 +152,7 @@ def lose_probe(breaker: Breaker, delivery_ids: Collection[int], now: datetime) -
 
 
 def apply_claim(breaker: Breaker, state: TargetState, probe: int | None) -> Step:
-    """Take over what the database says; ``probe`` is the delivery that was claimed, if the target is failing."""
+    """Take over the database's state; ``probe`` is the delivery that was claimed, if the target is failing."""
     events = []
     was_paused, is_paused = breaker.state.paused_at is not None, state.paused_at is not None
     if was_paused != is_paused:
@@ -187,10 +187,10 @@ def _paused(breaker: Breaker, now: datetime, reason: str | None) -> Step:
 def _expire_before(
     status: int | None, probing_since: datetime, failing_since: datetime, now: datetime, retry: Retry
 ) -> datetime | None:
-    """Return since when deliveries must have been waiting to expire: for a whole horizon, all of it failing.
+    """Return the time before which deliveries must have been created to expire: a full horizon of failures ago.
 
-    One probe says little if it is the first after days in which no daemon ran: this process must have seen the target
-    fail for a while. A status that refuses one message says nothing about others.
+    One probe proves little if it is the first after days without a running daemon: this process must have seen the
+    target fail for a while. A status that rejects one message says nothing about others.
     """
     if status in REFUSALS or now - probing_since < min(retry.horizon, SEEN_FAILING):
         return None

@@ -1,4 +1,4 @@
-"""A target's circuit breaker in this process: its present state, and what of it is not recorded yet."""
+"""A target's circuit breaker in this process: its current state, and the part that is not recorded yet."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ SUCCESS_SECONDS = 1.0  # between two records of the time of the last success
 
 @dataclass(frozen=True, slots=True)
 class Unsaved:
-    """What is not recorded yet. ``version`` counts the urgent changes that began to be saved."""
+    """Changes that are not recorded yet. ``version`` counts the urgent changes whose saving has begun."""
 
     change: TargetChange = UNCHANGED
     is_saving: bool = False
     version: int = 0
-    known_failing_since: datetime | None = None  # as it was read or recorded last
+    known_failing_since: datetime | None = None  # as last read or recorded
 
     @property
     def is_settled(self) -> bool:
-        """Return whether all daemons know what they have to know."""
+        """Return whether everything that other daemons need is recorded."""
         return not self.change.is_urgent and not self.is_saving
 
     def add(self, change: TargetChange) -> Unsaved:
@@ -40,20 +40,20 @@ class Unsaved:
         return replace(self, change=_merge(self.change, change))
 
     def begin(self) -> tuple[Unsaved, TargetChange]:
-        """Return the change to save now, with what it builds on."""
+        """Return the change to save now, with the state it builds on."""
         urgent = self.change.is_urgent
         change = replace(self.change, known_failing_since=self.known_failing_since)
         return replace(self, change=UNCHANGED, is_saving=urgent, version=self.version + urgent), change
 
     def saved(self, change: TargetChange, *, overtaken: bool) -> Unsaved:
-        """Return what is left after ``change`` was saved, or ``overtaken`` by what others recorded before."""
+        """Return what is left after ``change`` was saved, or ``overtaken`` by another daemon's record."""
         known = self.known_failing_since
         if change.circuit is not None and not overtaken:
             known = change.circuit.failing_since
         return replace(self, is_saving=False, known_failing_since=known)
 
     def failed(self, change: TargetChange) -> Unsaved:
-        """Take a change back that could not be saved."""
+        """Return the state with a change that could not be saved added again."""
         return replace(self, change=_merge(change, self.change), is_saving=False)
 
 
@@ -76,7 +76,7 @@ def _merge(old: TargetChange, new: TargetChange) -> TargetChange:
 
 
 class Circuit:
-    """Applies what happens to the target called ``name``, and logs it."""
+    """Applies steps of the breaker to the target ``name``, and logs them."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -86,12 +86,12 @@ class Circuit:
 
     @property
     def breaker(self) -> Breaker:
-        """Return the present state."""
+        """Return the current state."""
         return self._breaker
 
     @property
     def is_settled(self) -> bool:
-        """Return whether everything is recorded that all daemons have to know."""
+        """Return whether everything that other daemons need is recorded."""
         return self._unsaved.is_settled
 
     @property
@@ -108,16 +108,16 @@ class Circuit:
             self._unsaved = self._unsaved.add(step.change)
 
     def apply_claim(self, state: TargetState, probe: int | None, version: int) -> None:
-        """Take over the state that came with a claim, unless that is older than what happened here.
+        """Take over the state that came with a claim, unless it is older than a change made here.
 
-        ``version`` is that from before the claim.
+        ``version`` is the version from before the claim.
         """
         if self.is_settled and self.version == version:
             self._unsaved = replace(self._unsaved, known_failing_since=state.failing_since)
             self.apply(breaker.apply_claim(self._breaker, state, probe))
 
     def begin_saving(self, now: float, *, closing: bool) -> TargetChange | None:
-        """Return what to save now, if anything; a success alone once a second, or when ``closing``."""
+        """Return the change to save now, if any; a success alone once a second, or when ``closing``."""
         is_due = closing or now - self._saved_at > SUCCESS_SECONDS
         if not self._unsaved.change.is_urgent and not (is_due and self._unsaved.change.success_at is not None):
             return None
@@ -125,7 +125,7 @@ class Circuit:
         return change
 
     def saved(self, change: TargetChange, now: float, *, overtaken: bool) -> None:
-        """Note that a change is recorded, or ``overtaken`` by what others recorded before."""
+        """Mark a change as recorded, or as ``overtaken`` by another daemon's record."""
         self._saved_at = now
         self._unsaved = self._unsaved.saved(change, overtaken=overtaken)
 

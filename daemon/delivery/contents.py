@@ -1,6 +1,6 @@
-"""What is sent for messages: rendered once for all targets that get the same, and kept for a while.
+"""The contents of messages: rendered once for all targets with the same format, and cached for a while.
 
-A format that takes its time renders when the delivery's turn comes, and the result is not kept.
+A slow format renders when the delivery's turn comes, and the result is not cached.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Unrenderable:
 
 Rendering: TypeAlias = Content | Unrenderable
 Renderable: TypeAlias = Rendering | Message  # a message is rendered when its turn comes
-Key = tuple[str, "Options", str]  # what a rendering depends on: format, options, the message's id
+Key = tuple[str, "Options", str]  # what determines a rendering: format, options, message id
 
 MISSING = Unrenderable("the message no longer exists", final=True)
 

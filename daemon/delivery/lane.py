@@ -37,11 +37,11 @@ class IncidentRun:
 
 @dataclass
 class Buffer:
-    """A lane's live, or its replayed, deliveries.
+    """A lane's live or replayed deliveries.
 
-    ``size`` is how many are claimed at a time, ``held`` how many are here or on their way. ``due`` is when to claim
+    ``size`` is how many are claimed at a time, ``held`` how many are here or in flight. ``due`` is when to claim
     again, by the loop's clock. ``tails`` has the last run of each incident; ``generation`` counts the releases of
-    everything that is not on its way.
+    all deliveries that are not in flight.
     """
 
     size: int
@@ -53,11 +53,11 @@ class Buffer:
     tails: dict[str, IncidentRun] = field(default_factory=dict)
 
     def has_room(self) -> bool:
-        """Return whether to claim more: what is held should last until the next claim."""
+        """Return whether to claim more: the held deliveries should last until the next claim."""
         return self.held <= self.size
 
     def take(self, items: deque[Claimed], after: frozenset[int], order: Order) -> bool:
-        """Add deliveries; return False if they must wait for ``after``, which no run here has any more."""
+        """Add deliveries; return False if they must wait for ``after``, which no run here contains any more."""
         incident, ids = items[0].delivery.incident_id, {each.delivery.id for each in items}
         tail = self.tails.get(incident)
         if not after:
@@ -80,7 +80,7 @@ class Buffer:
         return is_earlier
 
     def begin(self) -> IncidentRun:
-        """Take out the next run, to send it."""
+        """Take out the next run in order to send it."""
         self.running += 1
         return self.runs.popleft()
 
@@ -95,7 +95,7 @@ class Buffer:
         self.runs.appendleft(run)
 
     def end(self, run: IncidentRun) -> None:
-        """Drop a run that was begun, and what is left of it."""
+        """Drop a run that was begun, and its remaining deliveries."""
         self.running -= 1
         self._drop(run)
 
@@ -107,7 +107,7 @@ class Buffer:
             yield run
 
     def release(self) -> Iterator[IncidentRun]:
-        """Take out all runs that are not begun, and let those that are end after the present attempt."""
+        """Take out all runs that are not begun, and end the others after their current attempt."""
         self.generation += 1
         yield from self.drain()
 
@@ -135,7 +135,7 @@ class Lane:
 
     def due(self, now: float) -> float | None:
         """Return when to ask ``wants_claim`` again; None: when there is room."""
-        # One that is due and full makes itself heard when it has room; one that is due later may have room by then.
+        # One that is due and full wakes the loop when it has room; one that is due later may have room by then.
         has_room = self.live.has_room(), self.live.has_room() and self.replayed.has_room()
         buffers = zip((self.live, self.replayed), has_room, strict=True)
         return min((each.due for each, roomy in buffers if roomy or each.due > now), default=None)
@@ -153,12 +153,12 @@ class Lane:
         return ClaimRequest(self._order, LIVE, REPLAYED if self.replayed.has_room() else 0)
 
     def take(self, items: deque[Claimed], after: frozenset[int]) -> bool:
-        """Add deliveries of one incident; return False if they must wait for ``after``, which is not here any more."""
+        """Add deliveries of one incident; return False if they must wait for ``after``, which is no longer here."""
         buffer = self.replayed if items[0].delivery.replayed else self.live
         return buffer.take(items, after, self._order)
 
     def startable(self, workers: int) -> int:
-        """Return how many more runs may be sent at once beside ``workers``; half of the places at most for replays."""
+        """Return how many more runs may be started beside ``workers``; replays get at most half of the slots."""
         replays = min(len(self.replayed.runs), self._most_replayed - self.replayed.running)
         return min(self._concurrency - workers, len(self.live.runs) + max(replays, 0))
 
@@ -171,7 +171,7 @@ class Lane:
         return None
 
     def must_yield(self, buffer: Buffer, workers: int) -> bool:
-        """Return whether a replay has the only place that live deliveries could get."""
+        """Return whether a replay occupies the only slot that live deliveries could get."""
         return buffer is self.replayed and bool(self.live.runs) and self.startable(workers) <= 0
 
     def drain(self) -> Sequence[IncidentRun]:
@@ -179,5 +179,5 @@ class Lane:
         return [*self.live.drain(), *self.replayed.drain()]
 
     def release_replays(self) -> Sequence[IncidentRun]:
-        """Take out all replayed runs that are not begun, and let those that are end after the present attempt."""
+        """Take out all replayed runs that are not begun, and end the others after their current attempt."""
         return list(self.replayed.release())

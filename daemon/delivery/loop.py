@@ -1,7 +1,7 @@
 """The delivery loop: claim, send, record. Each target has a worker, so that none delays another.
 
-A worker's lane buffers a bounded number of claimed deliveries. The claims of all targets are made together, and results
-are recorded in groups, in one transaction each: transactions, not requests, are what disks are slow at.
+A worker's lane buffers a bounded number of claimed deliveries. The claims of all targets are made together, and
+results are recorded in groups, in one transaction each: disks are slow at transactions, not requests.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ AFTER_FAILURE_SECONDS = 1.0
 
 
 class DeliveryLoop:
-    """Everything that this process sends, to all ``targets``. ``instance`` is what it claims as."""
+    """Sends all deliveries of this process to ``targets``. ``instance`` is the name that it claims with."""
 
     def __init__(
         self,
@@ -92,16 +92,16 @@ class DeliveryLoop:
         self._woken.set()
 
     def release_replays(self) -> None:
-        """Give back all replayed deliveries that are not on their way: a replay was cancelled."""
+        """Release all replayed deliveries that are not in flight: a replay was cancelled."""
         for worker in self._workers.values():
             worker.release_replays()
 
     async def stop(self, grace: timedelta) -> None:
-        """Claim no more, let running attempts finish for ``grace`` at most, give everything else back."""
+        """Claim no more, let running attempts finish within ``grace``, and release everything else."""
         self._stopping.set()
         self._woken.set()
         workers = self._workers.values()
-        async with self._claiming:  # a claim that is being made has to be given back as well
+        async with self._claiming:  # a claim in progress has to be released as well
             for worker in workers:
                 worker.drain()
         await asyncio.gather(*(worker.stop(grace) for worker in workers))
@@ -112,13 +112,13 @@ class DeliveryLoop:
             await worker.close()
 
     def _now(self) -> datetime:
-        """Return the database's time, by which replicas agree when something is due."""
+        """Return the database's time, by which replicas agree on when a delivery is due."""
         return self._clock() + self._ahead
 
     # --- claiming
 
     async def _sleep(self) -> None:
-        """Wait for work, for room, or for the next delivery that is due; let others go first in any case."""
+        """Wait for work, for room, or for the next due delivery; always let other tasks run first."""
         await asyncio.sleep(0)
         now = asyncio.get_running_loop().time()
         dues = (due for worker in self._workers.values() if (due := worker.due(now)) is not None)
@@ -197,7 +197,7 @@ class DeliveryLoop:
         self._follow(recorded)
 
     def _follow(self, recorded: Recorded) -> None:
-        """Look again for what the records make due, and pause what others have paused."""
+        """Look for deliveries that the records make due, and pause targets that other daemons have paused."""
         records = recorded.records
         self.wake(name for name, change in records.changes.items() if change.is_urgent)
         for result in records.results:
@@ -217,12 +217,12 @@ class DeliveryLoop:
 
 
 async def _succeeds(work: Coroutine[None, None, None]) -> bool:
-    """Do a part of a loop's work; return False if it failed, which is logged."""
+    """Run one step of a loop; return False if it failed, which is logged."""
     try:
         await work
     except errors.DatabaseError as error:
         log.error("storage.failing", error=str(error))
-    except Exception:  # neither a message nor an answer may end all deliveries
+    except Exception:  # one bad message or response must not end all deliveries
         log.exception("delivery.crashed")
     else:
         return True

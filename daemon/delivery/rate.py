@@ -1,4 +1,4 @@
-"""How often a target is asked, by this process: a sliding log of the starts of attempts."""
+"""The request rate of a target in this process: a sliding log of when attempts started."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ LOOK_AGAIN_SECONDS = 0.02
 
 
 class Rate:
-    """One target's rate; without a ``limit`` nobody waits."""
+    """One target's rate limit; without a ``limit`` no attempt waits."""
 
     def __init__(self, limit: RateLimit | None) -> None:
         self._limit = limit
         self._starts: deque[float] = deque()
-        self._live = 0  # how many live deliveries wait
+        self._live = 0  # number of waiting live deliveries
 
-    async def turn(self, *, live: bool, stopping: asyncio.Event, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Wait until one more attempt may start, or none will any more. Replayed deliveries wait for live ones.
+    async def turn(self, *, live: bool, stopping: asyncio.Event, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Wait until one more attempt may start, or the daemon stops. Replayed deliveries wait for live ones.
 
-        What is not ``wanted`` any more when its turn comes leaves it to others.
+        An attempt that ``is_wanted`` no longer accepts when its turn comes leaves the turn to others.
         """
         if self._limit is None:
             return
         self._live += live
         try:
-            while not stopping.is_set() and wanted() and (seconds := self._seconds(self._limit, live=live)) > 0:
+            while not stopping.is_set() and is_wanted() and (seconds := self._seconds(self._limit, live=live)) > 0:
                 try:
                     async with asyncio.timeout(seconds):
                         await stopping.wait()
@@ -42,7 +42,7 @@ class Rate:
             self._live -= live
 
     def _seconds(self, limit: RateLimit, *, live: bool) -> float:
-        """How long to wait before asking again; 0: it is counted as started."""
+        """Return how long to wait before asking again; 0: the attempt is counted as started."""
         now, period = time.monotonic(), limit.period.total_seconds()
         while self._starts and self._starts[0] <= now - period:
             self._starts.popleft()

@@ -1,6 +1,6 @@
-"""Recording results of deliveries and changes of targets, in groups: one transaction each.
+"""Recording of delivery results and target changes, in groups: one transaction each.
 
-What cannot be recorded is kept for the next time. Nothing is decided here; ``record`` returns what was written.
+Records that cannot be written are kept for the next time. Nothing is decided here; ``record`` returns what it wrote.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GROUP_SIZE = 500
 
 @dataclass
 class Records:
-    """What is to be recorded: results, deliveries to give back by the time until which they wait, changed targets."""
+    """Records to write: results, deliveries to release by the time until which they wait, changed targets."""
 
     results: list[results.Result] = field(default_factory=list)
     given_back: dict[datetime | None, list[int]] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was recorded; the targets that are paused, and those whose change was overtaken by others' changes."""
+    """The written records, the targets that are paused, and those whose change was overtaken by another daemon's."""
 
     records: Records
     paused: frozenset[str] = frozenset()
@@ -76,13 +76,13 @@ class Recorder:
         self.wake()
 
     def give_back(self, ids: Collection[int], until: datetime | None) -> None:
-        """Give back deliveries that were claimed and not attempted, with the next group."""
+        """Release deliveries that were claimed but not attempted, with the next group."""
         if ids:
             self._waiting.give_back(ids, until)
             self.wake()
 
     def wake(self) -> None:
-        """Record soon: a target has changed, perhaps."""
+        """Record soon: a target may have changed."""
         self._woken.set()
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Recorder:
         self._woken.clear()
 
     async def record(self, changes: Mapping[str, TargetChange]) -> Recorded:
-        """Write what waits, and changes of targets by name. Raises DatabaseError; then the changes are the caller's."""
+        """Write the waiting records, and changes of targets by name, which the caller keeps after a DatabaseError."""
         records, self._waiting = self._waiting, Records()
         records.changes = changes
         if records.is_empty():

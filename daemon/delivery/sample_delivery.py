@@ -1,4 +1,4 @@
-"""Trying a target: a signed sample of each kind of message that it gets, sent past the queue. Writes nothing down."""
+"""Test of a target: a signed sample of each kind of message it receives, sent without the queue. Stores nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARK_BYTES = 11
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How one sample went. ``error`` is null if the target took it, ``answer`` the beginning of what it said if not."""
+    """The result of one sample. ``error`` is None on success; otherwise ``answer`` is an excerpt of the body."""
 
     type: str
     message_id: str
@@ -37,35 +37,35 @@ class Trial:
 def kinds(
     target: Target, configured: Iterable[Trigger], notified: Collection[str], alerted: Collection[str]
 ) -> list[str]:
-    """The types of the messages that a target gets; where it gets none yet, one to try it with."""
+    """Return the types of the messages that a target receives; if there are none yet, one to test it with."""
     mine = (trigger for trigger in configured if target.name in trigger.to)
-    found = [each for trigger in mine for each in triggers.expand(trigger.on) if _is_told(target, each)]
-    found += samples.ACTIONS if target.name in notified else ()
-    found += samples.ALERTS if target.name in alerted else ()
-    return list(dict.fromkeys(found)) or [triggered.TYPE.name]
+    types = [name for trigger in mine for name in triggers.expand(trigger.on) if _is_supported(target, name)]
+    types += samples.ACTIONS if target.name in notified else ()
+    types += samples.ALERTS if target.name in alerted else ()
+    return list(dict.fromkeys(types)) or [triggered.TYPE.name]
 
 
-def _is_told(target: Target, name: str) -> bool:
+def _is_supported(target: Target, name: str) -> bool:
     return formats.REGISTRY[target.format].supports(triggers.BY_NAME[name].event_type)
 
 
 async def run(target: Target, types: Sequence[str], now: datetime, longest: timedelta) -> list[Trial]:
-    """Send a sample of each type, as many at a time as the target takes, and all within ``longest``."""
+    """Send a sample of each type, with the target's concurrency, all within ``longest``."""
     sender, places = Sender(target, formats.signing(target)), asyncio.Semaphore(target.concurrency)
 
     async def send(message: Message) -> Trial:
         async with places:
             return await _send(sender, target, message, now)
 
-    messages = [sample(each, now) for each in types]
-    tasks = [asyncio.create_task(send(each)) for each in messages]
+    messages = [sample(name, now) for name in types]
+    tasks = [asyncio.create_task(send(message)) for message in messages]
     seconds = longest.total_seconds()
     try:
         await asyncio.wait(tasks, timeout=seconds)
-        late = f"no answer within the {seconds:g} s that all samples had together"
+        late = f"no response within {seconds:g} s, the limit for all samples together"
         return [
-            task.result() if task.done() else Trial(each.type, each.id, None, late, None, round(seconds * 1000))
-            for each, task in zip(messages, tasks, strict=True)
+            task.result() if task.done() else Trial(message.type, message.id, None, late, None, round(seconds * 1000))
+            for message, task in zip(messages, tasks, strict=True)
         ]
     finally:
         for task in tasks:
@@ -80,12 +80,12 @@ async def _send(sender: Sender, target: Target, message: Message, now: datetime)
     except errors.FormatError as error:
         return Trial(message.type, message.id, None, str(error), None, 0)
     if content is None:
-        return Trial(message.type, message.id, None, f"the format {target.format} cannot tell it", None, 0)
+        return Trial(message.type, message.id, None, f"the format {target.format} does not support this type", None, 0)
     answer = await sender.send(message.id, content, int(now.timestamp()))
     took = round(answer.seconds * 1000)
     return Trial(message.type, message.id, answer.status, answer.error, answer.excerpt, took)
 
 
 def sample(kind: str, now: datetime) -> Message:
-    """A message of this type, for which nothing happened. Its ids are new: no receiver takes it for a repeat."""
+    """Return a sample message of this type. Its ids are new, so that no receiver treats it as a repeat."""
     return samples.message(kind, mark=secrets.token_hex(MARK_BYTES), at=now)

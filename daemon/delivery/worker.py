@@ -1,4 +1,4 @@
-"""Sending one target's claimed deliveries with the target's concurrency, and following what becomes of them."""
+"""Sending of one target's claimed deliveries with the target's concurrency, and handling of the results."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Shared:
 
 
 class TargetWorker:
-    """Everything that this process has for one target."""
+    """Everything that this process holds for one target."""
 
     def __init__(self, target: Target, sender: Sender, shared: Shared) -> None:
         self.target = target
@@ -77,15 +77,15 @@ class TargetWorker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def wants_claim(self, now: float) -> bool:
-        """Return whether to claim: not before other daemons know what they have to know of the target."""
+        """Return whether to claim: only when everything that other daemons need to know of the target is recorded."""
         return self.circuit.is_settled and self.lane.wants_claim(now)
 
     def due(self, now: float) -> float | None:
-        """Return when to ask ``wants_claim`` again; None: somebody wakes the loop."""
+        """Return when to ask ``wants_claim`` again; None: another task wakes the loop."""
         return self.lane.due(now) if self.circuit.is_settled else None
 
     def take(self, claim: TargetClaim, contents: Mapping[tuple[str, str], Renderable], version: int) -> None:
-        """Take over a claim; ``version`` is the circuit's from before it."""
+        """Take over a claim; ``version`` is the circuit's version from before it."""
         if claim.state is not None:
             probe = claim.runs[0].deliveries[0].id if claim.runs else None
             self.circuit.apply_claim(claim.state, probe, version)
@@ -102,20 +102,20 @@ class TargetWorker:
             task.add_done_callback(self._ended)
 
     def pause(self) -> None:
-        """Send nothing more: somebody has paused the target."""
+        """Stop sending: a person has paused the target."""
         self.circuit.apply(breaker.pause(self.circuit.breaker, self._shared.now()))
         self.drain()
 
     def drain(self) -> None:
-        """Give back everything that is not on its way."""
+        """Release everything that is not in flight."""
         self._release(self.lane.drain())
 
     def release_replays(self) -> None:
-        """Give back the replayed deliveries that are not on their way."""
+        """Release the replayed deliveries that are not in flight."""
         self._release(self.lane.release_replays())
 
     async def stop(self, grace: timedelta) -> None:
-        """Let running attempts finish for ``grace`` at most, then cancel them."""
+        """Let running attempts finish within ``grace``, then cancel them."""
         if self._tasks:
             _, unfinished = await asyncio.wait(self._tasks, timeout=grace.total_seconds())
             for task in unfinished:
@@ -141,7 +141,7 @@ class TargetWorker:
                 self._shared.wake()
 
     async def _send_run(self, buffer: Buffer, run: IncidentRun) -> None:
-        """Send a run's deliveries one after the other; the first that fails holds up the rest."""
+        """Send a run's deliveries one after the other; the first that fails makes the rest wait."""
         until: datetime | None = None
         yields = False
         items, generation = run.items, buffer.generation
@@ -170,18 +170,18 @@ class TargetWorker:
         return not self._shared.stopping.is_set() and self.circuit.breaker.may_send(delivery.id, self._shared.now())
 
     async def _ready(self, delivery: Delivery, content: Renderable) -> Rendering:
-        """Return what to send, when the target's rate allows it."""
+        """Return the content to send as soon as the target's rate limit allows."""
         if isinstance(content, Message):
             async with self._rendering:
                 content = await asyncio.to_thread(render, self.target.format, self.target.options, content)
         if isinstance(content, Content):
-            wanted = functools.partial(self._may_send, delivery)
-            await self._rate.turn(live=not delivery.replayed, stopping=self._shared.stopping, wanted=wanted)
+            may_send = functools.partial(self._may_send, delivery)
+            await self._rate.turn(live=not delivery.replayed, stopping=self._shared.stopping, is_wanted=may_send)
         return content
 
     async def _attempt(self, delivery: Delivery, content: Rendering) -> datetime | None:
         """Make one attempt; return when to try again if it failed."""
-        if isinstance(content, Unrenderable):  # the target can do nothing about it
+        if isinstance(content, Unrenderable):  # not the target's fault
             self._lose_probe({delivery.id})
             failed = SendResult(None, content.reason, None, None, 0.0)
             if content.final:
@@ -199,7 +199,7 @@ class TargetWorker:
     def _settle(
         self, delivery: Delivery, answer: SendResult, now: datetime
     ) -> tuple[backoff.Decision, datetime | None]:
-        """Record what becomes of the delivery; return that, and when it is tried again, if it is."""
+        """Record the outcome of an attempt; return the decision, and the time of the retry if there is one."""
         attempts, retry = delivery.attempts + 1, self.target.retry
         decision = backoff.decide(
             answer.status, answer.retry_after, attempts, delivery.begun_at, now, retry, self._shared.jitter()
@@ -211,12 +211,12 @@ class TargetWorker:
             case backoff.Dead():
                 self._finish(delivery, answer, DeliveryState.DEAD, now)
             case _:
-                again_at = decision.at if isinstance(decision, backoff.Again) else now
+                again_at = decision.at if isinstance(decision, backoff.RetryAt) else now
                 self._finish(delivery, answer, DeliveryState.PENDING, now, again_at)
         return decision, again_at
 
     def _update_target(self, delivery: Delivery, answer: SendResult, decision: backoff.Decision, now: datetime) -> None:
-        """Follow what an attempt says about the target."""
+        """Update the target's state with the outcome of an attempt."""
         circuit = self.circuit
         match decision:
             case backoff.Delivered():
@@ -224,8 +224,8 @@ class TargetWorker:
             case backoff.Gone():
                 circuit.apply(breaker.on_gone(circuit.breaker, answer.error, now))
             case _:
-                if isinstance(decision, backoff.Again) and decision.silent_until is not None:
-                    circuit.apply(breaker.on_retry_after(circuit.breaker, decision.silent_until))
+                if isinstance(decision, backoff.RetryAt) and decision.blocked_until is not None:
+                    circuit.apply(breaker.on_retry_after(circuit.breaker, decision.blocked_until))
                 failure = delivery.id, answer.status, answer.error, now, self.target.retry, self._shared.jitter()
                 circuit.apply(breaker.on_failure(circuit.breaker, *failure))
         if not circuit.is_settled:

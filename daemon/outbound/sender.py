@@ -80,7 +80,7 @@ class Sender:
         return headers
 
     async def send(self, message_id: str, content: Content, timestamp: int) -> SendResult:
-        """Make one attempt. Whatever the target does, it ends in time with an Answer."""
+        """Make one attempt. Whatever the target does, it ends in time with a result."""
         started = time.perf_counter()
         headers = self.headers(message_id, content, timestamp)
         try:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.delivery.backoff import Again, Dead, Delivered, Gone, asked_pause, decide, pause, probe_pause
+from daemon.delivery.backoff import Dead, Delivered, Gone, RetryAt, decide, pause, probe_pause, requested_pause
 from daemon.settings import Retry
 from tests.conftest import START
 
@@ -31,12 +31,12 @@ def test_only_2xx_is_success_and_every_failure_but_410_is_retried() -> None:
 
     assert outcomes(SUCCESSES) == dict.fromkeys(SUCCESSES, Delivered())
     assert outcomes([410]) == {410: Gone()}
-    assert outcomes(FAILURES) == dict.fromkeys(FAILURES, Again(START + timedelta(seconds=3.75)))
+    assert outcomes(FAILURES) == dict.fromkeys(FAILURES, RetryAt(START + timedelta(seconds=3.75)))
 
 
 def test_after_the_horizon_a_delivery_is_dead_and_the_last_attempt_is_at_the_horizon() -> None:
     end = START + RETRY.horizon
-    assert decide(500, None, 9, START, end - timedelta(seconds=1), RETRY, 0.5) == Again(end)
+    assert decide(500, None, 9, START, end - timedelta(seconds=1), RETRY, 0.5) == RetryAt(end)
     assert decide(500, None, 9, START, end, RETRY, 0.5) == Dead()
     assert decide(200, None, 9, START, end, RETRY, 0.5) == Delivered()
 
@@ -67,10 +67,10 @@ def test_backoff_grows_to_its_maximum_with_jitter_between_half_and_full(
     ],
 )
 def test_a_target_may_request_a_longer_pause_up_to_the_maximum(header: str | None, seconds: float) -> None:
-    assert min(asked_pause(header, START), RETRY.max) == timedelta(seconds=seconds)
+    assert min(requested_pause(header, START), RETRY.max) == timedelta(seconds=seconds)
     outcome = decide(429, header, 1, START, START, RETRY, 0.5)
-    silent_until = START + timedelta(seconds=seconds) if seconds > 0 else None
-    assert outcome == Again(START + max(timedelta(seconds=seconds), timedelta(seconds=3.75)), silent_until)
+    blocked_until = START + timedelta(seconds=seconds) if seconds > 0 else None
+    assert outcome == RetryAt(START + max(timedelta(seconds=seconds), timedelta(seconds=3.75)), blocked_until)
 
 
 def test_a_delivery_to_a_gone_target_is_not_dead_even_after_the_horizon() -> None:

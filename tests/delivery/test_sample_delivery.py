@@ -107,14 +107,14 @@ async def test_each_response_is_reported_and_a_missing_one_ends_the_test_in_time
     taken, failed, late = tried
     assert (taken.status, taken.error, taken.answer) == (200, None, None)
     assert (failed.status, failed.error, failed.answer) == (500, "answered 500", "out of order")
-    assert (late.status, late.error) == (None, "no answer within the 1 s that all samples had together")
+    assert (late.status, late.error) == (None, "no response within 1 s, the limit for all samples together")
 
 
 async def test_a_format_without_a_form_for_a_sample_is_named() -> None:
     (tried,) = await sample_delivery.run(
         target("ops", "http://127.0.0.1:1/", format="connector"), ["action.failed"], START, LONGEST
     )
-    assert (tried.status, tried.error) == (None, "the format connector cannot tell it")
+    assert (tried.status, tried.error) == (None, "the format connector does not support this type")
 
 
 async def test_a_paused_target_is_tested_over_http_and_nothing_is_recorded(tmp_path: Path, database: Database) -> None:
