@@ -1,4 +1,4 @@
-"""One invented PagerDuty account: what can happen to its incidents, and how its log tells it."""
+"""A simulated PagerDuty account: the changes that its incidents can undergo, and how its log records them."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ NOTIFIED_BY = ("email_notification", "sms_notification", "phone_notification", "
 NOISE = (
     "reach_trigger_limit",
     "reach_ack_limit",
-    "responder_request_for_escalation_policy",  # a type that no document lists
+    "responder_request_for_escalation_policy",  # an undocumented type
 )
 
 
 class NoSuchIncidentError(LookupError):
-    """The account has no such incident, or none that is open."""
+    """The account has no such incident, or it is not open."""
 
 
 class Account:
-    """An account in memory. ``user_key`` makes its key that user's instead of the account's.
+    """An account in memory. With ``user_key``, its key belongs to that user instead of the account.
 
-    With ``read_only`` its key cannot write. ``effects`` are what requests changed, oldest first.
-    Raises NoSuchIncidentError where an incident, or an open one, is asked for and is not there.
+    With ``read_only``, its key cannot write. ``effects`` are the changes that requests made, oldest first.
+    Methods raise NoSuchIncidentError if the incident does not exist, or must be open and is not.
     """
 
     def __init__(
@@ -77,21 +77,21 @@ class Account:
         self.effects: list[Effect] = []
 
     def incident(self, incident_id: str) -> Incident:
-        """An incident. Raises NoSuchIncidentError."""
-        found = self.incidents.get(incident_id)
-        if found is None:
+        """Return an incident. Raises NoSuchIncidentError."""
+        incident = self.incidents.get(incident_id)
+        if incident is None:
             raise NoSuchIncidentError(incident_id)
-        return found
+        return incident
 
     def open_with_key(self, key: str, service: Service) -> Incident | None:
-        """The open incident of a service that a key means."""
-        found = (each for each in self.incidents.values() if each.is_open and each.key == key)
-        return next((each for each in found if each.service is service), None)
+        """Return the open incident of a service with this key."""
+        candidates = (incident for incident in self.incidents.values() if incident.is_open and incident.key == key)
+        return next((incident for incident in candidates if incident.service is service), None)
 
     def trigger(
         self, title: str, *, service: Service | None = None, urgency: str = "high", key: str | None = None
     ) -> Incident:
-        """A trigger event of a service: a new incident, or one more on the open incident with that key."""
+        """Apply a service's trigger event: create an incident, or re-trigger the open incident with this key."""
         where = service or self.chance.choice(self.directory.services)
         if key and (known := self.open_with_key(key, where)):
             return self.retrigger(known.id)
@@ -100,20 +100,20 @@ class Account:
         return incident
 
     def open(self, title: str, by: User, *, service: Service | None = None, urgency: str = "high") -> Incident:
-        """An incident that somebody opens in the web: without a key."""
+        """Create an incident as a user does in the web interface: without a key."""
         where = service or self.chance.choice(self.directory.services)
         incident = self._create(title, where, urgency, None, by=by)
         self._assign_level(incident)
         return incident
 
     def retrigger(self, incident_id: str) -> Incident:
-        """A repeated trigger event: one more trigger entry on an incident that exists."""
+        """Apply a repeated trigger event: one more trigger entry on an existing incident."""
         incident = self._open(incident_id)
         self.log.write("trigger", incident, agents.service(incident), self._web_channel(incident))
         return incident
 
     def acknowledge(self, incident_id: str, by: User | None) -> None:
-        """By somebody who is not assigned, it writes an assignment first. Re-opens a resolved incident."""
+        """Acknowledge an incident, after assigning it to the user if necessary. Reopens a resolved incident."""
         incident = self.incident(incident_id)
         if by and by not in [user for user, _ in incident.assigned]:
             incident.assigned = []
@@ -127,14 +127,14 @@ class Account:
         self.log.happened(acknowledged.TYPE.name, entry)
 
     def unacknowledge(self, incident_id: str, by: User | None = None) -> None:
-        """An acknowledgement that timed out, or that somebody takes back."""
+        """End an acknowledgement: it timed out, or a user withdrew it."""
         incident = self._open(incident_id)
         agent, channel = agents.hand(incident, by, "timeout")
         self._back_to_triggered(incident, agent)
         self.log.happened(unacknowledged.TYPE.name, self.log.write("unacknowledge", incident, agent, channel))
 
     def resolve(self, incident_id: str, by: User | None = None, note: str | None = None) -> None:
-        """By somebody, or by its service. A note given with it is in the resolve entry alone."""
+        """Resolve an incident, by a user or by its service. The note is recorded only in the resolve entry."""
         incident = self._open(incident_id)
         agent, channel = agents.hand(incident, by, "api")
         self._change(incident, IncidentStatus.RESOLVED, agent)
@@ -148,7 +148,7 @@ class Account:
         self.log.happened(resolved.TYPE.name, entry)
 
     def annotate(self, incident_id: str, by: User, content: str) -> Note:
-        """A note; also on a resolved incident."""
+        """Add a note; also to a resolved incident."""
         incident = self.incident(incident_id)
         note = Note(new_id(self.chance, "P", LONG_ID), by, content, self.log.second())
         incident.notes.append(note)
@@ -158,7 +158,7 @@ class Account:
         return note
 
     def reassign(self, incident_id: str, by: User, users: Sequence[User]) -> None:
-        """To other people: one entry for each of them."""
+        """Reassign an incident to other users: one entry for each."""
         incident = self._open(incident_id)
         incident.assigned = []
         self._back_to_triggered(incident, agents.user(by))
@@ -167,9 +167,9 @@ class Account:
     def escalate(
         self, incident_id: str, by: User | None = None, *, policy: Policy | None = None, level: int | None = None
     ) -> None:
-        """To the next level, by somebody or by a time-out: escalate entries alone, also of an acknowledged incident.
+        """Escalate to the next level, by a user or by a timeout: writes only escalate entries, even if acknowledged.
 
-        Or to a ``level`` (from 0), or to the first one with people of another ``policy``.
+        With ``level`` (from 0), escalate to that level; with another ``policy``, to its first level with users.
         """
         incident = self._open(incident_id)
         following = (incident.level + 1) % len(incident.policy.levels)
@@ -182,7 +182,7 @@ class Account:
         self._assign(incident, "escalate", agent, channel, incident.policy.levels[incident.level])
 
     def delegate(self, incident_id: str, by: User, users: Sequence[User]) -> None:
-        """One delegate entry, and an automatic assign entry for each new assignee that only carries it out."""
+        """Delegate an incident: one delegate entry, and an automatic assign entry for each new assignee."""
         incident = self._open(incident_id)
         incident.assigned = [(user, self.log.second()) for user in users]
         self._back_to_triggered(incident, agents.user(by))
@@ -192,7 +192,7 @@ class Account:
             self.log.write("assign", incident, agents.service(incident), agents.channel("auto"), assignees=(user,))
 
     def reopen(self, incident_id: str, by: User, *, users: Sequence[User] = (), policy: Policy | None = None) -> None:
-        """A resolved incident is open again, and assigned: to ``users``, to ``policy``, else as its policy says."""
+        """Reopen a resolved incident and assign it: to ``users``, to ``policy``, or else by its own policy."""
         incident = self.incident(incident_id)
         self._change(incident, IncidentStatus.TRIGGERED, agents.user(by))
         self.log.happened(reopened.TYPE.name, self.log.write("reopen", incident, *agents.web(by)))
@@ -204,7 +204,7 @@ class Account:
         self._assign_level(incident)
 
     def merge(self, incident_id: str, into: str, by: User) -> None:
-        """The source is resolved; the other one lives on."""
+        """Merge an incident into another one: the source is resolved, the destination stays open."""
         incident, target = self._open(incident_id), self._open(into)
         incident.merged_into = target
         self._change(incident, IncidentStatus.RESOLVED, agents.user(by))
@@ -220,8 +220,8 @@ class Account:
         incident = self._open(incident_id) if verb.open_only else self.incident(incident_id)
         before = records.incident(incident, self.directory.team) | {"fields": incident.fields}
         options = {**verb.parameters, **options}
-        for each in REFERENCES.keys() & options.keys():
-            options[each] = options[each] or self._other(each, before)
+        for reference in REFERENCES.keys() & options.keys():
+            options[reference] = options[reference] or self._other(reference, before)
         change = verb.change(before, options, self.log.second())
         for key, value in change.values.items():
             self._set(incident, key, value)
@@ -233,12 +233,12 @@ class Account:
         self.log.happened(event_type.name, entry)
 
     def _other(self, what: str, before: Json) -> Json:
-        """Return any other priority or service than the incident has."""
+        """Return any priority or service other than the incident's."""
         resources = [REFERENCES[what](each) for each in self.directory.of(what)]
         return self.chance.choice([each for each in resources if each["id"] != (before[what] or {}).get("id")])
 
     def _set(self, incident: Incident, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
-        """Set a value of an incident, or what else its resource shows."""
+        """Set a value of an incident, or another field of its resource."""
         if key in REFERENCES:
             value = next(each for each in self.directory.of(key) if each.id == value["id"])
         if key in VALUES:
@@ -247,7 +247,7 @@ class Account:
             incident.more[key] = value
 
     def notify(self, incident_id: str) -> None:
-        """Everybody assigned is told: the noisiest entries, without an agent, with people's addresses."""
+        """Notify all assignees: the most frequent entries, without an agent, with people's contact details."""
         incident = self._open(incident_id)
         for user, _ in incident.assigned:
             how = self.chance.choice(NOTIFIED_BY)
@@ -257,12 +257,12 @@ class Account:
             self.log.write("notify", incident, None, channel, notified=user)
 
     def noise(self, incident_id: str) -> None:
-        """An entry that means nothing to a relay."""
+        """Write an entry that a relay must ignore."""
         incident = self._open(incident_id)
         self.log.write(self.chance.choice(NOISE), incident, agents.service(incident), agents.channel("auto"))
 
     def odd_record(self, incident_id: str, **odd: object) -> None:
-        """An entry whose record is not as it should be: ``odd`` replaces its fields."""
+        """Write an entry with a malformed record: ``odd`` replaces its fields."""
         incident = self.incident(incident_id)
         self.log.write("annotate", incident, agents.service(incident), agents.channel("note")).odd = dict(odd)
 

@@ -1,6 +1,6 @@
-"""The demonstration: an invented account, the daemon and three receivers in one process, told as a story.
+"""The demo: a simulated account, the daemon and three receivers in one process, with a commentary.
 
-On a terminal it goes on until Ctrl-C; elsewhere it ends by itself when its story is told.
+On a terminal it runs until Ctrl-C; elsewhere it ends after one incident.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ if TYPE_CHECKING:
 
 POLL = 0.5
 LOOK = 0.05
-GROUPED = 0.15  # how long what several targets answer is gathered for one line
+GROUPED = 0.15  # seconds for which the responses of several targets are collected for one line
 RATE = 6.0
 PACE = 6.0
 PATIENCE = 60.0
-WIDTH = 120  # where there is no terminal
+WIDTH = 120  # without a terminal
 TARGETS = ("ops", "chat", "moody")
 MOODS = {"moody": 2}
 INTRODUCTION = f"""\
-An invented PagerDuty account, the daemon and three receivers, all in this process.
-The daemon asks PagerDuty every {POLL} s here (every 30 s in earnest), finds out what happened,
-and posts it, signed. The receiver moody answers 503 at first: what it did not take, it gets again.
-The acknowledgement is an action that the daemon is asked for over HTTP, and it comes back as an event.
+A simulated PagerDuty account, the daemon and three receivers, all in this process.
+The daemon polls PagerDuty every {POLL} s here (30 s by default), finds out what happened,
+and posts signed webhooks. The receiver "moody" responds with 503 at first, so it gets retries.
+The acknowledgement is an action, requested from the daemon over HTTP; it comes back as an event.
 """
 YOUR_TURN = """
-That was one. Others follow until you press Ctrl-C, and some are re-opened by the people of this account.
+That was one incident. More follow until you press Ctrl-C, and users of this account reopen some of them.
 Act on #{number} yourself as {name}, in a second terminal, and watch it come back as a webhook:
 
   export PAGERELAY_CONFIG={config}
@@ -70,14 +70,14 @@ API_PORT = 8421
 
 
 def run() -> None:
-    """Show it. Raises PagerelayError if it does not work here."""
+    """Run the demo. Raises PagerelayError if it fails."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         width = None if sys.stdout.isatty() else WIDTH
         runner.run(Demonstration(Console(highlight=False, width=width)).run())
 
 
 class Demonstration:
-    """Everything that takes part, and the words for it."""
+    """All parts of the demo, and its commentary."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -88,11 +88,11 @@ class Demonstration:
         self._token = secrets.token_hex(16)
         self._address = ""
         self._configured = Path()
-        self._told = 0
+        self._printed = 0
         self._groups: dict[str, list[Received]] = {}
 
     async def run(self) -> None:
-        """Start everything, tell the story, end everything, sum up."""
+        """Start all parts, run the story, stop all parts, and print a summary."""
         self._console.print(INTRODUCTION, style="dim", soft_wrap=True)
         stop, ready = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -105,15 +105,15 @@ class Demonstration:
                 settings = config.load(self._configured, {})
                 log.configure("auto", "error", hide=config.secrets(settings))
                 daemon = asyncio.create_task(app.run(settings, ready=lambda at: self._is_ready(at, ready), stop=stop))
-                telling = asyncio.create_task(self._watch())
+                watching = asyncio.create_task(self._watch())
                 story = asyncio.create_task(self._story(ready, stop))
                 stopping = asyncio.create_task(stop.wait())
                 await asyncio.wait([daemon, story, stopping], return_when=asyncio.FIRST_COMPLETED)
                 stop.set()
                 await daemon
-                telling.cancel()
+                watching.cancel()
                 stopped = story.done() is False and story.cancel()
-                await asyncio.gather(telling, stopping, return_exceptions=True)
+                await asyncio.gather(watching, stopping, return_exceptions=True)
                 with contextlib.suppress(asyncio.CancelledError):
                     await story
         finally:
@@ -121,10 +121,10 @@ class Demonstration:
         self._sum_up(interrupted=stopped)
 
     def _configuration(self, folder: Path, url: str, receiver: str) -> Path:
-        """A file as anybody could write it."""
+        """Write a configuration file as a user would; return its path."""
         common = {"secret": self._secret, "retry": {"first": "1s", "factor": 1.5}}
         limits = {"calls": 600, "period": "60s", "poll_interval": f"{POLL}s"}
-        written = {
+        configuration = {
             "database": {"url": f"sqlite:///{folder}/demo.db"},
             "api": {"listen": f"127.0.0.1:{_free_port()}", "token": self._token},
             "connections": {
@@ -134,7 +134,7 @@ class Demonstration:
             "triggers": {kind.partition(".")[2]: {"on": kind, "to": _targets_of(kind)} for kind in triggers.REGISTRY},
         }
         path = folder / "config.yaml"
-        path.write_text(yaml.safe_dump(written))
+        path.write_text(yaml.safe_dump(configuration))
         return path
 
     def _is_ready(self, address: str | None, ready: asyncio.Event) -> None:
@@ -142,13 +142,13 @@ class Demonstration:
         ready.set()
 
     async def _story(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
-        """One incident from its trigger to its end; on a terminal then others, without end."""
+        """Play one incident from trigger to resolution; on a terminal continue with others until stopped."""
         await ready.wait()
-        await self._until(lambda: self._simulator.calls)  # the baseline: what was before is not sent
+        await self._until(lambda: self._simulator.calls)  # the baseline: nothing before it is sent
         account = self._account
         alice, bob, *_ = account.directory.users
         incident = account.trigger("Disk almost full on db-1", service=account.directory.services[0]).id
-        await self._until(self._all_told)
+        await self._until(self._all_delivered)
         await asyncio.sleep(2 * POLL)
         await self._act("AcknowledgeIncident", incidentId=incident, userId=alice.id)
         steps: Sequence[Callable[[], object]] = (
@@ -157,10 +157,10 @@ class Demonstration:
             lambda: account.resolve(incident, bob, "Space is back."),
         )
         for step in steps:
-            await self._until(self._all_told)
+            await self._until(self._all_delivered)
             await asyncio.sleep(2 * POLL)
             step()
-        await self._until(self._all_told)
+        await self._until(self._all_delivered)
         if sys.stdout.isatty():
             yours = account.trigger("Certificate expires in 3 days", service=account.directory.services[1])
             self._console.print(self._your_turn(yours, alice), style="dim", soft_wrap=True)
@@ -169,23 +169,23 @@ class Demonstration:
             lives.cancel()
 
     async def _act(self, operation: str, **parameters: str) -> None:
-        """Ask the daemon for an action, as any program would, and tell how it ended."""
+        """Request an action from the daemon over HTTP, and print how it ended."""
         self._say("action", "yellow", Text(f"POST /v1/actions/{operation}"))
         async with httpx.AsyncClient(base_url=self._address, trust_env=False, timeout=2 * PATIENCE) as client:
-            answer = await client.post(
+            response = await client.post(
                 f"/v1/actions/{operation}",
                 params={"wait": 30},
                 headers={"Authorization": f"Bearer {self._token}"},
                 json={"parameters": parameters},
             )
-        action = answer.json()
-        if answer.status_code != OK or action["state"] != "succeeded":
-            message = f"the action {operation} did not succeed: {answer.text}"
+        action = response.json()
+        if response.status_code != OK or action["state"] != "succeeded":
+            message = f"the action {operation} did not succeed: {response.text}"
             raise errors.PagerelayError(message)
         self._say("action", "yellow", Text(f"{operation} {action['state']}: {action['result']['status']}"))
 
     def _your_turn(self, incident: Incident, user: User) -> str:
-        """How to act on an incident from a second terminal."""
+        """Return the instructions for acting on an incident from a second terminal."""
         command = shlex.quote(sys.argv[0])
         if command.startswith(f"{Path.cwd()}/"):
             command = command.removeprefix(f"{Path.cwd()}/")
@@ -205,16 +205,16 @@ class Demonstration:
             while not condition():  # noqa: ASYNC110 - several parts could set an event
                 await asyncio.sleep(LOOK)
 
-    def _all_told(self) -> bool:
-        """Whether everything that happened has come to every target that wants it."""
-        wanted = sum(len(_targets_of(each.type)) for each in self._account.log.ledger)
-        return len(self._receivers.delivered) >= wanted and not self._groups
+    def _all_delivered(self) -> bool:
+        """Return whether every event has reached all its targets."""
+        expected = sum(len(_targets_of(happening.type)) for happening in self._account.log.ledger)
+        return len(self._receivers.delivered) >= expected and not self._groups
 
     async def _watch(self) -> None:
-        """Tell what happens at PagerDuty."""
+        """Print what happens at PagerDuty."""
         while True:
-            for happening in self._account.log.ledger[self._told :]:
-                self._told += 1
+            for happening in self._account.log.ledger[self._printed :]:
+                self._printed += 1
                 self._say("PagerDuty", "cyan", self._words(happening))
             await asyncio.sleep(LOOK)
 
@@ -231,23 +231,25 @@ class Demonstration:
         return Text(" ".join(words))
 
     def _received(self, received: Received) -> None:
-        """Gather what the targets answer to one event for a moment; repeats get a line of their own."""
+        """Collect the responses of all targets to one event for a moment; print retries on lines of their own."""
         if received.attempt > 1:
-            self._tell([received], f"attempt {received.attempt}, same webhook-id")
+            self._print_attempts([received], f"attempt {received.attempt}, same webhook-id")
             return
         if received.event_id not in self._groups:
             self._groups[received.event_id] = []
-            asyncio.get_running_loop().call_later(GROUPED, self._tell_group, received.event_id)
+            asyncio.get_running_loop().call_later(GROUPED, self._print_group, received.event_id)
         self._groups[received.event_id].append(received)
 
-    def _tell_group(self, event_id: str) -> None:
-        self._tell(sorted(self._groups.pop(event_id), key=lambda each: TARGETS.index(each.target)))
+    def _print_group(self, event_id: str) -> None:
+        self._print_attempts(sorted(self._groups.pop(event_id), key=lambda attempt: TARGETS.index(attempt.target)))
 
-    def _tell(self, attempts: Sequence[Received], remark: str = "") -> None:
+    def _print_attempts(self, attempts: Sequence[Received], remark: str = "") -> None:
         body = attempts[0].body
         line = Text(f"#{body['data']['incident']['incident_number']} {body['type']:<35}").append(" →", style="dim")
-        for each in attempts:
-            line.append(f"  {each.target} ").append(str(each.status), style="green" if each.status == OK else "red")
+        for attempt in attempts:
+            line.append(f"  {attempt.target} ").append(
+                str(attempt.status), style="green" if attempt.status == OK else "red"
+            )
         self._say("webhook", "magenta", line.append(f"  {remark}", style="dim"))
 
     def _say(self, who: str, colour: str, what: Text) -> None:
@@ -256,17 +258,17 @@ class Demonstration:
         self._console.print(line, no_wrap=True, overflow="ellipsis")
 
     def _sum_up(self, *, interrupted: bool) -> None:
-        """The figures, and where to go from here. Raises PagerelayError if something did not arrive."""
+        """Print the totals and the next steps. Raises PagerelayError if something did not arrive."""
         delivered, events = len(self._receivers.delivered), len(self._account.log.ledger)
-        per_event = Counter(each.type for each in self._account.log.ledger)
+        per_event = Counter(happening.type for happening in self._account.log.ledger)
         calls = len(self._simulator.calls)
-        if self._receivers.refused or not (interrupted or self._all_told()):
+        if self._receivers.refused or not (interrupted or self._all_delivered()):
             message = f"{delivered} webhooks of {events} events arrived, {self._receivers.refused} badly signed"
             raise errors.PagerelayError(message)
         kinds = ", ".join(f"{number} {kind.partition('.')[2]}" for kind, number in sorted(per_event.items()))
         self._console.print(
             f"\n{events} events ({kinds}) became {delivered} webhooks, every signature verified. "
-            f"PagerDuty was asked {calls} times.\n"
+            f"PagerDuty received {calls} calls.\n"
             "Your own account: copy config.example.yaml to config.yaml, then: pagerelay check, pagerelay run",
             style="dim",
             soft_wrap=True,
@@ -274,13 +276,13 @@ class Demonstration:
 
 
 def _free_port() -> int:
-    """The API's usual port if it is free, else any."""
+    """Return the API's usual port if it is free, or else any free port."""
     for port in (API_PORT, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
-    message = "there is no free port on 127.0.0.1"
+    message = "no free port on 127.0.0.1"
     raise errors.PagerelayError(message)
 
 

@@ -1,4 +1,4 @@
-"""Who and what an invented account consists of: people, services, escalation policies, a team."""
+"""The directory of a simulated account: users, services, escalation policies, a team."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALPHABET = string.ascii_uppercase + string.digits
 
 @dataclass(eq=False, slots=True)
 class User:
-    """Somebody who is on call. Addresses change, ids do not."""
+    """A user who is on call. E-mail addresses change, ids do not."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """Who owns the services."""
+    """The team that owns the services."""
 
     id: str
     name: str
@@ -42,20 +42,20 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """An escalation policy: the people of each level."""
+    """An escalation policy: the users of each level."""
 
     id: str
     name: str
     levels: tuple[tuple[User, ...], ...]
 
     def first_level(self) -> int:
-        """The first level that names somebody; 0 if none does."""
+        """Return the first level with a user; 0 if there is none."""
         return next((level for level, users in enumerate(self.levels) if users), 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What incidents happen to. ``key`` is its integration key."""
+    """A service that has incidents. ``key`` is its integration key."""
 
     id: str
     name: str
@@ -65,14 +65,14 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Priority:
-    """How important people say that an incident is."""
+    """A priority of an incident."""
 
     id: str
     name: str
 
 
 class Directory:
-    """An account's people and services; the same ``chance`` makes the same ones."""
+    """An account's users and services; the same ``chance`` creates the same ones."""
 
     def __init__(self, chance: random.Random) -> None:
         self.users = tuple(
@@ -91,15 +91,15 @@ class Directory:
         self.priorities = tuple(Priority(short_id(chance), name) for name in PRIORITIES)
 
     def of(self, what: str) -> tuple[Priority | Service, ...]:
-        """The priorities or the services."""
+        """Return the priorities or the services."""
         return self.priorities if what == "priority" else self.services
 
     def requester(self, address: str | None) -> User | None:
-        """Whose e-mail address it is."""
+        """Return the user with this e-mail address."""
         return next((user for user in self.users if address and user.email == address.lower()), None)
 
     def user(self, wanted: str) -> User:
-        """A user by id, e-mail address or first name. Raises KeyError."""
+        """Return a user by id, e-mail address or first name. Raises KeyError."""
         for user in self.users:
             if wanted in {user.id, user.email} or wanted.lower() == user.name.split()[0].lower():
                 return user
@@ -107,5 +107,5 @@ class Directory:
 
 
 def short_id(chance: random.Random) -> str:
-    """An id as PagerDuty gives to what people set up."""
+    """Return an id as PagerDuty assigns to configured objects."""
     return "P" + "".join(chance.choices(ALPHABET, k=SHORT_ID))

@@ -1,4 +1,4 @@
-"""What requests changed: one line for each change that was made, whatever response the caller got to see."""
+"""The effects of requests: one line for each change that was made, whatever response the caller received."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def record(
     detail: str | None = None,
     reopened: bool = False,
 ) -> None:
-    """Write down one change that was made just now."""
+    """Record one change that was just made."""
     at, seq = account.log.now(), len(account.effects)
     account.effects.append(Effect(seq, at, request.method, request.path, incident_id, what, who, detail, reopened))

@@ -33,7 +33,7 @@ SERVER_ERRORS = (500, 502, 503, 504)
 
 
 class Fault(enum.StrEnum):
-    """Every fault."""
+    """The kinds of faults."""
 
     RATE_LIMITED = "rate_limited"  # 429 with ratelimit-* headers
     RATE_LIMITED_BARE = "rate_limited_bare"  # 429 without headers and body
@@ -43,7 +43,7 @@ class Fault(enum.StrEnum):
     CUT = "cut"  # the connection breaks within the response
     NOT_JSON = "not_json"  # 200 with an HTML page
     TOO_LONG = "too_long"  # 2016: the window is too large
-    SHIFT = "shift"  # something happens while a list is being read
+    SHIFT = "shift"  # a list changes while it is being read
     LATE = "late"  # a log entry appears some time after it was written
     SWAPPED = "swapped"  # entries of one second in reverse order: the assignment before its trigger
     HANG = "hang"  # no response for longer than any time-out

@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 server on loopback over h11, whose responses may be slow, cut off, or missing.
+"""A small HTTP/1.1 server on loopback over h11, whose responses may be slow, truncated, or missing.
 
-An ordinary server repairs what a handler does wrong; this one does it wrong on demand.
+An ordinary server corrects a handler's mistakes; this one makes them on demand.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SimRequest:
 
     @property
     def is_write(self) -> bool:
-        """Whether the request may change something."""
+        """Return whether the request may change something."""
         return self.method != "GET"
 
     def get(self, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What an invented account is made of: incidents, their notes, the entries of the log, the lines of the ledger."""
+"""The data of a simulated account: incidents, notes, log entries, and the ledger."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One change. ``who`` is the id of the requester, or of the service that an event came to.
+    """One change. ``who`` is the id of the requester, or of the service that received an event.
 
-    ``detail`` is what tells it from others of its kind: a note's text, the new assignees, an incident's key.
+    ``detail`` distinguishes it from others of its kind: the text of a note, the new assignees, an incident key.
     """
 
     seq: int
@@ -61,10 +61,10 @@ class Note:
 
 @dataclass(slots=True)
 class Incident:
-    """An incident as it is now. ``level`` counts from 0; ``agent`` last changed its status.
+    """The current state of an incident. ``level`` counts from 0; ``agent`` last changed its status.
 
-    ``acknowledged`` names None where its service did it. ``fields`` are the account's own,
-    ``more`` is what else its resource shows.
+    ``acknowledged`` has None for an acknowledgement by the service. ``fields`` are custom fields,
+    ``more`` are further fields of its resource.
     """
 
     id: str
@@ -93,13 +93,13 @@ class Incident:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is triggered or acknowledged."""
+        """Return whether it is triggered or acknowledged."""
         return self.status is not IncidentStatus.RESOLVED
 
 
 @dataclass(slots=True)
 class Entry:
-    """One entry of the log. Readers see it from ``visible_at`` on; ``odd`` replaces parts of its record."""
+    """One log entry. Readers see it from ``visible_at`` on; ``odd`` replaces parts of its record."""
 
     id: str
     seq: int

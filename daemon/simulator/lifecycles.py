@@ -1,4 +1,4 @@
-"""Incidents that live by themselves: born at a rate, handled as people handle them, with the usual noise."""
+"""Incidents with lifecycles of their own: created at a rate, handled as people do, with the usual noise."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ LONGEST_SLEEP = 1.0
 
 
 class Lifecycles:
-    """Invents ``rate`` incidents a minute; the same seed invents the same ones.
+    """Creates ``rate`` incidents a minute; the same seed creates the same ones.
 
-    ``pace`` is how much faster than people they are handled: at 1, within minutes.
+    ``pace`` is how much faster than by people they are handled: at 1, within minutes.
     """
 
     def __init__(self, account: Account, *, rate: float, seed: int = 0, pace: float = 1.0) -> None:
@@ -57,35 +57,37 @@ class Lifecycles:
         self._chance = random.Random(f"lifecycles {seed}")
         self._planned: list[tuple[datetime, int, Step]] = []
         self._order = itertools.count()
-        self._birth: datetime | None = None
-        self.born = 0
+        self._next_creation: datetime | None = None
+        self.created = 0
 
     def step(self, now: datetime) -> datetime | None:
-        """Let happen what is due by ``now``; answers when something is due again, None for never."""
-        if self._rate and self._birth is None:
-            self._birth = now
-        while self._birth is not None and self._birth <= now:
-            self.bear()
-            self._birth += timedelta(minutes=self._chance.expovariate(self._rate))
+        """Run the steps that are due by ``now``; return when the next one is due, None for never."""
+        if self._rate and self._next_creation is None:
+            self._next_creation = now
+        while self._next_creation is not None and self._next_creation <= now:
+            self.create()
+            self._next_creation += timedelta(minutes=self._chance.expovariate(self._rate))
         while self._planned and self._planned[0][0] <= now:
             _, _, happen = heapq.heappop(self._planned)
             try:
                 happen()
             except NoSuchIncidentError:
-                continue  # somebody else resolved it meanwhile
-        due = [each for each in (self._birth, self._planned[0][0] if self._planned else None) if each is not None]
+                continue  # a client has resolved it meanwhile
+        due = [
+            each for each in (self._next_creation, self._planned[0][0] if self._planned else None) if each is not None
+        ]
         return min(due, default=None)
 
     async def run(self) -> None:
-        """Go on for ever."""
+        """Run steps by the real clock until cancelled."""
         while True:
             due = self.step(self._account.log.now())
             wait = LONGEST_SLEEP if due is None else (due - self._account.log.now()).total_seconds()
             await asyncio.sleep(min(max(wait, 0.0), LONGEST_SLEEP))
 
-    def bear(self) -> None:
-        """One more incident, with its life planned."""
-        self.born += 1
+    def create(self) -> None:
+        """Create one more incident and plan its lifecycle."""
+        self.created += 1
         account, chance = self._account, self._chance
         title, urgency = chance.choice(TITLES), chance.choice(["high", "high", "low"])
         somebody = chance.choice(account.directory.users)
@@ -100,7 +102,7 @@ class Lifecycles:
             heapq.heappush(self._planned, (at, next(self._order), happen))
 
     def _life(self, incident_id: str) -> list[tuple[float, Step]]:
-        """What happens to an incident, with the seconds before each step."""
+        """Return the steps of an incident, each with the seconds before it."""
         account, chance = self._account, self._chance
         by, other = chance.sample(account.directory.users, 2)
         steps: list[tuple[float, Step]] = []
@@ -127,7 +129,7 @@ class Lifecycles:
         return steps
 
     def _merge(self, incident_id: str, by: User) -> None:
-        """Into the newest other one that is open, if any."""
+        """Merge the incident into the newest other open one, if there is one."""
         others = [each.id for each in self._account.incidents.values() if each.is_open and each.id != incident_id]
         if others:
             self._account.merge(incident_id, others[-1], by)
@@ -154,7 +156,7 @@ class Lifecycles:
 
 
 def history(account: Account, since: datetime, until: datetime, *, rate: float, seed: int = 0) -> Lifecycles:
-    """Let a past happen: incidents at ``rate`` a minute, all of it between the two times."""
+    """Simulate a past: incidents at ``rate`` a minute between the two times."""
     lives = Lifecycles(account, rate=rate, seed=seed)
     moment: datetime | None = since
     while moment is not None and moment < until:

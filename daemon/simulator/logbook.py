@@ -1,6 +1,6 @@
-"""The log of an account, as readers see it, and the ledger, which is the truth that they are held against.
+"""The log of an account as readers see it, and the ledger: the true events to compare it with.
 
-Entries are written in the order in which things happen, with times of whole seconds.
+Entries are written in the order of events, with times of whole seconds.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ENTRY_ID = 25
 
 
 def utc_now() -> datetime:
-    """The time of this machine."""
+    """Return the time of this machine."""
     return datetime.now(UTC)
 
 
 class LogBook:
-    """What happened. ``late`` is asked for each entry how long after its time readers see it."""
+    """The events of an account. ``late`` returns for each entry how long after its time readers see it."""
 
     def __init__(self, clock: Callable[[], datetime], chance: random.Random) -> None:
         self.entries: list[Entry] = []
@@ -42,16 +42,16 @@ class LogBook:
         self._chance = chance
 
     def now(self) -> datetime:
-        """The account's time."""
+        """Return the account's time."""
         return self._clock()
 
     def second(self) -> datetime:
-        """The account's time as its records tell it."""
+        """Return the account's time in whole seconds, as its records show it."""
         return self.now().astimezone(UTC).replace(microsecond=0)
 
     @contextlib.contextmanager
     def at(self, moment: datetime) -> Iterator[None]:
-        """Let things happen at another time."""
+        """Set the account's time inside the context."""
         clock, self._clock = self._clock, lambda: moment
         try:
             yield
@@ -60,7 +60,7 @@ class LogBook:
 
     @contextlib.contextmanager
     def hiding(self) -> Iterator[None]:
-        """Let things happen that never come into the log."""
+        """Make changes inside the context that never appear in the log."""
         late, self.late = self.late, lambda: NEVER - self.now()
         try:
             yield
@@ -76,7 +76,7 @@ class LogBook:
         assignees: tuple[User, ...] | None = None,
         **more: object,
     ) -> Entry:
-        """One more entry, as of now."""
+        """Write one more entry with the current time."""
         entry = Entry(
             id=new_id(self._chance, "R", ENTRY_ID),
             seq=len(self.entries),
@@ -95,19 +95,19 @@ class LogBook:
         return entry
 
     def happened(self, event_type: str, entry: Entry, note: str | None = None) -> None:
-        """One more line of the ledger, told by ``entry``."""
+        """Add a line to the ledger that ``entry`` reports."""
         users = tuple(user.id for user in entry.assignees or ()) if event_type == assigned.TYPE.name else ()
         self.ledger.append(
             Happening(len(self.ledger), entry.created_at, event_type, entry.incident.id, entry.id, users, note)
         )
 
     def happened_silently(self, event_type: str, incident: Incident) -> None:
-        """One more line of the ledger that no entry reports."""
+        """Add a line to the ledger that no entry reports."""
         incident.updated_at = self.second()
         self.ledger.append(Happening(len(self.ledger), incident.updated_at, event_type, incident.id, ""))
 
     def read(self, since: datetime, until: datetime) -> list[Entry]:
-        """What readers see now of a window, newest first; within a second, the last written first."""
+        """Return the entries of a window that are visible now, newest first; within a second, last written first."""
         now = self.now()
         first, last = (bisect.bisect_left(self._by_time, (moment, -1), key=_place) for moment in (since, until))
         return [each for each in reversed(self._by_time[first:last]) if each.visible_at <= now]
@@ -118,5 +118,5 @@ def _place(entry: Entry) -> tuple[datetime, int]:
 
 
 def new_id(chance: random.Random, prefix: str, length: int) -> str:
-    """An id as PagerDuty gives to what happens."""
+    """Return an id as PagerDuty assigns to events."""
     return prefix + "".join(chance.choices(ALPHABET, k=length))

@@ -1,6 +1,6 @@
-"""How PagerDuty writes things down as JSON, with its habits: zones, references, fields that are absent.
+"""PagerDuty's JSON records, with their quirks: time zones, references, absent fields.
 
-Pure functions of what happened; ``zone`` is the zone in which times are rendered.
+Pure functions of an account's data; ``zone`` is the zone in which times are rendered.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PATHS = {
 
 
 def moment(at: datetime, zone: tzinfo = UTC, spelling: int = 0) -> str:
-    """A time in a zone; UTC has more than one spelling."""
+    """Return a time in a zone; UTC has several spellings."""
     local = at.astimezone(zone)
     if local.utcoffset():
         return local.isoformat(timespec="seconds")
@@ -40,7 +40,7 @@ def moment(at: datetime, zone: tzinfo = UTC, spelling: int = 0) -> str:
 
 
 def reference(kind: str, identity: str, summary: str, suffix: str = "_reference") -> Json:
-    """A resource by name alone."""
+    """Return a reference to a resource: its id, type and summary."""
     path = f"{PATHS[kind]}/{identity}"
     return {
         "id": identity,
@@ -52,12 +52,12 @@ def reference(kind: str, identity: str, summary: str, suffix: str = "_reference"
 
 
 def user_reference(user: User) -> Json:
-    """Somebody by name alone."""
+    """Return a reference to a user."""
     return reference("user", user.id, user.name)
 
 
 def user(user: User, team: Team, include: Collection[str] = ()) -> Json:
-    """A user; contact methods, rules and teams in full only if asked for."""
+    """Return a user; contact methods, rules and teams are complete only if included."""
     method = {"id": f"M{user.id}", "type": "email_contact_method", "summary": "Default", "self": None, "html_url": None}
     rule = {"id": f"N{user.id}", "type": "assignment_notification_rule", "summary": "0 minutes: channel", "self": None}
     whole_method = method | {"label": "Default", "address": user.email}
@@ -81,23 +81,23 @@ def user(user: User, team: Team, include: Collection[str] = ()) -> Json:
 
 
 def team(team: Team) -> Json:
-    """A team."""
+    """Return a team."""
     more = {"name": team.name, "description": "On call for everything", "default_role": "manager"}
     return reference("team", team.id, team.name, suffix="") | more
 
 
 def team_reference(team: Team) -> Json:
-    """A team by name alone."""
+    """Return a reference to a team."""
     return reference("team", team.id, team.name)
 
 
 def service_reference(service: Service) -> Json:
-    """A service by name alone."""
+    """Return a reference to a service."""
     return reference("service", service.id, service.name)
 
 
 def service(service: Service, team: Team) -> Json:
-    """A service."""
+    """Return a service."""
     return reference("service", service.id, service.name, suffix="") | {
         "name": service.name,
         "description": f"What {service.name} needs",
@@ -110,12 +110,12 @@ def service(service: Service, team: Team) -> Json:
 
 
 def policy_reference(policy: Policy) -> Json:
-    """An escalation policy by name alone."""
+    """Return a reference to an escalation policy."""
     return reference("escalation_policy", policy.id, policy.name)
 
 
 def policy(policy: Policy, team: Team) -> Json:
-    """An escalation policy with its levels."""
+    """Return an escalation policy with its levels."""
     rules = [
         {
             "id": f"{policy.id}{level}",
@@ -136,12 +136,12 @@ def policy(policy: Policy, team: Team) -> Json:
 
 
 def incident_reference(incident: Incident) -> Json:
-    """An incident by number and title alone."""
+    """Return a reference to an incident."""
     return reference("incident", incident.id, _summary(incident))
 
 
 def incident(incident: Incident, team: Team) -> Json:
-    """An incident as it is now."""
+    """Return the current state of an incident."""
     resolved = moment(incident.resolved_at) if incident.resolved_at else None
     into = incident.merged_into
     merged = {"type": "merge_resolve_reason", "incident": incident_reference(into)} if into else None
@@ -180,14 +180,14 @@ def incident(incident: Incident, team: Team) -> Json:
 
 
 def priority(priority: Priority) -> Json:
-    """A priority, in full wherever it is."""
+    """Return a priority, which is always embedded completely."""
     return {"id": priority.id, "type": "priority", "summary": priority.name, "name": priority.name}
 
 
 def log_entry(entry: Entry, team: Team, zone: tzinfo, include: Collection[str] = ()) -> Json:
-    """An entry of the log: what its type does not have is absent, not null.
+    """Return a log entry: fields that its type does not have are absent, not null.
 
-    An incident that is asked for comes as it is now, not as it was.
+    An included incident has its current state, not that of the entry's time.
     """
     kind = entry.type.removesuffix("_log_entry")
     record = reference("log_entry", entry.id, _told(kind, entry), suffix="") | {
@@ -216,7 +216,7 @@ def log_entry(entry: Entry, team: Team, zone: tzinfo, include: Collection[str] =
 
 
 def note(note: Note) -> Json:
-    """A note."""
+    """Return a note."""
     return {
         "id": note.id,
         "user": user_reference(note.user),

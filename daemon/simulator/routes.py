@@ -1,4 +1,4 @@
-"""PagerDuty's REST endpoints over an invented account, as pure functions from request to answer."""
+"""PagerDuty's REST endpoints over a simulated account, as pure functions from request to response."""
 
 from __future__ import annotations
 

@@ -149,24 +149,24 @@ class Simulator:
     def show_ledger(self, request: SimRequest) -> SimResponse:
         """Return everything that really happened."""
         account = self._account(request)
-        return json_answer({"ledger": [dataclasses.asdict(each) for each in account.log.ledger]})
+        return json_answer({"ledger": [dataclasses.asdict(line) for line in account.log.ledger]})
 
     def show_effects(self, request: SimRequest) -> SimResponse:
         """Return what requests changed, whatever response their callers saw."""
         account = self._account(request)
-        return json_answer({"effects": [dataclasses.asdict(each) for each in account.effects]})
+        return json_answer({"effects": [dataclasses.asdict(effect) for effect in account.effects]})
 
     def show_calls(self, _request: SimRequest) -> SimResponse:
         """Return the calls with a known key."""
-        return json_answer({"calls": [dataclasses.asdict(each) for each in self.calls]})
+        return json_answer({"calls": [dataclasses.asdict(call) for call in self.calls]})
 
     def set_faults(self, request: SimRequest) -> SimResponse:
         """Set faults: ``{"rates": {fault: 0 to 1}, "once": [fault], "seed": int, "hang_seconds": float}``."""
         body = orjson.loads(request.body or b"{}")
         self.faults.set(body.get("rates", {}), body.get("seed"))
-        self.faults.once(*(Fault(each) for each in body.get("once", [])))
+        self.faults.once(*(Fault(name) for name in body.get("once", [])))
         self.faults.hang_seconds = float(body.get("hang_seconds", self.faults.hang_seconds))
-        return json_answer({"faults": [each.value for each in Fault]})
+        return json_answer({"faults": [fault.value for fault in Fault]})
 
     def set_account(self, request: SimRequest) -> SimResponse:
         """Change the account: ``{"read_only": true, "habits": {"bulk": "marked"}, "emails": {"alice": …}}``."""
@@ -179,9 +179,9 @@ class Simulator:
         return json_answer({"read_only": account.read_only, "habits": account.habits.model_dump()})
 
     def let_happen(self, request: SimRequest) -> SimResponse:
-        """Make something happen: ``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id}``."""
+        """Make a change: ``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id}``."""
         body = orjson.loads(request.body or b"{}")
-        return json_answer({"incident_id": controls.let(self._account(request), body)}, 201)
+        return json_answer({"incident_id": controls.apply(self._account(request), body)}, 201)
 
 
 def _stamped(answer: SimResponse, now: datetime, left: int | None = None) -> SimResponse:
@@ -194,13 +194,13 @@ def _stamped(answer: SimResponse, now: datetime, left: int | None = None) -> Sim
 
 
 def _linked(answer: SimResponse, request: SimRequest) -> SimResponse:
-    """Let the links to the API lead back here, so that clients can follow them."""
+    """Point links to the API to this server, so that clients can follow them."""
     here = f"http://{request.headers['host']}" if "host" in request.headers else records.API
     return dataclasses.replace(answer, body=answer.body.replace(records.API.encode(), here.encode()))
 
 
 def _swapped(answer: SimResponse) -> SimResponse:
-    """Let a creating entry and the assignment of its second change places in the list."""
+    """Swap a creating entry and the assignment of the same second in the list."""
     try:
         body = orjson.loads(answer.body)
         entries = body["log_entries"]
@@ -208,7 +208,7 @@ def _swapped(answer: SimResponse) -> SimResponse:
         return answer
     for newer in range(len(entries) - 1):
         pair = entries[newer], entries[newer + 1]
-        if [each["type"] for each in pair] == ["assign_log_entry", "trigger_log_entry"] and (
+        if [entry["type"] for entry in pair] == ["assign_log_entry", "trigger_log_entry"] and (
             pair[0]["created_at"][:19] == pair[1]["created_at"][:19]
             and pair[0]["incident"]["id"] == pair[1]["incident"]["id"]
         ):
@@ -229,7 +229,7 @@ CONTROLS: dict[str, Callable[[Simulator, SimRequest], SimResponse]] = {
 async def serve(
     *, port: int, rate: float, seed: int | None, api_key: str, stop: asyncio.Event, say: Callable[[str], None]
 ) -> None:
-    """Serve one account until ``stop`` is set; ``say`` is told how to use it. Raises PagerelayError if it cannot."""
+    """Serve one account until ``stop`` is set; ``say`` receives instructions. Raises PagerelayError on errors."""
     chosen = secrets.randbelow(1_000_000) if seed is None else seed
     account = Account(api_key=api_key, seed=chosen)
     lives = asyncio.create_task(Lifecycles(account, rate=rate, seed=chosen).run())
@@ -243,16 +243,16 @@ async def serve(
 
 
 _INTRODUCTION = """\
-A PagerDuty account that lives in memory: {url}
+A simulated PagerDuty account: {url}
   in config.yaml      connections: {{acme: {{api_key: {api_key}, api_url: {url}, events_url: {url}}}}}
   a service's key     {service_key}
   incidents           {rate:g} a minute (--rate), seed {seed} (--seed)
-  let one happen      curl {url}/simulator/happen -d '{{"do": "trigger", "title": "Disk full"}}'
+make one happen       curl {url}/simulator/happen -d '{{"do": "trigger", "title": "Disk full"}}'
                       curl {url}/simulator/happen -d '{{"do": "acknowledge", "by": "alice"}}'
-                      (an unknown verb in "do" is answered with all that there are)
-  let calls fail      curl {url}/simulator/faults -d '{{"rates": {{"server_error": 0.3}}}}'
+                      (an unknown verb in "do" lists all verbs)
+make calls fail       curl {url}/simulator/faults -d '{{"rates": {{"server_error": 0.3}}}}'
                       curl {url}/simulator/faults -d '{{"once": ["reset_after"]}}'
   what happened       curl {url}/simulator/ledger
   what was called     curl {url}/simulator/calls
-  what it changed     curl {url}/simulator/effects
-Ctrl-C ends it."""
+what calls changed    curl {url}/simulator/effects
+Stop with Ctrl-C."""

@@ -1,4 +1,4 @@
-"""What an update of an incident asks for, checked whole before any of it is made."""
+"""The changes that an update of an incident requests, all checked before the first is made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ URGENCIES = ("high", "low")
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One change that can be made: ``act`` makes it."""
+    """One valid change: ``act`` makes it."""
 
     what: str
     act: Callable[[], object]
@@ -31,50 +31,50 @@ class Update:
     reopens: bool = False
 
 
-def changes(account: Account, incident: Incident, asked: Json, by: User) -> list[Update]:
-    """Every change that an update makes, in their order. Raises RefusedError for one that cannot be made.
+def changes(account: Account, incident: Incident, body: Json, by: User) -> list[Update]:
+    """Return all changes of an update, in order. Raises RefusedError if one is not allowed.
 
-    What is as it should be already is no change.
+    A value that is set already is not a change.
     """
-    if asked.get("type") not in TYPES:
+    if body.get("type") not in TYPES:
         raise refusals.invalid("Incident type is invalid")
-    status, users, policy = _status(asked), _assignees(account, asked), _policy(account, asked)
+    status, users, policy = _status(body), _assignees(account, body), _policy(account, body)
     if users and policy:
         raise refusals.invalid("Assignments and escalation policy cannot be given together")
-    found = list(_words(account, incident, asked, by))
+    updates = list(_details(account, incident, body, by))
     if status is IncidentStatus.TRIGGERED and not incident.is_open:
-        return [*found, _reopening(account, incident, users, policy, by)]
+        return [*updates, _reopening(account, incident, users, policy, by)]
     if users:
         if not incident.is_open:
             raise refusals.cannot_reassign()
-        found.append(Update("reassign", lambda: account.reassign(incident.id, by, users), _ids(users)))
-    found += _escalation(account, incident, asked, policy, by)
-    return [*found, *_to_status(account, incident, asked, status, by)]
+        updates.append(Update("reassign", lambda: account.reassign(incident.id, by, users), _ids(users)))
+    updates += _escalation(account, incident, body, policy, by)
+    return [*updates, *_to_status(account, incident, body, status, by)]
 
 
 def _reopening(account: Account, incident: Incident, users: list[User], policy: Policy | None, by: User) -> Update:
-    """Open again, and assigned to whom the update names, else as the incident's policy says."""
+    """Return the change that reopens an incident and assigns it as requested, or else by its policy."""
     to = _ids(users) or (policy.id if policy else None)
     return Update("reopen", lambda: account.reopen(incident.id, by, users=users, policy=policy), to, reopens=True)
 
 
-def _escalation(account: Account, incident: Incident, asked: Json, policy: Policy | None, by: User) -> Iterator[Update]:
-    """To another policy, to another level, or to that level of that policy."""
-    given = asked.get("escalation_level")
-    if policy is None and given is None:
+def _escalation(account: Account, incident: Incident, body: Json, policy: Policy | None, by: User) -> Iterator[Update]:
+    """Yield the escalation: to another policy, to another level, or to a level of another policy."""
+    number = body.get("escalation_level")
+    if policy is None and number is None:
         return
     if not incident.is_open:
         raise refusals.cannot_escalate("Incident is resolved")
     to = policy or incident.policy
-    level = None if given is None else _level(given, to)
-    detail = to.id if given is None else f"{to.id} level {given}"
+    level = None if number is None else _level(number, to)
+    detail = to.id if number is None else f"{to.id} level {number}"
     yield Update("escalate", lambda: account.escalate(incident.id, by, policy=to, level=level), detail)
 
 
-def _words(account: Account, incident: Incident, asked: Json, by: User) -> Iterator[Update]:
-    """Title, urgency and priority: also of a resolved incident."""
-    title, urgency = asked.get("title", incident.title), asked.get("urgency", incident.urgency)
-    priority = _priority(account, asked)
+def _details(account: Account, incident: Incident, body: Json, by: User) -> Iterator[Update]:
+    """Yield the changes of title, urgency and priority: also of a resolved incident."""
+    title, urgency = body.get("title", incident.title), body.get("urgency", incident.urgency)
+    priority = _priority(account, body)
     if not isinstance(title, str) or not title.strip():
         raise refusals.invalid("Title cannot be empty")
     if urgency not in URGENCIES:
@@ -90,67 +90,67 @@ def _words(account: Account, incident: Incident, asked: Json, by: User) -> Itera
 
 
 def _to_status(
-    account: Account, incident: Incident, asked: Json, status: IncidentStatus | None, by: User
+    account: Account, incident: Incident, body: Json, status: IncidentStatus | None, by: User
 ) -> Iterator[Update]:
-    """To another status. What has it already is refused with 1001 or 1002, or is no change: the account's habit.
+    """Yield the change of status. Repeating a status is refused with 1001 or 1002, or ignored: a quirk of the account.
 
-    Acknowledged already is what this requester acknowledged; somebody else may acknowledge it, too.
+    An acknowledgement is a repetition only if it is by the same requester.
     """
     repeated = account.habits.repeat
     if status is IncidentStatus.RESOLVED:
-        note = _resolution(asked)
+        note = _resolution(body)
         if incident.is_open:
             yield Update("resolve", lambda: account.resolve(incident.id, by, note), note)
         elif repeated is Repeat.REFUSED:
             raise refusals.already_resolved()
     elif status is IncidentStatus.ACKNOWLEDGED:
         if by not in [user for user, _ in incident.acknowledged] or repeated is Repeat.RENEWED:
-            act, again = (lambda: account.acknowledge(incident.id, by)), not incident.is_open
-            yield Update("acknowledge", act, reopens=again)
+            act, reopens = (lambda: account.acknowledge(incident.id, by)), not incident.is_open
+            yield Update("acknowledge", act, reopens=reopens)
         elif repeated is Repeat.REFUSED:
             raise refusals.already_acknowledged()
     elif status is IncidentStatus.TRIGGERED and incident.status is IncidentStatus.ACKNOWLEDGED:
         yield Update("unacknowledge", lambda: account.unacknowledge(incident.id, by))
 
 
-def _status(asked: Json) -> IncidentStatus | None:
-    given = asked.get("status")
-    if given is None:
+def _status(body: Json) -> IncidentStatus | None:
+    name = body.get("status")
+    if name is None:
         return None
     try:
-        return IncidentStatus(given)
+        return IncidentStatus(name)
     except ValueError:
-        raise refusals.bad_status(given) from None
+        raise refusals.bad_status(name) from None
 
 
-def _resolution(asked: Json) -> str | None:
-    given = asked.get("resolution")
-    if given is not None and not isinstance(given, str):
+def _resolution(body: Json) -> str | None:
+    text = body.get("resolution")
+    if text is not None and not isinstance(text, str):
         raise refusals.invalid("Resolution must be a text")
-    return given or None
+    return text or None
 
 
-def _assignees(account: Account, asked: Json) -> list[User]:
-    """Whom to assign; none if it is not asked for."""
-    given = asked.get("assignments")
-    if given is None:
+def _assignees(account: Account, body: Json) -> list[User]:
+    """Return the users to assign; none if the update does not name any."""
+    assignments = body.get("assignments")
+    if assignments is None:
         return []
-    if not isinstance(given, list) or not given:
+    if not isinstance(assignments, list) or not assignments:
         raise refusals.invalid("Assignments must name somebody")
     known = {user.id: user for user in account.directory.users}
     users = []
-    for each in given:
-        identity = _reference(each.get("assignee") if isinstance(each, dict) else None, "user")
+    for assignment in assignments:
+        identity = _reference(assignment.get("assignee") if isinstance(assignment, dict) else None, "user")
         if identity not in known:
             raise refusals.no_such_assignee(f"User {identity} not found")
         users.append(known[identity])
     return users
 
 
-def _policy(account: Account, asked: Json) -> Policy | None:
-    if (given := asked.get("escalation_policy")) is None:
+def _policy(account: Account, body: Json) -> Policy | None:
+    if (reference := body.get("escalation_policy")) is None:
         return None
-    identity = _reference(given, "escalation_policy")
+    identity = _reference(reference, "escalation_policy")
     for policy in account.directory.policies:
         if policy.id == identity:
             if not any(policy.levels):
@@ -159,35 +159,35 @@ def _policy(account: Account, asked: Json) -> Policy | None:
     raise refusals.no_such_policy()
 
 
-def _level(given: object, policy: Policy) -> int:
-    """A level counted from 0; people count from 1."""
-    if not isinstance(given, int) or isinstance(given, bool):
+def _level(number: object, policy: Policy) -> int:
+    """Return a level counted from 0; requests count from 1."""
+    if not isinstance(number, int) or isinstance(number, bool):
         raise refusals.invalid("Escalation level must be a number")
-    if not 1 <= given <= len(policy.levels):
-        raise refusals.cannot_escalate(f"Escalation level {given} does not exist")
-    if not policy.levels[given - 1]:
+    if not 1 <= number <= len(policy.levels):
+        raise refusals.cannot_escalate(f"Escalation level {number} does not exist")
+    if not policy.levels[number - 1]:
         raise refusals.nobody_on_call()
-    return given - 1
+    return number - 1
 
 
-def _priority(account: Account, asked: Json) -> Priority | None:
-    """By its name or by reference."""
-    if (given := asked.get("priority")) is None:
+def _priority(account: Account, body: Json) -> Priority | None:
+    """Return a priority by name or by reference."""
+    if (value := body.get("priority")) is None:
         return None
     for priority in account.directory.priorities:
-        if given == priority.name or (isinstance(given, dict) and given.get("id") == priority.id):
+        if value == priority.name or (isinstance(value, dict) and value.get("id") == priority.id):
             return priority
     raise refusals.invalid("Priority is invalid")
 
 
-def _reference(given: object, kind: str) -> str:
-    """The id of a reference. Raises RefusedError for what is none."""
+def _reference(value: object, kind: str) -> str:
+    """Return the id of a reference. Raises RefusedError if it is invalid."""
     if (
-        isinstance(given, dict)
-        and isinstance(given.get("id"), str)
-        and given.get("type") in (kind, f"{kind}_reference")
+        isinstance(value, dict)
+        and isinstance(value.get("id"), str)
+        and value.get("type") in (kind, f"{kind}_reference")
     ):
-        return str(given["id"])
+        return str(value["id"])
     raise refusals.invalid(f"A reference to a {kind} needs its id and its type")
 
 

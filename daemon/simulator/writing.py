@@ -1,4 +1,4 @@
-"""PagerDuty's REST writes: who may write, what the body must be, and what each of them changes."""
+"""PagerDuty's REST writes: permissions, validation of bodies, and effects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LONGEST_SNOOZE = 604_800
 
 
 def _update(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
-    """IncidentStatus, assignments, escalation, title, urgency, priority: all of them, or none and an error."""
+    """Update status, assignments, escalation, title, urgency and priority: all of them, or none and an error."""
     by = _requester(account, request)
     incident = account.incident(named["id"])
     _make(account, request, incident, updates.changes(account, incident, _within(request, "incident"), by), by)
@@ -37,22 +37,22 @@ def _update(account: Account, request: SimRequest, named: Mapping[str, str]) -> 
 
 
 def _update_many(account: Account, request: SimRequest, _named: Mapping[str, str]) -> SimResponse:
-    """As many updates as 250, for one requester. What happens when one cannot be made is the account's habit."""
+    """Apply up to 250 updates for one requester. The effect of an invalid one is a quirk of the account."""
     by = _requester(account, request)
-    asked = _updates(request)
-    habit = account.habits.bulk
-    if habit is Bulk.WHOLE:
-        for each in asked:
-            _planned(account, each, by)
+    bodies = _updates(request)
+    quirk = account.habits.bulk
+    if quirk is Bulk.WHOLE:
+        for body in bodies:
+            _planned(account, body, by)
     shown = []
-    for each in asked:
+    for body in bodies:
         try:
-            incident, plan = _planned(account, each, by)
+            incident, plan = _planned(account, body, by)
         except refusals.RefusedError as refused:
-            if habit is Bulk.HALFWAY:
+            if quirk is Bulk.HALFWAY:
                 raise
-            if habit is Bulk.MARKED:
-                shown.append({"id": _id(each), "type": "incident_reference", "error": refused.error})
+            if quirk is Bulk.MARKED:
+                shown.append({"id": _id(body), "type": "incident_reference", "error": refused.error})
         else:
             _make(account, request, incident, plan, by)
             shown.append(records.incident(incident, account.directory.team))
@@ -60,7 +60,7 @@ def _update_many(account: Account, request: SimRequest, _named: Mapping[str, str
 
 
 def _add_note(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
-    """One more note with each call, whatever was written before."""
+    """Add another note with each call, even with the same text."""
     by = _requester(account, request)
     incident = account.incident(named["id"])
     content = _within(request, "note").get("content")
@@ -74,7 +74,7 @@ def _add_note(account: Account, request: SimRequest, named: Mapping[str, str]) -
 
 
 def _snooze(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
-    """An acknowledged incident sleeps for a second to seven days."""
+    """Snooze an acknowledged incident for one second to seven days."""
     by = _requester(account, request)
     incident = account.incident(named["id"])
     duration = _body(request).get("duration")
@@ -90,41 +90,41 @@ def _snooze(account: Account, request: SimRequest, named: Mapping[str, str]) -> 
 
 
 def _requester(account: Account, request: SimRequest) -> User:
-    """Whoever writes, by the address in ``From``. Raises RefusedError."""
+    """Return the user whose address is in ``From``. Raises RefusedError."""
     if account.read_only:
         raise refusals.read_only()
     if "from" not in request.headers:
         raise refusals.no_requester(account.habits.missing_from)
-    found = account.directory.requester(request.headers["from"])
-    if found is None:
+    user = account.directory.requester(request.headers["from"])
+    if user is None:
         raise refusals.no_such_requester()
-    return found
+    return user
 
 
 def _updates(request: SimRequest) -> list[Json]:
-    """The updates of a request for many. Raises RefusedError."""
-    asked = _body(request).get("incidents")
-    if not isinstance(asked, list) or not asked:
+    """Return the updates of a bulk request. Raises RefusedError."""
+    bodies = _body(request).get("incidents")
+    if not isinstance(bodies, list) or not bodies:
         raise refusals.invalid("Incidents must be a list of updates")
-    if len(asked) > MOST_AT_ONCE:
+    if len(bodies) > MOST_AT_ONCE:
         raise refusals.too_many()
-    if len({_id(each) for each in asked}) < len(asked):
+    if len({_id(body) for body in bodies}) < len(bodies):
         raise refusals.invalid("Each incident must be named once")
-    return asked
+    return bodies
 
 
-def _planned(account: Account, asked: Json, by: User) -> tuple[Incident, list[updates.Update]]:
-    """One of many updates, checked. An id that is none is bad input here: no path names it."""
+def _planned(account: Account, body: Json, by: User) -> tuple[Incident, list[updates.Update]]:
+    """Check one of many updates. An unknown id is invalid input here, since it is not in the path."""
     try:
-        incident = account.incident(_id(asked))
+        incident = account.incident(_id(body))
     except NoSuchIncidentError as missing:
         raise refusals.invalid(f"Incident {missing} not found") from None
-    return incident, updates.changes(account, incident, asked, by)
+    return incident, updates.changes(account, incident, body, by)
 
 
-def _id(asked: object) -> str:
-    if isinstance(asked, dict) and isinstance(asked.get("id"), str):
-        return str(asked["id"])
+def _id(body: object) -> str:
+    if isinstance(body, dict) and isinstance(body.get("id"), str):
+        return str(body["id"])
     raise refusals.invalid("Incident id is missing")
 
 
@@ -139,19 +139,19 @@ def _shown(account: Account, incident: Incident, status: int = 200) -> SimRespon
 
 
 def _within(request: SimRequest, name: str) -> Json:
-    """The object under a name in the body. Raises RefusedError."""
-    found = _body(request).get(name)
-    if not isinstance(found, dict):
+    """Return the object of this name in the body. Raises RefusedError."""
+    value = _body(request).get(name)
+    if not isinstance(value, dict):
         raise refusals.invalid(f"{name.capitalize()} must be an object")
-    return found
+    return value
 
 
 def _body(request: SimRequest) -> Json:
-    """A request's body. Raises RefusedError if it is no JSON object."""
+    """Return a request's body. Raises RefusedError if it is not a JSON object."""
     try:
         body: Any = orjson.loads(request.body)
     except orjson.JSONDecodeError:
-        raise refusals.invalid("The body is no JSON") from None
+        raise refusals.invalid("The body is not valid JSON") from None
     if not isinstance(body, dict):
         raise refusals.invalid("The body must be an object")
     return body

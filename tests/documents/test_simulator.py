@@ -23,10 +23,10 @@ def test_every_verb_is_documented_with_its_options() -> None:
 
 def test_an_unknown_verb_is_refused_with_all_verbs_and_their_options() -> None:
     with pytest.raises(controls.UnknownError) as unknown:
-        controls.let(Account(), {"do": "explode"})
+        controls.apply(Account(), {"do": "explode"})
     assert unknown.value.known == ["trigger", *controls.VERBS]
     with pytest.raises(ValueError, match="only incident, by, name, value"):
-        controls.let(Account(), {"do": "change_field", "colour": "red"})
+        controls.apply(Account(), {"do": "change_field", "colour": "red"})
 
 
 def test_every_path_is_documented() -> None:

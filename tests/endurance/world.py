@@ -347,9 +347,9 @@ async def live(account: Account, incidents: int, seconds: float, seed: int, pace
     lives = Lifecycles(account, rate=0, seed=seed, pace=pace)
     began = time.monotonic()
     due: object = True
-    while lives.born < incidents or due is not None:
+    while lives.created < incidents or due is not None:
         share = min((time.monotonic() - began) / seconds, 1.0)
-        while lives.born < round(share * incidents):
-            lives.bear()
+        while lives.created < round(share * incidents):
+            lives.create()
         due = lives.step(account.log.now())
         await asyncio.sleep(0.02)

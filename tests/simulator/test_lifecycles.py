@@ -58,7 +58,7 @@ def test_ledger_and_log_agree(account: Account, sdk: Sdk) -> None:
     assert set(Counter(each.type for each in account.log.ledger)) == {
         kind.name for kind in triggers.BY_LOG_ENTRY.values()
     }
-    assert lives.born == len(account.incidents) == Counter(each[0] for each in ledger)["incident.triggered"]
+    assert lives.created == len(account.incidents) == Counter(each[0] for each in ledger)["incident.triggered"]
 
 
 def test_ledger_lines_are_numbered_and_have_the_time_of_their_entry(account: Account) -> None:
@@ -113,15 +113,15 @@ def test_the_same_seeds_create_the_same_account_and_lifecycles() -> None:
 @pytest.mark.parametrize("rate", [0.2, 2.0, 10.0])
 def test_incidents_are_created_at_the_configured_rate(account: Account, rate: float) -> None:
     expected = rate * HOURS.total_seconds() / 60
-    assert abs(lived(account, rate=rate).born - expected) < 4 * expected**0.5
+    assert abs(lived(account, rate=rate).created - expected) < 4 * expected**0.5
 
 
 def test_nothing_happens_without_a_rate(account: Account, clock: ManualClock) -> None:
     lives = Lifecycles(account, rate=0)
     assert lives.step(clock()) is None
-    assert (lives.born, account.log.entries) == (0, [])
-    lives.bear()
-    assert lives.born == 1
+    assert (lives.created, account.log.entries) == (0, [])
+    lives.create()
+    assert lives.created == 1
     assert lives.step(clock()) is not None
 
 
@@ -146,7 +146,7 @@ def test_at_a_faster_pace_incidents_end_earlier() -> None:
         account = Account(clock=clock)
         lives = Lifecycles(account, rate=0, pace=pace)
         for _ in range(20):
-            lives.bear()
+            lives.create()
         lives.step(clock.advance(20))
         return sum(each.status is IncidentStatus.RESOLVED for each in account.incidents.values())
 
@@ -157,7 +157,7 @@ def test_at_a_faster_pace_incidents_end_earlier() -> None:
 def test_an_incident_resolved_by_a_client_does_not_stop_the_lifecycles(account: Account, clock: ManualClock) -> None:
     lives = Lifecycles(account, rate=0)
     for _ in range(30):
-        lives.bear()
+        lives.create()
     for incident in account.incidents.values():
         account.resolve(incident.id)
     while lives.step(clock()) is not None:
@@ -169,8 +169,8 @@ async def test_lifecycles_follow_the_real_clock_until_they_are_stopped() -> None
     account = Account()
     lives = Lifecycles(account, rate=60_000, pace=1000)
     running = asyncio.create_task(lives.run())
-    await eventually(lambda: lives.born >= 20)
+    await eventually(lambda: lives.created >= 20)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert running.cancelled()
-    assert len(account.incidents) == lives.born
+    assert len(account.incidents) == lives.created
