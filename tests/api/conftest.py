@@ -29,7 +29,7 @@ def _cached_adapters() -> Callable[..., Any]:
     """Build pydantic's schema of a type once, not for every application that a test creates: nearly all of its cost."""
     adapters: dict[tuple[str, str], Any] = {}
 
-    def adapter(of: object, **options: Any) -> Any:
+    def adapter(of: Any, **options: Any) -> Any:
         key = (repr(of), repr(options))
         if key not in adapters:
             adapters[key] = pydantic.TypeAdapter(of, **options)
@@ -38,7 +38,7 @@ def _cached_adapters() -> Callable[..., Any]:
     return adapter
 
 
-fastapi._compat.v2.TypeAdapter = _cached_adapters()  # type: ignore[attr-defined, misc, assignment]  # FastAPI's own name
+fastapi._compat.v2.TypeAdapter = _cached_adapters()  # type: ignore[attr-defined, assignment]  # FastAPI's own name
 
 
 @pytest.fixture
