@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,7 +38,7 @@ def chunks(items: Collection[Any]) -> list[list[Any]]:
 def among(tx: sa.Connection, column: sa.ColumnElement[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
     """Return the condition that ``column`` equals one of the values."""
     if is_postgres(tx):
-        return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
+        return column == sa.any_(sa.literal(list(values), sa.ARRAY(column.type)))
     return column.in_(sa.select(sa.func.json_each(_json(list(values))).table_valued("value").c.value))
 
 
@@ -47,7 +46,7 @@ def value_table(tx: sa.Connection, values: Collection[str]) -> sa.TableValuedAli
     """Return a table of the values, with the single column ``value``."""
     column = sa.column("value", sa.Text)
     if is_postgres(tx):
-        array = sa.literal(list(values), postgresql.ARRAY(sa.Text))
+        array = sa.literal(list(values), sa.ARRAY(sa.Text))
         return sa.func.unnest(array).table_valued(column).render_derived()
     return sa.func.json_each(_json(list(values))).table_valued(column)
 
@@ -56,7 +55,7 @@ def row_table(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequen
     """Return a table of the rows, each of which maps the names of these columns to values."""
     if is_postgres(tx):
         typed = [sa.column(column.name, column.type) for column in columns]
-        recordset = sa.func.json_to_recordset(sa.cast(_json(rows), postgresql.JSON)).table_valued(*typed)
+        recordset = sa.func.json_to_recordset(sa.cast(_json(rows), sa.JSON)).table_valued(*typed)
         return recordset.render_derived(with_types=True)
     processors = {str(each.name): each.type.dialect_impl(tx.dialect).bind_processor(tx.dialect) for each in columns}
     stored = [
@@ -89,7 +88,12 @@ def upsert(tx: sa.Connection, table: sa.Table, rows: Collection[Json]) -> None:
 
 
 def _insert(tx: sa.Connection, table: sa.Table) -> Any:  # noqa: ANN401 - two classes with the same methods
-    return (postgresql if is_postgres(tx) else sqlite).insert(table)
+    # Each dialect is slow to import, and a process needs one.
+    if is_postgres(tx):
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
+    return insert(table)
 
 
 def _json(value: object) -> sa.BindParameter[str]:
