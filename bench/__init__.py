@@ -1,4 +1,4 @@
-"""What pagerelay's speed is compared with, in the same run, on the same machine: ``make bench``.
+"""Comparisons of pagerelay's speed with other programs, in the same run on the same machine: ``make bench``.
 
-Figures are ratios. Requests per second say more about the machine than about the code.
+Results are ratios: requests per second say more about the machine than about the code.
 """

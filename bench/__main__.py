@@ -1,4 +1,4 @@
-"""``python -m bench``: every comparison, one after the other. ``--quick`` only shows that they work."""
+"""``python -m bench``: run all comparisons one after another; ``--quick`` only checks that they work."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from tests.conftest import Postgres
 
 
 def main() -> None:
-    """Run what is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Speed, as ratios measured in one run.")
-    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works; no figures to quote")
-    parser.add_argument("parts", nargs="*", metavar="part", help="delivery, clients, polling; all if none is named")
-    asked = parser.parse_args()
-    parts = asked.parts or ["delivery", "clients", "polling"]
+    """Run the requested comparisons."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Compare pagerelay's speed with other programs; print ratios."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="run for a few seconds to check that it works; the figures mean nothing"
+    )
+    parser.add_argument("parts", nargs="*", metavar="part", help="delivery, clients, polling; default: all")
+    options = parser.parse_args()
+    parts = options.parts or ["delivery", "clients", "polling"]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder:
 
@@ -29,13 +33,13 @@ def main() -> None:
         if "delivery" in parts:
             postgres = Postgres(durable=True)
             try:
-                delivery.measure(quick=asked.quick, databases={"SQLite": sqlite, "PostgreSQL": postgres.new})
+                delivery.measure(quick=options.quick, databases={"SQLite": sqlite, "PostgreSQL": postgres.new})
             finally:
                 postgres.stop()
         if "clients" in parts:
-            clients.measure(quick=asked.quick, new_database=sqlite)
+            clients.measure(quick=options.quick, new_database=sqlite)
         if "polling" in parts:
-            polling.measure(quick=asked.quick, new_database=sqlite)
+            polling.measure(quick=options.quick, new_database=sqlite)
 
 
 if __name__ == "__main__":

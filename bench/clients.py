@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class AiohttpSender(sender.Sender):
-    """The sender as it would be with aiohttp: the same headers, bounds and errors, a session for each target."""
+    """The sender with aiohttp: the same headers, limits and errors, one session per target."""
 
     def __init__(self, target: Target, sign: sender.Sign | None = None) -> None:
         super().__init__(target, sign)
@@ -43,19 +43,19 @@ class AiohttpSender(sender.Sender):
         """Make one attempt."""
         started = time.perf_counter()
         headers = self.headers(message_id, content, timestamp)
-        posted = self._session.post(self._address, data=content.body, headers=headers, allow_redirects=False)
+        request = self._session.post(self._address, data=content.body, headers=headers, allow_redirects=False)
         try:
-            async with posted as response:
+            async with request as response:
                 await response.content.read(connection.LARGEST_BODY)
-                status, again = response.status, response.headers.get("retry-after")
+                status, retry_after = response.status, response.headers.get("retry-after")
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             return sender.SendResult(None, type(error).__name__, None, None, time.perf_counter() - started)
-        problem = None if status in SUCCESS else f"answered {status}"
-        return sender.SendResult(status, problem, again, None, time.perf_counter() - started)
+        error_text = None if status in SUCCESS else f"answered {status}"
+        return sender.SendResult(status, error_text, retry_after, None, time.perf_counter() - started)
 
 
 def measure(*, quick: bool, new_database: Callable[[], str]) -> None:
-    """Deliver with either client, in turns, and print the ratio."""
+    """Deliver with both clients alternately, and print the ratio."""
     count, rounds = (25, 1) if quick else (delivery.EVENTS, 5)
     pairs = []
     with receiver.receivers(delivery.TARGETS) as receivers:
@@ -64,7 +64,7 @@ def measure(*, quick: bool, new_database: Callable[[], str]) -> None:
             chosen = delivery.pagerelay(receivers, new_database(), count)
             pairs.append((chosen, other))
     figures.show(
-        f"client, in the delivery path on SQLite and uvloop, {load.CONCURRENCY} at a time for each target",
+        f"client, in the delivery path on SQLite and uvloop, {load.CONCURRENCY} concurrent requests per target",
         ("ratio of deliveries per second, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.rate)),
         ("ratio of processor time, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.process)),
         ("ratio of the loop's work, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.loop)),

@@ -55,12 +55,12 @@ class Run:
 
     @property
     def rate(self) -> float:
-        """DeliveryLoop per second."""
+        """Return deliveries per second."""
         return self.count / self.seconds
 
 
 class Watched(Database):
-    """A database that knows what its threads take, and says when ``expected`` results are committed."""
+    """A database that measures the processor time of its threads, and sets ``done`` after ``expected`` results."""
 
     def __init__(self, url: str, expected: int) -> None:
         super().__init__(url)
@@ -71,22 +71,22 @@ class Watched(Database):
         self._left = expected
 
     async def write(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As in the daemon, and count what was recorded."""
+        """Write as in the daemon, and count the recorded results."""
         self.claiming.set()
-        answer = await super().write(function, *args, **kwargs)
+        value = await super().write(function, *args, **kwargs)
         if args and isinstance(args[0], Records):
             self._left -= len(args[0].results)
             if self._left <= 0:
                 self.done.set()
-        return answer
+        return value
 
     def write_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As in the daemon, timed."""
+        """Write as in the daemon, timed."""
         with self._timed(function.__name__):
             return super().write_now(function, *args, **kwargs)
 
     def read_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As in the daemon, timed."""
+        """Read as in the daemon, timed."""
         with self._timed(function.__name__):
             return super().read_now(function, *args, **kwargs)
 
@@ -99,11 +99,13 @@ class Watched(Database):
 
 
 def measure(*, quick: bool, databases: dict[str, Callable[[], str]]) -> None:
-    """Compare on every database, in turns, and print it."""
+    """Compare on every database, alternately, and print the results."""
     count, rounds = (25, 1) if quick else (EVENTS, 5)
     messages = load.bodies(count)
     size = sum(len(body) for _, body in messages) // count
-    print(f"{count} events × {TARGETS} targets = {count * TARGETS} deliveries of {size} bytes, runs in turns: {rounds}")
+    print(
+        f"{count} events × {TARGETS} targets = {count * TARGETS} deliveries of {size} bytes, alternating runs: {rounds}"
+    )
     with receiver.receivers(TARGETS) as receivers:
         for name, new in databases.items():
             bare, ours = [], []
@@ -114,7 +116,7 @@ def measure(*, quick: bool, databases: dict[str, Callable[[], str]]) -> None:
 
 
 def baseline(receivers: Receivers, messages: Sequence[tuple[str, bytes]]) -> Run:
-    """What a script would do: aiohttp on the standard loop, signed, nothing stored."""
+    """Deliver as a script would: aiohttp on the standard loop, signed, nothing stored."""
     effort = receivers.effort()
     process = time.process_time()
     with asyncio.Runner() as runner:
@@ -149,7 +151,7 @@ async def _bare(urls: Sequence[str], messages: Sequence[tuple[str, bytes]]) -> f
 
 
 def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[..., Sender] = Sender) -> Run:
-    """The daemon's own delivery loop, from the first claim to the commit of the last result."""
+    """Deliver with the daemon's own loop, timed from the first claim to the commit of the last result."""
     targets = load.receivers(receivers.urls)
     empty = Database(url)
     load.fill(empty, list(targets), count)
@@ -162,10 +164,10 @@ def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[...,
         seconds, loop = runner.run(_deliver(deliveries, database))
     used = time.process_time() - process
     effort = receivers.effort() - effort
-    taken = database.effort.copy()
+    effort_by_function = database.effort.copy()
     assert load.delivered(database) == count * TARGETS
     database.close()
-    return Run(count * TARGETS, seconds, loop, used, taken, effort)
+    return Run(count * TARGETS, seconds, loop, used, effort_by_function, effort)
 
 
 async def _deliver(deliveries: DeliveryLoop, database: Watched) -> tuple[float, float]:
@@ -173,28 +175,28 @@ async def _deliver(deliveries: DeliveryLoop, database: Watched) -> tuple[float, 
     await database.claiming.wait()
     started, loop = time.perf_counter(), time.thread_time()
     await database.done.wait()
-    taken = time.perf_counter() - started, time.thread_time() - loop
+    durations = time.perf_counter() - started, time.thread_time() - loop
     await deliveries.stop(timedelta(seconds=5))
     await running
-    return taken
+    return durations
 
 
 def _report(name: str, bare: Sequence[Run], ours: Sequence[Run]) -> None:
     pairs = list(zip(ours, bare, strict=True))
     runs = [*bare, *ours]
-    capacity = sum(run.count for run in runs) / max(sum(run.receivers for run in runs), 0.01)  # a core's, per second
+    capacity = sum(run.count for run in runs) / max(sum(run.receivers for run in runs), 0.01)  # per second and core
     fastest = max(run.rate for run in runs)
     figures.show(
         f"delivery on {name}",
         ("ratio of deliveries per second, pagerelay : bare aiohttp", figures.Ratio.of(pairs, lambda run: run.rate)),
-        ("what the receivers could take : the fastest run", f"{capacity / fastest:.1f}"),
+        ("ratio of the receivers' capacity : the fastest run", f"{capacity / fastest:.1f}"),
     )
     _shares(ours)
 
 
 def _shares(runs: Sequence[Run]) -> None:
-    """Where the processor time of one delivery goes, in the median run."""
-    run = sorted(runs, key=lambda each: each.process / each.count)[len(runs) // 2]
+    """Print the shares of one delivery's processor time, in the median run."""
+    run = sorted(runs, key=lambda one: one.process / one.count)[len(runs) // 2]
     render, sign = _render_and_sign(run.count // TARGETS)
     database = run.database
     parts = {
@@ -207,23 +209,23 @@ def _shares(runs: Sequence[Run]) -> None:
     }
     total = sum(parts.values())
     print(f"  processor time of a delivery: {total / run.count * 1e6:.0f} µs")
-    print(f"  the loop's thread was at work {run.loop / run.seconds:.0%} of the time")
+    print(f"  the event loop's thread was busy {run.loop / run.seconds:.0%} of the time")
     for name, seconds in parts.items():
         print(f"    {name:<30} {seconds / total:>5.0%} {seconds / run.count * 1e6:>6.1f} µs")
 
 
 def _render_and_sign(count: int) -> tuple[float, float]:
-    """Processor seconds for rendering all of ``count`` events once, and for one signature."""
-    messages = [Message(f"msg_{each.id}", "paged", each.type, each) for each in load.events(count)]
+    """Return the processor seconds for rendering all of ``count`` events once, and for one signature."""
+    messages = [Message(f"msg_{event.id}", "paged", event.type, event) for event in load.events(count)]
     started = time.thread_time()
-    bodies = [standard.body(each) for each in messages]
-    rendered = time.thread_time()
+    bodies = [standard.body(event) for event in messages]
+    signing_began = time.thread_time()
     key = signing.key(load.SECRET)
     for message, body in zip(messages, bodies, strict=True):
         signing.signature((key,), message.id, 1_795_428_000, body)
-    return rendered - started, (time.thread_time() - rendered) / count
+    return signing_began - started, (time.thread_time() - signing_began) / count
 
 
 def sqlite_in(folder: Path) -> str:
-    """The URL of a new file."""
+    """Return the URL of a new file."""
     return f"sqlite:///{folder / f'{uuid.uuid4().hex}.db'}"

@@ -1,4 +1,4 @@
-"""Figures of runs that took turns, and how they are printed."""
+"""Results of alternating runs, and their output."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How one thing did against another, in pairs of runs, one right after the other."""
+    """The ratio of two alternatives, in pairs of runs made one right after the other."""
 
     pairs: tuple[float, ...]
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[T, T]], figure: Callable[[T], float]) -> Ratio:
-        """The figure of each pair's first run, in parts of the second one's."""
+        """Return the ratio of each pair's first run to its second."""
         return cls(tuple(figure(one) / figure(other) for one, other in pairs))
 
     def __str__(self) -> str:
-        """The median with the range around it."""
+        """Return the median with minimum and maximum."""
         return f"{statistics.median(self.pairs):.2f}  (min {min(self.pairs):.2f}, max {max(self.pairs):.2f})"
 
 
 def show(title: str, *rows: tuple[str, object]) -> None:
-    """Print a heading and what was found."""
+    """Print a heading and its results."""
     print(f"\n{title}")
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

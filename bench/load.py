@@ -1,4 +1,4 @@
-"""The load: events as PagerDuty's incidents give them, with a body of about 1.5 kB, for many targets."""
+"""The load: events like those of PagerDuty's incidents, with bodies of about 1.5 kB, for many targets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONCURRENCY = 8
 
 
 def receivers(urls: Sequence[str]) -> dict[str, Target]:
-    """One target for each URL, as a configuration without further wishes makes it."""
+    """Return one target for each URL, with default settings."""
     return {
         f"target-{number}": Target(f"target-{number}", SecretStr(url), (SecretStr(SECRET),), concurrency=CONCURRENCY)
         for number, url in enumerate(urls)
@@ -34,13 +34,13 @@ def receivers(urls: Sequence[str]) -> dict[str, Target]:
 
 
 def events(count: int) -> list[Event]:
-    """Lives of incidents: each kind of event once, then the next incident."""
+    """Return the events of incidents: each type once, then the next incident."""
     kinds = list(triggers.REGISTRY)
     return [_event(number, f"Q1BENCH{number // len(kinds):07}", kinds[number % len(kinds)]) for number in range(count)]
 
 
 def bodies(count: int) -> list[tuple[str, bytes]]:
-    """The ids and the bodies of the messages that ``fill`` makes."""
+    """Return the ids and bodies of the messages that ``fill`` creates."""
     render = standard.body
     return [(f"msg_{each.id}", render(Message(f"msg_{each.id}", "paged", each.type, each))) for each in events(count)]
 
@@ -64,7 +64,7 @@ def fill(database: Database, names: Sequence[str], count: int) -> None:
 
 
 def delivered(database: Database) -> int:
-    """How many deliveries are recorded as delivered, in one attempt that is recorded as well."""
+    """Return how many deliveries succeeded with exactly one recorded attempt."""
     once = schema.deliveries.c.state == "delivered", schema.deliveries.c.attempts == 1
     joined = sa.select(sa.func.count()).select_from(schema.deliveries.join(schema.attempts, _SAME)).where(*once)
     return int(database.read_now(lambda tx: tx.execute(joined).scalar_one()))

@@ -1,4 +1,4 @@
-"""Polling: what a poll that finds nothing costs with one trigger and with 500."""
+"""Polling: the cost of a poll without news, with one trigger and with 500."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PAUSE = 30
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """One quiet poll: processor seconds of the whole process, and calls to PagerDuty."""
+    """One poll without news: processor seconds of the whole process, and calls to PagerDuty."""
 
     seconds: float
     calls: int
 
 
 class Daemon:
-    """A poller with ``count`` triggers on an account where nothing happens."""
+    """A poller with ``count`` triggers on an account without any activity."""
 
     def __init__(self, url: str, count: int) -> None:
         clock = ManualClock()
@@ -49,7 +49,7 @@ class Daemon:
         )
 
     async def poll(self) -> Poll:
-        """Let time pass and poll."""
+        """Advance the clock and poll."""
         self._clock.advance(PAUSE)
         calls, started = len(self._account.requests), time.process_time()
         await self._poller.run()
@@ -61,11 +61,11 @@ class Daemon:
 
 
 def measure(*, quick: bool, new_database: Callable[[], str]) -> None:
-    """Poll with few and with many triggers, in turns, and print what it costs."""
+    """Poll with few and with many triggers, alternately, and print the costs."""
     pairs = asyncio.run(_pairs(5 if quick else 200, new_database))
     calls = [sorted({poll.calls for poll in polls}) for polls in zip(*pairs, strict=True)]
     figures.show(
-        f"a quiet poll, {len(pairs)} of each in turns",
+        f"a poll without news, {len(pairs)} of each alternately",
         (
             f"ratio of processor time, {TRIGGERS} triggers : 1 trigger",
             figures.Ratio.of(pairs, lambda poll: poll.seconds),

@@ -1,8 +1,7 @@
-"""The receivers that everything here posts to: one process of its own, one port for each target.
+"""The receivers of all requests: one separate process, with one port for each target.
 
-An asyncio.Protocol that reads just enough of HTTP to find where a request ends. It keeps
-nothing but a count, so that it is not what a measurement measures; ``Receivers.effort``
-is there to show it.
+An asyncio.Protocol that parses just enough of HTTP to find the end of a request, and stores
+only a count, so that the receivers are not the bottleneck; ``Receivers.effort`` shows that.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ LENGTH = b"content-length:"
 
 
 class Hook(asyncio.Protocol):
-    """One connection: answers every request with an empty 200."""
+    """One connection: responds to every request with an empty 200."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection."""
+        """Store the transport."""
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is complete."""
+        """Respond to every complete request."""
         assert self._transport is not None
         self._rest += data
         while end := _end(self._rest):
@@ -45,7 +44,7 @@ class Hook(asyncio.Protocol):
 
 
 def _end(data: bytes) -> int:
-    """Where the first request ends; 0 if that has not come yet."""
+    """Return where the first request ends; 0 if it is incomplete."""
     head = data.find(b"\r\n\r\n")
     if head < 0:
         return 0
@@ -63,14 +62,14 @@ class Receivers:
         self._process = psutil.Process(process.pid)
 
     def effort(self) -> float:
-        """The processor time that the receivers have taken so far, in seconds."""
+        """Return the receivers' processor time so far, in seconds."""
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
 
 @contextmanager
 def receivers(count: int) -> Iterator[Receivers]:
-    """Start the receivers; they end with their standard input."""
+    """Start the receivers; they stop when their standard input is closed."""
     command = [sys.executable, "-m", "bench.receiver", str(count)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Receivers(process)

@@ -1,1 +1,1 @@
-"""The whole daemon as a real process between an invented PagerDuty and receivers, while everything fails."""
+"""The whole daemon as a real process between a simulated PagerDuty and receivers, while everything fails."""

@@ -1,4 +1,4 @@
-"""``python -m tests.endurance [name …] [--database …] [--seed N]``: the long runs, with their figures."""
+"""``python -m tests.endurance [name …] [--database …] [--seed N]``: the long runs, with their results."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ RUNS: dict[str, Callable[[Path, str, int], Any]] = {
 
 
 def main() -> None:
-    """Run what is asked for, on both databases unless told otherwise."""
+    """Run the requested scenarios, by default on both databases."""
     parser = argparse.ArgumentParser(prog="python -m tests.endurance")
     parser.add_argument("name", nargs="*", default=list(RUNS), help=", ".join(RUNS))
     parser.add_argument("--database", choices=["sqlite", "postgresql"])
     parser.add_argument("--seed", type=int, default=20261123)
-    asked = parser.parse_args()
-    databases = [asked.database] if asked.database else ["sqlite", "postgresql"]
+    options = parser.parse_args()
+    databases = [options.database] if options.database else ["sqlite", "postgresql"]
     postgres = Postgres(durable=True) if "postgresql" in databases else None
     try:
-        for name in asked.name:
+        for name in options.name:
             for database in databases:
                 began = time.monotonic()
-                print(f"{name} on {database}, seed {asked.seed} …", flush=True)
+                print(f"{name} on {database}, seed {options.seed} …", flush=True)
                 with tempfile.TemporaryDirectory(prefix="pagerelay-endurance-") as folder:
                     url = postgres.new() if postgres and database == "postgresql" else _sqlite(folder)
-                    figures = asyncio.run(RUNS[name](Path(folder), url, asked.seed))
+                    figures = asyncio.run(RUNS[name](Path(folder), url, options.seed))
                 took = f"{time.monotonic() - began:.0f} s"
                 print(f"  {took}  {json.dumps(figures)}", flush=True)
     finally:

@@ -1,4 +1,4 @@
-"""Runs with actions: each effect once under faults and kills, and the budget used up but never exceeded."""
+"""Scenarios with actions: each effect once despite faults and kills, and the budget fully used but never exceeded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.endurance.world import World
 
 Figures = dict[str, Any]
-# One write in three goes wrong, before its effect or after it.
+# One write in three fails, before its effect or after it.
 FAULTS = {
     "reset_before": 0.08,
     "reset_after": 0.08,
@@ -48,13 +48,13 @@ ENDED = (ActionState.SUCCEEDED.value, ActionState.FAILED.value)
 
 
 class Desk:
-    """Who asks for actions, straight into the database, and looks at how they end."""
+    """A client that queues actions in the database directly and reads their outcomes."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url)
 
     def ask(self, operation: str, **parameters: Any) -> str:
-        """Queue an action; answers its id."""
+        """Queue an action; return its id."""
         checked = actions.check(actions.REGISTRY[operation], parameters)
         request = action_queue.NewAction(
             checked.operation, "acme", checked.parameters, checked.incident_id, checked.batch_key, checked.secret
@@ -62,19 +62,19 @@ class Desk:
         return self.database.write_now(lambda tx: action_queue.accept(tx, request, self.database.now(tx))).id
 
     def unfinished(self) -> int:
-        """How many have not ended."""
+        """Return how many actions have not ended."""
         table = schema.actions
         counting = sa.select(sa.func.count()).select_from(table).where(table.c.state.not_in(ENDED))
         return int(self.database.read_now(lambda tx: tx.execute(counting).scalar_one()))
 
     def all(self, ids: list[str]) -> list[Action]:
-        """These actions, as they are."""
+        """Return these actions in their current state."""
         found = self.database.read_now(action_queue.load, ids)
         return [found[each] for each in ids]
 
 
 async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float, seed: int) -> Figures:
-    """Mixed actions while a third of the writes go wrong and the daemon is killed: each effect exactly once."""
+    """Run mixed actions while a third of the writes fail and the daemon is killed: each effect happens exactly once."""
     chance = random.Random(seed)
     moments = sorted(chance.uniform(0.1, 0.95) * seconds for _ in range(kills))
     async with world.world(folder, url, seed=seed) as around:
@@ -114,7 +114,7 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
 
 
 async def _until_moment(around: World, moments: list[float], began: float, moment: float) -> None:
-    """Wait, and kill the daemon whenever its time has come."""
+    """Wait until ``moment``, and kill the daemon at each of ``moments`` on the way."""
     while moments and moments[0] <= moment:
         await asyncio.sleep(max(began + moments.pop(0) - time.monotonic(), 0))
         around.kill()
@@ -123,7 +123,7 @@ async def _until_moment(around: World, moments: list[float], began: float, momen
 
 
 def _ask_something(around: World, desk: Desk, chance: random.Random, wanted: Counter[tuple[str, str]]) -> str:
-    """Queue an action of any kind on an incident of its own; note the effect that it must have."""
+    """Queue an action of any kind on an incident of its own; record the effect that it must have."""
     account = around.account
     operation = chance.choice(list(EFFECTS))
     by, other = chance.sample(account.directory.users, 2)
@@ -153,7 +153,7 @@ def _ask_something(around: World, desk: Desk, chance: random.Random, wanted: Cou
 
 
 def _created(around: World, ended: list[Action]) -> Counter[tuple[str, str]]:
-    """The effects of CreateIncident, one incident each, whose key the result names."""
+    """Return the effects of CreateIncident, one incident each, whose key the result names."""
     by_key = {incident.key: incident.id for incident in around.account.incidents.values()}
     keys = [each.result["incident_key"] for each in ended if each.operation == "CreateIncident" and each.result]
     assert len(set(keys)) == len(keys)
@@ -161,9 +161,9 @@ def _created(around: World, ended: list[Action]) -> Counter[tuple[str, str]]:
 
 
 async def flood(folder: Path, url: str, *, count: int, limits: dict[str, Any], seed: int, together: bool) -> Figures:
-    """Many actions at once: what they cost, how long they take, and whether polls keep their interval meanwhile.
+    """Queue many actions at once; measure calls, duration, and whether polls keep their interval.
 
-    ``together``: acknowledgements, which go in bulk; else look-ups, each with a call of its own.
+    ``together``: acknowledgements, which are sent in batches; otherwise look-ups, one call each.
     """
     async with world.world(folder, url, seed=seed, limits=limits) as around:
         desk = Desk(around.database_url)
@@ -201,7 +201,7 @@ async def flood(folder: Path, url: str, *, count: int, limits: dict[str, Any], s
 
 
 def least_in(seconds: float, times: list[float], began: float, ended: float) -> int | None:
-    """The fewest calls in any window of that length while there was work; None if there was none so long."""
+    """Return the fewest calls in any window of that length during the work; None if the work was shorter."""
     times = sorted(times)
     starts = [began, *(each for each in times if began <= each <= ended - seconds)]
     counts = [bisect_right(times, start + seconds) - bisect_right(times, start) for start in starts]

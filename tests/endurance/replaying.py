@@ -1,4 +1,4 @@
-"""A replay while the daemon is killed again and again, and new incidents happen: everything comes, new ones first."""
+"""A replay while the daemon is killed repeatedly and new incidents happen: everything arrives, new events first."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TARGET = "target-0"
 async def replay(
     folder: Path, url: str, *, count: int, kills: int, incidents: int, seconds: float, seed: int, pace: float = PACE
 ) -> Figures:
-    """Send ``count`` deliveries again, every tenth of them dead, through ``kills`` times ``kill -9``."""
+    """Replay ``count`` deliveries, every tenth of them dead, through ``kills`` times ``kill -9``."""
     async with world.world(folder, url, seed=seed) as around:
         database = Database(around.database_url)
         database.write_now(_fill, database, count)
@@ -63,7 +63,7 @@ async def replay(
 
 
 def _fill(tx: sa.Connection, database: Database, count: int) -> None:
-    """Deliveries of an hour ago that have ended, several of each incident."""
+    """Insert deliveries that ended an hour ago, several of each incident."""
     then = database.now(tx) - HOUR
     payload: dict[str, Any] = {"agent": None, "incident": {}, "assignees": None, "note": None, "log_entry": None}
     each = range(1, count + 1)
@@ -99,7 +99,7 @@ def _of(database: Database, made: int) -> replay_list.ReplayItem:
 
 
 def _number(message_id: str) -> int | None:
-    """The place of a message that is replayed; None for one that is new."""
+    """Return the position of a replayed message; None for a new one."""
     number = message_id.removeprefix("msg_")
     return int(number) if len(number) < 10 else None
 

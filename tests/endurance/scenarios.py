@@ -1,4 +1,4 @@
-"""The runs themselves: each lets the daemon go through something bad, checks the promises and answers figures."""
+"""The scenarios: each puts the daemon through one kind of failure, checks the promises, and returns figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Figures = dict[str, Any]
 STRICT = {"calls": 30, "period": "60s", "poll_interval": "2500ms"}
 SECOND = timedelta(seconds=1)
-PACE = 20.0  # an incident's life takes some seconds, not minutes
+PACE = 20.0  # an incident lasts seconds, not minutes
 
 
 async def faults(
@@ -37,7 +37,7 @@ async def faults(
     pace: float = PACE,
     without: tuple[str, ...] = (),
 ) -> Figures:
-    """Every fault of the catalogue at both ends while incidents live, and beside it a poller of /incidents."""
+    """Apply every fault at both ends while incidents happen, beside a naive poller of /incidents."""
     moody = world.Moody(0.1, random.Random(seed))
     async with world.world(folder, url, seed=seed, behave=moody) as around:
         around.start()
@@ -71,7 +71,7 @@ async def crash(
     limits: dict[str, Any] | None,
     pace: float = PACE,
 ) -> Figures:
-    """``kill -9`` at random moments under load; with ``limits``, the budget holds across restarts."""
+    """Send ``kill -9`` at random moments under load; with ``limits``, the budget holds across restarts."""
     chance = random.Random(seed)
     moments = sorted(chance.uniform(0.05, 0.95) * seconds for _ in range(kills))
     async with world.world(folder, url, seed=seed, limits=limits, behave=world.Moody(0.05, chance)) as around:
@@ -96,7 +96,7 @@ async def crash(
 async def downtime(
     folder: Path, url: str, *, days: float, rate: float, seed: int, limits: dict[str, Any] | None = None
 ) -> Figures:
-    """The daemon was away; what happened meanwhile is read in windows, oldest first, within the budget."""
+    """Start the daemon after a downtime; it reads the log in windows, oldest first, within the budget."""
     async with world.world(folder, url, seed=seed, limits=limits) as around:
         account, away = around.account, timedelta(days=days)
         with account.log.at(datetime.now(UTC) - away):
@@ -127,7 +127,7 @@ async def downtime(
 
 
 async def idle(folder: Path, url: str, *, seconds: float, seed: int) -> Figures:
-    """A quiet account at the connector's own pace: memory and CPU."""
+    """Watch an idle account at the connector's own interval: memory and CPU."""
     limits = {"calls": 30, "period": "60s", "poll_interval": "30s"}
     async with world.world(folder, url, seed=seed, limits=limits) as around:
         began = time.monotonic()
@@ -150,7 +150,7 @@ async def idle(folder: Path, url: str, *, seconds: float, seed: int) -> Figures:
 
 
 async def naive_poller(around: World, *, every: float) -> None:
-    """Asks for incidents since its last question, as most programs do, and compares states."""
+    """Poll for incidents since the last poll, as most programs do, and compare their states."""
     seen = around.naive
     since = datetime.now(UTC) - SECOND
     headers = {"Authorization": f"Token token={around.account.api_key}"}
@@ -158,8 +158,10 @@ async def naive_poller(around: World, *, every: float) -> None:
         while True:
             asked = datetime.now(UTC)
             try:
-                answer = await client.get("/incidents", params={"since": since.isoformat()})
-                incidents = orjson.loads(answer.content)["incidents"] if answer.status_code == httpx.codes.OK else []
+                response = await client.get("/incidents", params={"since": since.isoformat()})
+                incidents = (
+                    orjson.loads(response.content)["incidents"] if response.status_code == httpx.codes.OK else []
+                )
             except (httpx.HTTPError, orjson.JSONDecodeError):
                 incidents = []  # the page is skipped, the clock moves on
             for incident in incidents:

@@ -1,4 +1,4 @@
-"""Runs about receivers in trouble: many bad ones beside good ones, and one that is down for long and comes back."""
+"""Scenarios with failing receivers: many bad ones beside good ones, and one that is down for long and recovers."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ SECOND = timedelta(seconds=1)
 
 @functools.cache
 def bomb(mib: int = BOMB_MIB) -> bytes:
-    """So many MiB of zeros, packed by gzip."""
+    """Return this many MiB of zeros, compressed by gzip."""
     packer = zlib.compressobj(wbits=31)
     zeros = bytes(2**20)
     return b"".join([*(packer.compress(zeros) for _ in range(mib)), packer.flush()])
 
 
 def bad_replies(mib: int) -> Sequence[Reply]:
-    """What bad receivers do, each for itself."""
+    """Return the behaviours of bad receivers."""
     packed = {"content-encoding": "gzip", "content-type": "application/json"}
     return (
         Reply(how="hang"),
@@ -58,7 +58,7 @@ def bad_replies(mib: int) -> Sequence[Reply]:
 async def beside(
     folder: Path, url: str, *, incidents: int, seconds: float, rounds: int, seed: int, pace: float, mib: int = BOMB_MIB
 ) -> Figures:
-    """Ten healthy targets beside ten bad ones, and beside ten more healthy ones: their 95th percentile, the memory."""
+    """Compare ten healthy targets beside ten bad ones and beside ten more healthy ones: 95th percentile and memory."""
     bad = bad_replies(mib)
     found: dict[str, list[float]] = {"without": [], "with": []}
     memory: dict[str, int] = {}
@@ -83,7 +83,7 @@ async def beside(
             found[name].append(delays[int(len(delays) * 0.95)])
             if name == "with":
                 figures["attempts_at_bad_ones"] = [len(each.got) for each in list(around.receivers.values())[HEALTHY:]]
-                around.kill()  # what hangs would be waited for
+                around.kill()  # otherwise hanging requests would be waited for
             else:
                 assert around.stop() == 0
             memory[name] = around.peak_rss // 2**20
@@ -100,7 +100,7 @@ async def beside(
 async def outage(
     folder: Path, url: str, *, hours: float, rate: float, limit: int, live: int, seconds: float, seed: int, pace: float
 ) -> Figures:
-    """One of two targets is down while ``hours`` of incidents (``rate`` a minute) happen, and then comes back.
+    """Take down one of two targets while ``hours`` of incidents (``rate`` a minute) happen, then let it recover.
 
     Its ``limit`` is in calls per second. While it is down, and while it catches up, ``live`` more incidents happen.
     """
@@ -145,7 +145,7 @@ async def outage(
 
 
 async def _let_pass(around: World, away: timedelta, rate: float, seed: int) -> None:
-    """Let hours pass in which the daemon did not run, and wait until the healthy target was told of them."""
+    """Let hours pass without a running daemon, then wait until the healthy target has received everything."""
     with around.account.log.at(datetime.now(UTC) - away):
         around.start()
         await around.baseline()
@@ -159,7 +159,7 @@ async def _let_pass(around: World, away: timedelta, rate: float, seed: int) -> N
 
 
 async def _delays(around: World, healthy: Receiver, incidents: int, seconds: float, seed: int, pace: float) -> int:
-    """The 95th percentile of a target's delays with some more incidents, in milliseconds."""
+    """Return the 95th percentile of a target's delays during some more incidents, in milliseconds."""
     before = len(healthy.accepted)
     await world.live(around.account, incidents, seconds, seed, pace)
     await around.until(lambda: not around.missing("target-1"), 120)
@@ -168,7 +168,7 @@ async def _delays(around: World, healthy: Receiver, incidents: int, seconds: flo
 
 
 def _empty(url: str) -> None:
-    """Forget the round, so that the next one starts with nothing."""
+    """Delete the data of a round, so that the next one starts empty."""
 
     def delete(tx: sa.Connection) -> None:
         for table in schema.metadata.sorted_tables:
@@ -199,5 +199,5 @@ def _all_took(around: World, targets: Sequence[str], wanted: Collection[str]) ->
 
 
 def detected(request: Request) -> float:
-    """When the event of a message was found."""
+    """Return when the event of a message was detected."""
     return datetime.fromisoformat(orjson.loads(request.body)["data"]["detected_at"]).timestamp()

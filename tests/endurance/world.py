@@ -1,4 +1,4 @@
-"""What surrounds the daemon: an account whose ledger is the truth, receivers that remember, and the process itself."""
+"""The daemon's surroundings: an account with its ledger, receivers that record requests, and the process itself."""
 
 from __future__ import annotations
 
@@ -62,24 +62,24 @@ MISBEHAVIOUR = (
 
 
 def digest(*parts: str) -> str:
-    """An id's second half, as ARCHITECTURE.md says: computed from what happened."""
+    """Return the second half of an id, computed as ARCHITECTURE.md describes."""
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:26]
 
 
 def event_id(happening: Happening, connection: str = "acme") -> str:
-    """The id that a happening's event must have."""
+    """Return the id that the event of a ledger line must have."""
     key = "" if happening.type == "incident.triggered" else happening.entry_id
     return "evt_" + digest(connection, happening.incident_id, happening.type, key)
 
 
 def message_id(happening: Happening) -> str:
-    """The ``webhook-id`` that a happening's message must have."""
+    """Return the ``webhook-id`` that the message of a ledger line must have."""
     return "msg_" + digest(event_id(happening), happening.type.partition(".")[2])
 
 
 @dataclass
 class Moody:
-    """A receiver's behaviour: it misbehaves at a rate."""
+    """The behaviour of a receiver that fails at a rate."""
 
     rate: float
     chance: random.Random
@@ -90,7 +90,7 @@ class Moody:
 
 @dataclass
 class World:
-    """Everything around one daemon."""
+    """The surroundings of one daemon."""
 
     account: Account
     simulator: Simulator
@@ -115,21 +115,21 @@ class World:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=env)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the daemon as a power failure would."""
         assert self.process is not None
         self._measure()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> int:
-        """End it as systemd would; answers the exit code."""
+        """Stop the daemon as systemd would; return the exit code."""
         assert self.process is not None
         self._measure()
         self.process.terminate()
         return self.process.wait(timeout=15)
 
     def cpu_seconds(self) -> float:
-        """What the running daemon has used."""
+        """Return the CPU time of the running daemon, in seconds."""
         assert self.process is not None
         times = psutil.Process(self.process.pid).cpu_times()
         return times.user + times.system
@@ -140,7 +140,7 @@ class World:
             self.peak_rss = max(self.peak_rss, psutil.Process(self.process.pid).memory_info().rss)
 
     async def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
-        """Wait until ``condition`` holds. Raises AssertionError with the end of the log, also when the daemon dies."""
+        """Wait until ``condition`` holds. Raises AssertionError with the end of the log, also if the daemon dies."""
 
         def holds() -> object:
             assert self.process is None or self.process.poll() is None, "the daemon died"
@@ -154,36 +154,36 @@ class World:
             raise
 
     async def baseline(self) -> None:
-        """Wait until the first poll is stored: the second one has been answered."""
+        """Wait until the first poll is stored: PagerDuty has responded to the second one."""
         await self.until(lambda: sum(call.path == "/log_entries" and call.status == 200 for call in self.calls) >= 2)
 
     @property
     def calls(self) -> list[Any]:
-        """The calls that PagerDuty saw from the daemon; only a naive poller asks for incidents since."""
+        """Return the daemon's calls to PagerDuty; only a naive poller requests incidents since a time."""
         return [call for call in self.simulator.calls if call.path != "/incidents" or "since" not in dict(call.query)]
 
     def log(self) -> str:
-        """What the daemon wrote so far."""
+        """Return the daemon's log so far."""
         return (self.folder / "daemon.log").read_text()
 
     def wanted(self) -> dict[str, Happening]:
-        """Every message that must arrive, by id."""
+        """Return every message that must arrive, by id."""
         news = self.account.log.ledger[len(self._wanted) :]
         self._wanted.update((message_id(each), each) for each in news)
         return self._wanted
 
     def accepted(self, target: str) -> set[str]:
-        """The ids of what a target took."""
+        """Return the ids of the messages that a target accepted."""
         known, accepted = self._accepted[target], self.receivers[target].accepted
         known.update(each.id for each in accepted[self._counted[target] :])
         self._counted[target] = len(accepted)
         return known
 
     def ambiguous(self) -> dict[str, list[set[str]]]:
-        """Of assignments that may be told by other entries: for each assignee, the messages of which one has to come.
+        """Return, for each ambiguous assignment and assignee, the messages of which one has to arrive.
 
-        That is so in a second of an incident that has a delegation and an entry that was shown
-        late: whoever read in between could not know what carries out what.
+        Assignments are ambiguous in a second of an incident with a delegation and an entry that was shown
+        late: a reader in between cannot know which assignment belongs to the delegation.
         """
         found: dict[str, list[set[str]]] = {}
         groups: dict[tuple[str, datetime], list[Entry]] = defaultdict(list)
@@ -200,16 +200,16 @@ class World:
         return found
 
     def all_arrived(self) -> bool:
-        """Whether every target took every message."""
+        """Return whether every target accepted every message."""
         return not any(self.missing(target) for target in self.receivers)
 
     def missing(self, target: str) -> set[str]:
-        """What a target was not told, not even in another way."""
+        """Return the messages that a target did not receive in any form."""
         accepted = self.accepted(target)
         missing = self.wanted().keys() - accepted
         if not missing:
             return set()
-        if len(missing) > MANY_MISSING:  # so many that it does not matter which
+        if len(missing) > MANY_MISSING:  # too many to resolve ambiguities
             return missing
         ambiguous = self.ambiguous()
         return {
@@ -217,7 +217,7 @@ class World:
         }
 
     def report(self) -> Report:
-        """What came of it."""
+        """Return the figures of the run."""
         wanted = self.wanted()
         may_come = wanted.keys() | {each for ways in self.ambiguous().values() for way in ways for each in way}
         late = {each.incident.id for each in self.account.log.entries if _was_late(each)}
@@ -247,7 +247,7 @@ MANY_MISSING = 5000
 
 
 def _was_late(entry: Entry) -> bool:
-    """Whether an entry was shown later than others of its second."""
+    """Return whether an entry was shown later than others of its second."""
     return entry.visible_at > entry.created_at + _SECOND
 
 
@@ -256,7 +256,7 @@ def _users(entry: Entry) -> list[str]:
 
 
 def _differing(got: Sequence[Request]) -> int:
-    """Messages whose body was not the same in every attempt."""
+    """Return how many messages had different bodies in different attempts."""
     bodies: dict[str, set[bytes]] = defaultdict(set)
     for each in got:
         bodies[each.id].add(each.body)
@@ -264,14 +264,14 @@ def _differing(got: Sequence[Request]) -> int:
 
 
 def most_in(seconds: float, times: list[float]) -> int:
-    """The most calls in any window of that length."""
+    """Return the largest number of calls in any window of that length."""
     times = sorted(times)
     return max((bisect_right(times, at + seconds) - place for place, at in enumerate(times)), default=0)
 
 
 @dataclass
 class Report:
-    """Figures of one run. ``lost``, ``unexpected``, ``out_of_order``, ``bodies_differ`` must be 0."""
+    """The figures of one run. ``lost``, ``unexpected``, ``out_of_order``, ``bodies_differ`` must be 0."""
 
     entries: int
     events: int
@@ -306,7 +306,7 @@ async def world(
     triggers: dict[str, dict[str, Any]] | None = None,
     options: dict[str, dict[str, Any]] | None = None,
 ) -> AsyncIterator[World]:
-    """A daemon's surroundings; the daemon itself is started by whoever asks. ``options`` are targets' keys, by name."""
+    """Create a daemon's surroundings; the caller starts the daemon. ``options`` are the targets' settings, by name."""
     account = Account(seed=seed)
     simulator = Simulator([account], limit=10**9, seed=seed)
     receivers = {f"target-{number}": Receiver(behave or (lambda _request: OK)) for number in range(targets)}
@@ -343,7 +343,7 @@ async def world(
 
 
 async def live(account: Account, incidents: int, seconds: float, seed: int, pace: float) -> None:
-    """Let that many incidents be born within that time, and live their lives to the end."""
+    """Create this many incidents within this time, and run their lifecycles to the end."""
     lives = Lifecycles(account, rate=0, seed=seed, pace=pace)
     began = time.monotonic()
     due: object = True

@@ -1,4 +1,4 @@
-"""An authority of one's own with certificates for servers and clients, made on the spot."""
+"""A private certificate authority with certificates for servers and clients, created on demand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pair:
     key: str
 
     def written(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """Both as files."""
+        """Write both to files; return their paths."""
         paths = folder / f"{name}.pem", folder / f"{name}.key"
         for path, text in zip(paths, (self.certificate, self.key), strict=True):
             path.write_text(text)
@@ -39,7 +39,7 @@ class Pair:
 
 
 class Authority:
-    """Signs what it is asked to."""
+    """A certificate authority that signs any certificate."""
 
     def __init__(self, name: str = "Test authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -48,7 +48,7 @@ class Authority:
         self.pem = self._signed(self._name, self._key, (ours, True)).public_bytes(PEM).decode()
 
     def issue(self, *names: str, client: bool = False, key: Key | None = None) -> Pair:
-        """A certificate for these names and addresses."""
+        """Issue a certificate for these names and addresses."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         signed = self._signed(
@@ -61,7 +61,7 @@ class Authority:
         return Pair(signed.public_bytes(PEM).decode(), plain.decode())
 
     def server(self, folder: Path, *names: str, clients_of: Authority | None = None) -> ssl.SSLContext:
-        """What a server with such a certificate needs; it may want to see one of its clients."""
+        """Return a server's TLS context; it may require a client certificate of another authority."""
         certificate, key = self.issue(*names).written(folder, "server")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)

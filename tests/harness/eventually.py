@@ -21,7 +21,7 @@ vars(_SHORT).update(dict.fromkeys(("maxlist", "maxtuple", "maxdict", "maxset"), 
 
 
 async def eventually(probe: Probe, expected: object = True, seconds: float = SECONDS) -> None:  # noqa: FBT002 - a value
-    """Wait until ``probe`` returns ``expected``, or anything true if that is not named.
+    """Wait until ``probe`` returns ``expected``, or any true value if that is not given.
 
     The probe may also be a coroutine function. Raises AssertionError with the last state after ``seconds``.
     """
@@ -38,14 +38,14 @@ async def eventually(probe: Probe, expected: object = True, seconds: float = SEC
 
 
 def eventually_in_thread(probe: Probe, expected: object = True, seconds: float = SECONDS) -> None:  # noqa: FBT002
-    """``eventually`` for code without an event loop."""
+    """Wait like ``eventually``, for code without an event loop."""
     wait = _Wait(probe, expected, seconds)
     while not wait.is_over(began=time.monotonic(), value=probe()):
         time.sleep(wait.interval)
 
 
 class _Wait:
-    """The deadline of one wait. Looking takes a tenth of the time at most, since the watched code needs the rest."""
+    """The deadline of one wait. Probing takes at most a tenth of the time, since the watched code needs the rest."""
 
     def __init__(self, probe: Probe, expected: object, seconds: float) -> None:
         self._probe = probe
@@ -54,7 +54,7 @@ class _Wait:
         self._deadline = time.monotonic() + seconds
 
     def is_over(self, value: object, began: float) -> bool:
-        """Return whether ``value`` is the one expected; raise AssertionError when it is too late for that."""
+        """Return whether ``value`` is the expected one; raise AssertionError when it is too late for that."""
         if value == self._expected or (self._expected is True and value):
             return True
         now = time.monotonic()

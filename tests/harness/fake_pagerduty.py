@@ -1,4 +1,4 @@
-"""The smallest PagerDuty that a poller can be tested with: an HTTP transport over a list of log entries."""
+"""A minimal PagerDuty for testing a poller: an HTTP transport over a list of log entries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AFTER = {"acknowledge": "acknowledged", "resolve": "resolved"}
 
 @dataclass
 class FakePagerDuty:
-    """An account. ``skew`` is how far its clock is ahead; ``fail`` may answer instead of it."""
+    """An account. ``skew`` is how far its clock is ahead; ``fail`` may return a response in its place."""
 
     clock: ManualClock
     skew: timedelta = timedelta(0)
@@ -39,11 +39,11 @@ class FakePagerDuty:
     fail: Callable[[httpx.Request], httpx.Response | None] = lambda _request: None
 
     def now(self) -> datetime:
-        """Its own time."""
+        """Return the account's time."""
         return self.clock() + self.skew
 
     def happen(self, kind: str, incident: str = "P1", *users: str, at: datetime | None = None, **more: Any) -> str:
-        """Write a log entry, now or back-dated; answers its id."""
+        """Write a log entry, now or back-dated; return its id."""
         when = iso(at or self.now())
         entry_id = f"R{len(self.entries) + 1}"
         if incident not in self.incidents:
@@ -64,7 +64,7 @@ class FakePagerDuty:
         return entry_id
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """One request's answer."""
+        """Return the response to one request."""
         self.requests.append(request)
         failure = self.fail(request)
         if failure is not None:
@@ -98,7 +98,7 @@ class FakePagerDuty:
         return httpx.Response(status, json=body, headers={"date": date, "x-request-id": f"req-{len(self.requests)}"})
 
     def client(self, database: Database, instance: str = "one", limits: Limits = MANY) -> pagerduty.Client:
-        """A client of this account that never waits."""
+        """Return a client of this account that never waits."""
 
         async def at_once(_seconds: float) -> None:
             return
@@ -108,5 +108,5 @@ class FakePagerDuty:
 
 
 def connection(limits: Limits = MANY, **more: Any) -> Connection:
-    """The connection acme."""
+    """Return the connection acme."""
     return Connection("acme", SecretStr("key"), "https://pd.invalid", "https://events.invalid", limits, **more)

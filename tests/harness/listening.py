@@ -1,7 +1,7 @@
-"""Servers on loopback, for tests, that leave no connection open: not even one that comes in the moment they end.
+"""Loopback servers for tests that leave no connection open, not even one accepted during the shutdown.
 
-asyncio's own servers do: what they have accepted and not yet begun to serve when they are closed stays open,
-and the warning about it meets whatever test runs when it is collected.
+asyncio's own servers leave a connection open if it was accepted but not yet served when they closed, and the
+warning about it appears in whatever test runs when it is garbage-collected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ async def listening(
     port: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
-    """``converse`` over each connection while inside, then close it; yields the port. Raises OSError if it is taken."""
+    """Run ``converse`` over each connection inside the context, then close it; yield the port. Raises OSError."""
     loop = asyncio.get_running_loop()
     connections: set[asyncio.Task[None]] = set()
 
@@ -47,7 +47,7 @@ async def listening(
             yield listener.getsockname()[1]
         finally:
             loop.remove_reader(listener)
-            await asyncio.sleep(0)  # so that each has begun: a task that is cancelled before closes nothing
+            await asyncio.sleep(0)  # so that each has begun: a task cancelled before its start closes nothing
             ending = list(connections)
             for task in ending:
                 task.cancel()
@@ -55,7 +55,7 @@ async def listening(
 
 
 async def _serve(connection: socket.socket, converse: Converse, tls: ssl.SSLContext | None) -> None:
-    """One connection. It ends with this, whatever the other side does."""
+    """Serve one connection, and close it at the end whatever the other side does."""
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
     loop = asyncio.get_running_loop()

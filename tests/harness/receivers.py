@@ -1,4 +1,4 @@
-"""Webhook receivers on loopback, well-behaved and not, for tests."""
+"""Webhook receivers on loopback for tests, well-behaved or not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = "whsec_cGFnZXJlbGF5LXRlc3Qtc2VjcmV0LTAxMjM0NQ=="
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came in."""
+    """One received request."""
 
     headers: dict[str, str]
     body: bytes
@@ -31,18 +31,18 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The webhook-id."""
+        """Return the webhook-id."""
         return self.headers["webhook-id"]
 
     @property
     def json(self) -> Any:
-        """The body, verified by the independent implementation of Standard Webhooks."""
+        """Return the body, verified by the independent implementation of Standard Webhooks."""
         return Webhook(SECRET).verify(self.body, self.headers)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a receiver does: answer, once ``held`` has ended and after ``delay``, or worse (``how``: drip, hang)."""
+    """A receiver's behaviour: respond once ``held`` has ended and after ``delay``, or drip or hang (``how``)."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ Behaviour = "Callable[[Request], Reply]"
 
 @dataclass
 class Receiver:
-    """A receiver that does as ``behave`` says and remembers what it got."""
+    """A receiver that behaves as ``behave`` says and records its requests."""
 
     behave: Callable[[Request], Reply] = lambda _request: OK
     got: list[Request] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Receiver:
     async def serving(
         self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> AsyncIterator[str]:
-        """Serve on a free port, or on that one; gives the URL."""
+        """Serve on the given port, or else a free one; yield the URL."""
 
         async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
@@ -111,7 +111,7 @@ async def _hang(_reply: Reply, _writer: asyncio.StreamWriter) -> bool:
 
 
 async def _drip(reply: Reply, writer: asyncio.StreamWriter) -> bool:
-    """A head at once, then one byte now and then, for ever."""
+    """Send a head at once, then one byte now and then, forever."""
     writer.write(f"HTTP/1.1 {reply.status} Slow\r\ncontent-length: 100000\r\n\r\n".encode())
     while True:
         writer.write(b".")
@@ -125,7 +125,7 @@ async def _reset(_reply: Reply, writer: asyncio.StreamWriter) -> bool:
 
 
 async def _endless(reply: Reply, writer: asyncio.StreamWriter) -> bool:
-    """A body without end, as fast as it is taken."""
+    """Send an endless body as fast as it is read."""
     writer.write(f"HTTP/1.1 {reply.status} Big\r\ntransfer-encoding: chunked\r\n\r\n".encode())
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     while True:
@@ -143,5 +143,5 @@ HOWS: dict[str, Callable[[Reply, asyncio.StreamWriter], Awaitable[bool]]] = {
 
 
 def payload(request: Request) -> Any:
-    """The body without verification, for receivers with another secret."""
+    """Return the body without verification, for receivers with another secret."""
     return json.loads(request.body)

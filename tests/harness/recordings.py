@@ -1,4 +1,4 @@
-"""What PagerDuty wrote and others published, where it lies beside the checkout; absent elsewhere."""
+"""Published recordings of PagerDuty's responses, if they are stored beside the checkout."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NO_RECORDS = {"index.json", "v3-webhooks.json"}  # of the REST API
 
 
 def log_entries() -> dict[str, list[dict[str, Any]]]:
-    """The log entries of each recording, and of the examples in the OpenAPI document, each once, as they happened.
+    """Return the log entries of each recording, and of the examples in the OpenAPI document, in order of time.
 
-    PagerDuty lists the newest first: within one second the reverse of the file's order is the order of happening.
+    PagerDuty lists the newest first: within one second the reverse of the file's order is the order of events.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for name, content in _files().items():
@@ -30,13 +30,13 @@ def log_entries() -> dict[str, list[dict[str, Any]]]:
 
 
 def incidents() -> dict[str, dict[str, dict[str, Any]]]:
-    """The whole incidents of each recording by their ids, as GET /incidents shows them."""
+    """Return the complete incidents of each recording by id, as GET /incidents shows them."""
     found = {name: {each["id"]: each for each in _incidents(content)} for name, content in _files().items()}
     return {name: each for name, each in found.items() if each}
 
 
 def happened_at(entry: dict[str, Any]) -> datetime:
-    """When it happened."""
+    """Return when the entry happened."""
     return datetime.fromisoformat(entry["created_at"])
 
 
@@ -48,7 +48,7 @@ def _files() -> dict[str, Any]:
 
 
 def _entries(value: object, incident: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """Every log entry, with the incident that it hangs on if it names none itself."""
+    """Yield every log entry, with the incident that contains it if it does not name one itself."""
     if isinstance(value, list):
         for item in value:
             yield from _entries(item, incident)

@@ -1,4 +1,4 @@
-"""A database with something of everything to look at, and settings full of secrets that nobody must see."""
+"""A database with samples of everything to display, and settings full of secrets that must never be shown."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ triggers:
 
 
 def settings(folder: Path, url: str) -> Settings:
-    """The configuration's file, written and loaded."""
+    """Return the configuration after writing and loading its file."""
     path = folder / "config.yaml"
     path.write_text(CONFIGURATION.format(url=url.replace("+psycopg", ""), secret=SECRET))
     return config.load(path, os.environ)
 
 
 def kept_database(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> Iterator[Database]:
-    """A filled database, for tests that only read: it is made once for many of them."""
+    """Yield a filled database for tests that only read: it is created once for many of them."""
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         database = Database(server.new(), clock=clock)
@@ -86,7 +86,7 @@ def insert(tx: sa.Connection, table: sa.Table, *rows: dict[str, Any]) -> None:
 
 
 def event(number: int, now: datetime, **other: Any) -> dict[str, Any]:
-    """The row of an event of the journal."""
+    """Return the row of an event of the journal."""
     payload = {"agent": {"summary": "Alice"}, "incident": {"title": HOSTILE}, "assignees": None, "note": None}
     row = {
         "seq": number,
@@ -103,12 +103,12 @@ def event(number: int, now: datetime, **other: Any) -> dict[str, Any]:
 
 
 def message(number: int, now: datetime, trigger: str = "new") -> dict[str, Any]:
-    """The row of the message of an event."""
+    """Return the row of the message of an event."""
     return {"id": f"msg_{number}_{trigger}", "event_seq": number, "trigger": trigger, "created_at": now}
 
 
 def delivery(number: int, now: datetime, **other: Any) -> dict[str, Any]:
-    """The row of a pending delivery of a message of the trigger ``new``."""
+    """Return the row of a pending delivery of a message of the trigger ``new``."""
     row = {
         "id": number,
         "message_id": f"msg_{number}_new",
@@ -123,7 +123,7 @@ def delivery(number: int, now: datetime, **other: Any) -> dict[str, Any]:
 
 
 def action(number: int, now: datetime, **other: Any) -> dict[str, Any]:
-    """The row of a queued action on an incident."""
+    """Return the row of a queued action on an incident."""
     row = {
         "id": f"act_{number}",
         "operation": "ResolveIncident",
@@ -142,7 +142,7 @@ def action(number: int, now: datetime, **other: Any) -> dict[str, Any]:
 
 
 def connection(name: str, now: datetime, **other: Any) -> dict[str, Any]:
-    """The row of a connection that is well."""
+    """Return the row of a healthy connection."""
     row = {
         "name": name,
         "baseline_at": now - 60 * MINUTE,
@@ -157,7 +157,7 @@ def connection(name: str, now: datetime, **other: Any) -> dict[str, Any]:
 
 
 def fill(tx: sa.Connection, now: datetime) -> None:
-    """One of everything: acme is well and beta fails, chat is well and ops fails."""
+    """Insert samples: the connection acme and the target chat are healthy, beta and ops fail."""
     lost = {"failing_since": now - 10 * MINUTE, "last_error": "401 2006 Authentication failed"}
     insert(tx, schema.connections, connection("acme", now), connection("beta", now, **lost))
     alive = {"hostname": "relay1", "version": "0.1.0", "started_at": now - 180 * MINUTE}
@@ -204,7 +204,7 @@ def fill(tx: sa.Connection, now: datetime) -> None:
 
 
 def _actions(now: datetime) -> tuple[dict[str, Any], ...]:
-    """One that worked, one that did not, one that runs, one that is tried again, and one with a secret that waits."""
+    """Return actions that succeeded, failed, run, are retried, and wait with a secret."""
     refused = {"code": "not_found", "message": "PagerDuty has no incident P2", "status": 404, "pagerduty_code": 2100}
     busy = {"code": "temporary", "message": "api answered 503", "status": 503}
     key = {"service_key": "canary-service", "description": HOSTILE}

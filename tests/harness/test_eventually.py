@@ -1,4 +1,4 @@
-"""Waiting, itself."""
+"""Tests of waiting itself."""
 
 from __future__ import annotations
 

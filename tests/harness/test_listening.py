@@ -1,4 +1,4 @@
-"""The servers of the tests: they leave nothing open."""
+"""Tests of the servers that tests use: they leave nothing open."""
 
 from __future__ import annotations
 
