@@ -14,6 +14,9 @@ CODE := $(wildcard daemon migrations tests bench)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
+# Without its cache, Python compiles every test and every daemon that a test starts anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check endurance bench format lint lock
 

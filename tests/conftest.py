@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from daemon.storage import schema
 from daemon.storage.database import Database
-from tests.harness import recordings
+from tests.harness import recordings, type_adapters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +144,14 @@ class Postgres:
 def _shape(tx: sa.Connection) -> tuple[object, ...]:
     """What tells a schema that a test changed, or whose tables it analysed, from one that is as it was."""
     return tuple(tx.execute(sa.text(each)).scalar() for each in SHAPE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_type_adapters() -> Iterator[None]:
+    """Spare each application that a test creates most of the time that FastAPI takes for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        type_adapters.share(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -213,6 +214,7 @@ def _invalid(mistakes: Collection[tuple[tuple[str, ...], str]]) -> RequestValida
     )
 
 
+@functools.cache
 def _body(operation: actions.Operation) -> type[ActionRequest]:
     """Return the model of an operation's request body.
 
