@@ -1,7 +1,7 @@
-"""What two readings of an incident show to have changed, for event types that no log entry reports. Pure.
+"""Changes between two snapshots of an incident, for event types that no log entry reports. Pure.
 
-Only values that both readings have are compared. When PagerDuty served the later reading from an older
-state, nothing has changed.
+Only values that both have are compared. If PagerDuty served the later one from an older state, nothing has
+changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which assignments are part of a delegation. Pure, from the entries of one incident and second."""
+"""Assignments that belong to a delegation. Pure, from the entries of one incident and second."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ASSIGNMENT = "assign_log_entry"
 
 
 def parts(entries: Iterable[LogEntry]) -> Mapping[str, list[LogEntry]]:
-    """Return, by the ids of delegations, the assignments that carry them out. The entries come as they happened.
+    """Return, by the id of each delegation, the assignments that carry it out. The entries are in order of time.
 
-    A part comes after its delegation, is not made by a person, and names users of the delegation that no
-    earlier part named. Where one of the two records names nobody, it has to be automatic.
+    Such an assignment comes after its delegation, is not made by a person, and names users of the delegation that
+    no earlier one named. If one of the two records does not name anybody, the assignment must be automatic.
     """
     assignments: defaultdict[str, list[LogEntry]] = defaultdict(list)
     waiting: dict[str, set[str] | None] = {}

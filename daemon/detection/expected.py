@@ -1,4 +1,4 @@
-"""Log entries that are expected because their events were sent before they came. Pure."""
+"""Log entries that are expected because their events were sent before the entries appeared. Pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def expect(snapshot: Snapshot, entry: ExpectedEntry) -> Snapshot:
 
 
 def fulfil(snapshot: Snapshot, event_type: str, at: datetime, keys: tuple[str, ...]) -> Snapshot | None:
-    """Return the snapshot after an entry that was expected, or None if it was not.
+    """Return the snapshot after an expected entry, or None if the entry was not expected.
 
-    An entry uses up the keys that it names. One that names none, because its record has none,
-    uses up one key: the others still wait for entries of their own.
+    An entry uses up the keys that it names. An entry whose record lacks names uses up one key: the
+    others still wait for entries of their own.
     """
     for expected in snapshot.expected:
         in_time = expected.since <= at <= expected.until

@@ -1,10 +1,10 @@
-"""From the incidents themselves to events: what the log has not reported, and perhaps never will.
+"""Events from the incidents themselves: changes that the log has not reported, and perhaps never will.
 
-Only differences older than ``settled`` count; younger ones are the log's business.
-An incident shows its present state alone: what came in between and left no trace in it cannot be
-found here. Only event types that the incident itself shows are found: triggered, assigned, acknowledged,
-resolved, reopened where a resolution was sent before, and those that ``comparison`` finds, which
-no log entry reports. An acknowledgement that ended changes the snapshot and sends nothing: an
+Only differences older than ``settled`` count; newer ones are left to the log.
+An incident shows only its current state: intermediate changes that left no trace in it cannot be
+detected here. Detected event types are those that the incident itself shows: triggered, assigned,
+acknowledged, resolved, reopened after a resolution that was sent, and those of ``comparison``, which
+no log entry reports. The end of an acknowledgement changes the snapshot but is not an event, since an
 escalation ends one, too.
 """
 
@@ -40,10 +40,10 @@ def reconcile(
     read_at: datetime,
     now: datetime,
 ) -> Detection:
-    """Return what ``incidents`` (id and resource, None for one that PagerDuty no longer has) show and nobody reported.
+    """Return the unreported changes in ``incidents`` (id and resource; None: PagerDuty no longer has it).
 
-    Events of one incident come in the order of their times. Each one leaves an expected entry in
-    its snapshot, so that its log entry makes no second event should it come.
+    Events of one incident are in order of time. Each leaves an expected entry in its snapshot, so
+    that its log entry does not cause a second event if it appears.
     """
     events: list[Event] = []
     changed: list[Snapshot] = []
@@ -167,7 +167,7 @@ def _change_status(
     agent: Json | None,
     occurrences: list[Occurrence],
 ) -> Snapshot:
-    """Add the change as an event, unless it is young, or older than what was sent already."""
+    """Add the change as an event, unless it is too recent, or older than one that was already sent."""
     when = at or snapshot.read_at
     if (at or settled) > settled:
         return snapshot

@@ -63,7 +63,7 @@ REGISTRY: dict[str, EventType] = {
 
 SUBTYPES: dict[str, EventType] = {each.TYPE.name: each.TYPE for each in (reassigned, escalated, delegated)}
 
-BY_NAME = REGISTRY | SUBTYPES  # every single name that a trigger may have in ``on``
+BY_NAME = REGISTRY | SUBTYPES  # every name that a trigger may have in ``on``
 
 BY_OPERATION: dict[str, EventType] = {each.operation: each for each in REGISTRY.values() if each.operation}
 
@@ -75,7 +75,7 @@ VERBS: dict[str, tuple[Verb, EventType]] = {
 
 EVERY = "incident.*"
 
-# Log entries that make no event: who was notified, and limits that stop further notifications.
+# Log entries without an event: notifications, and limits that stop further notifications.
 NOT_EVENTS = frozenset({"notify_log_entry", "reach_ack_limit_log_entry", "reach_trigger_limit_log_entry"})
 
 _SUBTYPE_BY_LOG_ENTRY = {entry: name for name, each in SUBTYPES.items() for entry in each.log_entry_types}
@@ -84,9 +84,9 @@ _SUBTYPE_BY_LOG_ENTRY = {entry: name for name, each in SUBTYPES.items() for entr
 def subtype(event: Event) -> str | None:
     """Return the name of an event's subtype, or None if it has none.
 
-    PagerDuty's V3 webhooks know assignments by these names alone. The one at an incident's creation
-    has none: V3 reports it with ``incident.triggered``. What reconciliation found has no log entry to say
-    how it came about: it is a reassignment.
+    PagerDuty's V3 webhooks know assignments only by these names. The assignment at an incident's
+    creation has no subtype: V3 reports it with ``incident.triggered``. An event found by reconciliation
+    has no log entry that shows its cause: it counts as a reassignment.
     """
     if event.type != assigned.TYPE.name or is_at_creation(event):
         return None
@@ -95,12 +95,12 @@ def subtype(event: Event) -> str | None:
 
 
 def is_known(log_entry_type: str) -> bool:
-    """Return whether pagerelay knows what a log entry of this type means, be it an event or not."""
+    """Return whether pagerelay knows this type of log entry, even if it is not an event."""
     return log_entry_type in BY_LOG_ENTRY or log_entry_type in NOT_EVENTS
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:
-    """Yield the names that these stand for: every type of event instead of ``EVERY``."""
+    """Yield the event types for these names: every type for ``EVERY``."""
     for name in names:
         if name == EVERY:
             yield from REGISTRY

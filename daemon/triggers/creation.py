@@ -18,7 +18,7 @@ AUTOMATIC = "auto"
 def is_at_creation(event: Event) -> bool:
     """Return whether an event is the assignment that PagerDuty itself makes when an incident is created.
 
-    It happens at the creation and no person makes it. If that is unclear, it counts as a later
+    It happens at the creation and is not made by a person. If that is unclear, it counts as a later
     one: sending it twice is better than not at all.
     """
     log_entry = lenient_json.get_object(event.payload, "log_entry")

@@ -1,4 +1,4 @@
-"""What the file of an event type contains: everything that the program knows about the type."""
+"""The description of an event type: everything that the program knows about it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is particular to a sample of the type; ``log_entry_type`` is one of the type's, by default the first."""
+    """The specific part of a type's sample; ``log_entry_type`` is one of the type's, by default the first."""
 
     status: IncidentStatus = IncidentStatus.TRIGGERED
     changes: Json | None = None
@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedChange:
-    """The incident's new values, and what the log entry says in its channel and in its record."""
+    """The new values of an incident, and the fields of the log entry's channel and record."""
 
     values: Json = field(default_factory=dict)
     channel: Json = field(default_factory=dict)

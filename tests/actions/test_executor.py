@@ -1,4 +1,4 @@
-"""The executor: order, bulk, patience, replicas, and whom it tells."""
+"""The executor: order, batches, patience, replicas, and notified targets."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ async def test_the_same_key_returns_the_same_action_and_is_an_error_with_another
 
 
 def body_of(office: Office, message_id: str) -> Json:
-    """What a target gets."""
+    """Return the body that a target receives."""
     loaded = office.database.read_now(messages.load, [message_id])
     body: Json = orjson.loads(standard.body(loaded[message_id]))
     return body

@@ -1,4 +1,4 @@
-"""Each effect once, whatever breaks: lines, daemons, and what others do meanwhile."""
+"""Each effect exactly once, whatever fails: connections, daemons, or interference by others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def prepared(office: Office, operation: str) -> Incident:
 
 
 class Cuts:
-    """Breaks the line around the first requests of these methods, as often as told."""
+    """Breaks the connection around the first requests of these methods, a given number of times."""
 
     def __init__(self, when: str, times: int = 1, methods: tuple[str, ...] = ("PUT", "POST")) -> None:
         self.when, self.left, self.methods = when, times, methods

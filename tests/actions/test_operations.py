@@ -1,4 +1,4 @@
-"""Each operation: what PagerDuty is asked, what comes back, and what stands in its way."""
+"""Each operation: its requests to PagerDuty, its result, and its errors."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def standing(database: Database, name: str = "ops") -> Any:
 
 
 async def seen(database: Database, column: str, *, there: bool = True) -> None:
-    """Wait until the target's row has, or has not, a value there."""
+    """Wait until a column of the target's row has, or does not have, a value."""
     await eventually(lambda: getattr(standing(database), column) is not None, there)
 
 
@@ -130,7 +130,7 @@ class Gate:
 
 
 def replayed(database: Database, *ids: int) -> None:
-    """Take up deliveries once more, as a replay does."""
+    """Mark deliveries as replayed."""
     values = {"state": "pending", "replay": 1, "attempts": 0, "finished_at": None}
 
     def take_up(tx: sa.Connection) -> None:
@@ -141,7 +141,7 @@ def replayed(database: Database, *ids: int) -> None:
 
 
 def claim(database: Database, instance: str = "one") -> claims.TargetClaim:
-    """What a daemon gets to send to ops now."""
+    """Return the deliveries that a daemon can now claim for ops."""
     return database.write_now(lambda tx: claims.claim(tx, REQUESTS, instance, database.now(tx)))["ops"]
 
 
@@ -157,7 +157,7 @@ def changed(tx: sa.Connection, *statements: sa.Update) -> None:
 
 
 def failed(database: Database, claimed: claims.TargetClaim, until_then: datetime) -> None:
-    """Let the first of what was claimed fail, and give the rest back."""
+    """Fail the first claimed delivery, and release the rest."""
     first, *rest = (each for run in claimed.runs for each in run.deliveries)
     result = results.Result(first, DeliveryState.PENDING, START, 5, 500, "answered 500", None, until_then)
     database.write_now(results.record, [result], "one")

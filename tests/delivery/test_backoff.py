@@ -1,4 +1,4 @@
-"""What follows an attempt, for every status and every pause that a target may ask for."""
+"""The decision after an attempt, for every status and every requested pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuit breaker: what every outcome makes of every state, without a loop and without a database."""
+"""The circuit breaker: every outcome in every state, without a loop or a database."""
 
 from __future__ import annotations
 
@@ -257,12 +257,12 @@ RECORDED = ("failing_since", "probe_at", "probes", "last_error")
 
 
 def check_change(before: Breaker, step: Step, kind: str, now: datetime) -> None:
-    """Check that other daemons learn what happened here, and that nothing expires early."""
+    """Check that other daemons learn of the change, and that nothing expires early."""
     change, state = step.change, step.breaker.state
     if change.expire_before is not None:
         assert state.failing_since is not None
         assert state.failing_since <= change.expire_before == now - RETRY.horizon
-    if kind in {"claim", "resume", "pause"}:  # come from what is recorded
+    if kind in {"claim", "resume", "pause"}:  # derived from recorded state
         assert change == TargetChange()
         return
     was, after = ([getattr(each.state, name) for name in RECORDED] for each in (before, step.breaker))

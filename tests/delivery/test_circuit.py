@@ -1,4 +1,4 @@
-"""What of a target's state is not recorded yet, and which claims may change it."""
+"""The unsaved part of a target's state, and the claims that may change it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fail(circuit: Circuit, delivery_id: int, times: int = 1) -> None:
 
 
 def saved(circuit: Circuit, *, overtaken: bool = False) -> TargetChange:
-    """Save what is not recorded yet."""
+    """Save the unsaved changes."""
     change = circuit.begin_saving(0.0, closing=True)
     assert change is not None
     circuit.saved(change, 0.0, overtaken=overtaken)

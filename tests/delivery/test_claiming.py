@@ -1,4 +1,4 @@
-"""Claims: what a daemon takes beside what it has, what it gives back, and what others hold."""
+"""Claims: which deliveries a daemon takes and releases, and those of other daemons."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def live(database_url: str) -> Iterator[Gated]:
 
 
 async def claimed_by(database: Database, owners: list[str | None]) -> None:
-    """Wait until the deliveries are claimed as asked for."""
+    """Wait until the deliveries are claimed as expected."""
     await eventually(lambda: [row.claimed_by for row in rows(database)], owners)
 
 

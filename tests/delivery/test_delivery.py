@@ -1,4 +1,4 @@
-"""Deliveries from end to end: what targets get, in which order, and what happens when they misbehave."""
+"""Deliveries from end to end: contents, order, and misbehaving targets."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ async def test_a_daemon_presumed_dead_changes_nothing_afterwards(live: Database)
 
 
 async def test_a_template_that_never_finishes_delays_no_other_target(live: Database) -> None:
-    """It is rendered when its turn comes, in a thread: neither the claim nor the loop waits for it."""
+    """The template renders when its turn comes, in a thread: neither the claim nor the loop waits for it."""
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     receivers = Receiver(), Receiver()
     fill(live, [f"P{number}" for number in range(12)], ["bad", "chat", "plain"])
@@ -311,7 +311,7 @@ async def test_a_message_whose_template_fails_is_retried_with_the_reason(live: D
 
 
 def noted_success(database: Database) -> datetime | None:
-    """When ops took something, as far as that is written down."""
+    """Return the recorded time of the last success of ops."""
     wanted = sa.select(schema.targets.c.last_success_at).where(schema.targets.c.name == "ops")
     found: datetime | None = database.read_now(lambda tx: tx.execute(wanted).scalar())
     return found

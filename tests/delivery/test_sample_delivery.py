@@ -1,4 +1,4 @@
-"""Trying targets: which samples they get, and what is told of the answers, over HTTP and in a terminal."""
+"""Testing targets with samples: which samples are sent, and how responses are reported, over HTTP and in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody foresaw in one message or one answer costs one attempt."""
+"""An unexpected error in one message or response costs one attempt."""
 
 from __future__ import annotations
 

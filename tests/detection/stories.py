@@ -1,4 +1,4 @@
-"""Log entries and incidents for detection's tests, made as PagerDuty writes them."""
+"""Log entries and incidents for tests of detection, as PagerDuty writes them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def iso(at: datetime) -> str:
 
 @dataclass
 class Story:
-    """One account's log, written entry by entry in the order in which things happen."""
+    """The log of one account, written entry by entry in order."""
 
     entries: list[LogEntry] = field(default_factory=list)
     incidents: dict[str, Json] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     def incident(self, incident_id: str, at: float = 0.0, **more: Any) -> Json:
-        """An incident as it is when read; ``at`` is the second of its creation."""
+        """Return an incident as currently read; ``at`` is the second of its creation."""
         created = iso(START + timedelta(seconds=at))
         whole = {
             "id": incident_id,
@@ -84,7 +84,7 @@ class Story:
 
 @dataclass
 class Reader:
-    """Reads a log again and again as a connection does, keeping what it learns."""
+    """Reads a log repeatedly as a connection does, keeping its state."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
@@ -94,7 +94,7 @@ class Reader:
     now: datetime = START
 
     def read(self, entries: Sequence[LogEntry]) -> list[str]:
-        """Read a window, given in the order of happening; answers what it told: ``incident kind``."""
+        """Read a window, passed in order of time; return its events as ``incident kind``."""
         newest_first = list(reversed(entries))
         return self._take(
             detection.read(
@@ -103,7 +103,7 @@ class Reader:
         )
 
     def reconcile(self, incidents: Mapping[str, Json | None], *, settled: datetime | None = None) -> list[str]:
-        """Compare with the incidents as they are; everything counts as settled unless said otherwise."""
+        """Compare with the current incidents; by default all changes are settled."""
         self.now += timedelta(seconds=1)
         return self._take(
             detection.reconcile(

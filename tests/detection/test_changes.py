@@ -1,4 +1,4 @@
-"""What an event says about what changed: only what its log entry carries, and never how to reach a person."""
+"""The changes in an event: only values from its log entry, and no contact details."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNTIL = {"type": "unacknowledge", "at": "2026-11-23T06:00:00-05:00"}
 
 
 def changes(kind: str, **record: Any) -> Any:
-    """What the event of such a log entry says about changes."""
+    """Return the changes of the event of such a log entry."""
     story = Story()
     entry = story.entry(kind, 60)
     entry = replace(entry, raw=record)

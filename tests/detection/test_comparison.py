@@ -38,7 +38,7 @@ def incident(updated: float | None = 0, /, **values: Any) -> Json:
 def reconcile(
     snapshots: Mapping[str, Snapshot], after: float, read: Json
 ) -> tuple[tuple[Event, ...], dict[str, Snapshot]]:
-    """What a reconciliation finds so many seconds after START, and the snapshots from then on."""
+    """Return the result of a reconciliation this many seconds after START, and the snapshots after it."""
     at = START + timedelta(seconds=after)
     found = detection.reconcile("acme", snapshots, [("P1", read)], history=HISTORY, settled=at, read_at=at, now=at)
     return found.events, {**snapshots, **{each.incident_id: each for each in found.snapshots}}

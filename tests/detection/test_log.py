@@ -1,4 +1,4 @@
-"""What log entries tell: each type of event, their order, and what is none of them."""
+"""Events from log entries: each event type, their order, and entries without an event."""
 
 from __future__ import annotations
 
@@ -346,7 +346,7 @@ KINDS = [
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """A log of up to three incidents in which seconds are shared."""
+    """Draw a log of up to three incidents with shared seconds."""
     story = Story()
     at = 0
     for _ in range(draw(st.integers(1, 25))):

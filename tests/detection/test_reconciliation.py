@@ -1,4 +1,4 @@
-"""What the incidents themselves tell when their log does not, and that it is told once."""
+"""Events from the incidents themselves when the log lacks entries, each sent once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def at(seconds: float) -> str:
 
 
 def assigned(*users: str, since: float) -> dict[str, object]:
-    """The part of an incident that says to whom it is assigned."""
+    """Return the part of an incident that names its assignees."""
     return {"assignments": [{"at": at(since), "assignee": user(each)} for each in users]}
 
 

@@ -31,7 +31,7 @@ def table(heading: str) -> list[list[str]]:
 
 
 def error_rows() -> list[list[str]]:
-    """The table of errors, as it must be."""
+    """Return the rows that the table of errors must have."""
     numbers: dict[str, list[str]] = {}
     for status, word in error_codes.STATUS_CODES.items():
         numbers.setdefault(word, []).append(f"HTTP {status}")
@@ -86,7 +86,7 @@ def blocks(kind: str) -> list[str]:
 
 
 def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
-    """Where there is no curl, without those that need it."""
+    """Run the examples; without curl, skip those that need it."""
     account = Account(api_key="simulator", seed=7)
     names = account.directory
     token = {"PAGERELAY_TOKEN": "a-token"}
@@ -132,7 +132,7 @@ def possible(block: str) -> bool:
 
 
 def ran(block: str, folder: Path, variables: dict[str, str]) -> str:
-    """What an example printed; it must end well."""
+    """Run an example, which must succeed; return its output."""
     command = ["sh", "-eu", "-c", block]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=300

@@ -1,4 +1,4 @@
-"""What README and docs/ tell people to type and to watch is there."""
+"""The commands and metrics that README and docs/ mention exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from daemon.cli import app
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CODE = "\n".join(
-    (ROOT / "daemon" / part).read_text(encoding="utf-8") for part in ("api/metrics.py", "delivery/worker.py")
+    (ROOT / "daemon" / part).read_text(encoding="utf-8") for part in ("api/metrics.py", "app.py", "delivery/worker.py")
 )
 
 
@@ -29,7 +29,7 @@ def lines(text: str) -> list[str]:
 
 
 def parsed(line: str) -> None:
-    """Go down to the command and let it read its options; it raises what it does not know."""
+    """Parse a command line down to its options; raises what it does not know."""
     words = shlex.split(re.split(r" [|&>;] ?", line)[0].replace("…", "x"), comments=True)[1:]
     command: Any = typer.main.get_command(app)
     context: Any = None

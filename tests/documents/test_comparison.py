@@ -1,4 +1,4 @@
-"""docs/comparison.md: every claim has its source, and what it names of ours is there."""
+"""docs/comparison.md: every claim has its source, and every named test exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 TEXT, _, NOTES = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8").partition("\n## Sources\n")
 SOURCES = dict(re.findall(r"^\[\^([\w-]+)\]: (.+)$", NOTES, re.MULTILINE))
 OURS = {name: source for name, source in SOURCES.items() if name.startswith("p-")}
-UNFOUNDED = re.compile(r"(no|nothing|none|\?|–)(\W.*)?")  # what needs no source
+UNFOUNDED = re.compile(r"(no|nothing|none|\?|–)(\W.*)?")  # cells that need no source
 
 
 def cells() -> list[list[str]]:

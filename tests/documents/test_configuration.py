@@ -29,7 +29,7 @@ def documented() -> dict[str, str]:
 
 def test_every_configuration_key_is_documented_and_no_other() -> None:
     about = documented()
-    sections = {"targets.<name>.rate_limit"}  # which has a default of its own: none
+    sections = {"targets.<name>.rate_limit"}  # which has no default of its own
     assert about.keys() - sections == keys.every_key().keys()
 
 

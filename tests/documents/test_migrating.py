@@ -53,7 +53,7 @@ def rows(text: str, head: str) -> list[list[str]]:
 
 
 def names(cell: str) -> list[str]:
-    """What is in backticks."""
+    """Return the texts in backticks."""
     return re.findall(r"`([^`]+)`", cell)
 
 
@@ -92,24 +92,24 @@ def test_the_connector_actions_match_the_registry_with_their_parameters() -> Non
     assert on_the_line == over_http == wanted
 
 
-# --- what is to be run
+# --- runnable examples
 
 
 @dataclass
 class Inbox:
-    """What receivers at one address got, by path."""
+    """The requests that receivers at one address received, by path."""
 
     url: str = ""
     got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
     def at(self, path: str) -> list[Any]:
-        """The bodies that came to a path."""
+        """Return the bodies that were sent to a path."""
         return [json.loads(body) for where, _, body in list(self.got) if where == path]
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[Inbox]:
-    """Receivers that take everything."""
+    """Run receivers that accept everything."""
     inbox = Inbox()
 
     class Taking(http.server.BaseHTTPRequestHandler):
@@ -173,7 +173,7 @@ def test_each_example_is_a_configuration_that_passes_the_check(tmp_path: Path) -
 
 
 def test_the_commands_and_requests_shown_work_with_a_daemon(tmp_path: Path) -> None:
-    """Where there is no curl, without what needs it."""
+    """Run the examples; without curl, skip those that need it."""
     account = Account(api_key="simulator", seed=7)
     known = account.directory
     alice, bob = known.users[0], known.users[1]
@@ -209,7 +209,7 @@ def test_the_commands_and_requests_shown_work_with_a_daemon(tmp_path: Path) -> N
                 eventually_in_thread(lambda: "incident.resolve" in v2_events(inbox, incident))
                 said += pagerelay(f"pagerelay events --incident {incident}")
     assert said.count(": done: ") == len(commands())
-    assert " snoozed " in said  # which no trigger asks for
+    assert " snoozed " in said  # which no trigger subscribes to
     see_v3(inbox, incident)
     see_connector(inbox, incident)
     see_v2(inbox, incident)
@@ -229,7 +229,7 @@ def ran(block: str, variables: dict[str, str]) -> None:
 
 
 def see_v3(inbox: Inbox, incident: str) -> None:
-    """PagerDuty's envelopes, with its signature, in the order in which it happened."""
+    """Check PagerDuty's envelopes, with its signature, in order."""
     verifying: dict[str, Any] = {}
     exec(blocks("python", RECEIVERS)[1], verifying)
     mine = [each for each in inbox.got if each[0] == "/crm" and incident.encode() in each[2]]
@@ -243,7 +243,7 @@ def see_v3(inbox: Inbox, incident: str) -> None:
 
 
 def see_connector(inbox: Inbox, incident: str) -> None:
-    """What the connector's triggers return."""
+    """Check what the connector's triggers return."""
     ours = [each for each in inbox.at("/created") if each["incidents"][0]["id"] == incident]
     assert [len(each["incidents"]) for each in ours] == [1]
     assert {"notes": [{"content": "On it."}]} in inbox.at("/notes")

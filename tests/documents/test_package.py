@@ -1,4 +1,4 @@
-"""What is handed out: the wheel, the pinned packages, the unit, the Makefile, and what must be in no file."""
+"""The distribution: the wheel, the pinned packages, the unit, the Makefile, and what no file may contain."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
-    """What pyproject.toml says."""
+    """Return the content of pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""docs/receivers.md: its recipes fit their receivers, and its snippets verify what is really sent."""
+"""docs/receivers.md: its recipes fit their receivers, and its snippets verify real requests."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_the_documented_event_data_is_complete_and_exact() -> None:
 
 
 def sent(name: str = "standard", *secrets: str) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of a request as it is sent now."""
+    """Return the headers and the body of a request as currently sent."""
     made = content(name, samples.event("incident.triggered"))
     signed_with = tuple(SecretStr(each) for each in secrets or ("whsec_" + "B" * 32, SECRET))
     target = Target("ops", SecretStr("http://127.0.0.1:9/"), signed_with, name)

@@ -1,4 +1,4 @@
-"""A database that knows the connection acme, with its baseline and two triggers, and what a log adds to it."""
+"""A database with the connection acme, its baseline and two triggers, and helpers that commit a log to it."""
 
 from __future__ import annotations
 

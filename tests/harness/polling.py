@@ -58,7 +58,7 @@ class Daemon:
         self.reconcile = Reconcile(database, client, given, account.clock)
 
     async def poll(self, after: float = 30) -> int:
-        """Let seconds pass and poll; return how many calls that made."""
+        """Advance the clock and poll; return how many calls that made."""
         self.clock.advance(after)
         before = len(self.account.requests)
         await self.poller.run()

@@ -1,4 +1,4 @@
-"""What is stored of a window of the log, of a baseline and of a reconciliation, on both databases."""
+"""Storing a window of the log, a baseline and a reconciliation, on both databases."""
 
 from __future__ import annotations
 

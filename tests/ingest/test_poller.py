@@ -1,4 +1,4 @@
-"""Polls from end to end: what is read, what it costs, and what a failure or a crash leaves behind."""
+"""Polls from end to end: events, costs, and the state after a failure or a crash."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What PagerDuty really wrote, played to the poller: whole, in pieces, and with each field spoilt in turn.
+"""PagerDuty's recorded responses, replayed to the poller: whole, in pieces, and with each field malformed in turn.
 
-Where the recordings are absent, nothing here is a test.
+Without the recordings, all tests here are skipped.
 """
 
 from __future__ import annotations
@@ -109,13 +109,13 @@ def replay(clock: ManualClock, name: str, entries: Sequence[Json]) -> Replay:
 
 
 def entries_of(name: str, *, whole: bool) -> list[Json]:
-    """A recording as it happened; ``whole``: with the incidents that it has, as ``include[]=incidents`` shows them."""
+    """Return a recording in order; ``whole``: with its incidents, as ``include[]=incidents`` returns them."""
     known = INCIDENTS.get(name, {}) if whole else {}
     return [entry | {"incident": known.get(entry["incident"]["id"], entry["incident"])} for entry in RECORDED[name]]
 
 
 def told(entries: Sequence[Json]) -> list[tuple[str, str, str]]:
-    """What entries mean, read from the records alone: kind, log entry and event id, in the order of happening."""
+    """Return what entries mean, read from the records alone: kind, log entry and event id, in order."""
     found: list[tuple[str, str, str]] = []
     existing: set[str] = set()
     delegated = {
@@ -148,12 +148,12 @@ def events_of(daemon: Daemon) -> list[Event]:
 
 
 def quarantined(daemon: Daemon) -> list[str]:
-    """The raw texts of what was set aside."""
+    """Return the raw texts of the quarantined records."""
     return list(daemon.database.read_now(lambda tx: tx.execute(sa.select(schema.quarantine.c.raw)).scalars().all()))
 
 
 def named(events: Sequence[Event]) -> list[tuple[str, str, str]]:
-    """Events in the form of ``told``."""
+    """Return events in the form of ``told``."""
     return [(event.type.removeprefix("incident."), event.payload["log_entry"]["id"], event.id) for event in events]
 
 
@@ -246,7 +246,7 @@ def test_events_found_by_reconciliation_are_not_repeated_by_the_log_and_nothing_
     assert announced + told_then == announced | by_the_log
 
 
-# --- each field spoilt
+# --- each field malformed
 
 
 def spoilt(entry: Json, opened: Sequence[str]) -> Iterator[tuple[str, Json]]:
@@ -272,7 +272,7 @@ def _each_value(record: Json, key: str) -> Iterator[tuple[str, Json]]:
 
 
 def _items(item: object) -> Iterator[tuple[str, list[Any]]]:
-    """What may stand in a list in an item's place."""
+    """Yield the values that may replace a list's item."""
     for how, value in VALUES.items():
         yield how, [] if value is MISSING else [value]
     if isinstance(item, dict):
@@ -281,14 +281,14 @@ def _items(item: object) -> Iterator[tuple[str, list[Any]]]:
 
 
 def read(name: str, parsed: Sequence[LogEntry | Rejected]) -> list[Event]:
-    """The events of a log that is read at once; given as it happened."""
+    """Return the events of a log that is read at once; the log is in order."""
     entries = [each for each in reversed(parsed) if isinstance(each, LogEntry)]
     history = recordings.happened_at(RECORDED[name][0]) - timedelta(minutes=1)
     return list(detection.read("acme", {}, entries, (), history=history, read_at=START, now=START).events)
 
 
 def source(event: Event) -> str:
-    """The log entry that an event came from."""
+    """Return the id of an event's log entry."""
     return str(event.payload["log_entry"]["id"])
 
 
@@ -296,9 +296,9 @@ INDEX = matching.Index(WANTED, {})
 
 
 def use(event: Event) -> None:
-    """What the daemon does with an event: store it, match it, render it in every format.
+    """Process an event as the daemon does: store it, match it, render it in every format.
 
-    Whatever a record holds, receivers get objects, lists of objects with an id, and texts where they expect them.
+    Whatever a record contains, receivers get objects, lists of objects with an id, and texts where they expect them.
     """
     orjson.dumps(event.payload)
     agent, assignees, note = (event.payload[key] for key in ("agent", "assignees", "note"))
@@ -323,7 +323,7 @@ def parsed_recording(name: str, *, whole: bool) -> tuple[tuple[LogEntry, ...], t
 
 
 def check_others_are_untouched(name: str, position: int, mutant: Json, *, whole: bool) -> None:
-    """Read the recording with one spoilt record: all that comes from the others is as it was."""
+    """Read the recording with one malformed record: the events of all other records are unchanged."""
     parsed, unspoilt = parsed_recording(name, whole=whole)
     original = parsed[position]
     changed = records.log_entry(mutant)
@@ -334,7 +334,7 @@ def check_others_are_untouched(name: str, position: int, mutant: Json, *, whole:
     else:
         mine = {original.id, changed.id}
     events = read(name, [*parsed[:position], changed, *parsed[position + 1 :]])
-    if original.type == "delegate_log_entry":  # without it, what carried it out stands for itself
+    if original.type == "delegate_log_entry":  # without it, the assignment is an event of its own
         before = {event.id for event in unspoilt}
         beside = {each.id for each in parsed if each.created_at == original.created_at}
         events = [event for event in events if event.id in before or source(event) not in beside]

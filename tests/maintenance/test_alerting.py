@@ -1,4 +1,4 @@
-"""Alerts: what is said of targets and connections in trouble, to whom, and how often."""
+"""Alerts about failing targets and connections: kinds, recipients, and frequency."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WATCHED = {name: target(name, "http://127.0.0.1:1/") for name in ("ops", "chat",
 
 
 class Watch:
-    """A database in which things fail, and a chore that says so. ``woken`` are the targets that got something."""
+    """A database with failures, and the chore that alerts. ``woken`` are the targets with new messages."""
 
     def __init__(self, database: Database, clock: ManualClock, to: tuple[str, ...] = ("pager", "ops")) -> None:
         self.database, self.clock, self.woken = database, clock, set[str]()
@@ -59,7 +59,7 @@ class Watch:
         await self.chore.run()
 
     def said(self) -> list[tuple[str, Any]]:
-        """Each message with its data, in the order in which they were made."""
+        """Return each message with its data, in order of creation."""
         rows = self.database.read_now(lambda tx: tx.execute(sa.select(schema.messages)).all())
         loaded = self.database.read_now(messages.load, [row.id for row in rows if row.alert])
         contents = [REGISTRY["standard"].content(each, Options()) for each in loaded.values()]
@@ -70,7 +70,7 @@ class Watch:
         return [kind for kind, _ in self.said()]
 
     def told(self) -> list[str]:
-        """To whom, in the order of deliveries."""
+        """Return the recipients, in the order of deliveries."""
         table = schema.deliveries
         alerts = table.c.message_id.in_(sa.select(schema.messages.c.id).where(schema.messages.c.alert.is_not(None)))
         chosen = sa.select(table.c.target).where(alerts).order_by(table.c.id)
@@ -112,7 +112,7 @@ async def test_a_short_failure_causes_no_alert(watch: Watch) -> None:
 
 async def test_a_recovery_causes_one_alert_if_its_failure_caused_one(watch: Watch) -> None:
     await watch.fail(schema.targets, "ops")
-    watch.set(schema.targets, "ops", failing_since=None)  # somebody has resumed it: that proves nothing
+    watch.set(schema.targets, "ops", failing_since=None)  # resumed by a person: that proves nothing
     await watch.after()
     assert watch.kinds() == ["target.failing"]
     watch.set(schema.targets, "ops", last_success_at=watch.clock.advance(1))
@@ -190,7 +190,7 @@ async def test_an_alert_and_the_record_of_it_are_written_in_one_transaction(
         assert (watch.said(), watch.get(schema.targets, "ops").alerted_at) == ([], None)
     monkeypatch.undo()
     await watch.after()
-    watch.set(schema.targets, "ops", alerted_at=None)  # what a replica sees that looked before
+    watch.set(schema.targets, "ops", alerted_at=None)  # the state that an earlier replica has read
     await watch.after()
     assert (watch.kinds(), watch.told()) == (["target.failing"], ["pager"])
 

@@ -1,4 +1,4 @@
-"""What retention removes, and what it keeps, on both databases."""
+"""The rows that retention removes and keeps, on both databases."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ CANARY = "canary-client-secret/+"
 
 
 def given(token: str, **more: Any) -> Reply:
-    """An answer with a token."""
+    """Return a response with a token."""
     said = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | more
     return Reply(200, {}, json.dumps({key: value for key, value in said.items() if value is not None}).encode())
 
@@ -61,7 +61,7 @@ async def attempt(chosen: Target) -> sender.SendResult:
 
 
 async def told(reply: Reply) -> str:
-    """What an attempt says if the token's URL answers so."""
+    """Return the error of an attempt whose token URL responds like this."""
     receiver = Receiver()
     async with Receiver(lambda _request: reply).serving() as tokens, receiver.serving() as url:
         answer = await attempt(target(url, oauth2(tokens)))

@@ -1,4 +1,4 @@
-"""Nothing is connected to that is not permitted: seen from the far side, which counts who comes."""
+"""No connection is made to a forbidden address: observed at the far side, which counts connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CONTENT = Content(b"{}", "application/json")
 DENY = Egress(private=False)
 ONLY_TWO = Egress(private=False, allow=(ip_network("127.0.0.2"),))
-LOOPBACK = [  # every spelling that the client takes for an IPv4 loopback address
+LOOPBACK = [  # every spelling of an IPv4 loopback address that the client accepts
     "127.0.0.1",
     "127.255.255.254",
     "127.1",
@@ -54,7 +54,7 @@ LOOPBACK = [  # every spelling that the client takes for an IPv4 loopback addres
     "[::FFFF:7f00:1]",
     "[0:0:0:0:0:ffff:7f00:0001]",
 ]
-ELSEWHERE = [  # and of what else nothing may connect to, or only if it is allowed
+ELSEWHERE = [  # and of other addresses that are forbidden, or must be allowed explicitly
     "[::1]",
     "[0:0:0:0:0:0:0:1]",
     "[::]",
@@ -92,7 +92,7 @@ SPELLINGS = [*LOOPBACK, *ELSEWHERE]
 
 
 class Trap:
-    """Listens on every address of this machine, and counts who comes."""
+    """Listens on every address of this machine, and counts connections."""
 
     def __init__(self) -> None:
         self.came = 0
@@ -136,7 +136,7 @@ async def refused(chosen: Target, *leads_to: str) -> str:
 
 
 def quoted(url: str) -> str:
-    """A URL as it goes into a header: what is not ASCII is percent-encoded."""
+    """Return a URL as sent in a header: characters outside ASCII are percent-encoded."""
     return quote(url, safe=":/[]%.")
 
 
@@ -317,7 +317,7 @@ async def test_an_unresponsive_address_leaves_time_for_the_next_one() -> None:
         with socket.socket() as full, contextlib.ExitStack() as waiting:
             full.bind(("127.0.0.3", port_of(url)))
             full.listen(0)
-            for _ in range(3):  # its queue is full, so that it answers no one any more
+            for _ in range(3):  # its queue is full, so that it no longer responds
                 one = waiting.enter_context(socket.socket())
                 one.settimeout(0)
                 with contextlib.suppress(BlockingIOError):

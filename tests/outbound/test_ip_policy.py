@@ -1,4 +1,4 @@
-"""Which addresses may be connected to, judged by tables."""
+"""The addresses that may be connected to, according to the tables."""
 
 from __future__ import annotations
 

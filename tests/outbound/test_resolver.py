@@ -1,4 +1,4 @@
-"""Where a name leads: asked for seldom, in a thread of its own, followed when it moves."""
+"""Resolving names: rarely, in a separate thread, and following changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.eventually import eventually
 
 
 class Names:
-    """A resolver that answers what it is told to, and a clock that stands still."""
+    """A resolver with scripted answers, and a clock that stands still."""
 
     def __init__(self, *answer: str) -> None:
         self.answer = answer
@@ -146,7 +146,7 @@ async def test_the_last_answer_is_used_while_a_lookup_is_slow(monkeypatch: pytes
     assert await host.permitted(20) == ("192.88.1.1",)
     assert host.is_unchanged()
     names.go_on.set()
-    await eventually(lambda: not host.is_unchanged())  # until the answer is here
+    await eventually(lambda: not host.is_unchanged())  # until the answer has arrived
     assert await host.permitted(20) == ("192.88.1.2",)
     assert host.is_unchanged()
 
@@ -180,7 +180,7 @@ async def test_a_name_found_to_be_forbidden_later_is_refused_from_then_on(
     names = Names("10.0.0.5")
     names.go_on.clear()
     host = names.host()
-    await host.check(20)  # nobody here knows it, so far
+    await host.check(20)  # the name is unknown here so far
     names.go_on.set()
     await eventually(lambda: not host.is_unchanged() and names.asked > 0 and host._query is None)
     with pytest.raises(errors.NoAnswer, match=r"resolves to 10\.0\.0\.5"):

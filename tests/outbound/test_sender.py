@@ -1,4 +1,4 @@
-"""One attempt at a target: bounded in time and size, signed, and without a word of what is secret."""
+"""One attempt at a target: limited in time and size, signed, and without any secret in its result."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def attempt(chosen: Target, body: bytes = BODY) -> sender.SendResult:
 
 
 async def answered(reply: Reply, **more: Any) -> sender.SendResult:
-    """How an attempt at a receiver that does so goes."""
+    """Return the result of an attempt at a receiver with this behaviour."""
     async with Receiver(lambda _request: reply).serving() as url:
         return await attempt(target(url, **more))
 
@@ -68,7 +68,7 @@ def speaking(words: bytes) -> AbstractAsyncContextManager[int]:
     return listening(converse)
 
 
-# --- what is sent
+# --- requests
 
 
 async def test_the_standard_webhooks_library_verifies_every_request() -> None:
@@ -148,7 +148,7 @@ async def test_proxies_from_the_environment_are_not_used(monkeypatch: pytest.Mon
     assert (len(receiver.got), proxy.got) == (1, [])
 
 
-# --- what comes back
+# --- responses
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -201,7 +201,7 @@ async def test_at_most_64_kib_of_a_response_are_read() -> None:
         answer = await attempt(target(f"http://127.0.0.1:{port}/hook"))
         await gone.wait()
     assert (answer.status, answer.excerpt) == (500, "x" * 1024)
-    assert sent < 16 * 1024 * 1024  # what is on its way in buffers counts as well
+    assert sent < 16 * 1024 * 1024  # the data in buffers counts as well
 
 
 async def test_a_compressed_response_is_not_decompressed() -> None:
@@ -252,7 +252,7 @@ async def test_a_retry_after_that_is_not_text_counts_as_absent(value: str) -> No
     assert (answer.status, answer.retry_after, answer.error) == (503, None, "answered 503")
 
 
-# --- what goes wrong
+# --- errors
 
 
 async def test_a_refused_connection_is_named_in_the_error() -> None:
@@ -263,7 +263,7 @@ async def test_a_refused_connection_is_named_in_the_error() -> None:
 
 
 async def test_an_unknown_host_is_named_in_the_error() -> None:
-    nowhere = f"http://{'x' * 64}.invalid/hook?{QUERY}"  # too long a label: nobody has to be asked
+    nowhere = f"http://{'x' * 64}.invalid/hook?{QUERY}"  # the label is too long, so no lookup is needed
     answer = await attempt(target(nowhere))
     assert answer.status is None
     assert answer.error == f"{'x' * 64}.invalid cannot be resolved: Name or service not known"

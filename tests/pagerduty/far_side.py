@@ -1,4 +1,4 @@
-"""An invented PagerDuty behind a transport, and a client of it: real permits, a clock that pauses move."""
+"""A fake PagerDuty behind a transport, and a client of it: real permits, a clock advanced by pauses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FreePermits(Permits):
 
 @dataclass
 class FarSide:
-    """Gives ``answers`` in turn, the last one for ever; remembers what came, and when."""
+    """Responds with ``answers`` in turn, repeating the last one; records requests and their times."""
 
     database: Database
     clock: ManualClock
@@ -60,7 +60,7 @@ class FarSide:
     pauses: list[float] = field(default_factory=list)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """One request's answer."""
+        """Return the response to one request."""
         self.requests.append(request)
         self.times.append(self.clock())
         given = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -69,7 +69,7 @@ class FarSide:
         return httpx.Response(given.status_code, headers=given.headers, content=given.content)
 
     def seconds(self) -> list[float]:
-        """How long after the first request each one came."""
+        """Return the seconds from the first request to each request."""
         return [(each - self.times[0]).total_seconds() for each in self.times]
 
     async def pause(self, seconds: float) -> None:
@@ -88,7 +88,7 @@ class FarSide:
     def client(
         self, *answers: httpx.Response | Exception, url: str = "https://pagerduty.invalid", **more: Any
     ) -> pagerduty.Client:
-        """A client that gets these answers, unless ``transport`` is another one."""
+        """Return a client that gets these responses, unless ``transport`` is another one."""
         self.answers = list(answers)
         connection = Connection("acme", SecretStr(KEY), url, "https://events.invalid", proxy=more.pop("proxy", None))
         more.setdefault("transport", httpx.MockTransport(self.answer))

@@ -1,4 +1,4 @@
-"""The client's requests, and what it makes of the answers that are none."""
+"""The client's requests, and its handling of errors and malformed responses."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_a_user_is_searched_for_on_every_page(far: FarSide) -> None:
     assert [request.url.params["offset"] for request in far.requests] == ["0", "99"]
 
 
-# --- answers
+# --- responses
 
 
 @pytest.mark.parametrize(

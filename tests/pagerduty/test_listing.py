@@ -1,4 +1,4 @@
-"""Reading a list page by page while it moves: nothing that is in it the whole time is lost, nothing comes twice."""
+"""Reading a list page by page while it changes: nothing present throughout is lost, nothing is read twice."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Moving:
         return ListedPage(page, offset + PAGE < len(self.records), None)
 
     def change(self, insertion: bool, where: float, count: int) -> None:  # noqa: FBT001 - as hypothesis draws it
-        """So many records come or go there."""
+        """Insert or remove this many records at a position."""
         place = round(where * len(self.records))
         if insertion:
             new = [{"id": f"N{len(self.ever) + number}"} for number in range(count)]

@@ -1,4 +1,4 @@
-"""Reading PagerDuty's records: what is understood, what is set aside, and what is dropped."""
+"""Reading PagerDuty's records: valid ones, rejected ones, and removed contact details."""
 
 from __future__ import annotations
 

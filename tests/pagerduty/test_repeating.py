@@ -1,4 +1,4 @@
-"""What the client repeats, after which pauses, and how it behaves when PagerDuty wants to be left alone."""
+"""The client's retries, its pauses, and its behaviour when PagerDuty limits the rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client over real connections: time, size, redirects, proxies, and what becomes visible of the key."""
+"""The client over real connections: time, size, redirects, proxies, and secrecy of the key."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ POLL = CallPriority.POLL
 
 @dataclass
 class Server:
-    """Gives the same answer to everything; remembers what came."""
+    """Sends the same response to every request; records requests."""
 
     given: SimResponse
     requests: list[SimRequest] = field(default_factory=list)
 
     async def answer(self, request: SimRequest) -> SimResponse:
-        """One request's answer."""
+        """Return the response to one request."""
         self.requests.append(request)
         return self.given
 

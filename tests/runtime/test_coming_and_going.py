@@ -1,4 +1,4 @@
-"""What a daemon finds when it starts, and leaves when it ends: nothing that is held by nobody."""
+"""Starting and stopping daemons: no claim is left without an owner."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ connections:
 targets:
   ops: {{url: "{url}", secret: {secret}{more}}}
 """
-LAME = {  # what keeps results from being written, and nothing else
+LAME = {  # prevents results from being written, and nothing else
     "sqlite": ["CREATE TRIGGER lame BEFORE INSERT ON attempts BEGIN SELECT RAISE(ABORT, 'lame'); END"],
     "postgresql": ["ALTER TABLE attempts ADD CONSTRAINT lame CHECK (false) NOT VALID"],
 }
@@ -121,7 +121,7 @@ def test_the_target_that_a_dead_daemon_was_probing_is_probed_at_once(database: D
 
 
 def unread(pid: int) -> int:
-    """How much of its standard input a process has not read."""
+    """Return how much of its standard input a process has not read."""
     pipe = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
     try:
         return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)

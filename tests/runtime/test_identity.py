@@ -33,7 +33,7 @@ def other() -> Iterator[subprocess.Popen[str]]:
 
 
 def name_of(other: subprocess.Popen[str]) -> str:
-    """What it says."""
+    """Return the name that it prints."""
     assert other.stdout is not None
     return other.stdout.readline().strip()
 

@@ -1,4 +1,4 @@
-"""The tick: what is due runs, nothing runs twice at once, and a busy process says nothing about it."""
+"""The scheduler: due jobs run, no job runs twice at once, and a busy process logs nothing about it."""
 
 from __future__ import annotations
 

@@ -28,12 +28,12 @@ def _schemas(document: Any) -> Any:
 
 
 def _properties(document: Any, schema: str) -> Any:
-    """The properties that a schema adds to what it is made of."""
+    """Return the properties that a schema adds to those it is composed of."""
     return _schemas(document)[schema]["allOf"][1]["properties"]
 
 
 def _answer(document: Any, path: str) -> Any:
-    """The schema of what reading a path answers."""
+    """Return the schema of the response to reading a path."""
     return document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
 
 
@@ -72,7 +72,7 @@ def _included(document: Any) -> None:
 
 
 def _other_types(document: Any) -> None:
-    """Any entry of a type that is not among the listed ones is held against what all entries have in common."""
+    """Validate an entry of an undocumented type against what all entries have in common."""
     _properties(document, "LogEntry")["type"].pop("enum")
     one = _answer(document, "/log_entries/{id}")["properties"]["log_entry"]["oneOf"]
     lists = [_answer(document, path) for path in ("/log_entries", "/incidents/{id}/log_entries")]

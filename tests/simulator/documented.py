@@ -1,7 +1,7 @@
-"""Holds requests and answers against PagerDuty's own descriptions of its APIs, where they lie beside the checkout.
+"""Validation of requests and responses against PagerDuty's own API descriptions, if these are beside the checkout.
 
-Elsewhere nothing is checked: it only adds to what a test asserts by itself. Where PagerDuty's
-records are not as its descriptions say, ``DIVERGENCES`` names it; everything else is held to the letter.
+Otherwise nothing is checked: this only adds to the assertions of a test. ``DIVERGENCES`` lists where PagerDuty's
+records differ from its descriptions; everything else must match exactly.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Operation:
 
 
 class Answered(Protocol):
-    """What the answers of two libraries have in common."""
+    """The common attributes of two libraries' responses."""
 
     request: Any
     status_code: int
@@ -54,7 +54,7 @@ class Answered(Protocol):
 
 
 def as_documented(answered: Answered) -> None:
-    """A client's hook: fails at an answer that is not as it is documented, and at a body that was taken and is not."""
+    """Fail, as a client's hook, at a response that violates the description, and at an accepted body that does."""
     request, body = answered.request, answered.read()
     operation = find(request.method, request.url.path)
     found = answer_mistakes(operation, answered.status_code, body)
@@ -67,7 +67,7 @@ HOOKS: dict[str, list[Any]] = {"response": [as_documented]}
 
 
 def find(method: str, path: str) -> Operation | None:
-    """The operation of a request, if there is one; None as well where there is no document."""
+    """Return the operation of a request, if there is one; None as well without a document."""
     for operation in operations():
         if operation.method == method and operation.pattern.fullmatch(path):
             return operation
@@ -77,7 +77,7 @@ def find(method: str, path: str) -> Operation | None:
 def request_mistakes(
     operation: Operation, query: Iterable[tuple[str, str]], headers: Mapping[str, str], body: bytes
 ) -> list[str]:
-    """Where a request is not as it is documented: parameters that are unknown, missing or of another type, its body."""
+    """Return how a request violates the description: unknown, missing or mistyped parameters, or its body."""
     known = {each["name"]: each for each in operation.parameters if each["in"] == "query"}
     sent = {name.lower() for name in headers}
     found = [
@@ -94,9 +94,9 @@ def request_mistakes(
 
 
 def answer_mistakes(operation: Operation | None, status: int, body: bytes) -> list[str]:
-    """Where an answer is not as it is documented.
+    """Return how a response violates the description.
 
-    One of success is held against the documented one, whatever its number: 201 where 200 is written.
+    A success is validated against the described success whatever its number: 201 where the description has 200.
     """
     if operation is None:
         return []
@@ -108,7 +108,7 @@ def answer_mistakes(operation: Operation | None, status: int, body: bytes) -> li
     if number is None:
         return [f"{status} is not documented, only {sorted(responses)}"]
     if status == 429 and not body:
-        return []  # as it comes at times, documented in words
+        return []  # as sometimes returned, documented only in prose
     return _mistakes(operation.document, f"{operation.pointer}/responses/{number}", body, OAS30ReadValidator)
 
 
@@ -151,7 +151,7 @@ def _told(mistake: ValidationError) -> str:
 
 @cache
 def _content(document: str, pointer: str) -> str | None:
-    """Where the schema of a request's or answer's JSON stands."""
+    """Return where the schema of a request's or response's JSON is."""
     described = _at(document, pointer)
     while "$ref" in described:
         pointer = described["$ref"]
@@ -168,7 +168,7 @@ def _validator(document: str, pointer: str, reader: Any) -> Any:
 def _remembering(document: str, reader: Any) -> Any:
     """Return a validator class for a document that checks no value twice against the same referenced schema.
 
-    Only what has no mistake is remembered, so the mistakes are the same: entries share their incidents and services,
+    Only valid values are remembered, so the mistakes are the same: entries share their incidents and services,
     and each kind of entry refers to the same parts.
     """
     del document  # its references are its own
@@ -219,7 +219,7 @@ def operations() -> list[Operation]:
 
 @cache
 def load(document: str) -> Any:
-    """A document with the divergences; empty where there is none."""
+    """Return a document with the divergences; empty if it is not stored here."""
     path = FOLDER / f"{document}.json"
     if not path.exists():
         return {}

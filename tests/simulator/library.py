@@ -1,4 +1,4 @@
-"""PagerDuty's own client library, and short words for what it reads."""
+"""PagerDuty's own client library, and helpers for its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHOLE = {"include": ["incidents", "channels"], "time_zone": "UTC"}
 
 
 class Sdk(pagerduty.RestApiV2Client):
-    """PagerDuty's library over plain HTTP, which it refuses otherwise; it repeats without waiting."""
+    """PagerDuty's library over plain HTTP, which it refuses otherwise; it retries without waiting."""
 
     url: str = ""
     sleep_timer = 0.0
@@ -30,18 +30,18 @@ def ids(found: Iterable[Any]) -> list[str]:
 
 
 def refusal(answer: httpx.Response) -> tuple[int, int, list[str]]:
-    """How an answer refuses: status, PagerDuty's code, its details."""
+    """Return the parts of a refusal: status, PagerDuty's code, its details."""
     error = answer.json()["error"]
     return answer.status_code, error["code"], error.get("errors", [])
 
 
 def log(sdk: Sdk, **params: Any) -> list[Any]:
-    """The log as it happened, oldest first."""
+    """Return the log in order, oldest first."""
     return list(sdk.iter_all("log_entries", params=WHOLE | params))[::-1]
 
 
 def latest(sdk: Sdk, clock: ManualClock) -> list[Any]:
-    """What the log says of this second, as it happened."""
+    """Return the log entries of this second, in order."""
     return log(sdk, since=clock().isoformat())
 
 

@@ -1,6 +1,6 @@
-"""Every answer of the simulator is as PagerDuty's API descriptions say, where those lie beside the checkout.
+"""Every response of the simulator matches PagerDuty's API descriptions, if those are stored beside the checkout.
 
-Elsewhere nothing here is a test. The tests of reading and writing hold their answers against them as well.
+Otherwise all tests here are skipped. Tests of reading and writing validate their responses as well.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def lived() -> Account:
 async def mistakes(
     simulator: Simulator, method: str, path: str, *query: tuple[str, str], body: bytes = b""
 ) -> list[str]:
-    """Send a request; where its answer is not as described."""
+    """Send a request; return how its response violates the description."""
     operation = documented.find(method, path)
     assert operation is not None, f"{method} {path} is not described"
     answer = await simulator.answer(SimRequest(method, path, query, KEY | {"from": "alice@example.com"}, body))
@@ -56,7 +56,7 @@ async def mistakes(
 
 
 def kinds(account: Account) -> list[str]:
-    """Log entries of every kind that the account has: type, channel and what else they hold, one of each."""
+    """Return one log entry of every kind that the account has: type, channel and further fields."""
     by_kind = {(each.type, each.channel["type"], *each.more): each for each in account.log.entries}
     return [each.id for each in by_kind.values()]
 
@@ -134,7 +134,7 @@ async def test_responses_to_a_wrong_key_and_too_many_calls_match_the_api_descrip
 
 
 def records() -> list[tuple[str, bytes]]:
-    """What PagerDuty wrote and what its description shows, each with the path that answers so."""
+    """Return PagerDuty's recorded and documented responses, each with its path."""
     found = [("/log_entries", {"log_entries": each}) for each in recordings.log_entries().values()]
     found += [("/incidents", {"incidents": list(each.values())}) for each in recordings.incidents().values()]
     return [(path, json.dumps(body).encode()) for path, body in found]

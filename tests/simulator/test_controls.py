@@ -1,4 +1,4 @@
-"""What the simulator has beside PagerDuty's paths: looking behind the curtain, and letting things happen."""
+"""The simulator's own paths: inspecting an account, and making changes in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOUR = timedelta(hours=1)
 
 
 def happen(http: httpx.Client, **asked: Any) -> Any:
-    """Let something happen; the answer."""
+    """Make a change; return the response."""
     answer = http.post("/simulator/happen", json=asked)
     assert answer.status_code == 201, answer.text
     return answer.json()
@@ -125,7 +125,7 @@ def test_reconciliation_finds_every_change_without_an_entry(
 
 
 def at(clock: ManualClock) -> Any:
-    """The times of a reconciliation that takes everything before as history."""
+    """Return the times of a reconciliation that treats everything before as history."""
     return {"history": clock(), "settled": clock(), "read_at": clock(), "now": clock()}
 
 

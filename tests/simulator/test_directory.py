@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def links(value: Any) -> Iterator[tuple[str, str]]:
-    """Every link to the API in an answer, with the id of what it leads to."""
+    """Yield every link to the API in a response, with the id of its object."""
     if isinstance(value, list):
         for item in value:
             yield from links(item)

@@ -1,4 +1,4 @@
-"""What goes wrong between PagerDuty and a client, on demand, as a client meets it."""
+"""Faults between PagerDuty and a client, on demand, as a client experiences them."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_only_a_trigger_and_an_assignment_of_one_incident_and_second_are_swapped
     assert listed[7:] == [(2, "trigger"), (2, "assign")]
 
 
-# --- which, and when
+# --- which faults, and when
 
 
 def test_queued_faults_happen_once_each_in_order(simulator: Simulator, http: httpx.Client) -> None:

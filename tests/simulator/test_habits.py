@@ -1,4 +1,4 @@
-"""How PagerDuty tells what happens: each of its habits that a reader has to know, seen through its own library."""
+"""How PagerDuty reports events: each quirk that a reader must know, seen through its own library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def assignees(entry: Any) -> list[str]:
-    """Whom an entry names as assignees."""
+    """Return the ids of an entry's assignees."""
     return [each["id"] for each in entry["assignees"]]
 
 

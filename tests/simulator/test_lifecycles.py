@@ -1,4 +1,4 @@
-"""Invented lives: the same seed brings the same ones, and the ledger tells what the log tells."""
+"""Lifecycles: the same seed creates the same ones, and ledger and log agree."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lived(account: Account, *, seed: int = 0, rate: float = 0.5) -> Lifecycles:
 
 
 def told_by(entries: list[Any]) -> list[Told]:
-    """What a log tells, read from its records alone: kind, incident, entry, assignees, note."""
+    """Return the content of a log, read from its records alone: kind, incident, entry, assignees, note."""
     found: list[Told] = []
     delegated = {(each["incident"]["id"], each["created_at"][:19]) for each in entries if "delegate" in each["type"]}
     for entry in entries:

@@ -1,4 +1,4 @@
-"""The registry, and which assignments have which subtype."""
+"""The registry, and the subtypes of assignments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PagerDuty's own clients of both its APIs, and short words for what they are refused."""
+"""PagerDuty's own clients of both its APIs, and helpers for refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Rest(pagerduty.RestApiV2Client):
-    """The client of the REST API, over plain HTTP, which it refuses otherwise; it neither waits nor repeats."""
+    """The client of the REST API over plain HTTP, which it refuses otherwise; it neither waits nor retries."""
 
     url: str = ""
     sleep_timer = 0.0
@@ -20,7 +20,7 @@ class Rest(pagerduty.RestApiV2Client):
 
 
 class Events(pagerduty.EventsApiV2Client):
-    """The client of the Events API, over plain HTTP, which it refuses otherwise; it neither waits nor repeats."""
+    """The client of the Events API over plain HTTP, which it refuses otherwise; it neither waits nor retries."""
 
     url: str = ""
     sleep_timer = 0.0

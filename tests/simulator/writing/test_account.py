@@ -1,4 +1,4 @@
-"""What can be set about an account from outside, and what writes do that no test names."""
+"""The settings of an account, and arbitrary writes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ EVENT = st.fixed_dictionaries(
 
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
-    """A client without a key: what is not PagerDuty's needs none."""
+    """Yield a client without a key: the simulator's own paths need none."""
     with httpx.Client(base_url=url, trust_env=False, verify=False) as client:
         yield client
 

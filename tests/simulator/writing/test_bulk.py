@@ -1,4 +1,4 @@
-"""Many updates in one request, and what may become of the others when one of them cannot be made."""
+"""Many updates in one request, and the effect on the others when one of them is invalid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The REST writes, as PagerDuty's own client makes them: what they change, what the log tells, what is answered."""
+"""The REST writes, made by PagerDuty's own client: their effects, log entries, and responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def update(rest: Rest, incident: Incident, **fields: object) -> dict[str, Any]:
-    """The incident that PUT /incidents/{id} answers."""
+    """Return the incident in the response to PUT /incidents."""
     answered = rest.rput(f"/incidents/{incident.id}", json={"type": "incident_reference"} | fields)
     assert isinstance(answered, dict)
     return answered
@@ -29,7 +29,7 @@ def told(account: Account) -> list[tuple[str, str | None]]:
 
 
 def done(account: Account) -> list[tuple[str, str | None, bool]]:
-    """The effects: what, in which detail, and whether it re-opened an incident."""
+    """Return the effects: what, in which detail, and whether it reopened an incident."""
     return [(each.what, each.detail, each.reopened) for each in account.effects]
 
 

@@ -1,4 +1,4 @@
-"""The Events API in both versions: what is accepted, and what comes of it."""
+"""The Events API in both versions: accepted events, and their effects."""
 
 from __future__ import annotations
 

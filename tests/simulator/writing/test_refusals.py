@@ -1,4 +1,4 @@
-"""What PagerDuty refuses: each code once, and that a refused request changes nothing."""
+"""PagerDuty's refusals: each error code once; a refused request changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes that go wrong before or after their effect: the caller sees the same, the ledger of effects tells."""
+"""Writes that fail before or after their effect: the caller sees the same, the ledger of effects differs."""
 
 from __future__ import annotations
 
