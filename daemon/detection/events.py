@@ -1,4 +1,4 @@
-"""The result of detection, and how events and snapshots are made. Nothing here decides whether something happened."""
+"""The result of detection, and constructors of events and snapshots. Nothing here decides whether something happened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Events in the order in which to send them, the snapshots that changed, the ids of new entries.
+    """Events in sending order, the changed snapshots, and the ids of new entries.
 
     ``unknown_types`` are the types of new entries that pagerelay does not know, with the number of entries.
     """
@@ -31,7 +31,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """What is particular to one event; the rest comes from its incident and its connection.
+    """The specific part of one event; the rest comes from its incident and its connection.
 
     ``type`` is the event type's name. ``key`` makes the event's id unique within its incident and type.
     """
@@ -49,7 +49,7 @@ class Occurrence:
 def event(
     connection: str, snapshot: Snapshot, occurrence: Occurrence, detected_at: datetime, detected_by: DetectedBy
 ) -> Event:
-    """Return the event. Its id depends on what happened alone, so finding it again gives the same event.
+    """Return the event. Its id depends only on what happened, so detecting it again yields the same event.
 
     An incident is created once: the id of its ``incident.triggered`` has no other key.
     """
@@ -74,7 +74,7 @@ def event(
 
 
 def existing(incident_id: str, incident: Json, read_at: datetime) -> Snapshot:
-    """Return the snapshot of an incident whose past is history: none of it will be sent."""
+    """Return the snapshot of an incident whose past predates the history limit: none of it will be sent."""
     created_at = lenient_json.get_time(incident, "created_at") or read_at
     assignments = lenient_json.assignments(incident)
     return Snapshot(

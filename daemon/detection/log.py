@@ -1,4 +1,4 @@
-"""From log entries to events. Nothing here looks at an incident's present state to guess what happened."""
+"""Events from log entries. Nothing here infers events from an incident's current state."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read(
     read_at: datetime,
     now: datetime,
 ) -> Detection:
-    """Return what the new entries of one window say, given in the list's order, newest first.
+    """Return the events of the new entries of one window, passed in list order, newest first.
 
     The incidents that are embedded in them are compared with their snapshots as well.
     ``snapshots`` are those of the entries' incidents, ``seen`` the ids of entries that were read before.
@@ -74,7 +74,7 @@ def read(
 
 
 class _Window:
-    """One window: the snapshots as they change, the events as they are found."""
+    """One window: its snapshots and events while they are computed."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _Window:
         self._are_parts = {part.id for parts in self._parts.values() for part in parts}
 
     def detect(self) -> Detection:
-        """Take every new entry in turn."""
+        """Process every new entry in turn."""
         new: dict[str, LogEntry] = {}
         changed: dict[str, None] = {}
         for entry in self._entries:

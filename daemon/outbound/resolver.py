@@ -72,7 +72,7 @@ class Host:
 
     @property
     def is_permitted(self) -> bool:
-        """Whether at least one permitted address is known."""
+        """Return whether at least one permitted address is known."""
         return bool(self._permitted)
 
     async def permitted(self, seconds: float) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class Received:
 
     @property
     def event_id(self) -> str:
-        """The id of the message's event."""
+        """Return the id of the message's event."""
         event_id: str = self.body["data"]["event_id"]
         return event_id
 

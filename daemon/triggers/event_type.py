@@ -85,7 +85,7 @@ class EventType:
 
     @property
     def event_type(self) -> str:
-        """The type that the events have: the name itself, except for a subtype."""
+        """Return the type that the events have: the name itself, except for a subtype."""
         return self.subtype_of or self.name
 
 

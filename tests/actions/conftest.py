@@ -83,7 +83,7 @@ class Office:
     on_sleep: Callable[[], object] = lambda: None
 
     def executor(self, instance: str = "one", **more: Any) -> Executor:
-        """A daemon's executor."""
+        """Return a daemon's executor."""
         permits = Permits(self.database, "acme", self.limits, instance, sleep=self._sleep)
         connection = Connection("acme", SecretStr(self.account.api_key), self.url, self.url, self.limits)
         client = pagerduty.Client(connection, permits, transport=self.line, sleep=self._sleep)
@@ -111,7 +111,7 @@ class Office:
         return self.database.write_now(action_queue.accept, request, self.clock()).id
 
     def action(self, action_id: str) -> Action:
-        """An action as it is now."""
+        """Return an action in its current state."""
         found = self.database.read_now(action_queue.find, action_id)
         assert found is not None
         return found
@@ -131,21 +131,21 @@ class Office:
         return ended
 
     def incident(self, title: str = "Disk almost full") -> Incident:
-        """A new incident."""
+        """Return a new incident."""
         return self.account.trigger(title, service=self.account.directory.services[0])
 
     @property
     def alice(self) -> str:
-        """A user's id."""
+        """Return a user's id."""
         return self.account.directory.user("alice").id
 
     @property
     def effects(self) -> list[Effect]:
-        """What requests changed."""
+        """Return the changes that requests made."""
         return self.account.effects
 
     def sent(self, method: str) -> list[tuple[str, Json]]:
-        """The requests of a method that went out: path and body."""
+        """Return the requests of a method: path and body."""
         return [(each.url.path, _body(each)) for each in self.line.requests if each.method == method]
 
 
@@ -157,7 +157,7 @@ def _body(request: httpx.Request) -> Json:
 
 @asynccontextmanager
 async def opened(database: Database, clock: ManualClock, limits: Limits = MANY) -> AsyncIterator[Office]:
-    """An office at work."""
+    """Yield an office with its executor running."""
     account = Account(clock=clock, seed=4)
     simulator = Simulator([account], limit=10**9)
 
@@ -178,6 +178,6 @@ async def opened(database: Database, clock: ManualClock, limits: Limits = MANY) 
 
 @pytest.fixture
 async def office(database: Database, clock: ManualClock) -> AsyncIterator[Office]:
-    """An account, a queue, and nothing asked yet."""
+    """Yield an account and a queue without any action."""
     async with opened(database, clock) as made:
         yield made

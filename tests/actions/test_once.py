@@ -48,7 +48,7 @@ def parameters(office: Office, operation: str, incident: Incident) -> dict[str, 
 
 
 def prepared(office: Office, operation: str) -> Incident:
-    """An incident that the operation can be carried out on."""
+    """Return an incident to which the operation can be applied."""
     incident = office.incident()
     if operation == "SnoozeIncident":
         office.account.acknowledge(incident.id, office.account.directory.user("alice"))

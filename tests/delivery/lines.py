@@ -31,14 +31,14 @@ QUICK = Retry(first=timedelta(milliseconds=40), factor=1.5, max=timedelta(millis
 
 
 def target(name: str, url: str, **more: Any) -> Target:
-    """A target with a quick back-off."""
+    """Return a target with a quick back-off."""
     more.setdefault("retry", QUICK)
     more.setdefault("timeout", timedelta(seconds=5))
     return Target(name, SecretStr(url), (SecretStr(SECRET),), **more)
 
 
 def event(number: int, incident: str, kind: str = "incident.annotated") -> Event:
-    """One event; its note says its number."""
+    """Return one event; its note contains its number."""
     note = {"id": None, "content": str(number), "user": {"id": "PA"}, "created_at": "2026-11-23T10:00:00Z"}
     return Event(
         id=f"evt_{number}",
@@ -71,7 +71,7 @@ def fill(database: Database, incidents: Sequence[str], names: Sequence[str], fir
 
 @asynccontextmanager
 async def delivering(database: Database, *receivers: Target, instance: str = "one") -> AsyncIterator[DeliveryLoop]:
-    """A delivery loop; ends with its attempts finished."""
+    """Run a delivery loop inside the context; let its attempts finish at the end."""
     deliveries = DeliveryLoop(database, {each.name: each for each in receivers}, instance)
     running = asyncio.create_task(deliveries.run())
     try:
@@ -82,14 +82,14 @@ async def delivering(database: Database, *receivers: Target, instance: str = "on
 
 
 def rows(database: Database) -> list[Any]:
-    """All deliveries, in their order."""
+    """Return all deliveries in order."""
     return list(
         database.read_now(lambda tx: tx.execute(sa.select(schema.deliveries).order_by(schema.deliveries.c.id)).all())
     )
 
 
 def attempts(database: Database) -> list[Any]:
-    """All attempts, in their order."""
+    """Return all attempts in order."""
     return list(
         database.read_now(lambda tx: tx.execute(sa.select(schema.attempts).order_by(schema.attempts.c.id)).all())
     )
@@ -101,7 +101,7 @@ def states(database: Database) -> Counter[str]:
 
 
 def standing(database: Database, name: str = "ops") -> Any:
-    """A target's row."""
+    """Return a target's row."""
     wanted = sa.select(schema.targets).where(schema.targets.c.name == name)
     return database.read_now(lambda tx: tx.execute(wanted).one())
 
@@ -146,7 +146,7 @@ def claim(database: Database, instance: str = "one") -> claims.TargetClaim:
 
 
 def ids(claimed: claims.TargetClaim) -> list[int]:
-    """The deliveries of a claim, in their order."""
+    """Return the ids of a claim's deliveries, in order."""
     return [each.id for run in claimed.runs for each in run.deliveries]
 
 

@@ -41,7 +41,7 @@ class Gated(Database):
 
 @pytest.fixture
 def live(database_url: str) -> Iterator[Gated]:
-    """A database on the real clock."""
+    """Yield a database on the real clock."""
     opened = Gated(database_url)
     yield opened
     opened.close()

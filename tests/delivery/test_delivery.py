@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def numbers(receiver: Receiver) -> list[int]:
-    """The numbers of the events that were accepted, in order."""
+    """Return the numbers of the events that were accepted, in order."""
     return [int(request.json["data"]["note"]["content"]) for request in receiver.accepted]
 
 

@@ -41,7 +41,7 @@ HOUR = timedelta(hours=1)
 
 
 def pauses(database: Database) -> list[timedelta]:
-    """How long after each attempt's end the next one began."""
+    """Return the pauses between the end of each attempt and the start of the next."""
     made = attempts(database)
     begun = [row.at - timedelta(milliseconds=row.duration_ms) for row in made]
     return [start - before.at for start, before in zip(begun[1:], made, strict=False)]

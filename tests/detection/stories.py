@@ -21,12 +21,12 @@ HISTORY = START - timedelta(hours=1)
 
 
 def user(user_id: str) -> Json:
-    """A reference to a user."""
+    """Return a reference to a user."""
     return {"id": user_id, "type": "user_reference", "summary": user_id.title()}
 
 
 def iso(at: datetime) -> str:
-    """A time as PagerDuty writes it."""
+    """Return a time as PagerDuty writes it."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -29,7 +29,7 @@ COMPARED = [name for name, each in triggers.REGISTRY.items() if each.compare is 
 
 
 def incident(updated: float | None = 0, /, **values: Any) -> Json:
-    """An incident from an hour ago, changed so many seconds after START."""
+    """Return an incident created an hour ago and changed this many seconds after START."""
     times = {} if updated is None else {"updated_at": iso(START + timedelta(seconds=updated))}
     created = iso(HISTORY - timedelta(hours=1))
     return {"id": "P1", "status": "triggered", "created_at": created, "last_status_change_at": created} | times | values

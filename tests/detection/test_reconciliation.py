@@ -15,7 +15,7 @@ from tests.detection.stories import HISTORY, Reader, Story, iso, user
 
 
 def at(seconds: float) -> str:
-    """A second of the story as PagerDuty writes it."""
+    """Return a second of the story as PagerDuty writes it."""
     return iso(START + timedelta(seconds=seconds))
 
 
@@ -25,7 +25,7 @@ def assigned(*users: str, since: float) -> dict[str, object]:
 
 
 def acknowledged(by: str, since: float) -> dict[str, object]:
-    """The part of an incident that says who acknowledged it."""
+    """Return the part of an incident that names who acknowledged it."""
     return {
         "status": "acknowledged",
         "last_status_change_at": at(since),
@@ -34,7 +34,7 @@ def acknowledged(by: str, since: float) -> dict[str, object]:
 
 
 def resolved(since: float) -> dict[str, object]:
-    """The part of an incident that says that it is resolved."""
+    """Return the part of an incident that shows that it is resolved."""
     return {"status": "resolved", "last_status_change_at": at(since), "resolved_at": at(since), "assignments": []}
 
 

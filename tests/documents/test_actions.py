@@ -23,7 +23,7 @@ TEXT = (ROOT / "docs" / "actions.md").read_text(encoding="utf-8")
 
 
 def table(heading: str) -> list[list[str]]:
-    """The cells of the first table under a heading, without its head."""
+    """Return the cells of the first table under a heading, without its head."""
     lines = TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0].splitlines()
     rows = [line for line in lines if line.startswith("|")]
     first = rows.index(next(row for row in rows if set(row) <= set("|-")))
@@ -81,7 +81,7 @@ def test_every_state_and_outcome_is_explained(words: type[model.ActionState | mo
 
 
 def blocks(kind: str) -> list[str]:
-    """The blocks of code of one kind."""
+    """Return the blocks of code of one kind."""
     return re.findall(rf"```{kind}\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
@@ -122,12 +122,12 @@ def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
 
 
 def replaced(text: str, by: dict[str, str]) -> str:
-    """A text with the addresses that are in use here."""
+    """Return a text with the addresses that are used here."""
     return re.sub("|".join(map(re.escape, by)), lambda found: by[found.group()], text)
 
 
 def possible(block: str) -> bool:
-    """Whether an example can run on this machine."""
+    """Return whether an example can run on this machine."""
     return "curl " not in block or shutil.which("curl") is not None
 
 

@@ -20,7 +20,7 @@ CODE = "\n".join(
 
 
 def lines(text: str) -> list[str]:
-    """The command lines: those of blocks, and those within a text."""
+    """Return the command lines: those of blocks, and those within a text."""
     blocks = re.findall(r"^ *```(?:sh|text)\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
     typed = [line for block in blocks for line in re.findall(r"^(?:\$ )?(pagerelay [a-z].*)$", block, re.MULTILINE)]
     return typed + re.findall(

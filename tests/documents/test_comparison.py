@@ -17,7 +17,7 @@ UNFOUNDED = re.compile(r"(no|nothing|none|\?|–)(\W.*)?")  # cells that need no
 
 
 def cells() -> list[list[str]]:
-    """The rows of all tables, without their heads."""
+    """Return the rows of all tables, without their heads."""
     rows = [line[1:-1].split("|") for line in TEXT.splitlines() if re.match(r"\| (?!\|)(?!-)", line)]
     return [[cell.strip() for cell in row] for row in rows if row[0].strip()]
 

@@ -15,7 +15,7 @@ TEXT = (Path(__file__).parent.parent.parent / "docs" / "configuration.md").read_
 
 
 def documented() -> dict[str, str]:
-    """The default that the document names for each key: ``targets.<name>.url``."""
+    """Return the default that the document names for each key: ``targets.<name>.url``."""
     found: dict[str, str] = {}
     for section in re.split(r"^## ", TEXT, flags=re.MULTILINE):
         heading = re.match(r"`([a-z_.<>]+)`\n", section)

@@ -39,13 +39,13 @@ PATIENCE = 30.0
 
 
 def blocks(kind: str, text: str = TEXT) -> list[str]:
-    """The blocks of code of one kind, without their indentation."""
+    """Return the blocks of code of one kind, without their indentation."""
     found = re.findall(rf"^( *)```{kind}\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
     return [re.sub(rf"^{indentation}", "", block, flags=re.MULTILINE) for indentation, block in found]
 
 
 def rows(text: str, head: str) -> list[list[str]]:
-    """The cells of the table with this head."""
+    """Return the cells of the table with this head."""
     lines = text.partition(f"\n{head}\n")[2].splitlines()
     assert lines, head
     end = next((number for number, line in enumerate(lines) if not line.startswith("|")), len(lines))
@@ -80,7 +80,7 @@ def test_the_connector_triggers_match_the_registry() -> None:
 
 
 def commands() -> dict[str, list[str]]:
-    """The command line of each action, and the parameters that it has over HTTP."""
+    """Return the command line of each action, and the parameters that it has over HTTP."""
     table = rows(CONNECTOR, "| action | command line | `parameters` over HTTP |")
     return {names(line)[0]: re.findall(r'"(\w+)"', body) for _, line, body in table}
 
@@ -146,7 +146,7 @@ def environment(pagerduty: str, inbox: str, api: str) -> dict[str, str]:
 
 
 def configuration(folder: Path, account: Account) -> Path:
-    """Everything that the document configures in one file, with the account's services and user."""
+    """Return everything that the document configures in one file, with the account's services and user."""
     merged: dict[str, str] = {}
     for block in blocks("yaml"):
         for section, entries in re.findall(r"^(\w+:)(.*(?:\n .*)*)", block, flags=re.MULTILINE):
@@ -216,7 +216,7 @@ def test_the_commands_and_requests_shown_work_with_a_daemon(tmp_path: Path) -> N
 
 
 def account_is_read(address: str) -> bool:
-    """Whether the first poll is over."""
+    """Return whether the first poll is over."""
     return httpx.get(f"{address}/readyz").status_code == 200
 
 
@@ -252,13 +252,13 @@ def see_connector(inbox: Inbox, incident: str) -> None:
 
 
 def v2_events(inbox: Inbox, incident: str) -> list[str]:
-    """The V2 events of an incident."""
+    """Return the V2 events of an incident."""
     made = [each["messages"][0] for each in inbox.at("/legacy")]
     return [each["event"] for each in made if each["incident"]["id"] == incident]
 
 
 def see_v2(inbox: Inbox, incident: str) -> None:
-    """PagerDuty's V2 body."""
+    """Check PagerDuty's V2 body."""
     assert v2_events(inbox, incident)[0] == "incident.trigger"
     assert {"incident.annotate", "incident.assign", "incident.acknowledge"} <= {*v2_events(inbox, incident)}
     entries = [entry for body in inbox.at("/legacy") for each in body["messages"] for entry in each["log_entries"]]

@@ -36,7 +36,7 @@ def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
-    """Every text file of the repository, by its path."""
+    """Return every text file of the repository, by its path."""
     listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     assert listed.returncode == 0, listed.stderr
     paths = [path for path in listed.stdout.split("\0") if path and (ROOT / path).is_file()]
@@ -45,7 +45,7 @@ def texts() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked wheel, built from the repository without a network."""
+    """Return the unpacked wheel, built from the repository without a network."""
     folder = tmp_path_factory.mktemp("wheel")
     built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
     assert built.returncode == 0, built.stderr
@@ -62,13 +62,13 @@ def project() -> dict[str, Any]:
 
 
 def pinned(name: str) -> dict[str, str]:
-    """The packages of a requirements file with their lines, hashes included."""
+    """Return the packages of a requirements file with their lines, hashes included."""
     lines = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     return {normal(line): line for line in lines if line and not line.startswith("#")}
 
 
 def normal(requirement: str) -> str:
-    """The package that a requirement is about."""
+    """Return the package that a requirement is about."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert found, requirement
     return re.sub(r"[-_.]+", "-", found.group()).lower()
@@ -159,7 +159,7 @@ def test_every_link_in_a_document_leads_to_a_file(texts: dict[str, str]) -> None
 
 
 def anchors(text: str) -> set[str]:
-    """The names of a document's headings, as GitHub makes them."""
+    """Return the names of a document's headings, as GitHub makes them."""
     headings = re.findall(
         r"^#+ (.+)$", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
     )

@@ -48,7 +48,7 @@ def renderer() -> Iterator[template.Renderer]:
 
 
 def long(message: Any) -> Any:
-    """The same event with texts that are too long for anybody."""
+    """Return the same event with very long texts."""
     event = samples.of(message)
     said = event.payload | {"incident": event.payload["incident"] | {"title": "é" * 6000}}
     if said["note"] is not None:
@@ -193,7 +193,7 @@ def sent(name: str = "standard", *secrets: str) -> tuple[dict[str, str], bytes]:
 
 
 def genuine_in(number: int) -> Any:
-    """The function of a snippet in Python."""
+    """Return the function of a snippet in Python."""
     found: dict[str, Any] = {}
     exec(SNIPPETS["python"][number], found)
     return found["is_genuine"]

@@ -20,7 +20,7 @@ STOPS_CALLS = ("rate_limited", "rate_limited_bare")  # for a second or for a min
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """The property tests' seed, so that another one shows another world here as well."""
+    """Return the property tests' seed, so that another seed creates another world here as well."""
     return int(request.config.getoption("--hypothesis-seed") or 1)
 
 

@@ -180,7 +180,7 @@ class World:
         return known
 
     def ambiguous(self) -> dict[str, list[set[str]]]:
-        """Return, for each ambiguous assignment and assignee, the messages of which one has to arrive.
+        """Return, for each ambiguous assignment and assignee, the messages; exactly one of them has to arrive.
 
         Assignments are ambiguous in a second of an incident with a delegation and an entry that was shown
         late: a reader in between cannot know which assignment belongs to the delegation.

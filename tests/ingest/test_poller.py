@@ -22,7 +22,7 @@ from tests.harness.polling import Daemon
 
 @pytest.fixture
 def account(clock: ManualClock) -> FakePagerDuty:
-    """An account on the manual clock."""
+    """Return an account on the manual clock."""
     return FakePagerDuty(clock)
 
 

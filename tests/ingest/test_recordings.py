@@ -101,7 +101,7 @@ class Replay(FakePagerDuty):
 
 
 def replay(clock: ManualClock, name: str, entries: Sequence[Json]) -> Replay:
-    """The account of a recording, a minute before its first entry."""
+    """Return the account of a recording, a minute before its first entry."""
     moments = [recordings.happened_at(entry) for entry in RECORDED[name]]
     clock.now = moments[0].astimezone(UTC) - timedelta(minutes=1)
     times = [moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for moment in moments]
@@ -137,13 +137,13 @@ def told(entries: Sequence[Json]) -> list[tuple[str, str, str]]:
 
 
 def event_id(incident: str, kind: str, entry: str) -> str:
-    """An event's id, as receivers may rely on it."""
+    """Return an event's id, as receivers may rely on it."""
     text = "\x1f".join(("acme", incident, f"incident.{kind}", "" if kind == "triggered" else entry))
     return "evt_" + hashlib.sha256(text.encode()).hexdigest()[:26]
 
 
 def events_of(daemon: Daemon) -> list[Event]:
-    """Every event, in the journal's order."""
+    """Return every event, in the journal's order."""
     return [event for _, event in daemon.database.read_now(journal.read, "acme", 0, 100_000)]
 
 
@@ -250,7 +250,7 @@ def test_events_found_by_reconciliation_are_not_repeated_by_the_log_and_nothing_
 
 
 def spoilt(entry: Json, opened: Sequence[str]) -> Iterator[tuple[str, Json]]:
-    """The entry with each of its fields, and each field of the ``opened`` ones, missing or of another type."""
+    """Yield the entry with each of its fields, and each field of the ``opened`` ones, missing or of another type."""
     for key, inside in entry.items():
         yield from _each_value(entry, key)
         if key in opened and isinstance(inside, dict):
@@ -315,7 +315,7 @@ def use(event: Event) -> None:
 
 @cache
 def parsed_recording(name: str, *, whole: bool) -> tuple[tuple[LogEntry, ...], tuple[Event, ...]]:
-    """A recording's records and events, unspoilt."""
+    """Return a recording's records and events, unmodified."""
     parsed = [records.log_entry(entry) for entry in entries_of(name, whole=whole)]
     entries = tuple(each for each in parsed if isinstance(each, LogEntry))
     assert len(entries) == len(parsed)
@@ -463,7 +463,7 @@ def test_no_event_contains_contact_details(name: str) -> None:
 
 
 def keys(value: object) -> set[str]:
-    """Every key, however deep."""
+    """Return all keys, at any depth."""
     if isinstance(value, list):
         return set().union(*map(keys, value))
     if isinstance(value, dict):

@@ -176,7 +176,7 @@ async def test_no_alert_is_sent_if_the_failing_target_is_the_only_alert_target(
 async def test_an_alert_and_the_record_of_it_are_written_in_one_transaction(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if the daemon were killed in the middle, again and again; another replica has its own idea of the time."""
+    """Simulate kills in the middle of transactions; another replica's clock differs."""
     enqueue = messages.enqueue_alert
 
     def die(*arguments: Any) -> None:

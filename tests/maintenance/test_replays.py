@@ -38,7 +38,7 @@ def end(tx: sa.Connection, at: datetime | None = None) -> None:
 
 
 def create(database: Database, *names: str) -> int:
-    """A replay of everything for these targets."""
+    """Create a replay of everything for these targets; return its id."""
 
     def write(tx: sa.Connection) -> int:
         now = database.now(tx)
@@ -48,7 +48,7 @@ def create(database: Database, *names: str) -> int:
 
 
 async def ended(database: Database, replay: int) -> ReplayItem:
-    """The replay, when it is at its end."""
+    """Wait until the replay has ended; return it."""
 
     def item() -> ReplayItem:
         item = database.read_now(replay_list.find, replay)
@@ -61,7 +61,7 @@ async def ended(database: Database, replay: int) -> ReplayItem:
 
 @contextlib.asynccontextmanager
 async def feeding(database: Database, deliveries: DeliveryLoop) -> AsyncIterator[maintenance.Replaying]:
-    """The chore, while inside."""
+    """Run the chore inside the context."""
     chore = maintenance.Replaying(database, deliveries.wake, deliveries.release_replays)
     running = asyncio.create_task(chore.run())
     try:

@@ -119,7 +119,7 @@ def target(url: str, rules: Egress = DENY, **more: Any) -> Target:
 
 
 async def attempt(chosen: Target, *leads_to: str) -> sender.SendResult:
-    """One attempt; every name leads to these addresses."""
+    """Make one attempt; every name resolves to these addresses."""
     sending = sender.Sender(chosen, lookup=lambda _name, _port: leads_to)
     try:
         return await sending.send("msg_1", CONTENT, 1)

@@ -32,7 +32,7 @@ HEADER = "canary-header-value"
 
 
 def target(url: str, *secrets: str, **more: Any) -> Target:
-    """A target that has time enough, whatever else the machine does."""
+    """Return a target with a long time-out, however busy the machine is."""
     more.setdefault("timeout", timedelta(seconds=15))
     return Target("ops", SecretStr(url), tuple(SecretStr(each) for each in secrets or (SECRET,)), **more)
 
@@ -42,7 +42,7 @@ def plain(body: bytes) -> Content:
 
 
 async def attempt(chosen: Target, body: bytes = BODY) -> sender.SendResult:
-    """One attempt of a sender of its own."""
+    """Make one attempt with a new sender."""
     sending = sender.Sender(chosen)
     try:
         async with asyncio.timeout(20):
@@ -58,7 +58,7 @@ async def answered(reply: Reply, **more: Any) -> sender.SendResult:
 
 
 def speaking(words: bytes) -> AbstractAsyncContextManager[int]:
-    """A server that says the same whatever it hears, and hangs up; yields its port."""
+    """Run a server that always sends the same bytes and closes the connection; yield its port."""
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -230,7 +230,7 @@ async def test_a_response_that_would_decompress_to_256_mib_takes_no_memory() -> 
 
 
 def _peak(*, anew: bool = False) -> int:
-    """The most memory that this process had, in KiB; ``anew``: from now on."""
+    """Return this process's peak memory in KiB; ``anew`` resets it first."""
     if anew:
         Path("/proc/self/clear_refs").write_text("5")
     (line,) = (each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM:"))
@@ -304,7 +304,7 @@ async def test_https_to_a_plain_http_port_is_named_in_the_error() -> None:
 
 
 def secretive(url: str) -> Target:
-    """A target where everything is secret."""
+    """Return a target with secrets in every setting."""
     return target(url.replace("/hook", f"{PATH}?{QUERY}"), SECRET, NEW, headers=(("x-key", SecretStr(HEADER)),))
 
 

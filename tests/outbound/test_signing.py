@@ -31,7 +31,7 @@ def signatures(*secrets: str, timestamp: int = 1_795_428_000) -> list[str]:
 
 
 def verify(signature: str, content: bytes) -> None:
-    """As a receiver does that knows only the public half."""
+    """Verify a signature as a receiver with only the public key does."""
     kind, _, encoded = signature.partition(",")
     assert kind == "v1a"
     Ed25519PublicKey.from_public_bytes(PUBLIC).verify(base64.b64decode(encoded), content)

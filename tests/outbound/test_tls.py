@@ -32,7 +32,7 @@ def stranger() -> Authority:
 
 
 async def attempt(url: str, tls: Tls | None, **more: Any) -> sender.SendResult:
-    """One attempt; every name leads to loopback."""
+    """Make one attempt; every name resolves to loopback."""
     chosen = Target("ops", SecretStr(url), (SecretStr(SECRET),), timeout=timedelta(seconds=15), tls=tls, **more)
     sending = sender.Sender(chosen, lookup=lambda _name, _port: ("127.0.0.1",))
     try:
@@ -42,7 +42,7 @@ async def attempt(url: str, tls: Tls | None, **more: Any) -> sender.SendResult:
 
 
 def named(url: str, host: str) -> str:
-    """The same server, by a name."""
+    """Return the URL of the same server by a name."""
     return f"https://{host}:{Url(url).port}/hook"
 
 

@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def far(database: Database, clock: ManualClock) -> FarSide:
-    """An invented PagerDuty, in a database that knows the connection acme."""
+    """Return a fake PagerDuty, in a database with the connection acme."""
     database.write_now(connections.ensure, ["acme"], [], clock())
     return FarSide(database, clock)

@@ -26,12 +26,12 @@ MANY = Limits(calls=100_000)
 
 
 def listing(name: str, *records: Any, **more: Any) -> httpx.Response:
-    """One page, the last one unless said otherwise."""
+    """Return one page, by default the last one."""
     return httpx.Response(200, json={name: list(records), "more": False} | more)
 
 
 def refusal(status: int, code: object = None, *, headers: dict[str, str] | None = None) -> httpx.Response:
-    """An error as PagerDuty writes it."""
+    """Return an error response as PagerDuty writes it."""
     error = {"message": "It said so", "code": code, "errors": ["This is wrong"]}
     return httpx.Response(status, json={"error": error}, headers=headers)
 
@@ -73,7 +73,7 @@ class FarSide:
         return [(each - self.times[0]).total_seconds() for each in self.times]
 
     async def pause(self, seconds: float) -> None:
-        """A pause of the client's own."""
+        """Advance the clock as the client's own pause would."""
         self.pauses.append(seconds)
         self.clock.advance(seconds)
 
@@ -82,7 +82,7 @@ class FarSide:
         self.clock.advance(seconds)
 
     def permits(self, limits: Limits = MANY, instance: str = "one") -> Permits:
-        """The connection's permits."""
+        """Return the connection's permits."""
         return Permits(self.database, "acme", limits, instance, sleep=self.wait)
 
     def client(

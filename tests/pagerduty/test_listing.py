@@ -38,7 +38,7 @@ class Moving:
         self.ever |= self.constant
 
     async def fetch(self, offset: int) -> ListedPage:
-        """One page; before it, the next changes happen."""
+        """Make the next changes, then return one page."""
         for change in self.changes.pop(0) if self.changes and self.offsets else ():
             self.change(*change)
         self.offsets.append(offset)

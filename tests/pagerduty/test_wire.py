@@ -44,7 +44,7 @@ class Server:
 
 
 def client_of(far: FarSide, url: str, **more: float) -> Client:
-    """A client of a real server."""
+    """Return a client of a real server."""
     return far.client(url=url, transport=None, **more)
 
 

@@ -44,7 +44,7 @@ LAME = {  # prevents results from being written, and nothing else
 
 
 def written(folder: Path, database: str, url: str, more: str = "") -> Settings:
-    """A configuration with one target."""
+    """Write and return a configuration with one target."""
     path = folder / "config.yaml"
     path.write_text(CONFIGURATION.format(database=database.replace("+psycopg", ""), url=url, secret=SECRET, more=more))
     return config.load(path, os.environ)
@@ -87,7 +87,7 @@ async def test_a_starting_daemon_sends_deliveries_claimed_by_unknown_instances(
 
 
 def standing(database: Database) -> Any:
-    """The target's row."""
+    """Return the target's row."""
     return database.read_now(lambda tx: tx.execute(sa.select(schema.targets)).one())
 
 

@@ -24,7 +24,7 @@ SCRIPT = "from daemon.runtime import identity; print(identity.name(), flush=True
 
 @pytest.fixture
 def other() -> Iterator[subprocess.Popen[str]]:
-    """A process that says its name and waits."""
+    """Yield a process that prints its name and waits."""
     command = [sys.executable, "-c", SCRIPT]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:

@@ -23,40 +23,40 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def account(clock: ManualClock) -> Account:
-    """An account in New York, on the manual clock."""
+    """Return an account in New York, on the manual clock."""
     return Account(api_key=KEY, clock=clock)
 
 
 @pytest.fixture
 def simulator(account: Account) -> Simulator:
-    """PagerDuty with that one account."""
+    """Return PagerDuty with that one account."""
     return Simulator([account])
 
 
 @pytest.fixture(scope="session")
 def portal() -> Iterator[BlockingPortal]:
-    """A thread with an event loop, for servers that tests talk to while they wait themselves."""
+    """Yield a thread with an event loop, for servers used by blocking tests."""
     with start_blocking_portal() as running:
         yield running
 
 
 @pytest.fixture
 def url(simulator: Simulator, portal: BlockingPortal) -> Iterator[str]:
-    """Where the simulator listens."""
+    """Yield the simulator's URL."""
     with portal.wrap_async_context_manager(simulator.serving()) as address:
         yield address
 
 
 @pytest.fixture
 def sdk(url: str) -> Iterator[Sdk]:
-    """PagerDuty's library with the account's key."""
+    """Yield PagerDuty's library with the account's key."""
     with Sdk(KEY, base_url=url, trust_env=False, verify=False) as client:
         yield client
 
 
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
-    """A bare HTTP client with the account's key, for what the library hides."""
+    """Yield a bare HTTP client with the account's key, for what the library hides."""
     headers = {"Authorization": f"Token token={KEY}"}
     with httpx.Client(base_url=url, headers=headers, trust_env=False, verify=False) as client:
         yield client
@@ -64,19 +64,19 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def alice(account: Account) -> User:
-    """Who is on call first for the services of ``ours``."""
+    """Return the user who is on call first for the services of ``ours``."""
     return account.directory.users[0]
 
 
 @pytest.fixture
 def bob(account: Account) -> User:
-    """Who is called after Alice, with Carol."""
+    """Return the user who is called after Alice, with Carol."""
     return account.directory.users[1]
 
 
 @pytest.fixture
 def incident(account: Account, clock: ManualClock) -> Incident:
-    """An incident that Alice has, from a minute ago."""
+    """Return an incident assigned to Alice a minute ago."""
     made = account.trigger("Disk full", service=account.directory.services[0], key="disk")
     clock.advance(60)
     return made

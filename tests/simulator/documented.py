@@ -50,7 +50,7 @@ class Answered(Protocol):
     status_code: int
 
     def read(self) -> bytes:
-        """The whole body."""
+        """Return the whole body."""
 
 
 def as_documented(answered: Answered) -> None:
@@ -117,7 +117,7 @@ def _body_mistakes(operation: Operation, body: bytes) -> list[str]:
 
 
 def _value_mistakes(schema: dict[str, Any], value: str) -> Iterator[str]:
-    """A repeated parameter is described as a list of its values, or as one of them."""
+    """Yield the mistakes of a parameter; a repeated one is described as a list of values or as one value."""
     kind: dict[str, Any] = schema.get("items", schema)
     typed: Any = int(value) if kind.get("type") == "integer" and value.isdigit() else value
     if kind.get("type") == "boolean":
@@ -140,7 +140,7 @@ def _mistakes(document: str, pointer: str, body: bytes, reader: Any) -> list[str
 
 
 def _told(mistake: ValidationError) -> str:
-    """The mistake in words; of several kinds that something may be, in those of the kind that it says it is."""
+    """Return the mistake as text; among several alternatives, that of the type that the value claims to have."""
     while mistake.context:
         kinds: dict[Any, list[ValidationError]] = {}
         for each in mistake.context:
@@ -204,7 +204,7 @@ def _at(document: str, pointer: str) -> Any:
 
 @cache
 def operations() -> list[Operation]:
-    """Every operation of every document, those without names in their paths first."""
+    """Return every operation of every document, those without names in their paths first."""
     found = []
     for document, prefix in DOCUMENTS.items():
         for path, item in load(document).get("paths", {}).items():

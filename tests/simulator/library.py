@@ -25,7 +25,7 @@ class Sdk(pagerduty.RestApiV2Client):
 
 
 def ids(found: Iterable[Any]) -> list[str]:
-    """The ids of a listing."""
+    """Return the ids of a listing."""
     return [each["id"] for each in found]
 
 
@@ -46,5 +46,5 @@ def latest(sdk: Sdk, clock: ManualClock) -> list[Any]:
 
 
 def types(entries: list[Any]) -> list[str]:
-    """The types of entries, in short."""
+    """Return the types of entries, without their suffix."""
     return [each["type"].removesuffix("_log_entry") for each in entries]

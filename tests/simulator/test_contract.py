@@ -38,7 +38,7 @@ RECORDED = [name for name, each in DIVERGENCES.items() if each.recorded]
 
 @pytest.fixture(scope="module")
 def lived() -> Account:
-    """An account with everything that can happen in three hours."""
+    """Return an account with all kinds of events of three hours."""
     account = Account(clock=lambda: START)
     history(account, START - timedelta(hours=3), START, rate=2)
     account.user_key = account.directory.users[0]
@@ -62,7 +62,7 @@ def kinds(account: Account) -> list[str]:
 
 
 def paths(account: Account, pattern: str) -> list[str]:
-    """The paths of a route, with some of the ids that the account has for it."""
+    """Return the paths of a route, with some of the ids that the account has for it."""
     of: dict[str, list[str]] = {
         "/log_entries/": kinds(account),
         "/incidents/": list(account.incidents)[::20],
@@ -166,7 +166,7 @@ def without(*names: str) -> Iterator[Iterator[int]]:
 
 @pytest.fixture(scope="module")
 def mistyped() -> int:
-    """The number of mistakes if only the documented types are allowed."""
+    """Return the number of mistakes if only the documented types are allowed."""
     with without("other types") as counts:
         return sum(counts)
 

@@ -94,7 +94,7 @@ def test_every_step_of_a_lifecycle_occurs(account: Account) -> None:
 
 
 def answers(seed: int, lives: int) -> list[bytes]:
-    """Everything that an account with a past shows."""
+    """Return all responses of an account with a past."""
     account = Account(clock=ManualClock(), seed=seed)
     lived(account, seed=lives)
     return [

@@ -23,7 +23,7 @@ PERSON = {"id": "PALICE", "type": "user_reference"}
 def assigned(
     entry: str | None = "assign", after: float = 0.0, *, by: Json | None = None, channel: str | None = None, **more: Any
 ) -> Event:
-    """An assignment, so many seconds after its incident's creation."""
+    """Return an assignment, this many seconds after its incident's creation."""
     told = {"id": "R1", "type": f"{entry}_log_entry", "channel": channel} if entry else None
     incident = {"id": "P1", "created_at": START.isoformat()} | more
     return Event(

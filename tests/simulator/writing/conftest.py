@@ -18,6 +18,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def rest(url: str, account: Account, alice: User) -> Iterator[Rest]:
-    """The client, with the key of the account."""
+    """Yield the client, with the key of the account."""
     with Rest(account.api_key, alice.email, base_url=url, trust_env=False, verify=False, event_hooks=HOOKS) as client:
         yield client

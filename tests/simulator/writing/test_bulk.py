@@ -29,7 +29,7 @@ def resolving(*ids: str) -> list[dict[str, str]]:
 
 
 def with_one_wrong(incidents: list[Incident]) -> dict[str, Any]:
-    """The second update names an incident that is not there."""
+    """Return updates; the second names an unknown incident."""
     return {"incidents": resolving(incidents[0].id, "PNONE", incidents[2].id)}
 
 

@@ -32,20 +32,20 @@ def service(account: Account) -> Service:
 
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
-    """A client without any key: an event carries its own."""
+    """Yield a client without a key: each event carries its own."""
     with httpx.Client(base_url=url, trust_env=False, verify=False, event_hooks=HOOKS) as client:
         yield client
 
 
 @pytest.fixture
 def events(url: str, service: Service) -> Iterator[Events]:
-    """PagerDuty's client of version 2."""
+    """Yield PagerDuty's client of version 2."""
     with Events(service.key, base_url=url, trust_env=False, verify=False, event_hooks=HOOKS) as client:
         yield client
 
 
 def send(http: httpx.Client, service: Service, kind: str = "trigger", **more: object) -> httpx.Response:
-    """An event of version 1."""
+    """Send an event of version 1."""
     body = {"service_key": service.key, "event_type": kind, "description": "Disk full"} | more
     return http.post(V1, json={name: value for name, value in body.items() if value is not None})
 

@@ -26,7 +26,7 @@ OTHER = {"id": "PNOBODY", "type": "user_reference"}
 
 @pytest.fixture
 def put(rest: Rest, incident: Incident, account: Account) -> Iterator[Put]:
-    """A refused update: status and code. Whatever is refused has no effect."""
+    """Yield a function that makes a refused update and returns status and code. A refused update has no effect."""
 
     def refused(**fields: object) -> tuple[int, int]:
         asked = {"type": "incident_reference"} | fields

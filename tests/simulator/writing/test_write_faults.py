@@ -33,7 +33,7 @@ PATIENCE = 10.0
 
 @pytest.fixture
 def http(url: str, account: Account, alice: User) -> Iterator[httpx.Client]:
-    """A client in Alice's name that hides nothing."""
+    """Yield a client of Alice's that hides nothing."""
     headers = {"Authorization": f"Token token={account.api_key}", "From": alice.email}
     with httpx.Client(base_url=url, headers=headers, trust_env=False, verify=False, timeout=PATIENCE) as client:
         yield client
@@ -41,7 +41,7 @@ def http(url: str, account: Account, alice: User) -> Iterator[httpx.Client]:
 
 @pytest.fixture(params=["update", "many", "note", "snooze", "event"])
 def write(request: pytest.FixtureRequest, account: Account, incident: Incident, alice: User) -> Write:
-    """Each kind of write: method, path, body."""
+    """Return each kind of write: method, path, body."""
     path = f"/incidents/{incident.id}"
     account.acknowledge(incident.id, alice)
     resolved = {"type": "incident_reference", "status": "resolved", "id": incident.id}
