@@ -1,4 +1,4 @@
-"""The result of detection, and constructors of events and snapshots. Nothing here decides whether something happened."""
+"""The result of detection and constructors of events and snapshots. Nothing here decides whether anything happened."""
 
 from __future__ import annotations
 
