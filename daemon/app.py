@@ -113,15 +113,8 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         bound = api.bind(settings)
         if bound is not None:
             parts.callback(bound.close)
-        database = await asyncio.to_thread(_open, settings)
-        parts.callback(database.close)
-        await database.write(_enter, database, settings, instance)
-        parts.push_async_callback(_leave, database, instance)
-        await database.read(_log_orphaned, settings)
-
-        metrics = CollectorRegistry()
-        failing = Gauge("pagerelay_database_failing", "1 while this daemon cannot use its database", registry=metrics)
-        failing.set_function(lambda: database.failure is not None)
+        database = await parts.enter_async_context(_entered(settings, instance))
+        metrics = _registry(database)
         deliveries = DeliveryLoop(database, settings.targets, instance, registry=metrics)
         replaying = maintenance.Replaying(database, deliveries.wake, deliveries.release_replays)
         executors: dict[str, Executor] = {}
@@ -158,6 +151,29 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         scheduler.start()
         parts.push_async_callback(scheduler.stop)
         yield await parts.enter_async_context(api.serving(database, settings, services, metrics, bound))
+
+
+@contextlib.asynccontextmanager
+async def _entered(settings: Settings, instance: str) -> AsyncIterator[Database]:
+    """The database, open, with this daemon in it."""
+    database = await asyncio.to_thread(_open, settings)
+    try:
+        await database.write(_enter, database, settings, instance)
+        try:
+            await database.read(_log_orphaned, settings)
+            yield database
+        finally:
+            await _leave(database, instance)
+    finally:
+        database.close()
+
+
+def _registry(database: Database) -> CollectorRegistry:
+    """Return the registry of what this process counts."""
+    metrics = CollectorRegistry()
+    failing = Gauge("pagerelay_database_failing", "1 while this daemon cannot use its database", registry=metrics)
+    failing.set_function(lambda: database.failure is not None)
+    return metrics
 
 
 def _house_keeping(database: Database, settings: Settings, instance: str) -> list[Job]:

@@ -19,6 +19,7 @@ from daemon import errors
 from daemon.actions import REGISTRY, ActionRun, RunOutcome, Succeeded, error_codes
 from daemon.model import MASK, Action, ActionState
 from daemon.pagerduty import lookups, writes
+from daemon.runtime.guard import Guard
 from daemon.storage import action_queue, messages, users
 from daemon.storage.database import system_clock
 
@@ -82,19 +83,15 @@ class Executor:
             self._running.result()
 
     async def _run(self) -> None:
+        guard = Guard("actions", connection=self._connection)
         while not self._stopping:
             self._woken.clear()
-            try:
+            due = None
+            with guard.attempt():
                 due = await self.run_once()
-            except errors.DatabaseError as error:
-                log.error("actions.failing", connection=self._connection, error=str(error))
+            if guard.failing is not None:
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
-                continue
-            except Exception:
-                log.exception("actions.broken", connection=self._connection)
-                await asyncio.sleep(AFTER_FAILURE_SECONDS)
-                continue
-            if due is not None:
+            elif due is not None:
                 await self._sleep(due)
 
     def wake(self) -> None:
@@ -168,8 +165,8 @@ class Executor:
             return dict.fromkeys((action.id for action in claimed), error)
         except (errors.DatabaseError, errors.LostClaim):
             raise
-        except Exception as error:
-            log.exception("action.broken", operation=operation.name, actions=[action.id for action in claimed])
+        except Exception as error:  # an operation that fails so must not keep others from being carried out
+            log.exception("action.crashed", operation=operation.name, actions=[action.id for action in claimed])
             if len(claimed) > 1:
                 return {}  # one of them fails all; run alone it does no harm
             broken = errors.Temporary(f"an unexpected {type(error).__name__}, which is in the log")

@@ -60,15 +60,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         """Send delivered or dead deliveries again, with the same ids; a daemon does so part by part."""
         _check(request, settings)
 
-        def begin(tx: sa.Connection) -> tuple[int, replay_list.ReplayItem | None]:
-            now = database.now(tx)
-            until = request.until or now
-            chosen = replays.ReplayFilter(request.since, until, request.trigger, request.target, request.state)
-            number = replays.create(tx, chosen, settings.targets, now)
-            return number, replay_list.find(tx, number)
-
-        number, created = await database.write(begin)
-        item = _existing(created, number)
+        item = await database.write(_create, database, settings, request)
         log.info("replay.accepted", replay=item.id, deliveries=item.total)
         services.wake_replays()
         response.headers["Location"] = f"/v1/replays/{item.id}"
@@ -91,18 +83,28 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         number: Annotated[int, Path(alias="id", description="The replay's id")],
     ) -> replay_list.ReplayItem:
         """Cancel a replay: unsent deliveries return to their previous state. A finished replay is unchanged."""
-
-        def stop(tx: sa.Connection) -> replay_list.ReplayItem | None:
-            if replay_list.find(tx, number) is not None:
-                replays.cancel(tx, number, database.now(tx))
-            return replay_list.find(tx, number)
-
-        item = _existing(await database.write(stop), number)
+        item = await database.write(_cancel, database, number)
         log.info("replay.cancelled", replay=item.id)
         services.wake_replays()
         return item
 
     return routes
+
+
+def _create(
+    tx: sa.Connection, database: Database, settings: Settings, request: ReplayRequest
+) -> replay_list.ReplayItem:
+    now = database.now(tx)
+    until = request.until or now
+    chosen = replays.ReplayFilter(request.since, until, request.trigger, request.target, request.state)
+    number = replays.create(tx, chosen, settings.targets, now)
+    return _existing(replay_list.find(tx, number), number)
+
+
+def _cancel(tx: sa.Connection, database: Database, number: int) -> replay_list.ReplayItem:
+    _existing(replay_list.find(tx, number), number)
+    replays.cancel(tx, number, database.now(tx))
+    return _existing(replay_list.find(tx, number), number)
 
 
 def _existing(item: replay_list.ReplayItem | None, number: int) -> replay_list.ReplayItem:

@@ -53,10 +53,6 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
     """Return the routes."""
     routes = APIRouter(tags=["targets"])
 
-    def status(tx: sa.Connection, name: str) -> target_health.TargetStatus:
-        (item,) = target_health.read(tx, {name: settings.targets[name]}, database.now(tx))
-        return item
-
     @routes.get("/targets")
     async def targets() -> TargetList:
         """List the targets."""
@@ -69,7 +65,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
 
         def write(tx: sa.Connection) -> target_health.TargetStatus:
             stored_targets.pause(tx, name, PAUSED_BY_HAND, database.now(tx))
-            return status(tx, name)
+            return _status(tx, database, settings, name)
 
         return await database.write(write)
 
@@ -80,7 +76,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
 
         def write(tx: sa.Connection) -> target_health.TargetStatus:
             stored_targets.resume(tx, name, database.now(tx))
-            return status(tx, name)
+            return _status(tx, database, settings, name)
 
         item = await database.write(write)
         services.wake_targets([name])
@@ -95,6 +91,11 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         return TestResults(await sample_delivery.run(target, kinds, system_clock(), LONGEST_TEST))
 
     return routes
+
+
+def _status(tx: sa.Connection, database: Database, settings: Settings, name: str) -> target_health.TargetStatus:
+    (item,) = target_health.read(tx, {name: settings.targets[name]}, database.now(tx))
+    return item
 
 
 def _must_be_known(name: str, settings: Settings) -> None:

@@ -37,30 +37,27 @@ POLL_SECONDS = 0.2
 KEY = re.compile(r"[\x21-\x7e]{1,255}")  # as in the API
 UNFINISHED = (ActionState.QUEUED, ActionState.RUNNING)
 
+OPERATION = typer.Argument(
+    metavar="OPERATION",
+    help="The operation; --list shows all of them.",
+    autocompletion=completion.operations,
+    show_default=False,
+)
+PARAMETERS = typer.Argument(
+    metavar="KEY=VALUE",
+    help="Its parameters. key=@file reads a file, key=- standard input, key=@@text means @text.",
+    autocompletion=completion.parameters,
+    show_default=False,
+)
+
 app = typer.Typer(**options.PLAIN)
 
 
 @app.command()
 def action(
     ctx: typer.Context,
-    operation: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="OPERATION",
-            help="The operation; --list shows all of them.",
-            autocompletion=completion.operations,
-            show_default=False,
-        ),
-    ] = None,
-    parameters: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Its parameters. key=@file reads a file, key=- standard input, key=@@text means @text.",
-            autocompletion=completion.parameters,
-            show_default=False,
-        ),
-    ] = None,
+    operation: Annotated[str | None, OPERATION] = None,
+    parameters: Annotated[list[str] | None, PARAMETERS] = None,
     *,
     config: options.Config = None,
     json: options.Json = False,

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import CollectorRegistry
 
-from daemon import errors, formats
+from daemon import formats
 from daemon.delivery.contents import Contents
 from daemon.delivery.recorder import Recorder
 from daemon.delivery.worker import AttemptMetrics, Shared, TargetWorker
 from daemon.outbound.sender import Sender
+from daemon.runtime.guard import Guard
 from daemon.storage import claims
 from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -78,9 +79,12 @@ class DeliveryLoop:
             sender = self._senders(target, formats.signing(target))
             self._workers[name] = TargetWorker(target, sender, self._shared)
         self._recording = asyncio.create_task(self._record(), name="delivery-recorder")
+        claiming = Guard("deliveries", work="claim")
         while not self._stopping.is_set():
             self._woken.clear()
-            if not await _succeeds(self._claim_all()):
+            with claiming.attempt():
+                await self._claim_all()
+            if claiming.failing is not None:
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
             await self._sleep()
 
@@ -170,12 +174,16 @@ class DeliveryLoop:
 
     async def _record(self) -> None:
         """Record in groups until the recorder is closed, and then once more."""
+        recording = Guard("deliveries", work="record")
         while not self._recorder.is_closing:
             await self._recorder.wait()
-            if not await _succeeds(self._record_once()):
+            with recording.attempt():
+                await self._record_once()
+            if recording.failing is not None:
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
                 self._recorder.wake()
-        await _succeeds(self._record_once())
+        with recording.attempt():
+            await self._record_once()
 
     async def _record_once(self) -> None:
         closing, at = self._recorder.is_closing, time.monotonic()
@@ -214,16 +222,3 @@ class DeliveryLoop:
         due = asyncio.get_running_loop().time() + (at - self._now()).total_seconds()
         if worker.lane.look_again(due):
             self._woken.set()
-
-
-async def _succeeds(work: Coroutine[None, None, None]) -> bool:
-    """Run one step of a loop; return False if it failed, which is logged."""
-    try:
-        await work
-    except errors.DatabaseError as error:
-        log.error("storage.failing", error=str(error))
-    except Exception:  # one bad message or response must not end all deliveries
-        log.exception("delivery.crashed")
-    else:
-        return True
-    return False

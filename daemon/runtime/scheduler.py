@@ -12,16 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import structlog
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from daemon import errors
+from daemon.runtime.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-log = structlog.get_logger()
 
 LATE_TICKS = 3
 AFTER_FAILURE = timedelta(seconds=5)
@@ -38,7 +35,6 @@ class Job:
     run: Callable[[], Awaitable[timedelta]]
     due: float = 0.0
     task: asyncio.Task[None] | None = field(default=None, repr=False)
-    failing: bool = False
 
 
 class Scheduler:
@@ -46,6 +42,7 @@ class Scheduler:
 
     def __init__(self, jobs: list[Job], tick: timedelta, beat: Callable[[], None] = lambda: None) -> None:
         self._jobs = jobs
+        self._guards = {job.name: Guard("job", job=job.name) for job in jobs}
         self._tick = tick
         self._beat = beat
         # The debug executor ends a tick before it is counted, so that a late one is never reported as running twice.
@@ -87,24 +84,10 @@ class Scheduler:
                 job.task = asyncio.create_task(self._run(job), name=job.name)
 
     async def _run(self, job: Job) -> None:
-        try:
+        wait = AFTER_FAILURE
+        with self._guards[job.name].attempt():
             wait = await job.run()
-        except errors.DatabaseError as error:
-            wait = AFTER_FAILURE
-            self._report(job, str(error))
-        except Exception:
-            wait = AFTER_FAILURE
-            log.exception("job.failed", job=job.name)
-        else:
-            if job.failing:
-                job.failing = False
-                log.info("job.recovered", job=job.name)
         job.due = time.monotonic() + wait.total_seconds()
-
-    def _report(self, job: Job, error: str) -> None:
-        if not job.failing:
-            job.failing = True
-            log.error("job.failing", job=job.name, error=error)
 
     async def _watch_clock(self) -> None:
         """Wake APScheduler after the wall clock was set back; it would sleep until that time comes again."""

@@ -124,16 +124,10 @@ def claim(
     due_now = (actions.c.next_try_at <= now) | (actions.c.next_try_at > now + LONGEST_PAUSE)
     waiting = (actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED, due_now)
     ready = sa.select(actions.c.id, actions.c.operation, actions.c.together).where(*waiting, first_of_incident)
-    first = tx.execute(ready.order_by(actions.c.seq).limit(1)).one_or_none()
-    if first is None:
-        due = sa.select(sa.func.min(actions.c.next_try_at)).where(
-            actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED
-        )
-        return [], tx.execute(due).scalar()
-    ids = [first.id]
-    if first.together is not None:
-        alike = (actions.c.operation == first.operation) & (actions.c.together == first.together)
-        ids = [row.id for row in tx.execute(ready.where(alike).order_by(actions.c.seq).limit(most_in_batch))]
+    ids = _oldest_batch(tx, ready, most_in_batch)
+    if not ids:
+        queued = (actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED)
+        return [], tx.execute(sa.select(sa.func.min(actions.c.next_try_at)).where(*queued)).scalar()
     free = sql.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have been quicker
     claimed = (
         actions.update()
@@ -149,6 +143,17 @@ def claim(
     )
     rows = tx.execute(claimed.returning(actions)).all()
     return [of_row(row) for row in sorted(rows, key=lambda row: row.seq)], now
+
+
+def _oldest_batch(tx: sa.Connection, ready: sa.Select[Any], most_in_batch: int) -> list[str]:
+    """Return the ids of the oldest action that is ready, and of those that can be sent in one request with it."""
+    first = tx.execute(ready.order_by(actions.c.seq).limit(1)).one_or_none()
+    if first is None:
+        return []
+    if first.together is None:
+        return [first.id]
+    alike = (actions.c.operation == first.operation) & (actions.c.together == first.together)
+    return [row.id for row in tx.execute(ready.where(alike).order_by(actions.c.seq).limit(most_in_batch))]
 
 
 def begin(tx: sa.Connection, instance: str, traces: Mapping[str, Json | None], now: datetime) -> bool:

@@ -69,7 +69,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock
         self._lock_file: int | None = None
-        self._file = sqlite.File(self.url.database if self.is_sqlite else None)
+        self._file = sqlite.DatabaseFile(self.url.database if self.is_sqlite else None)
         self._failure: Failure | None = None
         writers = 1 if self.is_sqlite else POSTGRES_WRITERS
         if self.is_sqlite:

@@ -66,7 +66,7 @@ class FileChangedError(Exception):
     """The file of an open database was removed or replaced."""
 
 
-class File:
+class DatabaseFile:
     """The file of a database that is open: what is written to one without a name is lost."""
 
     def __init__(self, path: str | None) -> None:
