@@ -69,8 +69,8 @@ class Desk:
 
     def all(self, ids: list[str]) -> list[Action]:
         """Return these actions in their current state."""
-        found = self.database.read_now(action_queue.load, ids)
-        return [found[each] for each in ids]
+        by_id = self.database.read_now(action_queue.load, ids)
+        return [by_id[action_id] for action_id in ids]
 
 
 async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float, seed: int) -> Figures:
@@ -82,12 +82,12 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
         around.start()
         await around.baseline()
         around.simulator.faults.set(FAULTS, seed)
-        wanted: Counter[tuple[str, str]] = Counter()
+        expected: Counter[tuple[str, str]] = Counter()
         ids: list[str] = []
         began = time.monotonic()
         for number in range(count):
             await _until_moment(around, moments, began, number * seconds / count)
-            ids.append(_ask_something(around, desk, chance, wanted))
+            ids.append(_ask_something(around, desk, chance, expected))
         await _until_moment(around, moments, began, seconds)
         await around.until(lambda: not desk.unfinished(), 120 + 4 * seconds)
         around.simulator.faults.clear()
@@ -95,17 +95,17 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
         ended = desk.all(ids)
         failed = [each for each in ended if each.state is not ActionState.SUCCEEDED]
         assert not failed, failed[:3]
-        made = Counter((each.incident_id, each.what) for each in around.account.effects)
-        wanted += _created(around, ended)
-        assert made == wanted, (made - wanted, wanted - made)
+        effects = Counter((each.incident_id, each.what) for each in around.account.effects)
+        expected += _created(around, ended)
+        assert effects == expected, (effects - expected, expected - effects)
         reopened = sum(each.reopened for each in around.account.effects)
         assert reopened == 0
         desk.database.close()
         return {
             "actions": count,
-            "effects": sum(made.values()),
-            "doubled": sum((made - wanted).values()),
-            "missing": sum((wanted - made).values()),
+            "effects": sum(effects.values()),
+            "doubled": sum((effects - expected).values()),
+            "missing": sum((expected - effects).values()),
             "reopened": reopened,
             "overtaken": sum(each.outcome is Outcome.OVERTAKEN for each in ended),
             "tried_again": sum(each.runs > 1 for each in ended),
@@ -122,7 +122,7 @@ async def _until_moment(around: World, moments: list[float], began: float, momen
     await asyncio.sleep(max(began + moment - time.monotonic(), 0))
 
 
-def _ask_something(around: World, desk: Desk, chance: random.Random, wanted: Counter[tuple[str, str]]) -> str:
+def _ask_something(around: World, desk: Desk, chance: random.Random, expected: Counter[tuple[str, str]]) -> str:
     """Queue an action of any kind on an incident of its own; record the effect that it must have."""
     account = around.account
     operation = chance.choice(list(EFFECTS))
@@ -135,9 +135,9 @@ def _ask_something(around: World, desk: Desk, chance: random.Random, wanted: Cou
         account.resolve(incident.id, other)
     effect = EFFECTS[operation]
     if effect is not None and not overtaken and operation != "CreateIncident":
-        wanted[incident.id, effect] += 1
+        expected[incident.id, effect] += 1
     policies = account.directory.policies[:2]
-    given: dict[str, dict[str, Any]] = {
+    parameters: dict[str, dict[str, Any]] = {
         "ReassignIncident": {"reassignUserId": account.directory.user("erin").id},
         "SnoozeIncident": {"duration": 3600},
         "EscalateIncident": {"policyId": chance.choice(policies).id},
@@ -149,7 +149,7 @@ def _ask_something(around: World, desk: Desk, chance: random.Random, wanted: Cou
         return desk.ask(operation, incident_key=incident.key)
     if operation == "GetUser":
         return desk.ask(operation, userId=by.id)
-    return desk.ask(operation, incidentId=incident.id, userId=by.id, **given.get(operation, {}))
+    return desk.ask(operation, incidentId=incident.id, userId=by.id, **parameters.get(operation, {}))
 
 
 def _created(around: World, ended: list[Action]) -> Counter[tuple[str, str]]:

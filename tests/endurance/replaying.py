@@ -39,7 +39,7 @@ async def replay(
     async with world.world(folder, url, seed=seed) as around:
         database = Database(around.database_url)
         database.write_now(_fill, database, count)
-        made = database.write_now(_create, database)
+        replay_id = database.write_now(_create, database)
         around.start()
         await around.baseline()
         began = time.monotonic()
@@ -48,15 +48,15 @@ async def replay(
             await around.until(functools.partial(_came, around, count * (kill + 1) // (kills + 1)))
             around.kill()
             around.start()
-        await around.until(lambda: _of(database, made).finished_at is not None, 60 + count / 50)
+        await around.until(lambda: _of(database, replay_id).finished_at is not None, 60 + count / 50)
         took = time.monotonic() - began
         await living
         await around.until(around.all_arrived, 60)
         assert around.stop() == 0
         figures = _figures(around, count) | {"kills": kills, "seconds": round(took, 1)}
-        found = _of(database, made)
-        told = found.state, found.total, found.taken, found.delivered, found.dead, found.skipped
-        assert told == (ReplayState.FINISHED, count, count, count, 0, 0), found
+        item = _of(database, replay_id)
+        result = item.state, item.total, item.taken, item.delivered, item.dead, item.skipped
+        assert result == (ReplayState.FINISHED, count, count, count, 0, 0), item
         assert (figures["forgotten"], figures["out_of_order"], figures["bodies_differ"]) == (0, 0, 0), figures
         database.close()
         return figures
@@ -92,10 +92,10 @@ def _create(tx: sa.Connection, database: Database) -> int:
     return replays.create(tx, replays.ReplayFilter(now - 2 * HOUR, now), [TARGET], now)
 
 
-def _of(database: Database, made: int) -> replay_list.ReplayItem:
-    found = database.read_now(replay_list.find, made)
-    assert found is not None
-    return found
+def _of(database: Database, replay_id: int) -> replay_list.ReplayItem:
+    item = database.read_now(replay_list.find, replay_id)
+    assert item is not None
+    return item
 
 
 def _number(message_id: str) -> int | None:

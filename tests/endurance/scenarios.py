@@ -52,10 +52,10 @@ async def faults(
         assert around.stop() == 0
         report = around.report()
         report.check()
-        told = {(each.incident_id, each.type.partition(".")[2]) for each in around.account.log.ledger}
-        lost = len(around.account.log.ledger) - len(told & around.naive)
+        events = {(each.incident_id, each.type.partition(".")[2]) for each in around.account.log.ledger}
+        lost = len(around.account.log.ledger) - len(events & around.naive)
         return dataclasses.asdict(report) | {
-            "told_by_other_entries": len(around.wanted().keys() - around.accepted("target-0")),
+            "covered_by_other_entries": len(around.expected().keys() - around.accepted("target-0")),
             "naive_poller_lost": f"{lost} of {report.events}",
         }
 
@@ -156,7 +156,7 @@ async def naive_poller(around: World, *, every: float) -> None:
     headers = {"Authorization": f"Token token={around.account.api_key}"}
     async with httpx.AsyncClient(base_url=around.url, headers=headers, timeout=5) as client:
         while True:
-            asked = datetime.now(UTC)
+            polled_at = datetime.now(UTC)
             try:
                 response = await client.get("/incidents", params={"since": since.isoformat()})
                 incidents = (
@@ -168,7 +168,7 @@ async def naive_poller(around: World, *, every: float) -> None:
                 seen.add((incident["id"], "triggered"))
                 seen.add((incident["id"], incident["status"]))
                 seen.update((incident["id"], "assigned") for _ in incident["assignments"])
-            since = asked
+            since = polled_at
             await asyncio.sleep(every)
 
 

@@ -60,7 +60,7 @@ async def beside(
 ) -> Figures:
     """Compare ten healthy targets beside ten bad ones and beside ten more healthy ones: 95th percentile and memory."""
     bad = bad_replies(mib)
-    found: dict[str, list[float]] = {"without": [], "with": []}
+    percentiles: dict[str, list[float]] = {"without": [], "with": []}
     memory: dict[str, int] = {}
     figures: Figures = {}
     for number in range(2 * rounds):
@@ -75,12 +75,12 @@ async def beside(
             await around.baseline()
             await world.live(around.account, incidents, seconds, seed + number, pace)
             healthy = [f"target-{each}" for each in range(HEALTHY)]
-            wanted = around.wanted().keys()
-            await around.until(functools.partial(_all_took, around, healthy, wanted), 180)
+            expected = around.expected().keys()
+            await around.until(functools.partial(_all_took, around, healthy, expected), 180)
             delays = sorted(
                 each.at - detected(each) for target in healthy for each in around.receivers[target].accepted
             )
-            found[name].append(delays[int(len(delays) * 0.95)])
+            percentiles[name].append(delays[int(len(delays) * 0.95)])
             if name == "with":
                 figures["attempts_at_bad_ones"] = [len(each.got) for each in list(around.receivers.values())[HEALTHY:]]
                 around.kill()  # otherwise hanging requests would be waited for
@@ -88,10 +88,10 @@ async def beside(
                 assert around.stop() == 0
             memory[name] = around.peak_rss // 2**20
         _empty(url)
-    middle = {name: sorted(each)[len(each) // 2] for name, each in found.items()}
+    middle = {name: sorted(each)[len(each) // 2] for name, each in percentiles.items()}
     return figures | {
-        "p95_without_ms": [round(each * 1000) for each in found["without"]],
-        "p95_with_ms": [round(each * 1000) for each in found["with"]],
+        "p95_without_ms": [round(each * 1000) for each in percentiles["without"]],
+        "p95_with_ms": [round(each * 1000) for each in percentiles["with"]],
         "ratio_of_medians": round(middle["with"] / middle["without"], 2),
         "peak_rss_mb": memory,
     }
@@ -114,7 +114,7 @@ async def outage(
             around.start()
             await around.baseline()
         quiet = await _delays(around, healthy, live, seconds, seed + 1, pace)
-        backlog, probes = len(around.wanted()), len(down.got)
+        backlog, probes = len(around.expected()), len(down.got)
 
         down.behave = functools.partial(_always, OK)
         back = time.monotonic()
@@ -194,8 +194,8 @@ def _always(reply: Reply, _request: Request) -> Reply:
     return reply
 
 
-def _all_took(around: World, targets: Sequence[str], wanted: Collection[str]) -> bool:
-    return all(set(wanted) <= around.accepted(each) for each in targets)
+def _all_took(around: World, targets: Sequence[str], expected: Collection[str]) -> bool:
+    return all(set(expected) <= around.accepted(each) for each in targets)
 
 
 def detected(request: Request) -> float:

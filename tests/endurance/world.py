@@ -166,7 +166,7 @@ class World:
         """Return the daemon's log so far."""
         return (self.folder / "daemon.log").read_text()
 
-    def wanted(self) -> dict[str, Happening]:
+    def expected(self) -> dict[str, Happening]:
         """Return every message that must arrive, by id."""
         news = self.account.log.ledger[len(self._wanted) :]
         self._wanted.update((message_id(each), each) for each in news)
@@ -185,19 +185,19 @@ class World:
         Assignments are ambiguous in a second of an incident with a delegation and an entry that was shown
         late: a reader in between cannot know which assignment belongs to the delegation.
         """
-        found: dict[str, list[set[str]]] = {}
+        alternatives: dict[str, list[set[str]]] = {}
         groups: dict[tuple[str, datetime], list[Entry]] = defaultdict(list)
         for entry in self.account.log.entries:
             if entry.type in {"assign_log_entry", "delegate_log_entry"}:
                 groups[entry.incident.id, entry.created_at].append(entry)
-        for key, happening in self.wanted().items():
+        for key, happening in self.expected().items():
             group = groups[happening.incident_id, happening.at] if happening.users else []
             if any(each.type == "delegate_log_entry" for each in group) and any(map(_was_late, group)):
-                found[key] = [
+                alternatives[key] = [
                     {message_id(replace(happening, entry_id=each.id)) for each in group if user in _users(each)}
                     for user in happening.users
                 ]
-        return found
+        return alternatives
 
     def all_arrived(self) -> bool:
         """Return whether every target accepted every message."""
@@ -206,7 +206,7 @@ class World:
     def missing(self, target: str) -> set[str]:
         """Return the messages that a target did not receive in any form."""
         accepted = self.accepted(target)
-        missing = self.wanted().keys() - accepted
+        missing = self.expected().keys() - accepted
         if not missing:
             return set()
         if len(missing) > MANY_MISSING:  # too many to resolve ambiguities
@@ -218,11 +218,11 @@ class World:
 
     def report(self) -> Report:
         """Return the figures of the run."""
-        wanted = self.wanted()
-        may_come = wanted.keys() | {each for ways in self.ambiguous().values() for way in ways for each in way}
+        expected = self.expected()
+        may_come = expected.keys() | {each for ways in self.ambiguous().values() for way in ways for each in way}
         late = {each.incident.id for each in self.account.log.entries if _was_late(each)}
-        order = {key: place for place, key in enumerate(wanted)}
-        report = Report(entries=len(self.account.log.entries), events=len(wanted), calls=len(self.calls))
+        order = {key: place for place, key in enumerate(expected)}
+        report = Report(entries=len(self.account.log.entries), events=len(expected), calls=len(self.calls))
         for target, receiver in self.receivers.items():
             first = list(dict.fromkeys(each.id for each in receiver.accepted))
             report.lost += len(self.missing(target))
@@ -231,12 +231,12 @@ class World:
             report.attempts += len(receiver.got)
             by_incident: dict[str, list[int]] = defaultdict(list)
             for each in first:
-                if each in wanted and wanted[each].incident_id not in late:
-                    by_incident[wanted[each].incident_id].append(order[each])
+                if each in expected and expected[each].incident_id not in late:
+                    by_incident[expected[each].incident_id].append(order[each])
             report.out_of_order += sum(places != sorted(places) for places in by_incident.values())
             report.ordered += len(by_incident)
             report.bodies_differ += _differing(receiver.got)
-            report.deliveries += len(wanted)
+            report.deliveries += len(expected)
         report.most_calls_in_a_period = most_in(self.period, [call.at.timestamp() for call in self.calls])
         report.peak_rss_mb = self.peak_rss // 2**20
         return report

@@ -74,23 +74,23 @@ class FakePagerDuty:
         if path == "/log_entries":
             return self._page("log_entries", self._log(query["since"], query["until"]), query)
         if path == "/incidents":
-            found = [each for each in self.incidents.values() if each["status"] in query.get_list("statuses[]")]
-            return self._page("incidents", found, query)
+            records = [each for each in self.incidents.values() if each["status"] in query.get_list("statuses[]")]
+            return self._page("incidents", records, query)
         if path == "/users":
-            found = [{"id": user_id, "email": email} for email, user_id in self.users.items()]
-            return self._page("users", found, query)
+            records = [{"id": user_id, "email": email} for email, user_id in self.users.items()]
+            return self._page("users", records, query)
         incident = self.incidents.get(path.removeprefix("/incidents/"))
         return self._json({"incident": incident}) if incident else self._json({"error": {"code": 2100}}, 404)
 
     def _log(self, since: str, until: str) -> list[Json]:
-        found = [each for each in self.entries if since <= each["created_at"] < until]
-        return sorted(found[::-1], key=lambda each: str(each["created_at"]), reverse=True)  # noqa: C415 - the sort is stable
+        records = [each for each in self.entries if since <= each["created_at"] < until]
+        return sorted(records[::-1], key=lambda each: str(each["created_at"]), reverse=True)  # noqa: C415 - the sort is stable
 
-    def _page(self, name: str, found: list[Json], query: httpx.QueryParams) -> httpx.Response:
+    def _page(self, name: str, records: list[Json], query: httpx.QueryParams) -> httpx.Response:
         limit, offset = int(query["limit"]), int(query["offset"])
-        more = offset + limit < len(found)
+        more = offset + limit < len(records)
         return self._json(
-            {name: found[offset : offset + limit], "more": more, "limit": limit, "offset": offset, "total": None}
+            {name: records[offset : offset + limit], "more": more, "limit": limit, "offset": offset, "total": None}
         )
 
     def _json(self, body: Json, status: int = 200) -> httpx.Response:

@@ -40,25 +40,25 @@ class Daemon:
         **more: Any,
     ) -> None:
         self.database, self.account, self.clock = database, account, account.clock
-        given = connection(limits or Limits(calls=100_000), **more)
-        client = account.client(database, instance, given.limits)
+        settings = connection(limits or Limits(calls=100_000), **more)
+        client = account.client(database, instance, settings.limits)
         database.write_now(connections.ensure, ["acme"], triggers, self.clock())
         self.woken: list[Collection[str]] = []
         self.poller = Poller(
             database,
             client,
-            given,
+            settings,
             triggers,
             {each.name: each for each in targets or [OPS]},
             instance=instance,
             clock=account.clock,
             wake=self.woken.append,
         )
-        self.sweep = Sweep(database, client, given, account.clock)
-        self.reconcile = Reconcile(database, client, given, account.clock)
+        self.sweep = Sweep(database, client, settings, account.clock)
+        self.reconcile = Reconcile(database, client, settings, account.clock)
 
     async def poll(self, after: float = 30) -> int:
-        """Advance the clock and poll; return how many calls that made."""
+        """Advance the clock and poll; return how many calls it made."""
         self.clock.advance(after)
         before = len(self.account.requests)
         await self.poller.run()

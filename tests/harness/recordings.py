@@ -20,19 +20,19 @@ def log_entries() -> dict[str, list[dict[str, Any]]]:
 
     PagerDuty lists the newest first: within one second the reverse of the file's order is the order of events.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    recordings: dict[str, list[dict[str, Any]]] = {}
     for name, content in _files().items():
         entries = {entry["id"]: entry for entry in _entries(content, None)}
         if entries:
-            found[name] = list(reversed(entries.values()))
-            found[name].sort(key=happened_at)
-    return found
+            recordings[name] = list(reversed(entries.values()))
+            recordings[name].sort(key=happened_at)
+    return recordings
 
 
 def incidents() -> dict[str, dict[str, dict[str, Any]]]:
     """Return the complete incidents of each recording by id, as GET /incidents shows them."""
-    found = {name: {each["id"]: each for each in _incidents(content)} for name, content in _files().items()}
-    return {name: each for name, each in found.items() if each}
+    recordings = {name: {each["id"]: each for each in _incidents(content)} for name, content in _files().items()}
+    return {name: each for name, each in recordings.items() if each}
 
 
 def happened_at(entry: dict[str, Any]) -> datetime:

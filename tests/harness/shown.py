@@ -198,9 +198,9 @@ def fill(tx: sa.Connection, now: datetime) -> None:
     unknown = {"connection": "acme", "type": "teleport_log_entry", "entries": 3}
     insert(tx, schema.unknown_entry_types, unknown | {"first_seen_at": now - MINUTE, "last_seen_at": now})
     insert(tx, schema.actions, *_actions(now))
-    told = {"created": True, "status_at": now, "assigned": "[]", "incident": "{}", "announced": "[]", "read_at": now}
+    state = {"created": True, "status_at": now, "assigned": "[]", "incident": "{}", "announced": "[]", "read_at": now}
     for incident, status in (("P1", "triggered"), ("P2", "acknowledged"), ("P3", "resolved")):
-        insert(tx, schema.snapshots, {"connection": "acme", "incident_id": incident, "status": status} | told)
+        insert(tx, schema.snapshots, {"connection": "acme", "incident_id": incident, "status": status} | state)
 
 
 def _actions(now: datetime) -> tuple[dict[str, Any], ...]:
