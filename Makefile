@@ -2,6 +2,7 @@
 # make PYTHON=python3.12 …   use another interpreter (3.11 or newer)
 # make test ARGS="-k order"  pass arguments to pytest
 # make test SEED=7           use another seed for the property tests
+# make test ARGS=--hypothesis-profile=thorough   try ten times as many examples in them
 
 PYTHON ?= python3
 SEED ?= 20261123

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # A busy machine is no failure; ``make test`` fixes and prints the seed.
-hypothesis.settings.register_profile("pagerelay", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("pagerelay", deadline=None, print_blob=True, max_examples=40)
+hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=400)
 hypothesis.settings.load_profile("pagerelay")
 
 HASTY = ("ALTER SYSTEM SET fsync TO off", "ALTER SYSTEM SET autovacuum TO off")
