@@ -57,11 +57,15 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
 
 
+@pytest.fixture(scope="module")
+def read_only_app(kept: Database, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return api.create(kept, shown.settings(tmp_path_factory.mktemp("read-only"), "sqlite:///elsewhere.db"))
+
+
 @pytest.fixture
-async def reader(kept: Database, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that only reads, over a database that many tests share."""
-    made = api.create(kept, shown.settings(tmp_path, "sqlite:///elsewhere.db"))
-    async with client_of(made) as opened:
+async def reader(read_only_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that only reads, over an application and a database that many tests share."""
+    async with client_of(read_only_app) as opened:
         yield opened
 
 
