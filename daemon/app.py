@@ -1,6 +1,6 @@
-"""The composition root: builds every part from the settings, starts them in order, ends them in order.
+"""The composition root: it builds every part from the settings, starts the parts in order and ends them in order.
 
-Nothing else knows how the parts fit together, and no part knows the settings.
+Only this module knows how the parts fit together.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ async def run(
 
 @contextlib.asynccontextmanager
 async def _until(stop: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
-    """The event that ends the daemon; set by signals unless the caller has one of its own.
+    """Yield the event that ends the daemon: ``stop``, or else one that signals set.
 
-    After a signal the process ends in time: threads that do not answer keep it even when all else has ended.
+    After a signal the process ends within ``LONGEST_END``, even if a hanging thread would keep it alive.
     """
     if stop is not None:
         yield stop
@@ -98,8 +98,8 @@ async def _until(stop: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
 
 
 def _abandon() -> None:
-    """End in time even if something does not answer: a thread that waits for it could keep the process for ever."""
-    log.warning("daemon.abandoned", error="something does not answer; what was under way is done again, or sent again")
+    """End the process although a thread hangs, which could otherwise keep the process alive for ever."""
+    log.warning("daemon.abandoned", error="a thread does not respond; unfinished work will be repeated")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -107,7 +107,7 @@ def _abandon() -> None:
 
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[str | None]:
-    """Every part of the daemon, started; ended in the opposite order."""
+    """Start every part of the daemon, and end them in the opposite order; yield the API's address."""
     instance = identity.name()
     async with contextlib.AsyncExitStack() as parts:
         bound = api.bind(settings)
@@ -177,7 +177,7 @@ def _registry(database: Database) -> CollectorRegistry:
 
 
 def _house_keeping(database: Database, settings: Settings, instance: str) -> list[Job]:
-    """What runs again and again for the whole daemon."""
+    """Return the jobs of the whole daemon."""
     periods = settings.database.retention
     heartbeat = maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__)
     retention = maintenance.Retention(database, periods, settings.connections, settings.triggers)
@@ -197,7 +197,7 @@ def _of_connection(
     instance: str,
     deliveries: DeliveryLoop,
 ) -> list[Job]:
-    """What runs again and again for one connection."""
+    """Return the jobs of one connection."""
     poller = Poller(
         database,
         client,
@@ -218,7 +218,7 @@ def _of_connection(
 
 
 def _open(settings: Settings) -> Database:
-    """The database, locked and with the current schema."""
+    """Open the database, lock it and upgrade its schema."""
     database = Database(settings.database.url.get_secret_value(), writes=True)
     if database.is_sqlite and (weakness := sqlite.warning()):
         log.warning("database.weak_sqlite", warning=weakness)
@@ -232,10 +232,10 @@ def _open(settings: Settings) -> Database:
 
 
 def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: str) -> None:
-    """Make this daemon known, and everything that its configuration names.
+    """Register this daemon and everything that its configuration names.
 
-    What one that was killed had claimed is free at once, if it is sure that it lives no more:
-    it ran on this machine, or the database is SQLite, with which no other one can live.
+    The claims of a killed daemon are released at once if it has certainly ended: either it ran on this machine, or the
+    database is SQLite, which allows only one daemon.
     """
     now = database.now(tx)
     ended = (lambda each: each != instance) if database.is_sqlite else identity.has_ended
@@ -249,25 +249,27 @@ def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: 
 
 
 def _log_orphaned(tx: sa.Connection, settings: Settings) -> None:
-    """Log what waits for something that the configuration does not name, or does not name any more."""
+    """Log orphaned work: deliveries and actions whose target or connection is not configured."""
     for name, count in messages.count_orphaned(tx, settings.targets).items():
-        log.warning("target.unknown", target=name, pending=count, remedy="nothing is sent until it is configured again")
+        log.warning(
+            "target.unknown", target=name, pending=count, remedy="its deliveries wait until it is configured again"
+        )
     for name, count in action_queue.count_orphaned(tx, settings.connections).items():
         log.warning(
-            "connection.unknown", connection=name, queued=count, remedy="they wait until it is configured again"
+            "connection.unknown", connection=name, queued=count, remedy="its actions wait until it is configured again"
         )
 
 
 async def _leave(database: Database, instance: str) -> None:
-    """Say that this daemon is gone. Without a database others find that out by themselves."""
+    """Deregister this daemon. If the database is unavailable, other daemons reap it later."""
     try:
-        await database.write(_left, instance)
+        await database.write(_deregister, instance)
     except errors.DatabaseError as error:
         log.warning("daemon.leaving_failed", error=str(error))
 
 
-def _left(tx: sa.Connection, instance: str) -> None:
-    """Let nothing be held by a daemon that nobody knows any more: what it could not give back, it leaves."""
+def _deregister(tx: sa.Connection, instance: str) -> None:
+    """Remove the daemon's row and release the claims that its parts could not release."""
     instances.leave(tx, instance)
     claims.release(tx, [instance])
     action_queue.release(tx, [instance])
@@ -276,7 +278,7 @@ def _left(tx: sa.Connection, instance: str) -> None:
 async def _end_work(
     deliveries: DeliveryLoop, executors: Collection[Executor], working: Sequence[asyncio.Task[None]]
 ) -> None:
-    """Let running attempts and actions finish, all at the same time; what cannot in time goes back."""
+    """Let running attempts and actions finish; those that do not finish in time are released."""
     await asyncio.gather(deliveries.stop(GRACE), *(each.stop(GRACE) for each in executors))
     await asyncio.gather(*working, return_exceptions=True)
 
@@ -288,6 +290,6 @@ def _beat(database: Database) -> None:
 
 
 def _tick(settings: Settings) -> timedelta:
-    """Often enough for the shortest poll interval, and never less than once a second."""
+    """Return the scheduler's tick: a fraction of the shortest poll interval, one second at most."""
     intervals = [connection.limits.poll_interval for connection in settings.connections.values()]
     return min([LONGEST_TICK, *(interval / TICKS_PER_INTERVAL for interval in intervals)])

@@ -1,6 +1,6 @@
-"""The words of the project as types: frozen values without behaviour that does I/O.
+"""The project's terms as types: frozen values without I/O.
 
-Times are aware datetimes in UTC. Nothing here knows a database, HTTP or the configuration file.
+Times are aware datetimes in UTC. Nothing here depends on the database, HTTP or the configuration file.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Json: TypeAlias = dict[str, Any]
 
 MASK = "***"
 SUCCESS = range(200, 300)  # HTTP statuses
-REFUSALS = (400, 409, 413, 415, 422)  # statuses that refuse one message and say nothing about the target
-PAUSED_BY_HAND = "paused by hand"  # why a target gets nothing; other reasons are its own answers
+REFUSALS = (400, 409, 413, 415, 422)  # statuses that reject one message and say nothing about the target
+PAUSED_BY_HAND = "paused by hand"  # a reason for a target's pause; the other reasons are responses of the target
 
 
 class IncidentStatus(enum.StrEnum):
@@ -29,7 +29,7 @@ class IncidentStatus(enum.StrEnum):
 
 
 class DetectedBy(enum.StrEnum):
-    """How an event was found."""
+    """The way in which an event was detected."""
 
     LOG_ENTRY = "log_entry"
     RECONCILIATION = "reconciliation"
@@ -52,7 +52,7 @@ class ReplayState(enum.StrEnum):
 
 
 class ActionState(enum.StrEnum):
-    """queued -> running -> succeeded | failed; back to queued when it has to be tried again."""
+    """queued -> running -> succeeded | failed; back to queued for a retry."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -61,7 +61,7 @@ class ActionState(enum.StrEnum):
 
 
 class Outcome(enum.StrEnum):
-    """How an action succeeded: it took effect, things were so already, or the incident was resolved before."""
+    """The outcome of an action that succeeded: it took effect, had no effect, or the incident was already resolved."""
 
     DONE = "done"
     ALREADY_DONE = "already_done"
@@ -69,7 +69,7 @@ class Outcome(enum.StrEnum):
 
 
 class CallPriority(enum.IntEnum):
-    """Who goes first when permits are short; a lower number goes first."""
+    """The priority of a call when permits are short; a lower number goes first."""
 
     ACTION = 0
     POLL = 1
@@ -77,7 +77,7 @@ class CallPriority(enum.IntEnum):
 
 
 class Order(enum.StrEnum):
-    """Whether a target wants the messages of one incident one after the other."""
+    """The order in which a target receives messages: those of an incident one after the other, or none."""
 
     PER_INCIDENT = "per-incident"
     NONE = "none"
@@ -87,9 +87,8 @@ class Order(enum.StrEnum):
 class LogEntry:
     """One record of GET /log_entries, read leniently.
 
-    ``incident`` is what was embedded: the whole incident as it was at the time of
-    reading, or a mere reference. ``assignees`` is None where the record has none.
-    ``raw`` is the record itself, without ``incident`` and without personal contact data.
+    ``incident`` is the embedded incident as of the time of reading, or a mere reference. ``assignees`` is None if the
+    record has no such field. ``raw`` is the record itself, without ``incident`` and without personal contact data.
     """
 
     id: str
@@ -105,7 +104,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record from PagerDuty that cannot be understood: why, and its raw text."""
+    """A record from PagerDuty that cannot be parsed: the reason, and its raw text."""
 
     reason: str
     raw: str
@@ -113,10 +112,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedEntry:
-    """A log entry whose event was sent before the entry came; when it comes, it makes no second event.
+    """A log entry whose event was recorded before the entry was read. The entry must not create a second event.
 
-    It is recognised by the event's type, a time from ``since`` to ``until``, and ``keys``: the users of
-    an assignment, the digest of a note's text.
+    It is recognised by the event's type, a time from ``since`` to ``until``, and ``keys``: the users of an assignment
+    or the digest of a note.
     """
 
     type: str
@@ -129,9 +128,9 @@ class ExpectedEntry:
 class Snapshot:
     """The last known state of an incident.
 
-    ``created``, ``status`` and ``assigned`` are what the events so far have told receivers
-    (whether it exists, its state since ``status_at``, and when each user was last named as
-    assignee), which may lag behind ``incident``, PagerDuty's resource as read at ``read_at``.
+    ``created``, ``status`` and ``assigned`` are what receivers know from the events so far: whether the incident
+    exists, its status since ``status_at``, and when each user was last named as assignee. They may lag behind
+    ``incident``, PagerDuty's resource as read at ``read_at``.
     """
 
     incident_id: str
@@ -146,11 +145,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to an incident, found once.
+    """Something that happened to an incident, recorded once.
 
     ``payload`` has the keys ``agent``, ``incident``, ``assignees`` (None unless assigned),
-    ``note`` (None unless annotated), ``changes`` (None unless the log entry says what changed)
-    and ``log_entry`` (the record's type and channel type; None where reconciliation found it).
+    ``note`` (None unless annotated), ``changes`` (None unless the log entry has details of a change)
+    and ``log_entry`` (the record's id, type and channel; None for events detected by reconciliation).
     """
 
     id: str
@@ -168,9 +167,9 @@ class Action:
     """A queued request to change or read PagerDuty.
 
     ``incident_id`` is the incident that it changes, if any: actions on one incident run one after the other.
-    ``write_began_at`` is when the first call that changes something was about to be made, ``before`` the incident as
-    it was then: after that, a repeated run first checks whether the change was made. ``error`` has the keys ``code``,
-    ``message`` and perhaps ``status`` and ``pagerduty_code``; a queued action has it after a failed run. ``secret``
+    ``write_began_at`` is the time just before the first call that changes something, ``before`` the incident at that
+    time: a run repeated after it first checks whether the change was made. ``error`` has the keys ``code``,
+    ``message`` and perhaps ``status`` and ``pagerduty_code``; a queued action has one after a failed run. ``secret``
     names the parameters that are never shown.
     """
 
@@ -194,7 +193,7 @@ class Action:
 
     @property
     def shown_parameters(self) -> Json:
-        """The parameters without what is secret."""
+        """Return the parameters, with secret values masked."""
         return {name: MASK if name in self.secret else value for name, value in self.parameters.items()}
 
 
@@ -207,7 +206,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What pagerelay has to say about itself, such as ``target.failing``. ``data`` is JSON."""
+    """A message about pagerelay itself, such as ``target.failing``. ``data`` is JSON."""
 
     type: str
     at: datetime
@@ -218,8 +217,8 @@ class Alert:
 class Message:
     """An event or a batch of them as one trigger sends it, the outcome of an action, or an alert.
 
-    ``id`` is the ``webhook-id``, ``type`` what receivers tell messages apart by, such as
-    ``incident.resolved`` or ``action.failed``; ``trigger`` is empty where there is none.
+    ``id`` is the ``webhook-id``, ``type`` a name such as ``incident.resolved`` or ``action.failed``. ``trigger`` is
+    empty for actions and alerts.
     """
 
     id: str
@@ -230,7 +229,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message's body is for one target: the same bytes in every attempt."""
+    """A message rendered for one target: the same bytes in every attempt."""
 
     body: bytes
     content_type: str
@@ -241,8 +240,8 @@ class Content:
 class Delivery:
     """One message for one target, claimed by this process.
 
-    ``attempts`` counts the attempts made so far, since ``begun_at``, where the horizon starts;
-    ``replayed`` ones are those that somebody asked for once more.
+    ``attempts`` counts the attempts since ``begun_at``, when the horizon started. ``replayed`` deliveries are sent once
+    more, by a replay or by hand.
     """
 
     id: int
@@ -256,7 +255,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """A target's row: what all daemons know of it.
+    """A target's state, shared by all daemons.
 
     Nothing is sent while ``paused_at`` is set, nor before ``blocked_until``, the end of the pause that the target
     requested. ``failing_since`` means that its circuit breaker is open: one delivery at a time probes the target, not
@@ -274,12 +273,12 @@ class TargetState:
 
     @property
     def ready_at(self) -> datetime | None:
-        """Return when a delivery may be sent next; None: at any time."""
+        """Return when a delivery may be sent next; None means at any time."""
         times = [self.blocked_until, self.probe_at if self.failing_since is not None else None]
         return max((at for at in times if at is not None), default=None)
 
     def is_blocked(self, now: datetime) -> bool:
-        """Return whether a pause that the target requested lasts."""
+        """Return whether a pause requested by the target is in effect."""
         return self.blocked_until is not None and now < self.blocked_until
 
     def must_wait(self, now: datetime) -> bool:
@@ -289,12 +288,12 @@ class TargetState:
 
 @dataclass(frozen=True, slots=True)
 class TargetChange:
-    """What a daemon found out about a target, to be recorded for all daemons.
+    """A change of a target's state by one daemon, to be recorded for all daemons.
 
-    ``circuit`` has the new ``failing_since``, ``probe_at``, ``probes`` and ``last_error``; None: they are unchanged. It
-    builds on ``known_failing_since``, as it was read or recorded last. ``gone_at``: the target answered 410, and pauses
-    with ``gone_reason``. ``recovered``: what waits for it is due. ``expire_before``: what began to wait before then
-    expires.
+    ``circuit`` has the new ``failing_since``, ``probe_at``, ``probes`` and ``last_error``; None means unchanged. It is
+    based on ``known_failing_since``, the value last read or recorded. ``gone_at``: the target responded with 410 and is
+    paused with ``gone_reason``. ``recovered``: its pending deliveries are due. ``expire_before``: deliveries pending
+    since before then expire.
     """
 
     success_at: datetime | None = None
@@ -308,5 +307,5 @@ class TargetChange:
 
     @property
     def is_urgent(self) -> bool:
-        """Return whether it is more than the time of the last success."""
+        """Return whether the change is more than the time of the last success."""
         return self.circuit is not None or self.blocked_until is not None

@@ -1,4 +1,4 @@
-"""How pagerelay writes times, foreign text and hints: the same everywhere."""
+"""The formatting of times, foreign text and hints, the same everywhere."""
 
 from __future__ import annotations
 

@@ -49,12 +49,12 @@ def _unknown(compiled: condition.Condition, documents: Sequence[Json]) -> Iterat
     level, because no key of PagerDuty's needs quotes.
     """
     known = {*IN_DATA, *_keys(documents)}
-    for key in sorted(compiled.quoted()):
+    for key in sorted(compiled.quoted_keys()):
         if key not in known:
             yield key, f"messages do not have{QUOTED}"
     document = documents[0]
     data = {*document["data"], *IN_DATA}
-    for path in sorted(compiled.named()):
+    for path in sorted(compiled.keys()):
         if path[0] not in document:
             if path[0] in data:
                 yield path[0], f"is in data (write data.{path[0]})"

@@ -1,1 +1,1 @@
-"""From the journal to messages and deliveries: the second transaction."""
+"""Fan-out, from the journal to messages and deliveries: the second transaction."""

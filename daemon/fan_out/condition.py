@@ -1,6 +1,6 @@
-"""A trigger's ``if``: a JMESPath expression over a message as the format standard shows it. Pure.
+"""A trigger's ``if``: a JMESPath expression on a message in the standard format. Pure.
 
-It is compiled once, and bounded: in length, in depth, and in the steps that one message may cost.
+It is compiled once, and limited in length, in depth, and in the steps per message.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LONGEST = 1000
 DEEPEST = 40
 MOST_STEPS = 5000
 FUNCTIONS: dict[str, Any] = Functions.FUNCTION_TABLE
-MISPLACED = "character {} does not belong there (texts go in 'quotes', numbers in `backticks`)"
-ALL_AT_ROOT = {  # kinds of nodes whose children are all evaluated on the same value
+MISPLACED = "unexpected character at position {} (texts go in 'quotes', numbers in `backticks`)"
+ALL_AT_ROOT = {  # node types whose children are all evaluated on the same value
     "and_expression",
     "comparator",
     "function_expression",
@@ -40,7 +40,7 @@ ALL_AT_ROOT = {  # kinds of nodes whose children are all evaluated on the same v
 
 
 class Condition:
-    """An expression that can be asked about messages. Raises ConditionError if it is none."""
+    """A compiled expression. Raises ConditionError if the expression is invalid."""
 
     def __init__(self, expression: str) -> None:
         self._tree = _parsed(expression)
@@ -48,7 +48,7 @@ class Condition:
         self._interpreter = _Interpreter()
 
     def holds(self, document: Json) -> bool:
-        """Whether a message is meant: null, false, and empty texts, lists and objects mean no, all else means yes.
+        """Return whether a message matches. Null, false, and empty strings, lists and objects do not match.
 
         Raises ConditionError if the expression cannot be evaluated for this message.
         """
@@ -63,18 +63,18 @@ class Condition:
             raise errors.ConditionError("it cannot be evaluated") from None
         return not (value is None or value is False or value in ("", [], {}))
 
-    def named(self) -> set[tuple[str, ...]]:
-        """The keys of the message that the expression names: ``("type",)``, ``("data", "incident")``."""
-        return set(_named(self._tree))
+    def keys(self) -> set[tuple[str, ...]]:
+        """Return the keys of the message that the expression uses: ``("type",)`` or ``("data", "incident")``."""
+        return set(_keys(self._tree))
 
-    def quoted(self) -> set[str]:
-        """The keys, at whatever depth, that are written in double quotes: often a text is meant."""
+    def quoted_keys(self) -> set[str]:
+        """Return the keys in double quotes, at any depth: often a string was meant."""
         tokens = Lexer().tokenize(self._expression)
         return {str(each["value"]) for each in tokens if each["type"] == "quoted_identifier"}
 
 
 class _Interpreter(TreeInterpreter):
-    """Counts its steps, and what it puts into new lists."""
+    """An interpreter that limits the number of steps and of items in new lists."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,9 +89,9 @@ class _Interpreter(TreeInterpreter):
         return super().visit(node, *args, **kwargs)
 
     def visit_flatten(self, node: Any, value: Any) -> Any:  # noqa: ANN401 - the library's own
-        found = super().visit_flatten(node, value)
-        self._spend(len(found or ()))
-        return found
+        items = super().visit_flatten(node, value)
+        self._spend(len(items or ()))
+        return items
 
     def _spend(self, steps: int) -> None:
         self._left -= steps
@@ -107,7 +107,7 @@ def _parsed(expression: str) -> Any:  # noqa: ANN401 - the library's tree
             tree = jmespath.compile(expression).parsed
         _check(tree, DEEPEST)
     except (exceptions.EmptyExpressionError, exceptions.IncompleteExpressionError):
-        raise errors.ConditionError("it ends too early") from None
+        raise errors.ConditionError("incomplete expression") from None
     except exceptions.LexerError as error:
         raise errors.ConditionError(MISPLACED.format(error.lexer_position + 1)) from None
     except exceptions.ParseError as error:
@@ -115,34 +115,34 @@ def _parsed(expression: str) -> Any:  # noqa: ANN401 - the library's tree
     except RecursionError:
         raise errors.ConditionError(f"it is nested more than {DEEPEST} levels deep") from None
     except (PendingDeprecationWarning, ValueError):
-        raise errors.ConditionError("what is in `backticks` must be JSON (texts go in 'quotes')") from None
+        raise errors.ConditionError("text in `backticks` must be JSON (texts go in 'quotes')") from None
     return tree
 
 
 def _check(node: Any, levels: int) -> None:  # noqa: ANN401 - the library's tree
-    """Depth, and the functions: the library itself finds out about these only when it calls them."""
+    """Check depth and functions; the library itself checks functions only when it calls them."""
     if not levels:
         raise RecursionError
     if node["type"] == "function_expression":
-        name, given = node["value"], len(node["children"])
+        name, count = node["value"], len(node["children"])
         if name not in FUNCTIONS:
             near = get_close_matches(name, FUNCTIONS, n=1)
             meant = f"did you mean {near[0]}()?" if near else "see jmespath.org"
             raise errors.ConditionError(f"unknown JMESPath function ({meant})")
-        wanted = FUNCTIONS[name]["signature"]
-        more = bool(wanted and wanted[-1].get("variadic"))
-        if given < len(wanted) or (given > len(wanted) and not more):
+        parameters = FUNCTIONS[name]["signature"]
+        more = bool(parameters and parameters[-1].get("variadic"))
+        if count < len(parameters) or (count > len(parameters) and not more):
             raise errors.ConditionError(
-                f"{name}() takes {len(wanted)} arguments{' or more' if more else ''}, not {given}"
+                f"{name}() takes {len(parameters)} arguments{' or more' if more else ''}, not {count}"
             )
     if node["type"] == "subexpression" and node["children"][0]["type"] == "not_expression":
-        raise errors.ConditionError("it applies ! to the first name alone (put what is meant in parentheses: !(a.b))")
+        raise errors.ConditionError("! applies only to the first name (use parentheses: !(a.b))")
     for child in node["children"]:
         if isinstance(child, dict):
             _check(child, levels - 1)
 
 
-def _named(node: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - the library's tree
+def _keys(node: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - the library's tree
     children = node["children"]
     if node["type"] == "field":
         yield (node["value"],)
@@ -151,7 +151,7 @@ def _named(node: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - the librar
     elif node["type"] != "expref":
         for child in children if node["type"] in ALL_AT_ROOT else children[:1]:
             if isinstance(child, dict):
-                yield from _named(child)
+                yield from _keys(child)
 
 
 def _article(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""Which triggers an event is for. Pure: the configuration and the users' ids are arguments."""
+"""The matching of events to triggers. Pure: the configuration and the users' ids are arguments."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A trigger that an event is for, and the name by which it subscribed: the message's type."""
+    """A trigger that an event matches, and the event type that it subscribed to, which is the message's type."""
 
     trigger: Trigger
     type: str
 
 
 class Index:
-    """Triggers by name of event, user and incident, so that an event costs a look-up and not a walk.
+    """An index of triggers by event type, user and incident.
 
-    ``users`` gives the PagerDuty id of each e-mail address that a trigger names (lower
-    case); a trigger whose address is not in it cannot be matched: leave it out.
+    ``users`` maps the lower-case e-mail addresses of triggers to PagerDuty ids. Triggers whose address is missing there
+    must be left out of ``subscribed``.
     """
 
     def __init__(self, subscribed: Iterable[Trigger], users: Mapping[str, str]) -> None:
@@ -39,16 +39,16 @@ class Index:
                 self._index.setdefault((name, user, trigger.incident), []).append(trigger)
 
     def match(self, event: Event) -> list[Match]:
-        """The triggers that send this event, each once, in the order of their names.
+        """Return a match for each trigger that sends this event, in the order of their names.
 
-        Who subscribed by the event's type and by a subtype as well gets it by its type.
+        For a trigger that subscribed to the event's type and to its subtype, the type is used.
         """
         incident = lenient_json.get_object(event.payload, "incident")
-        found: dict[str, Match] = {}
+        matches: dict[str, Match] = {}
         for each in self._subscribed(event):
             if _fits(each.trigger.where, incident) and _not_before_start(each.trigger, event):
-                found.setdefault(each.trigger.name, each)
-        return [found[name] for name in sorted(found)]
+                matches.setdefault(each.trigger.name, each)
+        return [matches[name] for name in sorted(matches)]
 
     def _subscribed(self, event: Event) -> Iterator[Match]:
         names = [name for name in (event.type, triggers.subtype(event)) if name]
@@ -64,7 +64,7 @@ class Index:
 
 
 def is_email(user: str | None) -> bool:
-    """Whether a trigger names its user by e-mail address instead of by id."""
+    """Return whether a trigger's user is an e-mail address instead of an id."""
     return user is not None and "@" in user
 
 
@@ -73,7 +73,7 @@ def _not_before_start(trigger: Trigger, event: Event) -> bool:
 
 
 def _fits(where: Where, incident: Json) -> bool:
-    """Whether the incident is what ``where`` asks for. What the incident does not say does not fit."""
+    """Return whether an incident matches ``where``. A field that the incident lacks does not match."""
     return (
         (
             not where.services

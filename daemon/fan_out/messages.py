@@ -1,6 +1,6 @@
-"""The second transaction: events of the journal become messages and deliveries.
+"""The second transaction: it turns events of the journal into messages and deliveries.
 
-Everything happens in the caller's transaction: messages, deliveries and the triggers' watermarks commit together.
+Messages, deliveries and the triggers' watermarks commit together, in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
     from daemon.settings import Target, Trigger
 
 JOURNAL_PART = 500
-MOST_CONDITIONS = 10_000  # evaluated in one transaction, which keeps other writers waiting
+MOST_CONDITIONS = 10_000  # evaluated in one transaction, for which other writers wait
 LARGEST_BATCH = 100
-BATCHES = "batch"  # stands for an incident where order is kept: a target's batches wait for one another
+BATCHES = "batch"  # takes the place of the incident id: a target's batches are sent one after the other
 
-MatchedEvent: TypeAlias = "tuple[int, Event, matching.Match]"  # an event's number, the event, the trigger that sends it
+MatchedEvent: TypeAlias = (
+    "tuple[int, Event, matching.Match]"  # the event's number, the event, the trigger that sends it
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FanOutResult:
-    """What reading a part of the journal produced: messages, targets with new deliveries, and whether more is left.
+    """The result of reading a part of the journal.
 
-    ``condition_errors`` holds, for each trigger whose condition was evaluated, the error, or None.
+    ``messages`` is their number, ``targets`` those with new deliveries, ``more`` whether a part of the journal is left.
+    ``condition_errors`` has, for each trigger whose condition was evaluated, an error or None.
     """
 
     messages: int
@@ -46,7 +49,7 @@ class FanOutResult:
 
 
 class FanOut:
-    """Turns a connection's journal into messages of its triggers for ``targets``."""
+    """The fan-out of a connection's journal into messages of its triggers for ``targets``."""
 
     def __init__(self, connection: str, triggers: Iterable[Trigger], targets: Mapping[str, Target]) -> None:
         self._connection = connection
@@ -54,7 +57,7 @@ class FanOut:
         self._conditions = {each.name: Condition(each.condition) for each in triggers if each.condition is not None}
 
     def part(self, tx: sa.Connection, names: Sequence[str], index: matching.Index, now: datetime) -> FanOutResult:
-        """Let these triggers read the next part of the journal."""
+        """Turn the next part of the journal into messages of these triggers."""
         if not journal.has_unread(tx, self._connection, names):
             return FanOutResult(0, frozenset(), more=False)
         conditions = sum(name in self._conditions for name in names)
@@ -63,7 +66,7 @@ class FanOut:
         part = journal.read(tx, self._connection, min(watermarks.values()), limit)
         condition_errors: dict[str, str | None] = {}
         matched = list(self._matched(part, watermarks, index, condition_errors))
-        new = [*_singly(matched, self._targets), *_together(matched, self._targets)]
+        new = [*_single_messages(matched, self._targets), *_batches(matched, self._targets)]
         messages.enqueue(tx, new, now)
         connections.record_last_events(tx, {match.trigger.name: event.occurred_at for _, event, match in matched})
         connections.record_condition_errors(tx, condition_errors)
@@ -82,13 +85,11 @@ class FanOut:
         for seq, event in part:
             document = _EventDocument(event)
             for match in index.match(event):
-                if watermarks.get(match.trigger.name, seq) < seq and self._is_meant(document, match, condition_errors):
+                if watermarks.get(match.trigger.name, seq) < seq and self._holds(document, match, condition_errors):
                     yield seq, event, match
 
-    def _is_meant(
-        self, document: _EventDocument, match: matching.Match, condition_errors: dict[str, str | None]
-    ) -> bool:
-        """Whether the trigger's condition holds. A condition that fails lets the message pass: nothing is lost."""
+    def _holds(self, document: _EventDocument, match: matching.Match, condition_errors: dict[str, str | None]) -> bool:
+        """Return whether the trigger's condition holds. A failing condition lets the message pass: nothing is lost."""
         name = match.trigger.name
         condition = self._conditions.get(name)
         if condition is None:
@@ -102,21 +103,21 @@ class FanOut:
 
 
 class _EventDocument:
-    """An event as conditions see it, rendered once for all of them."""
+    """An event as the document that conditions are evaluated on, rendered once for all of them."""
 
     def __init__(self, event: Event) -> None:
         self._event = event
         self._document: Json | None = None
 
     def to(self, match: matching.Match) -> Json:
-        """Return the document that the trigger would send in the format standard."""
+        """Return the document that the trigger would send in the standard format."""
         if self._document is None:
             self._document = standard.document(Message("", match.trigger.name, match.type, self._event))
         return standard.readdressed(self._document, match.type, match.trigger.name)
 
 
-def _singly(matched: Iterable[MatchedEvent], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
-    """Yield a message for each event, to the targets without batches whose format sends it."""
+def _single_messages(matched: Iterable[MatchedEvent], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
+    """Yield a message for each event, for the targets without batches whose format sends it."""
     for seq, event, match in matched:
         name = match.trigger.name
         to = tuple(
@@ -127,8 +128,8 @@ def _singly(matched: Iterable[MatchedEvent], targets: Mapping[str, Target]) -> I
             yield messages.NewMessage(message_id, seq, name, match.type, event.incident_id, to)
 
 
-def _together(matched: Iterable[MatchedEvent], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
-    """Yield the batches: for each trigger and type of event one message, or several if it grows too large."""
+def _batches(matched: Iterable[MatchedEvent], targets: Mapping[str, Target]) -> Iterator[messages.NewMessage]:
+    """Yield the batches: one message per trigger and event type, or several if it would be too large."""
     batches: dict[tuple[str, str], list[MatchedEvent]] = {}
     for each in matched:
         batches.setdefault((each[2].trigger.name, each[2].type), []).append(each)

@@ -26,12 +26,12 @@ REGISTRY: dict[str, Format] = {
 
 
 def signing(target: Target) -> Callable[[bytes, Sequence[str]], Mapping[str, str]]:
-    """How a target's format signs: headers from the body and the texts of the secrets."""
+    """Return the function of a target's format that signs: it maps body and secrets to headers."""
     return functools.partial(REGISTRY[target.format].sign, target.name)
 
 
 def supports_actions(target: Target) -> bool:
-    """Whether a target's format has a form for how an action ended."""
+    """Return whether a target's format supports action results."""
     return REGISTRY[target.format].supports("action.succeeded")
 
 

@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     from daemon.settings import Options
 
 BINARY = "binary"
-READABLE = "".join(map(chr, range(0x21, 0x7F))).translate({ord('"'): None, ord("%"): None})  # in a header as it is
+READABLE = "".join(map(chr, range(0x21, 0x7F))).translate({ord('"'): None, ord("%"): None})  # not escaped in headers
 
 
 def content(message: Message, options: Options) -> Content | None:
-    """The event. ``data`` is that of the format standard."""
+    """Return a CloudEvent, whose ``data`` is that of the standard format, or None for a batch."""
     if isinstance(message.about, Batch):
         return None
-    told = standard.document(message)
-    attributes = _attributes(message, told)
+    document = standard.document(message)
+    attributes = _attributes(message, document)
     if options.content_mode == BINARY:
         headers = tuple((f"ce-{name}", quote(value, safe=READABLE)) for name, value in attributes.items())
-        return Content(orjson.dumps(told["data"]), "application/json", headers)
-    whole = attributes | {"datacontenttype": "application/json", "data": told["data"]}
+        return Content(orjson.dumps(document["data"]), "application/json", headers)
+    whole = attributes | {"datacontenttype": "application/json", "data": document["data"]}
     return Content(orjson.dumps(whole), "application/cloudevents+json")
 
 
-def _attributes(message: Message, told: Json) -> dict[str, str]:
+def _attributes(message: Message, document: Json) -> dict[str, str]:
     source, subject = _origin(message)
-    named = {
+    attributes = {
         "specversion": "1.0",
         "id": message.id,
         "source": source,
         "type": f"pagerelay.{message.type}",
-        "time": told["timestamp"],
+        "time": document["timestamp"],
     }
-    return named if subject is None else named | {"subject": subject}
+    return attributes if subject is None else attributes | {"subject": subject}
 
 
 def _origin(message: Message) -> tuple[str, str | None]:
-    """Where it came from, and what it is about."""
+    """Return the event's source, and its subject if it has one."""
     match message.about:
         case Event() as event:
             return f"urn:pagerelay:connection:{event.connection}", event.incident_id

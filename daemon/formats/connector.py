@@ -1,4 +1,4 @@
-"""The format connector: the bodies that the triggers of Microsoft's connector return."""
+"""The format connector: bodies as the triggers of Microsoft's connector return them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def content(message: Message, _options: Options) -> Content | None:
-    """A list of incidents, or of notes. The connector has no trigger for actions or alerts."""
+    """Return a list of incidents or notes, or None for actions and alerts: the connector has no triggers for those."""
     match message.about:
         case Event() as event:
             events: tuple[Event, ...] = (event,)
@@ -25,10 +25,10 @@ def content(message: Message, _options: Options) -> Content | None:
         case _:
             return None
     if message.type == annotated.TYPE.name:
-        told: Json = {"notes": [_note(event) for event in events]}
+        document: Json = {"notes": [_note(event) for event in events]}
     else:
-        told = {"incidents": [_incident(event) for event in events]}
-    return Content(orjson.dumps(told), "application/json")
+        document = {"incidents": [_incident(event) for event in events]}
+    return Content(orjson.dumps(document), "application/json")
 
 
 def _note(event: Event) -> Json:
@@ -36,7 +36,7 @@ def _note(event: Event) -> Json:
 
 
 def _incident(event: Event) -> Json:
-    """The connector's Incident: its properties, and no others."""
+    """Return the connector's Incident object, with exactly its properties."""
     incident = lenient_json.get_object(event.payload, "incident")
     return {
         "id": event.incident_id,
@@ -54,7 +54,7 @@ def _incident(event: Event) -> Json:
 
 FORMAT = Format(
     content=content,
-    help="what the triggers of Microsoft's connector return",
+    help="bodies as the triggers of Microsoft's connector return them",
     types=frozenset(REGISTRY),
     options=frozenset({"batch"}),
 )

@@ -1,4 +1,4 @@
-"""What a format's file has to say about itself."""
+"""The declaration of a payload format."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ def _nothing(_target: str, _body: bytes, _secrets: Sequence[str]) -> Mapping[str
 class Format:
     """One payload format.
 
-    ``content`` depends on what is stored and on the target's options alone: every attempt sends the
-    same bytes. It answers None for a message that the format cannot tell, and raises FormatError if
-    this one message cannot be put into it. ``types`` are those of the messages that it has a form for;
-    None means all. ``sends`` says of an event whether a delivery is made for it at all. ``sign`` gives
-    headers besides those of Standard Webhooks, from the target's name, the body and the texts of the
-    target's shared secrets, the newest first. ``slow``: ``content`` may take its time, and is asked in a thread.
-    ``options`` names what it takes of ``Options``.
+    ``content`` depends only on the stored message and the target's options: every attempt sends the same bytes. It
+    returns None for a message type that the format does not support, and raises FormatError for a message that it
+    cannot render. ``types`` are the supported message types; None means all. ``sends`` returns whether deliveries are
+    created for an event. ``sign`` returns headers in addition to those of Standard Webhooks, from the target's name,
+    the body and the target's shared secrets, the newest first. ``slow`` formats render in a thread. ``options`` names
+    the supported fields of ``Options``.
     """
 
     content: Callable[[Message, Options], Content | None]
@@ -43,9 +42,9 @@ class Format:
 
     @property
     def signs(self) -> bool:
-        """Whether it has signatures of its own, for which the receiver has to know a secret."""
+        """Return whether the format adds its own signatures, which need a shared secret."""
         return self.sign is not _nothing
 
     def supports(self, kind: str) -> bool:
-        """Whether it has a form for messages of this type, such as ``incident.resolved`` or ``action.failed``."""
+        """Return whether messages of a type such as ``incident.resolved`` or ``action.failed`` are supported."""
         return self.types is None or kind in self.types

@@ -1,4 +1,4 @@
-"""The format pagerduty-v3: what PagerDuty's own V3 webhooks send, so that receivers of those work unchanged."""
+"""The format pagerduty-v3: PagerDuty's own V3 webhooks, so that their receivers work unchanged."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 TYPES = frozenset({assigned.TYPE.name, *(name for name, each in triggers.REGISTRY.items() if each.in_webhooks_v3)})
 PAGES = {"user": "users", "service": "services"}
-NAMESPACE = uuid.UUID("ac844365-29c0-4296-92d7-ee9f1f5fc70e")  # for ids of messages in PagerDuty's form
+NAMESPACE = uuid.UUID("ac844365-29c0-4296-92d7-ee9f1f5fc70e")  # for message ids in PagerDuty's form
 
 
 def content(message: Message, _options: Options) -> Content | None:
-    """The envelope. PagerDuty has none for actions, for alerts of ours, or for several events together."""
+    """Return the envelope, or None for actions, alerts and batches: PagerDuty's webhooks have no such messages."""
     if not isinstance(message.about, Event) or (name := _name(message.about)) is None:
         return None
     body = orjson.dumps({"event": _envelope(message.about, name)})
@@ -37,19 +37,19 @@ def content(message: Message, _options: Options) -> Content | None:
 
 
 def sends(event: Event) -> bool:
-    """Whether PagerDuty would send it: not the assignment at creation, which is in triggered's assignees."""
+    """Return whether PagerDuty would send an event. The assignment at creation is part of ``incident.triggered``."""
     return _name(event) is not None
 
 
 def _name(event: Event) -> str | None:
-    """What PagerDuty calls it, if it tells it at all."""
+    """Return PagerDuty's event type, or None if its webhooks do not have the event."""
     if event.type == assigned.TYPE.name:
         return triggers.subtype(event)
     return event.type if event.type in TYPES else None
 
 
 def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
-    """PagerDuty's signature, whose key is a secret's text as it stands, and a subscription's id of the target's own."""
+    """Return PagerDuty's signature, whose key is the secret as text, and a subscription id derived from the target."""
     signed = (hmac.digest(secret.encode(), body, "sha256").hex() for secret in secrets)
     return {
         "x-pagerduty-signature": ",".join(f"v1={each}" for each in signed),
@@ -72,7 +72,7 @@ def _envelope(event: Event, name: str) -> Json:
 
 
 def _incident(event: Event, incident: Json) -> Json:
-    # What it was just then, whatever became of it since.
+    # The status at the time of the event, even if the incident has changed since.
     status = triggers.REGISTRY[event.type].status or lenient_json.status(incident)
     reason = incident.get("resolve_reason")
     kind = lenient_json.get_object(incident, "incident_type")
@@ -100,16 +100,16 @@ def _incident(event: Event, incident: Json) -> Json:
 
 
 def _assignees(event: Event, incident: Json) -> list[Any]:
-    """Whom the incident is assigned to; of an assignment that was followed by others, whom it named."""
+    """Return the incident's assignees, or those of the event if the incident was assigned to others since."""
     now = [assignee for assignee, _ in lenient_json.assignments(incident)]
-    named = lenient_json.get_objects(event.payload, "assignees")
+    event_assignees = lenient_json.get_objects(event.payload, "assignees")
     ids = {assignee["id"] for assignee in now}
-    current = all(lenient_json.get_text(assignee, "id") in ids for assignee in named)
-    return [_reference(each, "user") for each in (now if current else named)]
+    current = all(lenient_json.get_text(assignee, "id") in ids for assignee in event_assignees)
+    return [_reference(each, "user") for each in (now if current else event_assignees)]
 
 
 def _note(event: Event, incident: Json) -> Json:
-    """A note. Its own id is not in PagerDuty's log: the id of its entry there, or the event's, stands for it."""
+    """Return a note. PagerDuty's log lacks the note's id: the log entry's id, or else the event's, replaces it."""
     note = lenient_json.get_object(event.payload, "note")
     entry = lenient_json.get_text(lenient_json.get_object(event.payload, "log_entry"), "id")
     return {
@@ -128,36 +128,36 @@ def _note(event: Event, incident: Json) -> Json:
 
 
 def _title(incident: Json) -> str | None:
-    """The title; a mere reference has it in its summary, behind the number."""
+    """Return the title. A mere reference has it in its summary, after the number."""
     summary = lenient_json.get_text(incident, "summary")
     number, _, rest = (summary or "").partition("] ")
     return lenient_json.get_text(incident, "title") or (rest if number.startswith("[#") and rest else summary)
 
 
 def _agent(agent: Json, incident: Json) -> Json | None:
-    """Who did it. Receivers take ``summary`` and ``html_url`` for granted."""
-    made = _reference(agent, "user")
-    if made is None:
+    """Return the agent. Receivers rely on ``summary`` and ``html_url``, so both are filled in if possible."""
+    reference = _reference(agent, "user")
+    if reference is None:
         return None
-    kind = made["type"].removesuffix("_reference")
+    kind = reference["type"].removesuffix("_reference")
     account = _account(incident)
-    if made["html_url"] is None and account and kind in PAGES:
-        made["html_url"] = f"{account}/{PAGES[kind]}/{made['id']}"
-    made["summary"] = made["summary"] or made["id"]
-    return made
+    if reference["html_url"] is None and account and kind in PAGES:
+        reference["html_url"] = f"{account}/{PAGES[kind]}/{reference['id']}"
+    reference["summary"] = reference["summary"] or reference["id"]
+    return reference
 
 
 def _account(incident: Json) -> str | None:
-    """Where the incident's account is on the web."""
+    """Return the web origin of the incident's account, if known."""
     try:
         place = urlsplit(lenient_json.get_text(incident, "html_url") or "")
-    except ValueError:  # it is no URL
+    except ValueError:  # an invalid URL
         return None
     return f"{place.scheme}://{place.netloc}" if place.hostname else None
 
 
 def _reference(thing: Json, kind: str) -> Json | None:
-    """A resource as webhooks name it: where it is, and nothing of what it is."""
+    """Return a resource as a reference, as webhooks contain it."""
     identity = lenient_json.get_text(thing, "id")
     if identity is None:
         return None
@@ -180,7 +180,7 @@ def _seconds(moment: datetime | None) -> str | None:
 
 FORMAT = Format(
     content=content,
-    help="what PagerDuty's own V3 webhooks send, with their signature",
+    help="PagerDuty's own V3 webhooks, with their signature",
     types=TYPES,
     sends=sends,
     sign=sign,

@@ -1,9 +1,9 @@
-"""The program of the process that renders templates: it may be killed whenever it computes too long.
+"""The program that renders templates in a process of its own, which is killed if a template takes too long.
 
-It runs this file alone, which the daemon never imports. It reads requests from its input and writes
-answers to its output, each a line of JSON, until its input ends. A request has ``template``, ``document``
-and ``strict``; an answer ``body``, or ``error`` and perhaps ``line``. Whatever a template does, it costs no
-more than this process: its memory, and its processor time for a request, are bounded by the system itself.
+The daemon never imports this file. The program reads requests from standard input and writes responses to standard
+output, one line of JSON each, until its input ends. A request has ``template``, ``document`` and ``strict``; a
+response has ``body``, or ``error`` and perhaps ``line``. The operating system limits the memory of the process and its
+processor time per request, so a bad template harms only this process.
 """
 
 from __future__ import annotations
@@ -23,69 +23,69 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 LONGEST_ERROR = 300
-NOT_STABLE = ("random",)  # every attempt has to send the same bytes
-NAME = "<template>"  # what the library calls a template made of a text
+NOT_STABLE = ("random",)  # filters that would change the body between attempts
+NAME = "<template>"  # Jinja's file name for templates from strings
 
 
 class Missing(StrictUndefined):
-    """What a strict rendering finds where there is nothing: it may be asked whether it is there, no more."""
+    """A missing value in strict rendering: testing whether it exists is allowed, any other use is an error."""
 
     __bool__ = Undefined.__bool__  # type: ignore[assignment]  # StrictUndefined forbids it
 
 
-def answers(given: BinaryIO, out: BinaryIO, seconds: float, largest: int) -> None:
-    """Answer requests until there are no more; one that takes more processor time ends the process."""
+def serve(requests: BinaryIO, responses: BinaryIO, seconds: float, largest: int) -> None:
+    """Respond to requests until there are no more. One that takes more processor ``seconds`` ends the process."""
     environments = {True: environment(Missing), False: environment(ChainableUndefined)}
     compiled: dict[tuple[str, bool], Any] = {}
-    for line in given:
+    for line in requests:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             key = request["template"], request["strict"]
             if key not in compiled:
                 compiled[key] = environments[key[1]].from_string(key[0])
-            answer: Mapping[str, Any] = {"body": _json(compiled[key].render(request["document"]), largest)}
-        except Exception as error:  # noqa: BLE001 - a template may raise anything, and its author is to hear of it
-            answer = {"error": _explained(error), "line": _line(error)}
+            response: Mapping[str, Any] = {"body": _json(compiled[key].render(request["document"]), largest)}
+        except Exception as error:  # noqa: BLE001 - a template may raise anything, and its author needs the message
+            response = {"error": _explained(error), "line": _line(error)}
         signal.setitimer(signal.ITIMER_PROF, 0)
-        out.write(json.dumps(answer).encode() + b"\n")
-        out.flush()
+        responses.write(json.dumps(response).encode() + b"\n")
+        responses.flush()
 
 
 def environment(missing: type[Undefined]) -> ImmutableSandboxedEnvironment:
-    """Where a template runs: values, filters and tests, but no way to the program around it."""
-    made = ImmutableSandboxedEnvironment(undefined=missing)
+    """Return a sandbox for templates: values, filters and tests, but no access to the program."""
+    sandbox = ImmutableSandboxedEnvironment(undefined=missing)
     for name in NOT_STABLE:
-        del made.filters[name]
-    made.globals.pop("lipsum")
-    made.filters["tojson"] = _tojson
-    return made
+        del sandbox.filters[name]
+    sandbox.globals.pop("lipsum")
+    sandbox.filters["tojson"] = _tojson
+    return sandbox
 
 
 def _tojson(value: object) -> str:
-    """The value as JSON; what is not there is null."""
+    """Return a value as JSON, a missing one as null."""
     return json.dumps(value, ensure_ascii=False, default=_null)
 
 
 def _null(value: object) -> None:
     if not isinstance(value, Undefined):
-        raise TypeError(f"a {type(value).__name__} is nothing that JSON has")
+        raise TypeError(f"a {type(value).__name__} cannot be converted to JSON")
     if isinstance(value, Missing):
-        value._fail_with_undefined_error()  # noqa: SLF001 - made to be called by subclasses and filters
+        value._fail_with_undefined_error()  # noqa: SLF001 - meant to be called by subclasses and filters
 
 
 def _json(text: str, largest: int) -> str:
-    """What a template gave, as compact JSON of so many bytes at most."""
+    """Return the output of a template as compact JSON of at most ``largest`` bytes."""
     if not text.strip():
-        raise ValueError("gives nothing")
+        raise ValueError("renders no output")
     try:
-        told = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         where = f"{error.msg} in line {error.lineno}, column {error.colno} of its output"
         raise ValueError(f"does not render valid JSON: {where} (write values as {{{{ value | tojson }}}})") from None
-    body = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if len(body.encode()) > largest:
-        raise ValueError(f"gives more than {largest // 1024} KiB")
+        raise ValueError(f"renders more than {largest // 1024} KiB")
     return body
 
 
@@ -96,18 +96,18 @@ def _no_number(name: str) -> NoReturn:
 def _explained(error: Exception) -> str:
     match error:
         case MemoryError():
-            return "needs more memory than it may have"
+            return "exceeds its memory limit"
         case RecursionError():
             return "calls itself too often, or is nested too deeply"
         case UnicodeEncodeError():
-            return "gives text that is no Unicode"
+            return "renders text that is not valid Unicode"
         case _:
             flat = " ".join(str(error)[:LONGEST_ERROR].split())
             return "".join(each if each.isprintable() else "\ufffd" for each in flat) or type(error).__name__
 
 
 def _line(error: Exception) -> int | None:
-    """The line of the template that an error comes from."""
+    """Return the line of the template that caused an error, if known."""
     if isinstance(error, TemplateSyntaxError):
         return error.lineno
     line, place = None, error.__traceback__
@@ -119,12 +119,12 @@ def _line(error: Exception) -> int | None:
 
 
 def main(seconds: float, memory: int, largest: int) -> None:
-    """Bound what this process may cost, and answer until the daemon is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the daemon, which may still have something to send
+    """Limit this process, and respond to requests until the daemon is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the daemon, which may still need this process
         signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(OSError, ValueError):  # where that is forbidden, or bounded more tightly already
+    with contextlib.suppress(OSError, ValueError):  # not allowed, or already limited further
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    answers(sys.stdin.buffer, sys.stdout.buffer, seconds, largest)
+    serve(sys.stdin.buffer, sys.stdout.buffer, seconds, largest)
 
 
 if __name__ == "__main__":

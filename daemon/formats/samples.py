@@ -1,7 +1,7 @@
-"""Messages that nothing happened for: to check templates with, and to try targets with. Pure.
+"""Sample messages for checking templates and testing targets. Pure.
 
-Their ids begin with ``evt_test`` and ``msg_test``, their incident's with ``PTEST``. The texts have in
-them what templates get wrong: quotes, backslashes, new lines, letters that are not ASCII.
+Their ids begin with ``evt_test`` and ``msg_test``, those of their incidents with ``PTEST``. Their texts contain what
+templates often fail to escape: quotes, backslashes, line breaks, characters beyond ASCII.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ ALERTS: dict[str, Json] = {
 
 
 def message(name: str, *, mark: str = MARK, at: datetime = THEN) -> Message:
-    """A message of this type, or told under this name: an event, the end of an action, or an alert."""
+    """Return a message of this type: an event, the result of an action, or an alert."""
     if name in ACTIONS:
         return action(ActionState(name.removeprefix("action.")), mark=mark, at=at)
     return alert(name, mark=mark, at=at) if name in ALERTS else event(name, mark=mark, at=at)
 
 
 def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str = "test") -> Message:
-    """An event of which PagerDuty told everything. ``mark``, of 22 characters, tells its id from others."""
+    """Return an event with every field. ``mark``, 22 characters, makes its id unique."""
     selected, at = triggers.BY_NAME[name], at.replace(microsecond=0)
     whole = triggers.REGISTRY[selected.event_type]
     entry = selected.sample.log_entry_type or min(selected.log_entry_types, default=None)
@@ -84,24 +84,24 @@ def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str =
 
 
 def bare_event(name: str) -> Message:
-    """An event of which PagerDuty told as little as it may: no agent, and of the incident a reference."""
+    """Return an event with as few fields as PagerDuty may return: no agent, and a reference to the incident."""
     full = event(name)
     incident: Json = _reference("PTESTINCIDENT", "incident", "[#1] Test of pagerelay") | {"priority": None}
-    said: Json = {"agent": None, "incident": incident, "assignees": None, "note": None, "log_entry": None}
-    if of(full).type == annotated.TYPE.name:
-        said["note"] = _note(THEN) | {"user": None}
-    return replace(full, about=replace(of(full), payload=said, detected_by=DetectedBy.RECONCILIATION))
+    payload: Json = {"agent": None, "incident": incident, "assignees": None, "note": None, "log_entry": None}
+    if event_of(full).type == annotated.TYPE.name:
+        payload["note"] = _note(THEN) | {"user": None}
+    return replace(full, about=replace(event_of(full), payload=payload, detected_by=DetectedBy.RECONCILIATION))
 
 
-def of(message: Message) -> Event:
-    """The event that a message tells."""
+def event_of(message: Message) -> Event:
+    """Return the event of a message. Raises TypeError for other messages."""
     if not isinstance(message.about, Event):
-        raise TypeError(f"{message.type} is no event")
+        raise TypeError(f"not an event: {message.type}")
     return message.about
 
 
 def action(state: ActionState = ActionState.SUCCEEDED, *, mark: str = MARK, at: datetime = THEN) -> Message:
-    """An action that took effect, or that failed."""
+    """Return the result of an action that succeeded or failed."""
     failed = state is ActionState.FAILED
     about = Action(
         id=f"act_test{mark}",
@@ -122,7 +122,7 @@ def action(state: ActionState = ActionState.SUCCEEDED, *, mark: str = MARK, at: 
 
 
 def alert(kind: str = "target.failing", *, mark: str = MARK, at: datetime = THEN) -> Message:
-    """What pagerelay says about itself: one of ``ALERTS``."""
+    """Return one of ``ALERTS``."""
     return Message(f"msg_test{mark}", "", kind, Alert(kind, at, ALERTS[kind]))
 
 

@@ -1,4 +1,4 @@
-"""The format standard: the project's own body, for the headers of Standard Webhooks."""
+"""The format standard: pagerelay's own body, with the headers of Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 
 def content(message: Message, _options: Options) -> Content | None:
-    """The message as JSON."""
+    """Return the message as JSON, or None for a batch."""
     return None if isinstance(message.about, Batch) else Content(body(message), "application/json")
 
 
 def body(message: Message) -> bytes:
-    """``document`` as JSON."""
+    """Return ``document`` as JSON."""
     return orjson.dumps(document(message))
 
 
 def document(message: Message) -> Json:
-    """What the message says, in the order of keys that the documentation shows. Not of a batch."""
-    at, data = _told(message)
+    """Return the message's document, with the keys in the documented order. Raises ValueError for a batch."""
+    at, data = _time_and_data(message)
     return {"type": message.type, "timestamp": iso(at), "data": data}
 
 
-def readdressed(shown: Json, kind: str, trigger: str) -> Json:
-    """The document of the same event as another trigger sends it."""
-    return {**shown, "type": kind, "data": {**shown["data"], "trigger": trigger}}
+def readdressed(event_document: Json, kind: str, trigger: str) -> Json:
+    """Return the document of an event as another trigger would send it."""
+    return {**event_document, "type": kind, "data": {**event_document["data"], "trigger": trigger}}
 
 
-def _told(message: Message) -> tuple[datetime, Json]:
+def _time_and_data(message: Message) -> tuple[datetime, Json]:
     match message.about:
         case Event() as event:
             return event.occurred_at, _of_event(event, message.trigger)
@@ -48,7 +48,7 @@ def _told(message: Message) -> tuple[datetime, Json]:
         case Alert() as alert:
             return alert.at, alert.data
         case Batch():
-            raise ValueError("a batch is no single message")
+            raise ValueError("a batch has no document")
 
 
 def _of_event(event: Event, trigger: str) -> Json:
@@ -73,7 +73,7 @@ def _of_event(event: Event, trigger: str) -> Json:
 
 
 def _of_action(action: Action) -> Json:
-    """How an action ended: what the API shows of it."""
+    """Return the result of an action, with the same fields as in the API."""
     return {
         "id": action.id,
         "operation": action.operation,
@@ -90,5 +90,5 @@ def _of_action(action: Action) -> Json:
 
 FORMAT = Format(
     content=content,
-    help="JSON of pagerelay's own, signed as Standard Webhooks says",
+    help="pagerelay's own JSON, signed according to Standard Webhooks",
 )

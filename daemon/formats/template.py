@@ -1,7 +1,7 @@
-"""The format template: a Jinja template of the user's own, which gives JSON.
+"""The format template: a Jinja template of the user that renders to JSON.
 
-A template is rendered in a process of its own (``rendering``), one for each text, so that whatever it
-does, neither the daemon nor another target waits for it or dies of it.
+Each template is rendered in a process of its own (``rendering``), so that a slow or crashing template affects neither
+the daemon nor other targets.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 LARGEST_TEMPLATE = 64 * 1024
 LARGEST_BODY = 256 * 1024
-SECONDS = 0.5  # of processor time, for one rendering
+SECONDS = 0.5  # of processor time per message
 MEMORY = 256 * 1024 * 1024
 PROGRAM = Path(__file__).with_name("rendering.py")
-PATIENCE = 15.0  # seconds in which a process must answer, on however busy a machine
+PATIENCE = 15.0  # seconds until a process that does not respond is killed; long enough for a busy machine
 
 
 class Renderer:
-    """A process that renders templates; started when it is needed, and again after it had to be killed."""
+    """A process that renders templates. It is started on demand, and restarted after it was killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def render(self, template: str, document: Json, *, strict: bool = False) -> bytes:
-        """The JSON that the template gives; FormatError if it gives none. ``strict``: what is missing is an error."""
+        """Return the JSON that the template renders to. Raises FormatError. ``strict``: missing values are errors."""
         request = orjson.dumps({"template": template, "document": document, "strict": strict})
         with self._lock:
-            answer = self._ask(request)
-        if "body" in answer:
-            return bytes(answer["body"].encode())
-        line = f"line {answer['line']}: " if answer.get("line") else ""
-        raise errors.FormatError(f"{line}{answer['error']}")
+            response = self._ask(request)
+        if "body" in response:
+            return bytes(response["body"].encode())
+        line = f"line {response['line']}: " if response.get("line") else ""
+        raise errors.FormatError(f"{line}{response['error']}")
 
     def close(self) -> None:
         """End the process."""
@@ -62,19 +62,19 @@ class Renderer:
         watch = threading.Timer(PATIENCE, process.kill)
         watch.start()
         try:
-            answer = _exchange(process, request)
+            response = _exchange(process, request)
         except OSError:
-            answer = None
+            response = None
         finally:
             watch.cancel()
-        return answer or {"error": self._end()}
+        return response or {"error": self._end()}
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self._end()
         if self._process is None:
             command = [sys.executable, "-I", str(PROGRAM), str(SECONDS), str(MEMORY), str(LARGEST_BODY)]
-            self._process = subprocess.Popen(  # noqa: S603 - our own program, with nothing of the daemon's environment
+            self._process = subprocess.Popen(  # noqa: S603 - our own program, with an empty environment
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -85,7 +85,7 @@ class Renderer:
         return self._process
 
     def _end(self) -> str:
-        """Take leave of the process, and say why it answered nothing."""
+        """End the process, and return why it did not respond."""
         process, self._process = self._process, None
         if process is None:
             return ""
@@ -95,28 +95,28 @@ class Renderer:
             case signal.SIGPROF:
                 return f"takes more than {SECONDS:g} s to compute"
             case signal.SIGKILL:
-                return f"gave nothing within {PATIENCE:g} s"
+                return f"did not finish within {PATIENCE:g} s"
             case _:
-                return "made its process crash"
+                return "crashed its process"
 
 
 def _exchange(process: subprocess.Popen[bytes], request: bytes) -> Json | None:
-    """One question and its answer; None if the process ended."""
-    given, out = process.stdin, process.stdout
-    if given is None or out is None:
+    """Send a request and return the response, or None if the process ended."""
+    requests, responses = process.stdin, process.stdout
+    if requests is None or responses is None:
         raise OSError("the process has no pipes")
-    given.write(request + b"\n")
-    given.flush()
-    line = out.readline()
-    answer: Json | None = orjson.loads(line) if line.endswith(b"\n") else None
-    return answer
+    requests.write(request + b"\n")
+    requests.flush()
+    line = responses.readline()
+    response: Json | None = orjson.loads(line) if line.endswith(b"\n") else None
+    return response
 
 
 _renderers: dict[str, Renderer] = {}
 
 
 def content(message: Message, options: Options) -> Content | None:
-    """What the template makes of the document that the format standard sends. May take its time."""
+    """Return the template rendered with the document of the standard format, or None for a batch. May block."""
     if isinstance(message.about, Batch) or options.template is None:
         return None
     renderer = _renderers.setdefault(options.template, Renderer())
@@ -124,9 +124,9 @@ def content(message: Message, options: Options) -> Content | None:
 
 
 def problem(renderer: Renderer, template: str, full: Iterable[Message], bare: Iterable[Message]) -> str | None:
-    """What is wrong with a template, if it fails with one of the messages.
+    """Return what is wrong with a template if it fails with one of the messages, else None.
 
-    In ``full`` ones everything is there: what is missing then is misspelt. In real ones it is empty text.
+    ``full`` messages have every field, so a value missing there is misspelled. In other messages it is empty text.
     """
     if len(template.encode()) > LARGEST_TEMPLATE:
         return f"must be at most {LARGEST_TEMPLATE // 1024} KiB"
@@ -149,7 +149,7 @@ atexit.register(_close)
 
 FORMAT = Format(
     content=content,
-    help="JSON that a template of yours makes",
+    help="JSON rendered by your own template",
     slow=True,
     options=frozenset({"template"}),
 )

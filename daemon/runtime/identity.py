@@ -1,7 +1,6 @@
-"""Who this process is: a name by which another one on the same machine can tell whether it still lives.
+"""The identity of this process: a name with which another process on the machine can detect that it has ended.
 
-A process id alone may have been given to somebody else since. With the time at which the
-process began, the boot and the process-id namespace that both belong to, it is exact.
+Process ids are reused, so the name also has the start time of the process, the boot and the process-id namespace.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ import uuid
 from pathlib import Path
 
 PROC = Path("/proc")
-BEGAN = 18  # the field of /proc/<pid>/stat, counted from behind the state
+START_FIELD = 18  # the start time's field of /proc/<pid>/stat, counted after the state
 GONE = {"Z", "X"}
 
 
 def name() -> str:
-    """A name for a daemon in this process, different from every other's."""
+    """Return a unique name for a daemon in this process."""
     pid = os.getpid()
-    return f"{socket.gethostname()}-{_place()}-{pid}-{_began(pid)}-{uuid.uuid4().hex[:8]}"
+    return f"{socket.gethostname()}-{_place()}-{pid}-{_start_time(pid)}-{uuid.uuid4().hex[:8]}"
 
 
-def has_ended(named: str) -> bool:
-    """Whether the process that gave itself this name has ended; False also if that cannot be known here."""
-    match named.rsplit("-", 4):
-        case [_, place, pid, began, _] if pid.isdecimal() and began and place == _place():
-            return _began(int(pid)) != began and not _is_hidden(int(pid))
+def has_ended(instance: str) -> bool:
+    """Return whether the process of this name has certainly ended; False also if that is unknown here."""
+    match instance.rsplit("-", 4):
+        case [_, place, pid, started, _] if pid.isdecimal() and started and place == _place():
+            return _start_time(int(pid)) != started and not _is_hidden(int(pid))
     return False
 
 
 def _place() -> str:
-    """The boot of this machine and the namespace of process ids; unique if one of them may not be read."""
+    """Return an id of the boot and the process-id namespace, or a random one if they cannot be read."""
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
         namespace = (PROC / "self/ns/pid").stat().st_ino
@@ -42,11 +41,11 @@ def _place() -> str:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether a process lives of which this one may see nothing: another user's, where /proc shows only one's own."""
+    """Return whether a process is running but not visible: /proc may hide the processes of other users."""
     if (PROC / str(pid)).exists():
         return False
     try:
-        os.kill(pid, 0)  # sends nothing, only asks
+        os.kill(pid, 0)  # sends no signal, only checks
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -54,11 +53,11 @@ def _is_hidden(pid: int) -> bool:
     return True
 
 
-def _began(pid: int) -> str:
-    """When a process began, in clock ticks after the boot; empty if there is none."""
+def _start_time(pid: int) -> str:
+    """Return when a process started, in clock ticks after the boot; empty if it is not running."""
     try:
         status = (PROC / str(pid) / "stat").read_text()
     except OSError:
         return ""
     state, *fields = status.rpartition(")")[2].split()
-    return "" if state in GONE else fields[BEGAN]
+    return "" if state in GONE else fields[START_FIELD]

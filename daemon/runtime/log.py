@@ -1,7 +1,7 @@
-"""How log lines look: structlog for people on a terminal, JSON lines otherwise. Secrets never pass.
+"""The set-up of logging: structlog's console format on a terminal, JSON lines otherwise.
 
-Every value of the configuration that is secret is replaced in the finished line, whatever
-put it there. Libraries' own lines come through the same way, warnings and worse only.
+Every secret of the configuration is masked in the finished line, wherever it comes from. Lines of libraries take the
+same way, from the level warning on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 
 def configure(style: str, level: str, *, stream: TextIO | None = None, hide: Iterable[str] = ()) -> None:
-    """Set logging up for this process. ``style`` is auto, console or json; ``hide`` lists the secrets."""
+    """Configure logging for this process. ``style`` is auto, console or json; ``hide`` lists the secrets."""
     out = sys.stderr if stream is None else stream
     console = style == "console" or (style == "auto" and out.isatty())
     shared: list[Processor] = [
@@ -64,7 +64,7 @@ def _daemon_logger(*_args: object) -> logging.Logger:
 
 
 def _tidy(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Values as people and programs like to read them; a secret as nothing at all."""
+    """Format times to the second, and mask secrets."""
     for key, value in event.items():
         if isinstance(value, SecretStr):
             event[key] = MASK
@@ -79,13 +79,13 @@ def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 class _Mask:
-    """The last processor: replaces secrets in the finished line, also as JSON writes them."""
+    """The last processor, which masks secrets in the finished line, also in their JSON form."""
 
     def __init__(self, hide: Iterable[str]) -> None:
-        written = {each for secret in hide for each in (secret, orjson.dumps(secret).decode()[1:-1])}
-        self._secrets = sorted(written, key=len, reverse=True)
+        forms = {each for secret in hide for each in (secret, orjson.dumps(secret).decode()[1:-1])}
+        self._secrets = sorted(forms, key=len, reverse=True)
 
-    def __call__(self, _logger: WrappedLogger, _method: str, line: Any) -> str:  # noqa: ANN401 - what renderers give
+    def __call__(self, _logger: WrappedLogger, _method: str, line: Any) -> str:  # noqa: ANN401 - whatever renderers return
         text = str(line)
         for secret in self._secrets:
             text = text.replace(secret, MASK)
@@ -93,9 +93,9 @@ class _Mask:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes lines; a reader that went away ends the lines, not the daemon."""
+    """A stream handler that ignores a closed stream, so that the daemon survives its reader."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say nothing about a stream that is closed; a broken line is shown as logging does it."""
+        """Ignore a closed stream, and report other errors as logging does."""
         if not isinstance(sys.exc_info()[1], BrokenPipeError | ValueError):
             super().handleError(record)

@@ -38,20 +38,20 @@ class Job:
 
 
 class Scheduler:
-    """Runs jobs until stopped. ``beat`` is called at every tick: the process is alive and its loop turns."""
+    """A scheduler that runs jobs until stopped. ``beat`` is called at every tick, as a sign of life."""
 
     def __init__(self, jobs: list[Job], tick: timedelta, beat: Callable[[], None] = lambda: None) -> None:
         self._jobs = jobs
         self._guards = {job.name: Guard("job", job=job.name) for job in jobs}
         self._tick = tick
         self._beat = beat
-        # The debug executor ends a tick before it is counted, so that a late one is never reported as running twice.
+        # The debug executor ends a tick before it is counted, so a late tick is never reported as running twice.
         self._scheduler = AsyncIOScheduler(timezone=UTC, executors={"default": DebugExecutor()})
         self._last_tick = time.monotonic()
         self._guard: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start to tick, at once."""
+        """Start ticking, immediately."""
         self._scheduler.add_job(
             self._on_tick,
             "interval",
@@ -66,7 +66,7 @@ class Scheduler:
         self._guard = asyncio.create_task(self._watch_clock(), name="scheduler-guard")
 
     async def stop(self) -> None:
-        """Stop ticking and cancel running jobs; the caller releases what they had claimed."""
+        """Stop ticking and cancel running jobs; the caller releases their claims."""
         self._scheduler.shutdown(wait=False)
         tasks = [job.task for job in self._jobs if job.task is not None and not job.task.done()]
         if self._guard is not None:

@@ -49,7 +49,7 @@ def renderer() -> Iterator[template.Renderer]:
 
 def long(message: Any) -> Any:
     """Return the same event with very long texts."""
-    event = samples.of(message)
+    event = samples.event_of(message)
     said = event.payload | {"incident": event.payload["incident"] | {"title": "é" * 6000}}
     if said["note"] is not None:
         said["note"] = said["note"] | {"content": "x" * 9000}

@@ -43,7 +43,7 @@ DUTY = target("duty", format="pagerduty-v3")
 
 def happening(count: int, kind: str = "incident.triggered", first: int = 0) -> list[Event]:
     """That many events, each of an incident of its own."""
-    event = samples.of(samples.event(kind, connection="acme"))
+    event = samples.event_of(samples.event(kind, connection="acme"))
     return [replace(event, id=f"evt_{number}", incident_id=f"P{number}") for number in range(first, first + count)]
 
 

@@ -14,7 +14,7 @@ from daemon.settings import Options
 EVENTS = [samples.event(kind) for kind in triggers.REGISTRY]
 BARE = [samples.bare_event(kind) for kind in triggers.REGISTRY]
 OTHERS = [samples.action(), samples.action(ActionState.FAILED), *map(samples.alert, samples.ALERTS)]
-BATCH = Message("msg_test", "test", EVENTS[0].type, Batch((samples.of(EVENTS[0]),)))
+BATCH = Message("msg_test", "test", EVENTS[0].type, Batch((samples.event_of(EVENTS[0]),)))
 
 
 def content(name: str, message: Message, **options: Any) -> Content:
@@ -31,10 +31,10 @@ def body(name: str, message: Message, **options: Any) -> Any:
 
 def changed(message: Message, **payload: Any) -> Message:
     """The message of an event with other things in its payload."""
-    event = samples.of(message)
+    event = samples.event_of(message)
     return replace(message, about=replace(event, payload=event.payload | payload))
 
 
 def with_incident(message: Message, **values: Any) -> Message:
     """The message of an event whose incident is another."""
-    return changed(message, incident=samples.of(message).payload["incident"] | values)
+    return changed(message, incident=samples.event_of(message).payload["incident"] | values)

@@ -52,7 +52,7 @@ def test_an_event_has_a_source_and_a_subject() -> None:
 def test_characters_not_allowed_in_headers_are_escaped_and_can_be_decoded() -> None:
     odd = 'P 1"%é🔥\r\n~'
     message = samples.event("incident.triggered")
-    message = replace(message, about=replace(samples.of(message), incident_id=odd))
+    message = replace(message, about=replace(samples.event_of(message), incident_id=odd))
     made = content("cloudevents", message, content_mode="binary")
     assert dict(made.headers)["ce-subject"] == "P%201%22%25%C3%A9%F0%9F%94%A5%0D%0A~"
     assert read(made).get_subject() == odd

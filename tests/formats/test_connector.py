@@ -47,7 +47,7 @@ def test_the_assigned_user_is_the_first_assignee_or_null() -> None:
 
 @pytest.mark.parametrize("kind", ["incident.triggered", "incident.annotated"])
 def test_a_batch_is_one_list_in_the_order_of_the_journal(kind: str) -> None:
-    event = samples.of(samples.event(kind))
+    event = samples.event_of(samples.event(kind))
     events = [replace(event, incident_id=f"P{number}") for number in range(3)]
     made = body("connector", Message("msg_test", "test", kind, Batch(tuple(events))))
     if kind == "incident.annotated":

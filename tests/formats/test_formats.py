@@ -32,16 +32,16 @@ def test_every_message_renders_to_the_same_content_or_is_declared_unsupported(na
 def test_samples_are_recognizable_by_their_ids() -> None:
     for message in (*EVENTS, *BARE, *OTHERS):
         assert message.id.startswith("msg_test")
-    events = [samples.of(message) for message in (*EVENTS, *BARE)]
+    events = [samples.event_of(message) for message in (*EVENTS, *BARE)]
     assert {event.id[:8] for event in events} == {"evt_test"}
     assert {len(event.id) for event in events} == {30}
     assert {event.incident_id[:5] for event in events} == {"PTEST"}
     assert [message.type for message in EVENTS] == list(triggers.REGISTRY)
     other = samples.event("incident.triggered", mark="1" * 22)
-    assert (other.id, samples.of(other).id) == ("msg_test" + "1" * 22, "evt_test" + "1" * 22)
+    assert (other.id, samples.event_of(other).id) == ("msg_test" + "1" * 22, "evt_test" + "1" * 22)
     assert {samples.action().type, samples.action(ActionState.FAILED).type} == {"action.succeeded", "action.failed"}
     with pytest.raises(TypeError):
-        samples.of(samples.alert())
+        samples.event_of(samples.alert())
 
 
 def test_a_sample_has_every_documented_key() -> None:

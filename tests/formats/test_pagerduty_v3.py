@@ -139,7 +139,9 @@ def test_an_agent_always_has_a_summary_and_a_page() -> None:
     ],
 )
 def test_an_assignment_is_named_after_its_log_entry(record: str | None, told: str) -> None:
-    later = replace(ASSIGNED, about=replace(samples.of(ASSIGNED), occurred_at=samples.THEN + timedelta(minutes=5)))
+    later = replace(
+        ASSIGNED, about=replace(samples.event_of(ASSIGNED), occurred_at=samples.THEN + timedelta(minutes=5))
+    )
     entry = None if record is None else {"id": "R1", "type": record, "channel": "website"}
     assert body("pagerduty-v3", changed(later, log_entry=entry))["event"]["event_type"] == told
 
@@ -161,14 +163,14 @@ def test_the_assignment_at_creation_is_not_sent_and_any_other_is(
 ) -> None:
     entry = None if record is None else {"id": "R1", "type": record, "channel": channel}
     message = changed(ASSIGNED, log_entry=entry)
-    event = samples.of(message)
+    event = samples.event_of(message)
     event = replace(event, occurred_at=event.occurred_at + timedelta(seconds=seconds))
     assert V3.sends(event) is sent
     assert (V3.content(replace(message, about=event), Options()) is not None) is sent
 
 
 def test_an_assignment_of_an_incident_without_a_creation_time_is_sent() -> None:
-    assert V3.sends(samples.of(samples.bare_event("incident.assigned")))
+    assert V3.sends(samples.event_of(samples.bare_event("incident.assigned")))
 
 
 def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
@@ -187,7 +189,7 @@ def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
     }
     assert names == {f"incident.{name}" for name in (*known, "escalated", "reassigned")}
     for message in EVENTS:
-        assert V3.sends(samples.of(message)) == V3.supports(message.type)
+        assert V3.sends(samples.event_of(message)) == V3.supports(message.type)
         assert (V3.content(message, Options()) is None) != V3.supports(message.type)
 
 

@@ -15,7 +15,7 @@ def test_an_event_has_only_the_details_of_its_type(kind: str) -> None:
     message = samples.event(kind)
     data = standard.document(message)["data"]
     particular = {"incident.assigned": "assignees", "incident.annotated": "note"}.get(kind)
-    changes = samples.of(message).payload.get("changes")
+    changes = samples.event_of(message).payload.get("changes")
     if changes is not None:
         assert data["changes"] == changes
         particular = "changes"
