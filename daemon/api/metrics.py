@@ -1,7 +1,7 @@
-"""Prometheus metrics: gauges of what the database says at this moment, beside what this process counts and uses.
+"""Prometheus metrics: gauges read from the database, and the counters and resources of this process.
 
-Labels are names of the configuration, so there are never more of them than it has entries; only the types of
-unknown log entries come from outside, and storage bounds their number.
+Labels are names of the configuration, so their number is limited by it. Only the types of unknown log entries come
+from outside; the storage limits their number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def text(status: Overview | None, counted: CollectorRegistry | None) -> bytes:
-    """Return all metrics in Prometheus' text format; without a status (the database fails) the process's own."""
+    """Return all metrics in Prometheus' text format, or only those of the process if there is no status."""
     registry = CollectorRegistry()
     if status is not None:
         registry.register(_Gauges(status))
@@ -37,19 +37,19 @@ def text(status: Overview | None, counted: CollectorRegistry | None) -> bytes:
 
 
 class _Gauges(Collector):
-    """A status as metrics."""
+    """A collector that shows a status as metrics."""
 
     def __init__(self, status: Overview) -> None:
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
-        """Every gauge."""
+        """Yield every metric."""
         status = self._status
         info = GaugeMetricFamily("pagerelay_info", "Version and kind of database", labels=("version", "database"))
         info.add_metric((status.version, status.database), 1)
         yield info
-        yield GaugeMetricFamily("pagerelay_instances", "Daemons that live", len(status.instances))
-        yield GaugeMetricFamily("pagerelay_journal_events", "Events that are kept", status.journal.events)
+        yield GaugeMetricFamily("pagerelay_instances", "Running daemons", len(status.instances))
+        yield GaugeMetricFamily("pagerelay_journal_events", "Events in the journal", status.journal.events)
         yield from _of_connections(status.connections)
         yield _unknown_log_entries(status.connections)
         yield from _of_actions(status.connections, status.now)
@@ -61,13 +61,13 @@ def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]
     each = list(connections)
     yield _gauge(
         "connection_last_success_timestamp_seconds",
-        "When the log was last read with success",
+        "Time of the last successful poll",
         "connection",
         ((one.name, _seconds(one.last_success_at)) for one in each),
     )
     yield _gauge(
         "connection_lag_seconds",
-        "How far the reading of the log is behind",
+        "Age of the connection's watermark",
         "connection",
         ((one.name, one.lag) for one in each),
     )
@@ -79,25 +79,25 @@ def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]
     )
     yield _gauge(
         "connection_budget_used",
-        "Calls of the present period",
+        "Calls in the current period",
         "connection",
         ((one.name, one.budget.used) for one in each),
     )
     yield _gauge(
         "connection_budget_limit",
-        "Calls allowed in a period",
+        "Allowed calls per period",
         "connection",
         ((one.name, one.budget.calls) for one in each),
     )
     yield _gauge(
         "connection_open_incidents",
-        "Incidents that are open as far as is known",
+        "Known open incidents",
         "connection",
         ((one.name, one.open_incidents) for one in each),
     )
     yield _gauge(
         "connection_quarantined_records",
-        "Records that could not be understood and were set aside",
+        "Records in quarantine",
         "connection",
         ((one.name, one.quarantined) for one in each),
     )
@@ -117,9 +117,9 @@ def _unknown_log_entries(connections: Iterable[ConnectionStatus]) -> Metric:
 
 def _of_actions(connections: Iterable[ConnectionStatus], now: datetime) -> Iterator[Metric]:
     labels = ("connection", "state")
-    waiting = GaugeMetricFamily("pagerelay_actions_unfinished", "Actions that wait or run", labels=labels)
+    unfinished = GaugeMetricFamily("pagerelay_actions_unfinished", "Queued and running actions", labels=labels)
     oldest = GaugeMetricFamily(
-        "pagerelay_actions_oldest_seconds", "Age of the oldest action that waits or runs, 0 if none does", labels=labels
+        "pagerelay_actions_oldest_seconds", "Age of the oldest queued or running action, 0 without one", labels=labels
     )
     for one in connections:
         queue = one.actions
@@ -127,9 +127,9 @@ def _of_actions(connections: Iterable[ConnectionStatus], now: datetime) -> Itera
             (ActionState.QUEUED, queue.queued, queue.oldest_queued_at),
             (ActionState.RUNNING, queue.running, queue.oldest_running_at),
         ):
-            waiting.add_metric((one.name, state.value), number)
+            unfinished.add_metric((one.name, state.value), number)
             oldest.add_metric((one.name, state.value), (now - since).total_seconds() if since else 0)
-    yield waiting
+    yield unfinished
     yield oldest
 
 
@@ -137,13 +137,13 @@ def _of_triggers(triggers: Iterable[TriggerStatus]) -> Iterator[Metric]:
     each = list(triggers)
     yield _gauge(
         "trigger_events_behind",
-        "Events of the journal that are still to be read",
+        "Events in the journal that the trigger has not processed",
         "trigger",
         ((one.name, one.behind) for one in each),
     )
     yield _gauge(
         "trigger_last_event_timestamp_seconds",
-        "When there was last something to send",
+        "Time of the last event that the trigger sent",
         "trigger",
         ((one.name, _seconds(one.last_event_at)) for one in each),
     )
@@ -151,11 +151,11 @@ def _of_triggers(triggers: Iterable[TriggerStatus]) -> Iterator[Metric]:
 
 def _of_targets(targets: Iterable[TargetStatus], now: datetime) -> Iterator[Metric]:
     each = list(targets)
-    kept = GaugeMetricFamily("pagerelay_deliveries", "Deliveries that are pending or dead", labels=("target", "state"))
+    family = GaugeMetricFamily("pagerelay_deliveries", "Pending and dead deliveries", labels=("target", "state"))
     for one in each:
-        kept.add_metric((one.name, "pending"), one.pending)
-        kept.add_metric((one.name, "dead"), one.dead)
-    yield kept
+        family.add_metric((one.name, "pending"), one.pending)
+        family.add_metric((one.name, "dead"), one.dead)
+    yield family
     yield _gauge(
         "target_oldest_pending_seconds",
         "Age of the oldest pending delivery",
@@ -172,7 +172,7 @@ def _of_targets(targets: Iterable[TargetStatus], now: datetime) -> Iterator[Metr
 
 
 def _gauge(name: str, help_text: str, label: str, values: Iterable[tuple[str, float | None]]) -> Metric:
-    """One gauge with one label; what has no value yet is left out."""
+    """Return a gauge with one label, without entries that have no value yet."""
     family = GaugeMetricFamily(f"pagerelay_{name}", help_text, labels=(label,))
     for key, value in values:
         if value is not None:

@@ -1,1 +1,1 @@
-"""The database: its tables, and what is read from them and written to them."""
+"""The database: its tables, and functions that read and write them."""

@@ -1,8 +1,8 @@
-"""Actions, stored: accepted, claimed, begun, ended, shown, pruned.
+"""The queue of actions: functions that accept, claim, record and prune them.
 
-Plain functions on an open transaction. A claim is ``claimed_by``, the id of the daemon that
-carries the action out; whatever is written after a claim names it. Actions on one incident
-are claimed one after the other, in the order of their arrival; others pass one that waits.
+Plain functions on an open transaction. A claim is ``claimed_by``, the id of the daemon that carries the action out;
+later writes only apply while the claim lasts. Actions on one incident are claimed one after the other, in the order
+of their arrival; a waiting action does not hold up others.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from daemon.model import Json
 
 QUEUED, RUNNING = ActionState.QUEUED.value, ActionState.RUNNING.value
-UNFINISHED = sa.text("(state = 'queued' OR state = 'running')")  # as the partial index has it
+UNFINISHED = sa.text("(state = 'queued' OR state = 'running')")  # as in the partial index
 ID_BYTES = 13
-LONGEST_PAUSE = timedelta(minutes=5)  # what is put off further was put off before the clock was set back
+LONGEST_PAUSE = timedelta(minutes=5)  # a later retry dates from before the clock was set back
 
 
 @dataclass(frozen=True, slots=True)
 class NewAction:
-    """What somebody asks for; the parameters are checked already."""
+    """A request for an action, with valid parameters."""
 
     operation: str
     connection: str
@@ -47,14 +47,14 @@ class NewAction:
     idempotency_key: str | None = None
 
     def digest(self) -> str:
-        """By which the same request is known again."""
-        same = [self.operation, self.connection, self.parameters, self.notify]
-        return hashlib.sha256(orjson.dumps(same, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        """Return a digest that identifies a repeated request."""
+        parts = [self.operation, self.connection, self.parameters, self.notify]
+        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an action ended."""
+    """The end of an action: its final state and its result or error."""
 
     action: Action
     state: ActionState
@@ -64,19 +64,21 @@ class End:
 
 
 def accept(tx: sa.Connection, request: NewAction, now: datetime) -> Action:
-    """Queue an action, or answer the one that the same key and request made before.
+    """Queue an action, or return the existing one of a repeated request with the same key.
 
-    Raises KeyReused if the key came with another request.
+    Raises KeyReused if the key was used with another request.
     """
     digest = request.digest()
     if request.idempotency_key is not None:
         tx.execute(_lock_keys(tx))
-        known = tx.execute(sa.select(actions).where(actions.c.idempotency_key == request.idempotency_key)).one_or_none()
-        if known is not None:
-            if known.digest != digest:
-                message = "this Idempotency-Key was given before, with another request (use a new one)"
+        existing = tx.execute(
+            sa.select(actions).where(actions.c.idempotency_key == request.idempotency_key)
+        ).one_or_none()
+        if existing is not None:
+            if existing.digest != digest:
+                message = "this Idempotency-Key was already used with another request (use a new one)"
                 raise errors.KeyReused(message)
-            return of_row(known)
+            return of_row(existing)
     row = {
         "id": f"act_{secrets.token_hex(ID_BYTES)}",
         "operation": request.operation,
@@ -97,10 +99,10 @@ def accept(tx: sa.Connection, request: NewAction, now: datetime) -> Action:
 
 
 def _lock_keys(tx: sa.Connection) -> sa.Executable:
-    """Two requests with one key at once: on PostgreSQL the second waits for the first."""
+    """Return a statement that makes simultaneous requests with one key wait for each other."""
     if sql.is_postgres(tx):
         return sa.text("SELECT pg_advisory_xact_lock(7243091143)")
-    return sa.text("SELECT 1")  # one writer at a time
+    return sa.text("SELECT 1")  # SQLite has one writer at a time
 
 
 def claim(
@@ -108,12 +110,12 @@ def claim(
 ) -> tuple[list[Action], datetime | None]:
     """Claim the oldest action that may run, and those that can be sent in one request with it.
 
-    Answers when to look again if there is none: None if nothing waits.
+    Returns the actions and when to look again; None means that nothing is queued.
     """
-    # One daemon carries out one go at a time: what it holds now was left over by a go that it could not write down.
+    # A daemon runs one batch at a time: what it still holds is left over from a batch that it could not record.
     mine = (actions.c.state == RUNNING) & (actions.c.claimed_by == instance)
-    left_over = actions.update().where(UNFINISHED, actions.c.connection == connection, mine)
-    tx.execute(left_over.values(state=QUEUED, claimed_by=None))
+    requeued = actions.update().where(UNFINISHED, actions.c.connection == connection, mine)
+    tx.execute(requeued.values(state=QUEUED, claimed_by=None))
     earlier = actions.alias()
     first_of_incident = ~sa.exists().where(
         earlier.c.connection == actions.c.connection,
@@ -128,10 +130,10 @@ def claim(
     if not ids:
         queued = (actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED)
         return [], tx.execute(sa.select(sa.func.min(actions.c.next_try_at)).where(*queued)).scalar()
-    free = sql.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have been quicker
+    unclaimed = sql.among(tx, actions.c.id, ids) & (actions.c.state == QUEUED)  # another replica may have claimed some
     claimed = (
         actions.update()
-        .where(free)
+        .where(unclaimed)
         .values(
             state=RUNNING,
             claimed_by=instance,
@@ -152,32 +154,35 @@ def _oldest_batch(tx: sa.Connection, ready: sa.Select[Any], most_in_batch: int) 
         return []
     if first.together is None:
         return [first.id]
-    alike = (actions.c.operation == first.operation) & (actions.c.together == first.together)
-    return [row.id for row in tx.execute(ready.where(alike).order_by(actions.c.seq).limit(most_in_batch))]
+    same_batch = (actions.c.operation == first.operation) & (actions.c.together == first.together)
+    return [row.id for row in tx.execute(ready.where(same_batch).order_by(actions.c.seq).limit(most_in_batch))]
 
 
-def begin(tx: sa.Connection, instance: str, traces: Mapping[str, Json | None], now: datetime) -> bool:
-    """Note that changes may be made from now on; the first time counts. False: they are no longer ours to make."""
-    held = 0
-    for action_id, trace in traces.items():
-        noted = _mine(action_id, instance).values(
+def begin(tx: sa.Connection, instance: str, incidents: Mapping[str, Json | None], now: datetime) -> bool:
+    """Record that writing to PagerDuty begins, keeping an earlier time. ``incidents`` has the state before, by action.
+
+    Returns False if the daemon no longer holds every action: then it must not write.
+    """
+    count = 0
+    for action_id, incident in incidents.items():
+        statement = _mine(action_id, instance).values(
             written_at=sa.func.coalesce(
                 actions.c.written_at, sa.bindparam("now", now, type_=actions.c.written_at.type)
             ),
-            trace=sa.case((actions.c.written_at.is_(None), _trace(trace)), else_=actions.c.trace),
+            trace=sa.case((actions.c.written_at.is_(None), _before(incident)), else_=actions.c.trace),
         )
-        held += tx.execute(noted).rowcount
-    return held == len(traces)
+        count += tx.execute(statement).rowcount
+    return count == len(incidents)
 
 
-def _trace(trace: Json | None) -> sa.ColumnElement[Any]:
-    return sa.null() if trace is None else sa.literal(_text(trace), sa.Text)
+def _before(incident: Json | None) -> sa.ColumnElement[Any]:
+    return sa.null() if incident is None else sa.literal(_text(incident), sa.Text)
 
 
 def put_off(
     tx: sa.Connection, action_id: str, instance: str, until: datetime, error: Json | None, *, alone: bool = False
 ) -> None:
-    """Put an action back into the queue; ``alone``: it is to be sent in a request of its own."""
+    """Queue an action again, to run at ``until``; ``alone``: not in one request with others."""
     values: dict[str, Any] = {"state": QUEUED, "claimed_by": None, "next_try_at": until}
     if error is not None:
         values["error"] = _text(error)
@@ -186,37 +191,37 @@ def put_off(
     tx.execute(_mine(action_id, instance).values(values))
 
 
-def end(tx: sa.Connection, ended: End, instance: str, now: datetime) -> Action | None:
-    """Write down how an action ended; what is secret in its parameters goes. None: it was not ours any more."""
+def end(tx: sa.Connection, final: End, instance: str, now: datetime) -> Action | None:
+    """Record the end of an action and mask its secrets. Returns None if the daemon no longer holds the action."""
     values = {
-        "state": ended.state.value,
+        "state": final.state.value,
         "claimed_by": None,
-        "parameters": _text(ended.action.shown_parameters),
-        "outcome": None if ended.outcome is None else ended.outcome.value,
-        "result": None if ended.result is None else _text(ended.result),
-        "error": None if ended.error is None else _text(ended.error),
+        "parameters": _text(final.action.shown_parameters),
+        "outcome": None if final.outcome is None else final.outcome.value,
+        "result": None if final.result is None else _text(final.result),
+        "error": None if final.error is None else _text(final.error),
         "trace": None,
         "finished_at": now,
     }
-    row = tx.execute(_mine(ended.action.id, instance).values(values).returning(actions)).one_or_none()
+    row = tx.execute(_mine(final.action.id, instance).values(values).returning(actions)).one_or_none()
     return None if row is None else of_row(row)
 
 
 def give_back(tx: sa.Connection, ids: Collection[str], instance: str) -> None:
-    """Put actions that could not be finished back into the queue."""
+    """Return unfinished actions to the queue."""
     for action_id in ids:
         tx.execute(_mine(action_id, instance).values(state=QUEUED, claimed_by=None))
 
 
 def release(tx: sa.Connection, dead: Collection[str]) -> None:
-    """Put back into the queue what dead daemons were carrying out, and what one that left could not give back."""
-    left = actions.c.claimed_by.not_in(sa.select(instances.c.id))
-    held = (actions.c.state == RUNNING) & (sql.among(tx, actions.c.claimed_by, list(dead)) | left)
+    """Return to the queue the actions of dead daemons, and those that a stopped daemon could not return."""
+    unknown = actions.c.claimed_by.not_in(sa.select(instances.c.id))
+    held = (actions.c.state == RUNNING) & (sql.among(tx, actions.c.claimed_by, list(dead)) | unknown)
     tx.execute(actions.update().where(UNFINISHED, held).values(state=QUEUED, claimed_by=None))
 
 
 def notes_of_others(tx: sa.Connection, action: Action) -> frozenset[str]:
-    """The ids of the notes that other actions have added to the same incident."""
+    """Return the ids of the notes that other actions have added to the same incident."""
     others = (
         actions.c.connection == action.connection,
         actions.c.subject == action.incident_id,
@@ -229,34 +234,37 @@ def notes_of_others(tx: sa.Connection, action: Action) -> frozenset[str]:
 
 
 def find(tx: sa.Connection, action_id: str) -> Action | None:
-    """One action; None if there is none of that id."""
+    """Return an action, or None for an unknown id."""
     row = tx.execute(sa.select(actions).where(actions.c.id == action_id)).one_or_none()
     return None if row is None else of_row(row)
 
 
 def count_orphaned(tx: sa.Connection, connections: Collection[str]) -> dict[str, int]:
-    """How many actions wait for each connection that is not among these."""
+    """Return the number of queued actions of each connection that is not among these."""
     waiting = actions.c.state == QUEUED, ~sql.among(tx, actions.c.connection, connections)
     counted = sa.select(actions.c.connection, sa.func.count()).where(*waiting).group_by(actions.c.connection)
     return {row[0]: row[1] for row in tx.execute(counted)}
 
 
 def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:
-    """Remove actions that ended long ago, with their idempotency keys, unless a message still tells of them."""
-    told = sa.exists().where(messages.c.action_id == actions.c.id)
-    old = sa.select(actions.c.seq).where(actions.c.finished_at < now - kept, ~told)
+    """Remove actions that ended more than ``kept`` ago, at most ``limit``; return how many.
+
+    Their idempotency keys go with them. Actions with a message are kept.
+    """
+    has_message = sa.exists().where(messages.c.action_id == actions.c.id)
+    old = sa.select(actions.c.seq).where(actions.c.finished_at < now - kept, ~has_message)
     old = old.order_by(actions.c.finished_at)
     return int(tx.execute(actions.delete().where(actions.c.seq.in_(old.limit(limit)))).rowcount)
 
 
 def load(tx: sa.Connection, ids: Collection[str]) -> dict[str, Action]:
-    """Actions by id."""
-    chosen: Sequence[Any] = tx.execute(sa.select(actions).where(sql.among(tx, actions.c.id, list(ids)))).all()
-    return {row.id: of_row(row) for row in chosen}
+    """Return actions by id."""
+    rows: Sequence[Any] = tx.execute(sa.select(actions).where(sql.among(tx, actions.c.id, list(ids)))).all()
+    return {row.id: of_row(row) for row in rows}
 
 
 def of_row(row: Any) -> Action:  # noqa: ANN401 - a row of the actions table
-    """The action of a row."""
+    """Return the action of a row."""
     return Action(
         id=row.id,
         operation=row.operation,

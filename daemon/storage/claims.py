@@ -1,8 +1,7 @@
-"""Which deliveries a daemon sends next.
+"""The claims of deliveries by the daemon that sends them.
 
-A claim is ``claimed_by``, the id of the daemon that sends. A paused target gets nothing; one that is failing gets one
-delivery at a time, to probe it. What has failed before comes after what has not: a target that takes all but some goes
-on with the others.
+A claim is ``claimed_by``, the id of the daemon. A paused target gets nothing; a failing one gets one delivery at a
+time, as a probe. Deliveries that failed before come last, so that they do not hold up the others.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ BUSY = timedelta(milliseconds=100)
 
 @dataclass(frozen=True, slots=True)
 class TargetClaim:
-    """What a daemon claimed for one target.
+    """The deliveries that a daemon claimed for one target.
 
-    ``next_due`` and ``next_replayed`` are when there may be more, live or replayed; None: nothing is pending. ``state``
-    is None while somebody else claims for the target.
+    ``next_due`` and ``next_replayed`` are the times when there may be more live or replayed ones; None means that none
+    are pending. ``state`` is None while another daemon claims for the target.
     """
 
     runs: tuple[ClaimedRun, ...] = ()
@@ -45,42 +44,41 @@ class TargetClaim:
 def claim(
     tx: sa.Connection, requests: Mapping[str, ClaimRequest], instance: str, now: datetime
 ) -> dict[str, TargetClaim]:
-    """Claim what is due for these targets, for each the oldest first.
+    """Claim the deliveries that are due for these targets, the oldest first.
 
-    Replicas claim for one target one after the other; who comes second tries again soon.
-    A delivery behind one that waits for its next try is put off until then, so that a
-    long backlog behind it is not looked at again and again. One that is only behind what
-    ``instance`` sends already is claimed as well.
+    Replicas claim for a target one after the other; the second one tries again soon. A delivery behind one that waits
+    for a retry is put off until that retry, so that a long backlog is not read repeatedly. A delivery behind others
+    that ``instance`` is already sending is claimed too.
     """
-    held = _lock(tx, requests)
-    claims = {name: TargetClaim(next_due=now + BUSY, state=None) for name in requests.keys() - held.keys()}
-    claims |= {name: TargetClaim(state=state) for name, state in held.items() if state.paused_at is not None}
-    running = {name: state for name, state in held.items() if state.paused_at is None}
+    states = _lock(tx, requests)
+    claims = {name: TargetClaim(next_due=now + BUSY, state=None) for name in requests.keys() - states.keys()}
+    claims |= {name: TargetClaim(state=state) for name, state in states.items() if state.paused_at is not None}
+    running = {name: state for name, state in states.items() if state.paused_at is None}
     ready = {name: requests[name] for name, state in running.items() if not state.must_wait(now)}
     failing = {name: each for name, each in ready.items() if running[name].failing_since is not None}
 
     replays = next_due(tx, running, replayed=True)
     runs = _runs(tx, {name: ready[name] for name in ready.keys() - failing.keys()}, replays, instance, now)
     runs |= probes(tx, failing, running, instance, now)
-    ids = [each.id for got in runs.values() for run in got for each in run.deliveries]
+    ids = [each.id for target_runs in runs.values() for run in target_runs for each in run.deliveries]
     if ids:
         update(tx, ids, claimed_by=instance)
 
     live = next_due(tx, running, replayed=False)
-    if any(_is_due(at, now) for at in replays.values()):  # some were claimed, or put off
+    if any(_is_due(at, now) for at in replays.values()):  # some were claimed or put off
         replays = next_due(tx, running, replayed=True)
     for name, state in running.items():
-        got = tuple(runs.get(name, ()))
-        due, replay_due = (_next(at, state, now, took=bool(got)) for at in (live[name], replays[name]))
-        leased = replace(state, probe_at=now + PROBE_LEASE) if got and name in failing else state
-        claims[name] = TargetClaim(got, due, replay_due, leased)
+        target_runs = tuple(runs.get(name, ()))
+        due, replay_due = (_next(at, state, now, claimed=bool(target_runs)) for at in (live[name], replays[name]))
+        leased = replace(state, probe_at=now + PROBE_LEASE) if target_runs and name in failing else state
+        claims[name] = TargetClaim(target_runs, due, replay_due, leased)
     return claims
 
 
 def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, TargetState]:
-    """Lock the targets until the transaction ends; return their states. Somebody else holds those that are missing."""
-    asked = sa.select(schema.targets).where(sql.among(tx, schema.targets.c.name, names))
-    return {row.name: targets.state_of(row) for row in tx.execute(asked.with_for_update(skip_locked=True))}
+    """Lock the targets until the transaction ends; return their states, without those that others hold."""
+    query = sa.select(schema.targets).where(sql.among(tx, schema.targets.c.name, names))
+    return {row.name: targets.state_of(row) for row in tx.execute(query.with_for_update(skip_locked=True))}
 
 
 def _is_due(at: datetime | None, now: datetime) -> bool:
@@ -94,7 +92,7 @@ def _runs(
     instance: str,
     now: datetime,
 ) -> dict[str, list[ClaimedRun]]:
-    """What is due for targets that are well: live deliveries, and replayed ones behind them."""
+    """Return the runs that are due for healthy targets: live deliveries, and replayed ones after them."""
     runs = select_due(tx, requests, instance, now, replayed=False)
     replaying = {name: each for name, each in requests.items() if each.replayed and _is_due(replays[name], now)}
     for name, more in select_due(tx, replaying, instance, now, replayed=True).items():
@@ -102,14 +100,14 @@ def _runs(
     return runs
 
 
-def _next(due: datetime | None, state: TargetState, now: datetime, *, took: bool) -> datetime | None:
-    """Return when to claim for a target again, for what is due then; None: nothing is pending."""
+def _next(due: datetime | None, state: TargetState, now: datetime, *, claimed: bool) -> datetime | None:
+    """Return when to claim for a target again, or None if nothing is pending."""
     must_wait = state.must_wait(now)
     if due is None or (state.failing_since is None and not must_wait):
         return due
-    # A failing target that is ready has something due, and yet got no probe: it is behind what is on its way.
+    # A ready failing target with due deliveries got no probe, because they are behind deliveries being sent.
     ready = state.ready_at if must_wait else None
-    earliest = ready or now + (PROBE_LEASE if took else BEHIND_RUNNING)
+    earliest = ready or now + (PROBE_LEASE if claimed else BEHIND_RUNNING)
     if state.failing_since is not None:
         early = early_at(state, now)
         due = min(due, early if early > now else now + EARLY)
@@ -117,7 +115,7 @@ def _next(due: datetime | None, state: TargetState, now: datetime, *, took: bool
 
 
 def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: datetime | None = None) -> None:
-    """Give back deliveries that were claimed and not tried; ``until`` puts them off."""
+    """Release deliveries that were claimed and not tried; ``until`` puts them off."""
     values: dict[str, Any] = {"claimed_by": None}
     if until is not None:
         values["next_attempt_at"] = until
@@ -125,14 +123,14 @@ def give_back(tx: sa.Connection, ids: Collection[int], instance: str, until: dat
 
 
 def release(tx: sa.Connection, dead: Collection[str]) -> None:
-    """Give back everything that dead daemons had claimed."""
+    """Release every delivery that dead daemons had claimed."""
     for part in sql.chunks(dead):
         held = (deliveries.c.state == PENDING) & deliveries.c.claimed_by.in_(part)
         tx.execute(deliveries.update().where(held).values(claimed_by=None))
 
 
 def unknown_claimants(tx: sa.Connection) -> list[str]:
-    """Who holds deliveries and is no daemon that anybody knows: one that was killed while it was taken for dead."""
+    """Return the claimants that have no row: daemons that claimed after they were reaped, and then were killed."""
     held = deliveries.c.state == PENDING, deliveries.c.claimed_by.is_not(None)
     unknown = deliveries.c.claimed_by.not_in(sa.select(instances.c.id))
     return list(tx.execute(sa.select(deliveries.c.claimed_by).where(*held, unknown).distinct()).scalars())

@@ -1,8 +1,8 @@
 """The database itself: threads, transactions, migrations, the lock on a SQLite file.
 
-What is stored is up to the other modules: plain functions that take an open SQLAlchemy connection and are passed to
-``Database.write`` or ``Database.read``. Every call is one transaction in a thread of the pool; the event loop never
-waits for a disk.
+The other modules of this package are plain functions on an open SQLAlchemy connection, to be passed to
+``Database.write`` or ``Database.read``. Every call is one transaction in a thread of the pool, so the event loop never
+waits for the disk.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ POSTGRES_WRITERS = 4
 
 
 def system_clock() -> datetime:
-    """The time of this machine, aware, in UTC."""
+    """Return this machine's time in UTC, aware."""
     return datetime.now(UTC)
 
 
 def migrations_path() -> Path:
-    """Where the migrations lie: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the migrations: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).parents[1] / "_migrations"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "migrations"
 
@@ -57,11 +57,10 @@ class Failure:
 
 
 class Database:
-    """One database, open. ``url`` is an SQLAlchemy URL (``sqlite:///file`` or ``postgresql://…``).
+    """An open database. ``url`` is an SQLAlchemy URL (``sqlite:///file`` or ``postgresql://…``).
 
-    On SQLite there is one writing thread; on PostgreSQL the database's own clock is the
-    clock of all replicas, unless ``clock`` is set (tests). With ``writes``, a PostgreSQL server that became read-only
-    is not connected to.
+    SQLite has one writing thread. With PostgreSQL all replicas use the database's clock, except in tests, which pass
+    ``clock``. ``writes`` rejects connections to a PostgreSQL server that is read-only, as after a fail-over.
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None, writes: bool = False) -> None:
@@ -90,7 +89,7 @@ class Database:
         return await loop.run_in_executor(self._readers, lambda: self.read_now(function, *args, **kwargs))
 
     def write_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As ``write``, in the calling thread: for commands that are not in an event loop."""
+        """Do the same as ``write`` in the calling thread, for code outside an event loop."""
         with self._transaction("BEGIN IMMEDIATE") as tx:
             result = function(tx, *args, **kwargs)
             tx.commit()
@@ -98,13 +97,13 @@ class Database:
         return result
 
     def read_now(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As ``read``, in the calling thread."""
+        """Do the same as ``read`` in the calling thread."""
         with self._transaction("BEGIN") as tx:
             return function(tx, *args, **kwargs)
 
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[sa.Connection]:
-        """Open a transaction. Raises DatabaseError for whatever the driver raises in it, and remembers that."""
+        """Open a transaction. Raise every error of the driver as DatabaseError, and remember the failure."""
         try:
             self._file.check()
             with self._engine.connect() as tx:
@@ -134,7 +133,7 @@ class Database:
         return self._failure is not None and at - self._failure.since > STUCK_SECONDS
 
     def now(self, tx: sa.Connection) -> datetime:
-        """The time by which everything that replicas share is decided, in UTC."""
+        """Return the time in UTC that all replicas share."""
         if self._clock is not None:
             return self._clock()
         if self.is_sqlite:
@@ -143,9 +142,9 @@ class Database:
         return moment.astimezone(UTC)
 
     def lock(self) -> None:
-        """Refuse to go on if another daemon works on the same SQLite file; kept until ``close``.
+        """Lock a SQLite file until ``close``; does nothing for PostgreSQL.
 
-        Raises DatabaseInUse. PostgreSQL is made for several replicas: nothing happens there.
+        Raises DatabaseInUse if another daemon uses the file.
         """
         if not self.is_sqlite or self.url.database in (None, "", ":memory:"):
             return
@@ -167,7 +166,7 @@ class Database:
         self._lock_file = handle
 
     def close(self) -> None:
-        """End the threads and give the connections and the lock back."""
+        """End the threads, and close the connections and the lock."""
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
         self._engine.dispose()
@@ -176,7 +175,7 @@ class Database:
             self._lock_file = None
 
     def version(self) -> str | None:
-        """The schema's revision, None for an empty database."""
+        """Return the schema's revision, or None for an empty database."""
 
         def look(tx: sa.Connection) -> str | None:
             if not sa.inspect(tx).has_table("alembic_version"):
@@ -187,17 +186,17 @@ class Database:
         return self.read_now(look)
 
     def upgrade(self) -> str:
-        """Bring the schema to ``HEAD``, creating it if there is none; answers the revision.
+        """Create or upgrade the schema to ``HEAD``; return the revision.
 
-        Raises SchemaTooNew if the schema is one that this version does not know.
-        Several replicas may call it at once: the first one works, the others wait.
+        Raises SchemaTooNew for a schema of a later version. Replicas may call it at the same time: one upgrades, the
+        others wait.
         """
-        found = self.version()
-        if found == HEAD:
+        revision = self.version()
+        if revision == HEAD:
             return HEAD
-        if found is not None and found > HEAD:
+        if revision is not None and revision > HEAD:
             raise errors.SchemaTooNew(
-                f"the database has schema {found}, this version of pagerelay knows up to {HEAD} "
+                f"the database has schema {revision}, this version of pagerelay knows up to {HEAD} "
                 "(install the version that wrote it, or a newer one)"
             )
         if self.is_sqlite:
@@ -207,20 +206,20 @@ class Database:
         return HEAD
 
     def check(self) -> None:
-        """Raise DatabaseError unless the schema is the one that this version works with."""
-        found = self.version()
-        if found is None:
+        """Raise DatabaseError unless the schema is that of this version."""
+        revision = self.version()
+        if revision is None:
             raise errors.DatabaseError(
                 "the database has no tables yet (start the daemon, or run: pagerelay db upgrade)"
             )
-        if found > HEAD:
+        if revision > HEAD:
             self.upgrade()
-        if found < HEAD:
-            raise errors.DatabaseError(f"the database has the old schema {found} (run: pagerelay db upgrade)")
+        if revision < HEAD:
+            raise errors.DatabaseError(f"the database has the old schema {revision} (run: pagerelay db upgrade)")
 
 
 def engine_url(url: str) -> sa.URL:
-    """The URL with the driver that pagerelay carries."""
+    """Return the URL with the driver that pagerelay depends on."""
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
@@ -242,6 +241,6 @@ def _migrate_alone(tx: sa.Connection) -> None:
 
 
 def _explain(error: sa.exc.DBAPIError) -> str:
-    """The driver's own words, without the statement and its parameters."""
+    """Return the driver's message without the statement and its parameters."""
     text = str(error.orig).strip().splitlines()
     return f"database: {text[0] if text else type(error.orig).__name__}"

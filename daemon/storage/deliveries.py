@@ -1,4 +1,4 @@
-"""Deliveries: what their rows say, and changing them by their ids."""
+"""Conditions on rows of deliveries, and changes by id."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ PENDING = DeliveryState.PENDING.value
 
 
 def unclaimed(table: sa.FromClause = deliveries) -> tuple[sa.ColumnElement[bool], ...]:
-    """What nobody has claimed: the conditions of the partial indexes."""
+    """Return the conditions for pending deliveries without a claim, as in the partial indexes."""
     return table.c.state == PENDING, table.c.claimed_by.is_(None)
 
 
 def waiting_since(table: sa.FromClause = deliveries) -> sa.ColumnElement[Any]:
-    """Since when a delivery waits: its horizon counts from there."""
+    """Return since when a delivery has been pending, which is the start of its horizon."""
     return sa.func.coalesce(table.c.renewed_at, table.c.created_at)
 
 
 def message_rejected(table: sa.FromClause = deliveries) -> sa.ColumnElement[bool]:
-    """Whether its target refused it for its own sake the last time."""
+    """Return the condition that the last response rejected the message itself, and says nothing about the target."""
     return sa.func.coalesce(table.c.last_status, 0).in_(REFUSALS)
 
 

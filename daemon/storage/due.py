@@ -1,8 +1,8 @@
-"""Which deliveries may be sent now: what is due, and what has to wait for something else.
+"""The selection of deliveries that may be sent now.
 
-A delivery may be sent only if no earlier pending one of its target and incident is left out: that is how order is
-kept, across replicas too. Replayed deliveries are a class of their own: ordered among themselves, they neither hold
-up live ones nor wait for them. Nothing here says whether a target wants anything.
+A delivery may be sent only together with, or after, all earlier pending ones of its target and incident: that keeps
+their order, across replicas too. Replayed deliveries are a class of their own: they are ordered among themselves, and
+neither hold up live ones nor wait for them. The state of targets does not matter here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 BEHIND_RUNNING = timedelta(milliseconds=500)
 
-Line = tuple[str, str]  # a target and an incident, whose deliveries wait for one another
+Line = tuple[str, str]  # a target and an incident, whose deliveries are sent in order
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What is asked for one target: its order, and how many live and how many replayed deliveries at most."""
+    """A request for one target: its order, and the most live and the most replayed deliveries."""
 
     order: Order
     live: int
@@ -39,7 +39,7 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRun:
-    """Deliveries that are sent one after the other; ``after`` are those that this daemon has to send before."""
+    """Deliveries to send one after the other; ``after`` are ids that this daemon must finish first."""
 
     deliveries: tuple[Delivery, ...]
     after: frozenset[int] = frozenset()
@@ -54,9 +54,9 @@ def select_due(
     replayed: bool,
     untried: bool = False,
 ) -> dict[str, list[ClaimedRun]]:
-    """The runs that ``instance`` can send now, those that failed before at the end; what must wait is put off.
+    """Return the runs that ``instance`` can send now, those that failed before last. Put off what must wait.
 
-    ``untried``: only what was never tried.
+    ``untried`` selects only deliveries without attempts.
     """
     if not requests:
         return {}
@@ -85,7 +85,7 @@ def select_due(
             put_off[until] += [each.id for each in line[len(ready) :]]
     for until, ids in put_off.items():
         update(tx, ids, next_attempt_at=until)
-    return {name: sorted(got, key=lambda run: run.deliveries[0].attempts > 0) for name, got in runs.items()}
+    return {name: sorted(each, key=lambda run: run.deliveries[0].attempts > 0) for name, each in runs.items()}
 
 
 def _free_of_class(*, replayed: bool) -> tuple[sa.ColumnElement[bool], ...]:
@@ -99,17 +99,17 @@ def _of_class(*, replayed: bool) -> sa.ColumnElement[bool]:
 def _due(
     tx: sa.Connection, requests: Mapping[str, ClaimRequest], now: datetime, *, replayed: bool, untried: bool
 ) -> list[Delivery]:
-    """The deliveries to claim for each target, unless something holds them up, by their ids."""
-    found: list[Delivery] = []
+    """Return the due deliveries of each target, in the order of their ids, whether or not they are blocked."""
+    due: list[Delivery] = []
     sizes = {name: each.replayed if replayed else each.live for name, each in requests.items()}
     for limit in {size for size in sizes.values() if size}:
         names = [name for name, size in sizes.items() if size == limit]
-        found += _due_for(tx, names, limit, now, replayed=replayed, untried=untried)
-    return sorted(found, key=lambda each: each.id)
+        due += _due_for(tx, names, limit, now, replayed=replayed, untried=untried)
+    return sorted(due, key=lambda each: each.id)
 
 
 def _claimed(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
-    """The columns that make a Delivery."""
+    """Return the columns of a Delivery."""
     columns = [table.c[name] for name in ("id", "message_id", "target", "incident_id", "attempts")]
     return [*columns, waiting_since(table).label("begun_at"), table.c.replay.is_not(None).label("replayed")]
 
@@ -117,26 +117,26 @@ def _claimed(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
 def _due_for(
     tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool, untried: bool
 ) -> list[Delivery]:
-    names_given = sql.value_table(tx, names)
-    mine = deliveries.c.target == names_given.c.value, *_free_of_class(replayed=replayed)
+    name_table = sql.value_table(tx, names)
+    mine = deliveries.c.target == name_table.c.value, *_free_of_class(replayed=replayed)
     first = sa.select(*_claimed(deliveries)).where(*mine, deliveries.c.next_attempt_at <= now)
     if untried:
         first = first.where(deliveries.c.attempts == 0)
-    first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit).correlate(names_given)
+    first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit).correlate(name_table)
     if sql.is_postgres(tx):
-        found = first.lateral()
-        query = sa.select(found).select_from(names_given.join(found, sa.true()))
-    else:  # which knows no LATERAL
+        selected = first.lateral()
+        query = sa.select(selected).select_from(name_table.join(selected, sa.true()))
+    else:  # SQLite has no LATERAL
         ids = first.with_only_columns(deliveries.c.id).scalar_subquery()
         chosen = deliveries.alias()
-        query = sa.select(*_claimed(chosen)).select_from(names_given.join(chosen, chosen.c.id.in_(ids)))
+        query = sa.select(*_claimed(chosen)).select_from(name_table.join(chosen, chosen.c.id.in_(ids)))
     return [Delivery(*row) for row in tx.execute(query).all()]
 
 
 def _blockers(
     tx: sa.Connection, last: Mapping[Line, int], due: Sequence[Delivery], *, replayed: bool
 ) -> Mapping[Line, list[Any]]:
-    """Of each target and incident the pending deliveries before the last one due that are not due themselves."""
+    """Return, for each target and incident, the pending deliveries before the last due one that are not due."""
     if not last:
         return {}
     columns = [deliveries.c.target, deliveries.c.incident_id, deliveries.c.id]
@@ -151,18 +151,18 @@ def _blockers(
         ~sql.among(tx, deliveries.c.id, [each.id for each in due]),
     )
     query = sa.select(*columns, deliveries.c.claimed_by, deliveries.c.next_attempt_at).where(*earlier)
-    found: defaultdict[Line, list[Any]] = defaultdict(list)
+    blockers: defaultdict[Line, list[Any]] = defaultdict(list)
     for row in tx.execute(query.order_by(deliveries.c.id)).all():
-        found[row.target, row.incident_id].append(row)
-    return found
+        blockers[row.target, row.incident_id].append(row)
+    return blockers
 
 
 def next_due(tx: sa.Connection, names: Collection[str], *, replayed: bool) -> dict[str, datetime | None]:
-    """When each target has something to claim."""
+    """Return when each target has a delivery to claim, or None."""
     if not names:
         return {}
-    given = sql.value_table(tx, names)
+    table = sql.value_table(tx, names)
     unclaimed = _free_of_class(replayed=replayed)
-    first = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(deliveries.c.target == given.c.value, *unclaimed)
-    query = sa.select(given.c.value, first.correlate(given).scalar_subquery().label("due"))
+    first = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(deliveries.c.target == table.c.value, *unclaimed)
+    query = sa.select(table.c.value, first.correlate(table).scalar_subquery().label("due"))
     return {row.value: row.due for row in tx.execute(query)}

@@ -1,4 +1,4 @@
-"""Messages with their deliveries: made, loaded, pruned."""
+"""Messages with their deliveries: functions that create, load and prune them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """What a trigger sends to its targets: one event, or several together.
+    """A message of a trigger for its targets, with one event or a batch.
 
-    ``event_seq`` is the event's number in the journal; a batch has 0 there, and its events' in ``batched``.
+    ``event_seq`` is the event's number in the journal. A batch has 0 instead, and the numbers in ``batched``.
     """
 
     id: str
@@ -40,7 +40,7 @@ class NewMessage:
 
 
 def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None:
-    """Make messages and their deliveries; those that exist already stay as they are."""
+    """Create messages and their deliveries; existing ones stay unchanged."""
     sql.insert_new(
         tx,
         messages,
@@ -62,9 +62,9 @@ def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None
 
 
 def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
-    """Make the message that tells the outcome of an action, for the targets that it names.
+    """Create the message with the result of an action, for the targets that the action names.
 
-    It goes in line with the other messages of its incident.
+    It is ordered with the other messages of its incident.
     """
     message_id = ids.message_id(action.id, action.state.value)
     of_action = {"id": message_id, "event_seq": 0, "trigger": "", "created_at": now, "action_id": action.id}
@@ -75,9 +75,9 @@ def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
 def enqueue_alert(
     tx: sa.Connection, message_id: str, alert: Alert, subject: str, names: Iterable[str], now: datetime
 ) -> None:
-    """Make the message of an alert, in line with the others about the same ``subject``."""
-    told = orjson.dumps({"at": alert.at.isoformat(), "data": alert.data}).decode()
-    row = {"id": message_id, "event_seq": 0, "trigger": "", "type": alert.type, "created_at": now, "alert": told}
+    """Create the message of an alert, which is ordered with others about the same ``subject``."""
+    text = orjson.dumps({"at": alert.at.isoformat(), "data": alert.data}).decode()
+    row = {"id": message_id, "event_seq": 0, "trigger": "", "type": alert.type, "created_at": now, "alert": text}
     sql.insert_new(tx, messages, [row])
     sql.insert_new(tx, deliveries, _new_deliveries(message_id, subject, names, now))
 
@@ -98,10 +98,10 @@ def _new_deliveries(message_id: str, incident_id: str, names: Iterable[str], now
 
 
 def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
-    """Messages with their events; one whose event is gone is left out."""
+    """Return messages by id, with their events; those whose event was pruned are missing."""
     loaded: dict[str, Message] = {}
-    told = messages.c.type.label("told_as")
-    joined = sa.select(messages.c.id.label("message_id"), messages.c.trigger, told, events).join(
+    type_sent = messages.c.type.label("told_as")
+    joined = sa.select(messages.c.id.label("message_id"), messages.c.trigger, type_sent, events).join(
         events, events.c.seq == messages.c.event_seq
     )
     for row in tx.execute(joined.where(sql.among(tx, messages.c.id, message_ids))).all():
@@ -110,16 +110,16 @@ def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
 
 
 def _load_others(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:
-    """Messages that tell of actions or of several events, and alerts."""
+    """Return the messages of actions, batches and alerts."""
     if not message_ids:
         return {}
     others = tx.execute(sa.select(messages).where(sql.among(tx, messages.c.id, message_ids))).all()
-    found = action_queue.load(tx, {row.action_id for row in others if row.action_id is not None})
+    actions = action_queue.load(tx, {row.action_id for row in others if row.action_id is not None})
     parts = _parts(tx, [row.id for row in others])
     loaded: dict[str, Message] = {}
     for row in others:
-        if row.action_id in found:
-            action = found[row.action_id]
+        if row.action_id in actions:
+            action = actions[row.action_id]
             loaded[row.id] = Message(row.id, "", row.type or f"action.{action.state}", action)
         elif row.alert is not None:
             loaded[row.id] = Message(row.id, "", row.type, _alert(row.type, orjson.loads(row.alert)))
@@ -129,45 +129,45 @@ def _load_others(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, M
 
 
 def _parts(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, list[Event]]:
-    """The events of batches, in the journal's order."""
+    """Return the events of each batch, in the journal's order."""
     query = sa.select(batched.c.message_id, events).join(events, events.c.seq == batched.c.event_seq)
-    found: defaultdict[str, list[Event]] = defaultdict(list)
+    parts: defaultdict[str, list[Event]] = defaultdict(list)
     for row in tx.execute(query.where(sql.among(tx, batched.c.message_id, message_ids)).order_by(events.c.seq)):
-        found[row.message_id].append(journal.event_of(row))
-    return found
+        parts[row.message_id].append(journal.event_of(row))
+    return parts
 
 
-def _alert(kind: str, told: Json) -> Alert:
-    return Alert(kind, datetime.fromisoformat(told["at"]), told["data"])
+def _alert(kind: str, row: Json) -> Alert:
+    return Alert(kind, datetime.fromisoformat(row["at"]), row["data"])
 
 
 def count_orphaned(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
-    """How many deliveries wait for each target that is not among these."""
+    """Return the number of pending deliveries of each target that is not among these."""
     waiting = deliveries.c.state == PENDING, ~sql.among(tx, deliveries.c.target, names)
     counted = sa.select(deliveries.c.target, sa.func.count()).where(*waiting).group_by(deliveries.c.target)
     return {row[0]: row[1] for row in tx.execute(counted)}
 
 
 def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: datetime, limit: int) -> int:
-    """Remove old deliveries with their attempts, and messages without deliveries; answers how many deliveries went."""
-    gone = 0
+    """Remove old deliveries with their attempts, and messages without deliveries; return the number of deliveries."""
+    count = 0
     for state, kept in ((DeliveryState.DELIVERED, delivered), (DeliveryState.DEAD, dead)):
         ended = (deliveries.c.state == state.value) & (deliveries.c.finished_at < now - kept)
         old = sa.select(deliveries.c.id).where(ended).order_by(deliveries.c.finished_at).limit(limit)
         for part in sql.chunks(tx.execute(old).scalars().all()):
-            # Asked once more: a replay may have taken one up meanwhile.
-            going = deliveries.delete().where(deliveries.c.id.in_(part), ended)
-            rows = tx.execute(going.returning(deliveries.c.id, deliveries.c.message_id)).all()
+            # The condition is repeated: a replay may have requeued one meanwhile.
+            deletion = deliveries.delete().where(deliveries.c.id.in_(part), ended)
+            rows = tx.execute(deletion.returning(deliveries.c.id, deliveries.c.message_id)).all()
             tx.execute(attempts.delete().where(attempts.c.delivery_id.in_([row.id for row in rows])))
-            gone += len(rows)
-            left = sa.select(deliveries.c.message_id).where(deliveries.c.message_id == messages.c.id)
-            told = {row.message_id for row in rows}
-            tx.execute(messages.delete().where(messages.c.id.in_(told), ~left.exists()))
-            there = sa.select(messages.c.id).where(messages.c.id == batched.c.message_id)
-            tx.execute(batched.delete().where(batched.c.message_id.in_(told), ~there.exists()))
-    return gone
+            count += len(rows)
+            remaining = sa.select(deliveries.c.message_id).where(deliveries.c.message_id == messages.c.id)
+            message_ids = {row.message_id for row in rows}
+            tx.execute(messages.delete().where(messages.c.id.in_(message_ids), ~remaining.exists()))
+            message = sa.select(messages.c.id).where(messages.c.id == batched.c.message_id)
+            tx.execute(batched.delete().where(batched.c.message_id.in_(message_ids), ~message.exists()))
+    return count
 
 
 def needed_events() -> sa.CompoundSelect[Any]:
-    """The journal numbers that messages still need."""
+    """Return a query for the journal numbers of the events that messages need."""
     return sa.union_all(sa.select(messages.c.event_seq), sa.select(batched.c.event_seq))

@@ -2,7 +2,7 @@
 
 A permit is stamped with the latest time at which its call can end, and stamped again when the call does end.
 PagerDuty counts the call somewhere between grant and stamp. No permit is granted while ``calls`` stamps lie within
-the period, so no window of PagerDuty's clock holds more than ``calls`` either. The period is counted a sixtieth
+the period, so no window of PagerDuty's clock contains more than ``calls`` either. The period is counted a sixtieth
 longer, because PagerDuty's clock jitters.
 
 ``decide`` is pure; the other functions work on an open transaction.

@@ -1,4 +1,4 @@
-"""Which delivery a failing target gets, to try whether it is back: one at a time, whichever daemon sends it."""
+"""The probes of failing targets: one delivery at a time, whichever daemon sends it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daemon.model import TargetState
     from daemon.storage.due import ClaimRequest
 
-EARLY = timedelta(minutes=4)  # so long after a probe could have been made, what is not due yet may be it
+EARLY = timedelta(minutes=4)  # when a probe is overdue by this much, a delivery that is not due yet may be used
 
 
 def probes(
@@ -30,18 +30,21 @@ def probes(
     instance: str,
     now: datetime,
 ) -> dict[str, list[ClaimedRun]]:
-    """For each of these targets, whose rows are locked, one delivery, if there is one; nobody else has another."""
-    found = _first(tx, requests, instance, now)
+    """Return one delivery as a probe for each of these targets, if there is one, and lease the probe.
+
+    The caller holds the targets' rows, so that no other daemon probes them.
+    """
+    selected = _first(tx, requests, instance, now)
     long_idle = {
-        name: each for name, each in requests.items() if name not in found and early_at(states[name], now) <= now
+        name: each for name, each in requests.items() if name not in selected and early_at(states[name], now) <= now
     }
     if long_idle:
         _bring_forward(tx, long_idle, now)
-        found |= _first(tx, long_idle, instance, now)
-    if found:
-        leased = targets.update().where(sql.among(tx, targets.c.name, found))
+        selected |= _first(tx, long_idle, instance, now)
+    if selected:
+        leased = targets.update().where(sql.among(tx, targets.c.name, selected))
         tx.execute(leased.values(probe_at=now + PROBE_LEASE))
-    return found
+    return selected
 
 
 def early_at(state: TargetState, now: datetime) -> datetime:
@@ -52,26 +55,28 @@ def early_at(state: TargetState, now: datetime) -> datetime:
 def _first(
     tx: sa.Connection, requests: Mapping[str, ClaimRequest], instance: str, now: datetime
 ) -> dict[str, list[ClaimedRun]]:
-    """For each of these targets one delivery, the first that waits for nothing, if there is one.
+    """Return the first delivery that need not wait for others of each of these targets, if there is one.
 
-    One that was never tried, if possible: what failed may be what the target never takes.
+    Deliveries without attempts are preferred: the target may never accept one that failed.
     """
-    found: dict[str, list[ClaimedRun]] = {}
+    selected: dict[str, list[ClaimedRun]] = {}
     for replayed, untried in ((False, True), (False, False), (True, True), (True, False)):
-        left = {name: each for name, each in requests.items() if name not in found and (each.replayed or not replayed)}
-        if left:
-            for name, runs in select_due(tx, left, instance, now, replayed=replayed, untried=untried).items():
+        remaining = {
+            name: each for name, each in requests.items() if name not in selected and (each.replayed or not replayed)
+        }
+        if remaining:
+            for name, runs in select_due(tx, remaining, instance, now, replayed=replayed, untried=untried).items():
                 if first := next((run for run in runs if not run.after), None):
-                    found[name] = [ClaimedRun(first.deliveries[:1])]
-    return found
+                    selected[name] = [ClaimedRun(first.deliveries[:1])]
+    return selected
 
 
 def _bring_forward(tx: sa.Connection, names: Collection[str], now: datetime) -> None:
-    """Make for each target one delivery due, the one that will be due first, unless it was refused for its own sake."""
-    names_given = sql.value_table(tx, names)
+    """Make one delivery of each target due: the next one, without those whose message was rejected."""
+    name_table = sql.value_table(tx, names)
     waits = deliveries.alias()
-    theirs = waits.c.target == names_given.c.value, *unclaimed(waits), ~message_rejected(waits)
+    theirs = waits.c.target == name_table.c.value, *unclaimed(waits), ~message_rejected(waits)
     first = sa.select(waits.c.id).where(*theirs).order_by(waits.c.next_attempt_at, waits.c.id).limit(1)
-    chosen = sa.select(first.correlate(names_given).scalar_subquery()).select_from(names_given)
+    chosen = sa.select(first.correlate(name_table).scalar_subquery()).select_from(name_table)
     later = deliveries.c.next_attempt_at > now
     tx.execute(deliveries.update().where(deliveries.c.id.in_(chosen), later).values(next_attempt_at=now))

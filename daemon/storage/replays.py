@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 1000  # pending deliveries of one replay and target
 REDELIVERED = 0  # in the column replay: redelivered alone, not by a replay
-# Partial indexes are used only where the condition is written out.
+# Partial indexes are used only if the condition is written out.
 PENDING = sa.text(f"state = '{DeliveryState.PENDING}'")
 DEAD = sa.text(f"state = '{DeliveryState.DEAD}'")
 ENDED = deliveries.c.state != DeliveryState.PENDING.value
@@ -35,7 +35,7 @@ OPEN = replays.c.finished_at.is_(None)
 
 @dataclass(frozen=True, slots=True)
 class ReplayFilter:
-    """Which deliveries to send again: those created from ``since`` to ``until`` that match the rest."""
+    """A filter for deliveries to send again: those created from ``since`` to ``until`` that match the other fields."""
 
     since: datetime
     until: datetime
@@ -91,7 +91,7 @@ def create(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str
 
 
 def has_open(tx: sa.Connection) -> bool:
-    """Whether a replay has not ended yet."""
+    """Return whether a replay has not ended yet."""
     return tx.execute(sa.select(replays.c.id).where(OPEN).limit(1)).first() is not None
 
 
@@ -233,14 +233,14 @@ def _restore(tx: sa.Connection, replay: int, now: datetime) -> None:
     Holding the targets' rows keeps claims away meanwhile.
     """
     tx.execute(sa.select(targets.c.name).order_by(targets.c.name).with_for_update())
-    made = attempts.c.delivery_id == deliveries.c.id
-    succeeded = made & attempts.c.error.is_(None)
+    of_delivery = attempts.c.delivery_id == deliveries.c.id
+    succeeded = of_delivery & attempts.c.error.is_(None)
     was_delivered = deliveries.c.state_before == DeliveryState.DELIVERED.value
     status = sa.select(attempts.c.status).where(succeeded).order_by(attempts.c.id.desc()).limit(1).scalar_subquery()
-    last_at = sa.select(sa.func.max(attempts.c.at)).where(made).scalar_subquery()
+    last_at = sa.select(sa.func.max(attempts.c.at)).where(of_delivery).scalar_subquery()
     values: Mapping[str, Any] = {
         "state": deliveries.c.state_before,
-        "attempts": sa.select(sa.func.count()).select_from(attempts).where(made).scalar_subquery(),
+        "attempts": sa.select(sa.func.count()).select_from(attempts).where(of_delivery).scalar_subquery(),
         "finished_at": sa.func.coalesce(last_at, sa.literal(now, deliveries.c.finished_at.type)),
         "last_status": sa.case((was_delivered, status), else_=deliveries.c.last_status),
         "last_error": sa.case((was_delivered, sa.null()), else_=deliveries.c.last_error),

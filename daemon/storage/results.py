@@ -1,7 +1,6 @@
-"""What became of claimed deliveries.
+"""The results of attempts.
 
-Whatever is written after a claim names who claimed, so that a daemon which was taken for dead
-changes nothing.
+They are recorded only while the daemon holds the claim, so that one that was reaped changes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one attempt went. ``next_attempt_at`` goes with ``state`` pending."""
+    """The result of one attempt. ``next_attempt_at`` is set if ``state`` is pending."""
 
     delivery: Delivery
     state: DeliveryState
@@ -37,7 +36,7 @@ class Result:
 
 
 def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:
-    """Write down attempts and what followed from them, for deliveries that ``instance`` still holds."""
+    """Record attempts, and the new states of the deliveries that ``instance`` still holds."""
     mine = deliveries.c.claimed_by == instance
     delivered: defaultdict[tuple[int | None, int], list[Result]] = defaultdict(list)
     for result in results:
@@ -59,14 +58,14 @@ def record(tx: sa.Connection, results: Sequence[Result], instance: str) -> None:
             .where(deliveries.c.id == sa.bindparam("delivery"), mine)
             .values(
                 state=sa.bindparam("new_state"),
-                attempts=sa.bindparam("made"),
+                attempts=sa.bindparam("new_attempts"),
                 claimed_by=None,
                 next_attempt_at=sa.func.coalesce(
-                    sa.bindparam("again", type_=deliveries.c.next_attempt_at.type), deliveries.c.next_attempt_at
+                    sa.bindparam("retry_at", type_=deliveries.c.next_attempt_at.type), deliveries.c.next_attempt_at
                 ),
                 finished_at=sa.bindparam("finished"),
-                last_status=sa.bindparam("got"),
-                last_error=sa.bindparam("why"),
+                last_status=sa.bindparam("new_status"),
+                last_error=sa.bindparam("new_error"),
             ),
             [_failure(each) for each in failed],
         )
@@ -77,11 +76,11 @@ def _failure(result: Result) -> dict[str, Any]:
     return {
         "delivery": result.delivery.id,
         "new_state": result.state.value,
-        "made": result.delivery.attempts + 1,
-        "again": result.next_attempt_at,
+        "new_attempts": result.delivery.attempts + 1,
+        "retry_at": result.next_attempt_at,
         "finished": result.at if result.state is DeliveryState.DEAD else None,
-        "got": result.status,
-        "why": _storable(result.error),
+        "new_status": result.status,
+        "new_error": _storable(result.error),
     }
 
 
@@ -97,5 +96,5 @@ def _attempt(result: Result) -> dict[str, Any]:
 
 
 def _storable(text: str | None) -> str | None:
-    """Text without what a database does not take, or one attempt would keep all others from being recorded."""
+    """Return text without characters that a database rejects, so that one attempt cannot block the others."""
     return None if text is None else text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")

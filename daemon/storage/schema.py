@@ -1,7 +1,7 @@
-"""The tables, as SQLAlchemy Core sees them. Migrations build them; nothing here reads or writes.
+"""The tables in SQLAlchemy Core. Migrations create them; nothing here reads or writes.
 
-The same definitions serve SQLite and PostgreSQL. JSON is kept as text, instants as
-``Instant``: timestamptz on PostgreSQL, microseconds since 1970 on SQLite.
+The same definitions serve SQLite and PostgreSQL. JSON is stored as text, and times as ``Instant``: timestamptz on
+PostgreSQL, microseconds since 1970 on SQLite.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class Instant(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """``timestamptz`` on PostgreSQL, a 64-bit integer elsewhere."""
+        """Return ``timestamptz`` for PostgreSQL, else a 64-bit integer."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(sa.TIMESTAMP(timezone=True))
         return dialect.type_descriptor(sa.BigInteger())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ANN401 - fixed by SQLAlchemy
-        """To the database's own form."""
+        """Return the value in the database's form."""
         if value is None or dialect.name == "postgresql":
             return value
         return (value - EPOCH) // MICROSECOND
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401 - fixed by SQLAlchemy
-        """Back to an aware datetime in UTC."""
+        """Return an aware datetime in UTC."""
         if value is None:
             return None
         if dialect.name == "postgresql":
@@ -46,7 +46,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
         return EPOCH + timedelta(microseconds=value)
 
 
-# SQLite counts rows by itself only in a column of type INTEGER.
+# SQLite generates ids only for columns of type INTEGER.
 Counter = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 metadata = sa.MetaData()
@@ -163,7 +163,7 @@ users = sa.Table(
 
 _OF_ACTION = sa.text("action_id IS NOT NULL")
 
-# A message tells of an event of the journal; with ``event_seq`` 0 of an action or a batch of events, or it is an alert.
+# A message has an event of the journal; with ``event_seq`` 0 it has an action, a batch of events or an alert.
 messages = sa.Table(
     "messages",
     metadata,

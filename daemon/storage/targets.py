@@ -1,4 +1,4 @@
-"""How targets do, written down for every daemon: whether they are failing, when to probe them, who paused them."""
+"""The stored state of targets, shared by all daemons: pauses, failures and probes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from daemon.model import TargetChange
 
 
-EXPIRED = "the target has been failing for as long as this was to be tried (see retry.horizon)"
+EXPIRED = "the target kept failing until the end of the retry horizon (see retry.horizon)"
 PROBE_LEASE = timedelta(seconds=75)  # longer than an attempt can take
-EXPIRED_AT_ONCE = 2000  # in one transaction
+EXPIRED_AT_ONCE = 2000  # deliveries in one transaction
 
 
 def state_of(row: Any) -> TargetState:  # noqa: ANN401 - a row of the targets table
@@ -31,27 +31,27 @@ def state_of(row: Any) -> TargetState:  # noqa: ANN401 - a row of the targets ta
 
 
 def ensure(tx: sa.Connection, names: Iterable[str]) -> None:
-    """Make rows for targets that have none yet."""
+    """Create the missing rows of targets."""
     sql.insert_new(tx, targets, [{"name": name} for name in names])
 
 
 def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
-    """Send nothing to a target until it is resumed. One that is paused already stays so, for its own reason."""
+    """Send nothing to a target until it is resumed. A paused target keeps its reason."""
     running = targets.c.name == name, targets.c.paused_at.is_(None)
     tx.execute(targets.update().where(*running).values(paused_at=now, paused_reason=reason))
 
 
 def resume(tx: sa.Connection, name: str, now: datetime) -> None:
-    """Send to a target again, at once and all that waits for it, as if it had never failed."""
+    """Send to a target again: forget its pauses and failures, and make its pending deliveries due."""
     nothing = dict.fromkeys(("paused_at", "paused_reason", "failing_since", "probe_at", "blocked_until", "last_error"))
     tx.execute(targets.update().where(targets.c.name == name).values(**nothing, probes=0))
     hurry(tx, name, now)
 
 
 def hurry(tx: sa.Connection, name: str, now: datetime) -> None:
-    """Make what waits for a target due, the oldest first; behind it what failed before, which may do so again.
+    """Make a target's pending deliveries due, the oldest first, and after them those that failed before.
 
-    What it refused for its own sake waits its time.
+    Deliveries whose message was rejected keep their time.
     """
     waiting = deliveries.c.target == name, *unclaimed(), ~message_rejected()
     due = sa.case(
@@ -61,10 +61,11 @@ def hurry(tx: sa.Connection, name: str, now: datetime) -> None:
 
 
 def expire_backlog(tx: sa.Connection, name: str, since: datetime, tried: Collection[str], now: datetime) -> int:
-    """Give up what waits for a target since before ``since``, a bounded part of it; answers how many.
+    """Expire deliveries that have been pending since ``since`` or before, at most ``EXPIRED_AT_ONCE``; return how many.
 
-    For a target that has been failing as long: a probe that fails speaks for all that could have been one. Not for
-    what waits behind another, nor for what of the incidents in ``tried`` was behind that until a moment ago.
+    This is for a target that has been failing for that long: a failed probe stands for every delivery that could have
+    been the probe. It excludes deliveries behind others, and those of the incidents in ``tried``, which were behind the
+    probe.
     """
     before = deliveries.alias()
     line = before.c.target == deliveries.c.target, before.c.incident_id == deliveries.c.incident_id
@@ -80,12 +81,12 @@ def expire_backlog(tx: sa.Connection, name: str, since: datetime, tried: Collect
 
 
 def paused(tx: sa.Connection) -> frozenset[str]:
-    """The targets that get nothing for the time being."""
+    """Return the names of the paused targets."""
     return frozenset(tx.execute(sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))).scalars())
 
 
 def free_probes(tx: sa.Connection, dead: Collection[str], now: datetime) -> None:
-    """Let what dead daemons were probing be probed at once. A target that asked for a pause gets it."""
+    """Make targets that dead daemons were probing ready for a probe. Pauses requested by targets remain."""
     held = deliveries.c.state == PENDING, deliveries.c.claimed_by.in_(dead)
     leased = targets.c.failing_since.is_not(None), targets.c.probe_at > now
     probed = targets.c.name.in_(sa.select(deliveries.c.target).where(*held))
