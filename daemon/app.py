@@ -284,7 +284,7 @@ async def _end_work(
 
 
 def _beat(database: Database) -> None:
-    """Let systemd's watchdog know that the daemon is alive, unless it has not been able to write for long."""
+    """Notify systemd's watchdog, unless the database has been failing for long."""
     if not database.is_stuck(time.monotonic()):
         systemd.notify("WATCHDOG=1")
 

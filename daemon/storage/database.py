@@ -50,7 +50,7 @@ def migrations_path() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Transactions fail: the monotonic time of the first that did, and its error."""
+    """A failure of the database: the monotonic time of the first failed transaction, and its error."""
 
     since: float
     error: str
@@ -113,7 +113,7 @@ class Database:
         except sa.exc.DBAPIError as error:
             raise self._failed(_explain(error)) from error
         except sa.exc.TimeoutError as error:
-            message = "database: no session became free (is the server overloaded, or does it not answer?)"
+            message = "database: no session became free (check whether the server is overloaded or unreachable)"
             raise self._failed(message) from error
         except FileChangedError as error:
             raise self._failed(str(error)) from error
@@ -125,11 +125,11 @@ class Database:
 
     @property
     def failure(self) -> Failure | None:
-        """Return since when this process cannot use the database; None after a transaction that was committed."""
+        """Return since when the database has been failing; None after a committed transaction."""
         return self._failure
 
     def is_stuck(self, at: float) -> bool:
-        """Return whether the database has failed for so long, at the monotonic time ``at``, that a restart may help."""
+        """Return whether the database has been failing for so long that a restart may help (``at`` is monotonic)."""
         return self._failure is not None and at - self._failure.since > STUCK_SECONDS
 
     def now(self, tx: sa.Connection) -> datetime:

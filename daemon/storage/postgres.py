@@ -1,4 +1,4 @@
-"""PostgreSQL: its engine, and which sessions must not be used any more."""
+"""PostgreSQL: the engine, and the detection of sessions that must no longer be used."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from daemon import errors
 if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
 
-# A server that became read-only in a fail-over, or ends: read_only_sql_transaction, admin_shutdown, crash_shutdown,
-# cannot_connect_now. Its sessions may live on for hours, while another server has taken over.
+# A server that became read-only in a fail-over, or shuts down: read_only_sql_transaction, admin_shutdown,
+# crash_shutdown, cannot_connect_now. Its sessions may last for hours after another server has taken over.
 USELESS = frozenset({"25006", "57P01", "57P02", "57P03"})
 
 
 def create_engine(url: sa.URL, pool_size: int, *, writes: bool) -> sa.Engine:
-    """Return an engine. With ``writes`` its sessions are only made to a server that takes writes.
+    """Return an engine. With ``writes`` it connects only to a server that accepts writes.
 
-    The first error of a useless session throws all pooled sessions away.
+    The first error of a useless session discards all pooled sessions.
     """
     options: dict[str, Any] = {"prepare_threshold": None, "connect_timeout": 10, "application_name": "pagerelay"}
     if writes and "target_session_attrs" not in url.query:
@@ -50,7 +50,7 @@ def create_engine(url: sa.URL, pool_size: int, *, writes: bool) -> sa.Engine:
 
 
 def read_only_reason(tx: sa.Connection) -> str | None:
-    """Return why this session's server takes no writes, or None."""
+    """Return why this session's server does not accept writes, or None."""
     query = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
     in_recovery, read_only = tx.execute(sa.text(query)).one()
     if in_recovery:

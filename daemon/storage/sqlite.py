@@ -1,4 +1,4 @@
-"""SQLite: its engine, the driver with a sound SQLite inside, and the identity of the database's file."""
+"""SQLite: the engine, a driver with a version without known faults, and the check of the database file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def warning() -> str | None:
 
 
 def create_engine(url: sa.URL, pool_size: int) -> sa.Engine:
-    """Return an engine whose connections begin transactions by hand, with BEGIN IMMEDIATE."""
+    """Return an engine whose transactions begin explicitly, with BEGIN IMMEDIATE."""
     engine = sa.create_engine(
         url,
         module=driver,
@@ -67,14 +67,14 @@ class FileChangedError(Exception):
 
 
 class DatabaseFile:
-    """The file of a database that is open: what is written to one without a name is lost."""
+    """The file of an open database. Writes to a file that was removed would be lost."""
 
     def __init__(self, path: str | None) -> None:
         self._path = None if path in (None, "", ":memory:") else path
         self._identity: tuple[int, int] | None = None
 
     def check(self) -> None:
-        """Remember the file at the first call. Raises FileChangedError if there is another or none now."""
+        """Remember the file at the first call. Raises FileChangedError if it was removed or replaced since."""
         if self._path is None:
             return
         try:
@@ -97,14 +97,14 @@ class DatabaseFile:
 
 
 def _create_private(path: str) -> None:
-    """Create a file for its owner alone: it holds incidents and answers of targets. ``-wal`` and ``-shm`` follow it.
+    """Create a new database file that only its owner can read; ``-wal`` and ``-shm`` get the same mode.
 
-    Closing a file ends the locks that this process holds on it. So one that exists is never
-    opened here, and nobody connects to a new one before it is closed.
+    Closing a file releases the locks that this process holds on it. So an existing file is never opened here, and a new
+    one is closed before anybody connects to it.
     """
     if path == ":memory:":
         return
-    with _creating, contextlib.suppress(OSError):  # it exists, or SQLite says in its own words why it cannot
+    with _creating, contextlib.suppress(OSError):  # the file exists, or SQLite will report the error
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
@@ -114,7 +114,7 @@ def _pragma(connection: Any, pragma: str) -> None:  # noqa: ANN401 - the driver'
         try:
             connection.execute(f"PRAGMA {pragma}").close()
         except driver.OperationalError as error:
-            # Two processes that switch a new file to WAL at once: SQLite does not wait here by itself.
+            # SQLite itself does not wait when two processes switch a new file to WAL at the same time.
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

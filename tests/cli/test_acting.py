@@ -175,7 +175,7 @@ def test_the_same_key_and_request_return_the_same_action(pagerelay: Call, databa
     assert first["id"] == second["id"]
     other = pagerelay("action", "ResolveIncident", "incidentId=PINC1", "userId=PALICE", *keyed)
     assert (other.exit_code, other.stdout) == (1, "")
-    assert "Idempotency-Key was given before" in other.stderr
+    assert "Idempotency-Key was already used" in other.stderr
     assert len(rows(database_url)) == 1
 
 

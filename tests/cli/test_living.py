@@ -172,7 +172,7 @@ def test_a_rejection_by_the_daemon_is_printed_unchanged(living: Living, pagerela
     assert pagerelay(*call, "userId=PONE").exit_code == 0
     other = pagerelay(*call, "userId=PTWO")
     assert (other.exit_code, other.stdout) == (1, "")
-    assert other.stderr == "this Idempotency-Key was given before, with another request (use a new one)\n"
+    assert other.stderr == "this Idempotency-Key was already used with another request (use a new one)\n"
 
 
 def test_a_connection_unknown_to_the_daemon_is_queried_directly_but_accepts_no_actions(living: Living) -> None:
