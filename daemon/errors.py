@@ -13,6 +13,7 @@ PagerelayError
 ├── NoAnswer                 a request to a target got no response
 ├── PagerDutyError           a call to PagerDuty failed
 │   ├── Temporary            retrying may help, after ``delay``
+│   │   └── PageTooLarge     a response is too large or took too long; a smaller page may work
 │   └── Permanent            retrying never helps
 │       └── WindowTooLarge   the time window holds more records than one listing returns
 └── UsageError               a command or request is invalid (exit code 2)
@@ -142,6 +143,10 @@ class Temporary(PagerDutyError):
     ) -> None:
         super().__init__(message, status=status, code=code, request_id=request_id)
         self.delay = delay
+
+
+class PageTooLarge(Temporary):
+    """A response is larger than the client accepts, or took too long: a smaller page may work."""
 
 
 class Permanent(PagerDutyError):

@@ -28,7 +28,7 @@ import daemon
 from daemon import errors
 from daemon.model import SUCCESS, Rejected
 from daemon.pagerduty import failures, paths, records
-from daemon.pagerduty.listing import PAGE, ListedPage, Listing, Window, read_all
+from daemon.pagerduty.listing import ListedPage, Listing, PageRequest, Pages, PageSizes, Window, read_all
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Client:
         self._permits = permits
         self._sleep = sleep
         self._call_seconds = call_seconds
+        self._page_sizes = PageSizes(time.monotonic)
         self.calls = 0
         self._http = _http(
             connection.api_url,
@@ -162,11 +163,14 @@ class Client:
             ("include[]", "incidents"),
             ("include[]", "channels"),
         ]
-        pages = await read_all(lambda offset: self._page("/log_entries", "log_entries", query, offset, priority))
+        pages = await self._list("log_entries", query, priority, large=("include[]", "channels"))
         converted = [records.log_entry(record) for record in pages.records]
         entries = tuple(record for record in converted if not isinstance(record, Rejected))
-        rejected = tuple(record for record in converted if isinstance(record, Rejected))
-        return Window(entries, rejected, pages.server_time, pages.calls)
+        rejected = [record for record in converted if isinstance(record, Rejected)]
+        rejected += [
+            records.rejected("the record is too large, so its channel was not read", each) for each in pages.oversized
+        ]
+        return Window(entries, tuple(rejected), pages.server_time, pages.calls)
 
     async def open_incidents(self, priority: CallPriority) -> Listing:
         """Return every incident that is triggered or acknowledged, of any age. Raises WindowTooLarge above 10,000."""
@@ -176,7 +180,7 @@ class Client:
             ("date_range", "all"),
             ("sort_by", "incident_number:asc"),
         ]
-        pages = await read_all(lambda offset: self._page("/incidents", "incidents", query, offset, priority))
+        pages = await self._list("incidents", query, priority)
         converted = [records.incident(record) for record in pages.records]
         incidents = dict(record for record in converted if not isinstance(record, Rejected))
         return Listing(incidents, tuple(record for record in converted if isinstance(record, Rejected)))
@@ -194,37 +198,55 @@ class Client:
 
     async def find_user(self, email: str, priority: CallPriority) -> str | None:
         """Return the id of the user with exactly this e-mail address, in any case."""
-        query = [("query", email)]
-        pages = await read_all(lambda offset: self._page("/users", "users", query, offset, priority))
+        pages = await self._list("users", [("query", email)], priority)
         for user in pages.records:
             if (lenient_json.get_text(user, "email") or "").lower() == email.lower():
                 return lenient_json.get_text(user, "id")
         return None
 
-    async def _page(self, path: str, name: str, query: Query, offset: int, priority: CallPriority) -> ListedPage:
-        place = [("limit", str(PAGE)), ("offset", str(offset))]
+    async def _list(
+        self, name: str, query: Query, priority: CallPriority, *, large: tuple[str, str] | None = None
+    ) -> Pages:
+        """Read the list at ``/name``. Without the part ``large`` of the query, records are small."""
+
+        async def fetch(page: PageRequest) -> ListedPage:
+            parts = [part for part in query if not (page.brief and part == large)]
+            return await self._page(name, parts, page, priority)
+
+        return await read_all(fetch, self._page_sizes, name)
+
+    async def _page(self, name: str, query: Query, page: PageRequest, priority: CallPriority) -> ListedPage:
+        place, path = [("limit", str(page.limit)), ("offset", str(page.offset))], f"/{name}"
         try:
-            response, server_time = await self._get(path, [*query, *place], priority)
+            response, server_time = await self._get(path, [*query, *place], priority, shrinks=True)
         except errors.Permanent as error:
-            if error.status == BAD_REQUEST and offset:  # the first page was accepted: the list goes no further
+            if error.status == BAD_REQUEST and page.offset:  # the first page was accepted: the list goes no further
                 raise errors.WindowTooLarge(
                     str(error), status=error.status, code=error.code, request_id=error.request_id
                 ) from None
             raise
-        page = response.get(name)
-        if not isinstance(page, list):
+        listed = response.get(name)
+        if not isinstance(listed, list):
             message = f"{self._host} answered {path} without {name}"
             raise errors.Temporary(message, status=OK)
         more = response.get("more")
-        return ListedPage(page, more if isinstance(more, bool) else len(page) >= PAGE, server_time)
+        listed = [records.without_bulk(record) for record in listed]
+        return ListedPage(listed, more if isinstance(more, bool) else len(listed) >= page.limit, server_time)
 
-    async def _get(self, path: str, query: Query, priority: CallPriority) -> tuple[Json, datetime | None]:
-        """Make one read, retried while that may help and does not take long."""
+    async def _get(
+        self, path: str, query: Query, priority: CallPriority, *, shrinks: bool = False
+    ) -> tuple[Json, datetime | None]:
+        """Make one read, retried while that may help and does not take long.
+
+        With ``shrinks`` the caller can ask for less, so what is too large is not asked for again.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             pause = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             try:
                 response = await self.call("GET", path, priority, query=query)
             except errors.Temporary as error:
+                if shrinks and isinstance(error, errors.PageTooLarge):
+                    raise
                 requested = error.delay or timedelta(0)
                 if attempt == ATTEMPTS or requested > LONGEST_PAUSE:
                     raise
@@ -265,7 +287,7 @@ class Client:
                     await response.aclose()
         except TimeoutError:
             message = f"{host} did not answer within {self._call_seconds:g} s"
-            raise errors.Temporary(message) from None
+            raise errors.PageTooLarge(message) from None
         except httpx.HTTPError as error:
             # The library's own message may contain the request's headers, and with them the key.
             message = f"the call to {host} failed ({type(error).__name__})"
@@ -292,7 +314,7 @@ def _encoded(body: Json | None) -> bytes | None:
 
 
 async def _bounded(response: httpx.Response, what: str) -> bytes:
-    """Return the body of a response. Raises Temporary if it is too large."""
+    """Return the body of a response. Raises PageTooLarge if it is too large."""
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():
@@ -300,7 +322,7 @@ async def _bounded(response: httpx.Response, what: str) -> bytes:
         size += len(part)
         if size > LARGEST_BODY:
             message = f"{what} with more than {LARGEST_BODY} bytes"
-            raise errors.Temporary(message, status=response.status_code)
+            raise errors.PageTooLarge(message, status=response.status_code)
     return b"".join(parts)
 
 

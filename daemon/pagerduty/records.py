@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LONGEST_RAW = 64 * 1024
 LONGEST_ID = 255
+LONGEST_VALUE = 256 * 1024  # bytes of JSON: well above the longest note
 DEEPEST = 64
 LEVELS_AROUND = 16  # stored and sent records are wrapped in a few more objects
 CONTACTS = frozenset({"address", "contact_methods", "email", "notification", "notification_rules", "phone_number"})
@@ -92,6 +93,15 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
             return {_storable(key): _storable(item) for key, item in value.items()}
         case _:
             return value
+
+
+def without_bulk(raw: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return a record whose channel keeps only values of moderate size: alerts carry up to 512 KB, and that twice."""
+    channel = raw.get("channel") if isinstance(raw, dict) else None
+    if not isinstance(channel, dict):
+        return raw
+    small = {key: value for key, value in channel.items() if len(orjson.dumps(value)) <= LONGEST_VALUE}
+    return raw if len(small) == len(channel) else {**raw, "channel": small}
 
 
 def log_entry(raw: object) -> LogEntry | Rejected:

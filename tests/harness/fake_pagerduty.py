@@ -72,7 +72,10 @@ class FakePagerDuty:
         query = request.url.params
         path = request.url.path
         if path == "/log_entries":
-            return self._page("log_entries", self._log(query["since"], query["until"]), query)
+            log = self._log(query["since"], query["until"])
+            if "channels" not in query.get_list("include[]"):
+                log = [{key: value for key, value in each.items() if key != "channel"} for each in log]
+            return self._page("log_entries", log, query)
         if path == "/incidents":
             records = [each for each in self.incidents.values() if each["status"] in query.get_list("statuses[]")]
             return self._page("incidents", records, query)

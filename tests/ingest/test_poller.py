@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
+from daemon.pagerduty import client
 from daemon.settings import Trigger
 from daemon.storage import schema
 from daemon.storage.database import Database
@@ -460,3 +462,41 @@ async def test_a_failing_condition_is_logged_once_and_again_when_it_recovers(
     told = [each["event"] for each in logged if each["event"].startswith("condition")]
     assert told == ["condition.failing", "condition.recovered"]
     assert daemon.sent() == 3
+
+
+async def test_a_page_of_the_log_that_is_too_large_is_read_in_smaller_pages_and_nothing_is_lost(
+    database: Database, account: FakePagerDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "LARGEST_BODY", 130_000)
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    for number in range(40):
+        account.clock.advance(1)
+        account.happen(
+            "trigger", f"P{number}", channel={"type": "api", "details": "x" * 9000, "cef_details": "x" * 9000}
+        )
+    calls = await daemon.poll()
+    assert daemon.journal() == [f"P{number} triggered" for number in range(40)]
+    assert calls == 10, "pages of 100 and 25 are refused, then pages of 6 that overlap by one"
+    account.happen("resolve", "P1")
+    assert await daemon.poll() == 8, "the size that worked is used at once for what the overlap reads again"
+    assert daemon.journal()[-1] == "P1 resolved"
+
+
+async def test_one_entry_that_is_too_large_by_itself_is_an_event_without_its_channel_and_is_named(
+    database: Database, account: FakePagerDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "LARGEST_BODY", 100_000)
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    for incident, size in (("P1", 10), ("P2", 200_000), ("P3", 10)):
+        account.clock.advance(1)
+        account.happen("trigger", incident, channel={"type": "api", "details": "x" * size})
+    await daemon.poll()
+    assert daemon.journal() == ["P1 triggered", "P2 triggered", "P3 triggered"]
+    found = daemon.database.read_now(
+        lambda tx: tx.execute(sa.select(schema.quarantine.c.reason, schema.quarantine.c.raw)).all()
+    )
+    [(reason, raw)] = found
+    assert reason == "the record is too large, so its channel was not read"
+    assert json.loads(raw)["id"] == "R2"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from daemon import errors
 from daemon.model import CallPriority
 from daemon.pagerduty import listing
-from daemon.pagerduty.listing import CAP, PAGE, STEPS_BACK, ListedPage, read_all
+from daemon.pagerduty.listing import CAP, PAGE, STEPS_BACK, ListedPage, PageRequest, PageSizes, read_all
 from tests.conftest import START
 
 if TYPE_CHECKING:
@@ -37,13 +37,15 @@ class Moving:
         self.constant = {each["id"] for each in self.records}
         self.ever |= self.constant
 
-    async def fetch(self, offset: int) -> ListedPage:
+    async def fetch(self, request: PageRequest) -> ListedPage:
         """Make the next changes, then return one page."""
+        assert not request.brief
+        offset, limit = request.offset, request.limit
         for change in self.changes.pop(0) if self.changes and self.offsets else ():
             self.change(*change)
         self.offsets.append(offset)
-        page = self.records[offset : offset + PAGE]
-        return ListedPage(page, offset + PAGE < len(self.records), None)
+        page = self.records[offset : offset + limit]
+        return ListedPage(page, offset + limit < len(self.records), None)
 
     def change(self, insertion: bool, where: float, count: int) -> None:  # noqa: FBT001 - as hypothesis draws it
         """Insert or remove this many records at a position."""
@@ -56,6 +58,10 @@ class Moving:
             gone = self.records[place : place + count]
             del self.records[place : place + count]
             self.constant -= {each["id"] for each in gone}
+
+
+def sizes(now: float = 0.0) -> PageSizes:
+    return PageSizes(lambda: now)
 
 
 def numbered(count: int) -> list[Any]:
@@ -76,7 +82,7 @@ CHANGES = st.lists(
 @given(st.integers(0, 900), CHANGES)
 async def test_every_record_present_throughout_is_read_however_the_list_moves(count: int, changes: list[Any]) -> None:
     moving = Moving(numbered(count), changes)
-    found = ids((await read_all(moving.fetch)).records)
+    found = ids((await read_all(moving.fetch, sizes(), "list")).records)
     assert len(found) == len(set(found))
     assert moving.constant <= set(found) <= moving.ever
 
@@ -84,14 +90,14 @@ async def test_every_record_present_throughout_is_read_however_the_list_moves(co
 @given(st.integers(0, 900), CHANGES)
 async def test_records_come_in_list_order_however_the_list_moves(count: int, changes: list[Any]) -> None:
     moving = Moving(numbered(count), changes)
-    found = ids((await read_all(moving.fetch)).records)
+    found = ids((await read_all(moving.fetch, sizes(), "list")).records)
     there = ids(moving.records)
     assert [each for each in found if each in set(there)] == [each for each in there if each in set(found)]
 
 
 async def test_more_than_a_page_of_new_records_between_two_pages_goes_in_front() -> None:
     moving = Moving(numbered(150), [[(True, 0.0, 120)]])
-    found = ids((await read_all(moving.fetch)).records)
+    found = ids((await read_all(moving.fetch, sizes(), "list")).records)
     assert found == ids(moving.records)
     assert moving.offsets == [0, 99, 0, 99, 198]
 
@@ -99,7 +105,7 @@ async def test_more_than_a_page_of_new_records_between_two_pages_goes_in_front()
 @given(st.integers(101, 900), st.integers(1, 99), st.integers(1, 200))
 async def test_skipped_records_are_read_again(count: int, removed: int, inserted: int) -> None:
     moving = Moving(numbered(count), [[(False, 0.0, removed)], [(True, 0.0, inserted)]])
-    found = ids((await read_all(moving.fetch)).records)
+    found = ids((await read_all(moving.fetch, sizes(), "list")).records)
     assert moving.constant <= set(found)
     assert moving.offsets[:3] == [0, 99, 0]
 
@@ -109,7 +115,7 @@ async def test_skipped_records_are_read_again(count: int, removed: int, inserted
 )
 async def test_an_unchanging_list_is_read_in_overlapping_pages(count: int, offsets: list[int]) -> None:
     moving = Moving(numbered(count))
-    pages = await read_all(moving.fetch)
+    pages = await read_all(moving.fetch, sizes(), "list")
     assert ids(pages.records) == ids(numbered(count))
     assert moving.offsets == offsets
     assert pages.calls == len(offsets)
@@ -117,24 +123,24 @@ async def test_an_unchanging_list_is_read_in_overlapping_pages(count: int, offse
 
 async def test_ten_thousand_records_are_read_and_no_larger_offset_is_requested() -> None:
     moving = Moving(numbered(CAP))
-    assert len((await read_all(moving.fetch)).records) == CAP
+    assert len((await read_all(moving.fetch, sizes(), "list")).records) == CAP
     assert max(moving.offsets) + PAGE == CAP
     moving = Moving(numbered(CAP + 1))
     with pytest.raises(errors.WindowTooLarge, match="more than 10000 records"):
-        await read_all(moving.fetch)
+        await read_all(moving.fetch, sizes(), "list")
     assert max(moving.offsets) + PAGE == CAP
 
 
 async def test_a_list_that_never_stops_moving_is_abandoned() -> None:
     number = 0
 
-    async def fetch(_offset: int) -> ListedPage:
+    async def fetch(_page: PageRequest) -> ListedPage:
         nonlocal number
         number += PAGE
         return ListedPage([{"id": f"R{number + each}"} for each in range(PAGE)], more=True, server_time=None)
 
     with pytest.raises(errors.Temporary, match="changed too much while it was read"):
-        await read_all(fetch)
+        await read_all(fetch, sizes(), "list")
     assert number == PAGE * 2 * (STEPS_BACK + 1)
 
 
@@ -142,50 +148,50 @@ async def test_the_server_time_is_that_of_the_first_page() -> None:
     times = iter([START, START.replace(minute=1)])
     moving = Moving(numbered(150))
 
-    async def fetch(offset: int) -> ListedPage:
-        page = await moving.fetch(offset)
+    async def fetch(page_request: PageRequest) -> ListedPage:
+        page = await moving.fetch(page_request)
         return ListedPage(page.records, page.more, next(times))
 
-    assert (await read_all(fetch)).server_time == START
+    assert (await read_all(fetch, sizes(), "list")).server_time == START
 
 
 async def test_records_without_an_id_are_distinguished_by_their_whole_content() -> None:
     odd: list[Any] = [{"id": None, "n": 1}, {"id": None, "n": 2}, "text", 7, None, {"id": None, "n": 1}]
 
-    async def fetch(_offset: int) -> ListedPage:
+    async def fetch(_page: PageRequest) -> ListedPage:
         return ListedPage(odd, more=False, server_time=None)
 
-    assert (await read_all(fetch)).records == odd[:-1]
+    assert (await read_all(fetch, sizes(), "list")).records == odd[:-1]
 
 
 async def test_an_empty_page_ends_the_list_even_if_it_claims_more() -> None:
-    async def fetch(_offset: int) -> ListedPage:
+    async def fetch(_page: PageRequest) -> ListedPage:
         return ListedPage([], more=True, server_time=None)
 
-    assert (await read_all(fetch)).records == []
+    assert (await read_all(fetch, sizes(), "list")).records == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 25, 99])
 async def test_a_list_that_returns_the_same_short_page_forever_is_abandoned(count: int) -> None:
     calls = 0
 
-    async def fetch(_offset: int) -> ListedPage:
+    async def fetch(_page: PageRequest) -> ListedPage:
         nonlocal calls
         calls += 1
         return ListedPage(numbered(count), more=True, server_time=None)
 
     with pytest.raises(errors.Temporary, match="returns the same ones again"):
-        await read_all(fetch)
+        await read_all(fetch, sizes(), "list")
     assert calls == 2
 
 
 async def test_a_page_shorter_than_requested_skips_nothing() -> None:
     records = numbered(90)
 
-    async def fetch(offset: int) -> ListedPage:
-        return ListedPage(records[offset : offset + 25], offset + 25 < len(records), None)
+    async def fetch(page: PageRequest) -> ListedPage:
+        return ListedPage(records[page.offset : page.offset + 25], page.offset + 25 < len(records), None)
 
-    assert ids((await read_all(fetch)).records) == ids(records)
+    assert ids((await read_all(fetch, sizes(), "list")).records) == ids(records)
 
 
 @pytest.mark.parametrize("more", [None, "yes", 1])
@@ -208,7 +214,7 @@ async def test_a_moving_window_is_read_completely_through_the_client(far: FarSid
     moving = Moving([entry(number) for number in range(350)], [[(False, 0.0, 7)], [(False, 0.9, 3)]])
 
     async def answer(request: httpx.Request) -> httpx.Response:
-        page = await moving.fetch(int(request.url.params["offset"]))
+        page = await moving.fetch(PageRequest(int(request.url.params["offset"]), PAGE))
         return httpx.Response(200, json={"log_entries": page.records, "more": page.more})
 
     client = far.client(transport=httpx.MockTransport(answer))
@@ -219,3 +225,59 @@ async def test_a_moving_window_is_read_completely_through_the_client(far: FarSid
 
 def test_the_page_size_is_the_largest_that_pagerduty_allows() -> None:
     assert (listing.PAGE, listing.CAP) == (100, 10_000)
+
+
+@dataclass
+class Heavy:
+    """A list of records with a weight each; a page above ``most`` is too large, unless it is asked for in brief."""
+
+    weights: list[int]
+    most: int = 1000
+    limits: list[int] = field(default_factory=list)
+    in_time: bool = True
+
+    async def fetch(self, request: PageRequest) -> ListedPage:
+        offset, limit, brief = request.offset, request.limit, request.brief
+        self.limits.append(limit)
+        page = [{"id": f"R{number}", "brief": brief} for number in range(len(self.weights))][offset : offset + limit]
+        if not brief and sum(self.weights[offset : offset + limit]) > self.most:
+            message = "too large"
+            raise errors.PageTooLarge(message, status=200 if self.in_time else None)
+        return ListedPage(page, offset + limit < len(self.weights), None)
+
+
+@given(st.lists(st.integers(0, 2500), max_size=60))
+async def test_a_list_of_any_weights_is_read_whole_and_only_what_is_too_large_alone_in_brief(
+    weights: list[int],
+) -> None:
+    heavy = Heavy(weights)
+    pages = await read_all(heavy.fetch, sizes(), "list")
+    assert ids(pages.records) == [f"R{number}" for number in range(len(weights))]
+    too_large = [f"R{number}" for number, weight in enumerate(weights) if weight > heavy.most]
+    assert [each["id"] for each in pages.records if each["brief"]] == too_large
+    assert ids(pages.oversized) == too_large
+    assert pages.calls == len(heavy.limits)
+
+
+async def test_the_size_that_works_is_remembered_for_a_while() -> None:
+    now, heavy = [0.0], Heavy([100] * 40)
+    page_sizes = PageSizes(lambda: now[0])
+    await read_all(heavy.fetch, page_sizes, "list")
+    assert heavy.limits[:3] == [100, 25, 6]
+    heavy.limits.clear()
+    await read_all(heavy.fetch, page_sizes, "list")
+    assert 100 not in heavy.limits
+    now[0] = listing.REMEMBERED_SECONDS + 1
+    heavy.limits.clear()
+    await read_all(heavy.fetch, page_sizes, "list")
+    assert heavy.limits[0] == 100
+    heavy.limits.clear()
+    await read_all(heavy.fetch, page_sizes, "another list")
+    assert heavy.limits[0] == 100
+
+
+async def test_a_server_that_does_not_even_send_two_records_in_time_is_given_up() -> None:
+    heavy = Heavy([5000] * 3, in_time=False)
+    with pytest.raises(errors.Temporary):
+        await read_all(heavy.fetch, sizes(), "list")
+    assert heavy.limits == [100, 25, 6, 2]
