@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from daemon.config.document import Place, Tree
 
 LARGEST_VALUE = 64 * 1024
-REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
+# Inside a reference no other one begins, so that the search never goes over the same text twice.
+REFERENCE = re.compile(r"\$\$\{|\$\{((?:[^}$]|\$(?!\{))*)\}|\$\{")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SYNTAX = "write ${NAME}, ${NAME:-default} or ${file:/path}; $${ stands for a plain ${"
 
@@ -44,7 +46,7 @@ class _References:
         self.count += 1
         reference = match.group(1)
         if reference is None:
-            return self._complain(f"a ${{ without its closing brace ({SYNTAX})")
+            return self._complain(f"a ${{ without its closing brace, or with another reference inside ({SYNTAX})")
         if reference.startswith("file:/"):
             return self._content(reference.removeprefix("file:"))
         if reference.startswith("file:") and not reference.startswith("file:-"):
@@ -66,6 +68,8 @@ class _References:
     def _content(self, path: str) -> str:
         """Return the content of a file without the newline at its end."""
         try:
+            if not stat.S_ISREG(mode := Path(path).stat().st_mode) and not stat.S_ISDIR(mode):  # a pipe that nobody writes would keep us waiting
+                return self._complain(f"the file {path} cannot be read: it is not a regular file")
             with Path(path).open(encoding="utf-8") as file:
                 content = file.read(LARGEST_VALUE + 1)
         except OSError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+HEADER_VALUE = ("targets", "name", "headers", "name")
 LARGEST_FILE = 1024 * 1024
 MOST_VALUES = 100_000
 DEEPEST = 20
@@ -126,11 +127,18 @@ class _Builder:
                 return None
             if BOOLEAN.fullmatch(text):
                 return text.lower() == "true"
+            if _is_sent(place):
+                return replaced(text, place, self._tree, self._environ)
             if WHOLE.fullmatch(text) and len(text) <= LONGEST_NUMBER:
                 return int(text)
             if FLOATING.fullmatch(text) and len(text) <= LONGEST_NUMBER:
                 return float(text)
         return replaced(text, place, self._tree, self._environ)
+
+
+def _is_sent(place: Place) -> bool:
+    """Return whether a value is sent as it is written: ``0042`` in a header is not the number 42."""
+    return len(place) == len(HEADER_VALUE) and (place[0], place[2]) == (HEADER_VALUE[0], HEADER_VALUE[2])
 
 
 def _mark(node: yaml.Node) -> Mark:

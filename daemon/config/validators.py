@@ -39,12 +39,19 @@ OWN_HEADERS = frozenset(
         "x-webhook-subscription",
     ]
 )
+QUOTES = ("'", '"')
 OWN_PREFIXES = ("webhook-", "ce-")
 
 
 def wrong(what: str) -> PydanticCustomError:
     """Return the error for an invalid value. Passing ``what`` as an argument keeps its braces as they are."""
     return PydanticCustomError("wrong", "{what}", {"what": what})
+
+
+def _must_not_be_quoted(value: str) -> None:
+    """Raise if a secret that has no quotes in it is in quotes: an env file for Docker keeps them."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
+        raise wrong("has quotes around it that belong to the value (in an env file for Docker or systemd, remove them)")
 
 
 def duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file holds
@@ -114,6 +121,7 @@ def http_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return an absolute HTTP URL."""
     if not isinstance(value, str):
         raise wrong("must be a URL such as https://hooks.example.com/pagerduty")
+    _must_not_be_quoted(value)
     if re.search(r"[\x00-\x20\x7f]", value):
         raise wrong("must be a URL without spaces and control characters")
     parts = _split(value, "must be a URL (its host or port is invalid)")
@@ -171,12 +179,14 @@ def bearer(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return a target's bearer token."""
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
         raise wrong("must be a token: not empty, no spaces (only the token, without Bearer)")
+    _must_not_be_quoted(value)
     return value
 
 
 def database_url(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return the URL of a SQLite or PostgreSQL database."""
     text = value if isinstance(value, str) else ""
+    _must_not_be_quoted(text)
     if text.startswith("sqlite:///") and len(text) > len("sqlite:///"):
         if ":memory:" in text:
             raise wrong("must be a file (data in memory would be lost with the process)")
@@ -204,6 +214,7 @@ def api_key(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
         raise wrong("must be text (put the key in quotes)")
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
         raise wrong("must be a PagerDuty API key: not empty, no spaces (only the key, without Token token=)")
+    _must_not_be_quoted(value)
     return value
 
 
@@ -213,11 +224,14 @@ def token(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
         raise wrong("must be text (put the token in quotes)")
     if value is not None and (not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value)):
         raise wrong("must be a token: not empty, no spaces (create one: openssl rand -hex 32; null for none)")
+    _must_not_be_quoted(value or "")
     return value
 
 
 def signing_secret(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return a secret in the form of Standard Webhooks."""
+    if isinstance(value, str):
+        _must_not_be_quoted(value)
     reason = signing.problem(value) if isinstance(value, str) else signing.ADVICE
     if reason is not None:
         raise wrong(reason)
@@ -248,11 +262,10 @@ def header_name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def header_value(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Return a value for a header, also from a number."""
-    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not re.fullmatch(r"[\x20-\x7e]*", text):
+    """Return a value for a header. A number arrives here as the text that is in the file."""
+    if not isinstance(value, str) or not re.fullmatch(r"[\x20-\x7e]*", value):
         raise wrong("must be text that fits into an HTTP header: one line of ASCII")
-    return text
+    return value
 
 
 def address(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds

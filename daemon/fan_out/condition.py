@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LONGEST = 1000
 DEEPEST = 40
 MOST_STEPS = 5000
+LARGEST_RESULT = 20_000  # values inside one that an expression builds
+CHARACTERS_PER_VALUE = 50  # of a string, which counts as that many values
+VALUES_PER_STEP = 20
 FUNCTIONS: dict[str, Any] = Functions.FUNCTION_TABLE
 MISPLACED = "unexpected character at position {} (texts go in 'quotes', numbers in `backticks`)"
 ALL_AT_ROOT = {  # node types whose children are all evaluated on the same value
@@ -92,6 +95,30 @@ class _Interpreter(TreeInterpreter):
         items = super().visit_flatten(node, value)
         self._spend(len(items or ()))
         return items
+
+    def visit_multi_select_list(self, node: Any, value: Any) -> Any:  # noqa: ANN401 - the library's own
+        return self._bounded(super().visit_multi_select_list(node, value))
+
+    def visit_multi_select_dict(self, node: Any, value: Any) -> Any:  # noqa: ANN401 - the library's own
+        return self._bounded(super().visit_multi_select_dict(node, value))
+
+    def visit_function_expression(self, node: Any, value: Any) -> Any:  # noqa: ANN401 - the library's own
+        return self._bounded(super().visit_function_expression(node, value))
+
+    def _bounded(self, value: Any) -> Any:  # noqa: ANN401 - any JSON
+        """Return a new value unless it is too large: a short expression can double one again and again."""
+        size, rest = 0, [value]
+        while rest and size <= LARGEST_RESULT:
+            part = rest.pop()
+            size += 1 + (len(part) // CHARACTERS_PER_VALUE if isinstance(part, str) else 0)
+            if isinstance(part, dict):
+                rest += part.values()
+            elif isinstance(part, list):
+                rest += part
+        if size > LARGEST_RESULT:
+            raise errors.ConditionError("it builds a value that is too large")
+        self._spend(size // VALUES_PER_STEP)
+        return value
 
     def _spend(self, steps: int) -> None:
         self._left -= steps

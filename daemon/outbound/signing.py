@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -22,18 +23,52 @@ SHARED, PAIR, PUBLIC = "whsec_", "whsk_", "whpk_"
 SHARED_BYTES = range(24, 65)
 SEED = 32  # bytes; some libraries append the public key
 ADVICE = "must be whsec_ plus the base64 of 24 to 64 random bytes (create: echo whsec_$(openssl rand -base64 32))"
+CREATE = f"create: echo {SHARED}$(openssl rand -base64 32)"
+FOREIGN = f"{CREATE}; for a secret that the receiver created: echo {SHARED}$(printf %s SECRET | base64 -w0)"
+HEXADECIMAL = re.compile(r"([0-9A-Fa-f]{2})+")
+NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]|=[^=]|===")
+URL_SAFE = re.compile(r"[-_]")
+FROM_URL_SAFE = str.maketrans("-_", "+/")
 ADVICE_PAIR = "must be whsk_ plus the base64 of a 32-byte Ed25519 key (create: echo whsk_$(openssl rand -base64 32))"
 
 
 def problem(secret: str) -> str | None:
-    """Return what is wrong with a secret, or None."""
-    try:
-        if secret.startswith(PAIR):
+    """Return which rule a secret breaks, with the remedy, or None."""
+    if secret.startswith(PAIR):
+        try:
             _pair(secret)
-        elif not secret.startswith(SHARED) or len(_bytes(secret, SHARED)) not in SHARED_BYTES:
-            return ADVICE
-    except ValueError:
-        return ADVICE_PAIR if secret.startswith(PAIR) else ADVICE
+        except ValueError:
+            return ADVICE_PAIR
+        return None
+    return _problem_of_shared(secret)
+
+
+def _problem_of_shared(secret: str) -> str | None:
+    for prefix in ("v1,", "v1="):
+        if secret.startswith(prefix):
+            return f"must begin with {SHARED}, without the version (remove {prefix} in front of it)"
+    if not secret.startswith(SHARED):
+        if HEXADECIMAL.fullmatch(secret):
+            return f"is hexadecimal, without {SHARED} ({FOREIGN})"
+        return f"must begin with {SHARED} or {PAIR} ({FOREIGN})"
+    return _problem_of_base64(secret.removeprefix(SHARED)) or _problem_of_length(len(_bytes(secret, SHARED)))
+
+
+def _problem_of_base64(text: str) -> str | None:
+    if URL_SAFE.search(text) and not NOT_BASE64.search(text.translate(FROM_URL_SAFE)):
+        return "is in the URL-safe form of base64 (replace - by + and _ by /)"
+    if NOT_BASE64.search(text):
+        return f"has characters after {SHARED} that are not base64: letters, digits, + and /, at the end = ({CREATE})"
+    if len(text) % 4:
+        return f"is not complete base64: the number of characters after {SHARED} must be a multiple of 4 (pad with =)"
+    return None
+
+
+def _problem_of_length(size: int) -> str | None:
+    if size not in SHARED_BYTES:
+        bounds = f"{SHARED_BYTES.start} to {SHARED_BYTES.stop - 1} bytes"
+        fault = "short" if size < SHARED_BYTES.start else "long"
+        return f"is too {fault}: {size} bytes instead of {bounds} ({CREATE})"
     return None
 
 

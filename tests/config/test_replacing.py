@@ -134,7 +134,9 @@ def test_a_mistake_in_an_override_of_a_list_names_the_override_not_the_line_in_t
     text = MINIMAL.replace("secret: whsec_", "secret: [whsec_").replace("}\n", "]}\n").replace("a-key]", "a-key")
     assert load(text).targets["ops"].secrets
     (line,) = mistakes(load, text, PAGERELAY_TARGETS__OPS__SECRET="short")
-    assert line.startswith("environment variable PAGERELAY_TARGETS__OPS__SECRET: targets.ops.secret: must be whsec_")
+    assert line.startswith(
+        "environment variable PAGERELAY_TARGETS__OPS__SECRET: targets.ops.secret: must begin with whsec_"
+    )
 
 
 def test_other_environment_variables_are_ignored(load: Load) -> None:

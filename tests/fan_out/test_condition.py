@@ -157,3 +157,23 @@ def test_an_expression_lists_its_double_quoted_keys_at_any_depth() -> None:
 )
 def test_an_expression_lists_the_message_keys_that_it_uses(expression: str, names: set[tuple[str, ...]]) -> None:
     assert Condition(expression).keys() == names
+
+
+GROWING = (
+    "[@,@] | " * 24 + "to_string(@)",
+    "{a:@,b:@} | " * 24 + "@",
+    "[@,@][] | " * 30 + "@",
+    "type | " + "[@,@] | join('',@) | " * 8 + "@",
+)
+
+
+@pytest.mark.parametrize("expression", GROWING)
+def test_a_short_expression_that_grows_without_bound_is_an_error_before_it_takes_memory(expression: str) -> None:
+    document = {"type": "x" * 10_000, "data": {"list": list(range(50))}}
+    with pytest.raises(errors.ConditionError, match="it builds a value that is too large|more than 5000 steps"):
+        Condition(expression).holds(document)
+
+
+def test_an_expression_that_builds_small_values_is_evaluated() -> None:
+    document = {"type": "incident.triggered", "data": {"tags": ["a", "b"]}}
+    assert Condition("contains(join('-', [type, data.tags[0]]), 'triggered-a')").holds(document)
