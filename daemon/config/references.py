@@ -68,7 +68,8 @@ class _References:
     def _content(self, path: str) -> str:
         """Return the content of a file without the newline at its end."""
         try:
-            if not stat.S_ISREG(mode := Path(path).stat().st_mode) and not stat.S_ISDIR(mode):  # a pipe that nobody writes would keep us waiting
+            mode = Path(path).stat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe that nobody writes would keep us waiting
                 return self._complain(f"the file {path} cannot be read: it is not a regular file")
             with Path(path).open(encoding="utf-8") as file:
                 content = file.read(LARGEST_VALUE + 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import resource
 import signal
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 LONGEST_ERROR = 300
+PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")  # of ASCII: a backslash before it is never shown
 NOT_STABLE = ("random",)  # filters that would change the body between attempts
 NAME = "<template>"  # Jinja's file name for templates from strings
 
@@ -59,12 +61,30 @@ def environment(missing: type[Undefined]) -> ImmutableSandboxedEnvironment:
         del sandbox.filters[name]
     sandbox.globals.pop("lipsum")
     sandbox.filters["tojson"] = _tojson
+    sandbox.filters["markdown"] = _markdown
+    sandbox.filters["mattermost"] = _mattermost
+    sandbox.filters["slack"] = _slack
     return sandbox
 
 
 def _tojson(value: object) -> str:
     """Return a value as JSON, a missing one as null."""
     return json.dumps(value, ensure_ascii=False, default=_null)
+
+
+def _markdown(value: object) -> str:
+    """Return a text that Markdown (Teams, Discord, CommonMark) shows as it is: no links, no emphasis, no lists."""
+    return PUNCTUATION.sub(r"\\\g<0>", str(value))
+
+
+def _mattermost(value: object) -> str:
+    """Return a text that Mattermost shows as it is, and that mentions nobody."""
+    return _markdown(value).replace("@", "@\u200b")
+
+
+def _slack(value: object) -> str:
+    """Return a text that Slack's mrkdwn shows without links and mentions; it knows no escape for ``*`` and ``_``."""
+    return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _null(value: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from markdown_it import MarkdownIt
 from pydantic import SecretStr
 
 from daemon import config, formats
@@ -249,3 +251,80 @@ def test_the_shell_snippet_verifies_signatures_where_openssl_is_installed(tmp_pa
             ["sh", "-c", SNIPPETS["sh"][0]], cwd=tmp_path, env=given, capture_output=True, text=True, check=False
         )
         assert (done.stdout.strip(), done.returncode) == (verdict, int(verdict == "forged"))
+
+
+HOSTILE = (
+    "disk_full on db_1 *prod* [click](https://evil.example) <https://a.example> `x` ~~y~~ # 1. - > | & &lt; \\ @channel"
+)
+
+
+def hostile(message: Any) -> Any:
+    """Return the same event with Markdown in every text that somebody else wrote."""
+    event = samples.event_of(message)
+    incident = event.payload["incident"] | {"title": HOSTILE, "service": {"id": "P1", "summary": HOSTILE}}
+    payload = event.payload | {"incident": incident, "agent": {"id": "P2", "summary": HOSTILE}}
+    if payload["note"] is not None:
+        payload["note"] = payload["note"] | {"content": HOSTILE}
+    return replace(message, about=replace(event, payload=payload))
+
+
+def shown_by_markdown(text: str) -> str:
+    """Return what a reader sees of a text in Markdown; fail if anything but text is rendered."""
+    rendered = MarkdownIt("commonmark", {"linkify": False}).enable(["strikethrough", "table"]).render(text)
+    paragraph = re.fullmatch(r"<p>([^<>]*)</p>\n", rendered)
+    assert paragraph, rendered
+    return html.unescape(paragraph[1]).replace("\u200b", "")
+
+
+def markdown_texts(name: str, body: Any) -> list[str]:
+    """Return the texts of a recipe's body that its receiver renders as Markdown and that contain others' text."""
+    match name:
+        case "Microsoft Teams":
+            parts = body["attachments"][0]["content"]["body"]
+            blocks = [part["text"] for part in parts if part["type"] == "TextBlock"]
+            return blocks + [fact["value"] for part in parts for fact in part.get("facts", ())]
+        case "Discord":
+            return [body["embeds"][0]["title"], body["embeds"][0]["description"]]
+        case _:
+            attachment = body["attachments"][0]
+            return [attachment["title"], attachment["text"], *(field["value"] for field in attachment["fields"])]
+
+
+@pytest.mark.parametrize("name", ["Microsoft Teams", "Discord", "Mattermost"])
+def test_markdown_in_other_peoples_texts_is_shown_as_it_is_written(name: str, renderer: template.Renderer) -> None:
+    seen = set()
+    for message in map(hostile, EVENTS):
+        body = json.loads(renderer.render(RECIPES[name], standard.document(message)))
+        seen |= {shown_by_markdown(text) for text in markdown_texts(name, body) if text}
+    assert HOSTILE in seen
+    assert not any("click" in text and text != HOSTILE for text in seen)
+
+
+def test_the_slack_recipe_has_no_markup_from_other_peoples_texts(renderer: template.Renderer) -> None:
+    body = json.loads(renderer.render(RECIPES["Slack"], standard.document(hostile(EVENTS[0]))))
+    assert body["mrkdwn"] is False
+    assert "&lt;https://a.example&gt; " in body["text"]
+
+
+@pytest.mark.parametrize(
+    ("used", "shown"),
+    [
+        ("markdown", "a\\_b \\*c\\* \\[d\\]\\(e\\) \\@all"),
+        ("mattermost", "a\\_b \\*c\\* \\[d\\]\\(e\\) \\@\u200ball"),
+        ("slack", "a_b *c* [d](e) @all"),
+    ],
+)
+def test_users_templates_have_a_filter_for_each_dialect(used: str, shown: str, renderer: template.Renderer) -> None:
+    body = renderer.render(f"{{{{ text | {used} | tojson }}}}", {"text": "a_b *c* [d](e) @all"})
+    assert json.loads(body) == shown
+
+
+def test_a_text_of_punctuation_only_stays_within_the_limits_of_every_receiver(renderer: template.Renderer) -> None:
+    for name, check in RECEIVERS.items():
+        for message in EVENTS:
+            event = samples.event_of(message)
+            payload = event.payload | {"incident": event.payload["incident"] | {"title": "*" * 6000}}
+            if payload["note"] is not None:
+                payload["note"] = payload["note"] | {"content": "*" * 9000}
+            document = standard.document(replace(message, about=replace(event, payload=payload)))
+            check(json.loads(renderer.render(RECIPES[name], document)))
