@@ -13,6 +13,7 @@ PagerelayError
 ├── NoAnswer                 a request to a target got no response
 ├── PagerDutyError           a call to PagerDuty failed
 │   ├── Temporary            retrying may help, after ``delay``
+│   │   ├── Unreachable      no connection could be made
 │   │   └── PageTooLarge     a response is too large or took too long; a smaller page may work
 │   └── Permanent            retrying never helps
 │       └── WindowTooLarge   the time window holds more records than one listing returns
@@ -143,6 +144,10 @@ class Temporary(PagerDutyError):
     ) -> None:
         super().__init__(message, status=status, code=code, request_id=request_id)
         self.delay = delay
+
+
+class Unreachable(Temporary):
+    """No connection to PagerDuty could be made."""
 
 
 class PageTooLarge(Temporary):

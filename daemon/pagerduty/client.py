@@ -27,7 +27,7 @@ from pydantic import SecretStr
 import daemon
 from daemon import errors
 from daemon.model import SUCCESS, Rejected
-from daemon.pagerduty import failures, paths, records
+from daemon.pagerduty import failures, paths, records, unreachable
 from daemon.pagerduty.listing import ListedPage, Listing, PageRequest, Pages, PageSizes, Window, read_all
 from daemon.triggers import lenient_json
 
@@ -45,6 +45,8 @@ READ_SECONDS = 20.0
 CALL_SECONDS = 28.0  # below permits.LONGEST_CALL, which permits rely on
 LARGEST_BODY = 32 * 1024 * 1024
 ATTEMPTS = 4
+NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+CONNECT_ATTEMPTS = 2  # so that the cause is known within one poll
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = timedelta(seconds=60)
 BAD_REQUEST = 400
@@ -248,7 +250,8 @@ class Client:
                 if shrinks and isinstance(error, errors.PageTooLarge):
                     raise
                 requested = error.delay or timedelta(0)
-                if attempt == ATTEMPTS or requested > LONGEST_PAUSE:
+                last = CONNECT_ATTEMPTS if isinstance(error, errors.Unreachable) else ATTEMPTS
+                if attempt >= last or requested > LONGEST_PAUSE:
                     raise
                 pause = max(pause, requested.total_seconds())
             else:
@@ -289,9 +292,8 @@ class Client:
             message = f"{host} did not answer within {self._call_seconds:g} s"
             raise errors.PageTooLarge(message) from None
         except httpx.HTTPError as error:
-            # The library's own message may contain the request's headers, and with them the key.
-            message = f"the call to {host} failed ({type(error).__name__})"
-            raise errors.Temporary(message) from None
+            kind = errors.Unreachable if isinstance(error, NOT_CONNECTED) else errors.Temporary
+            raise kind(unreachable.reason(host, error)) from None
 
 
 def _http(

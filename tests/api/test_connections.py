@@ -95,8 +95,8 @@ async def test_an_invalid_query_is_422_and_makes_no_call(desk: Desk, query: dict
         (Fault.NOT_JSON, 502, "other than a JSON object", None),
         (Fault.RATE_LIMITED, 503, "Rate Limit Exceeded", "1"),
         (Fault.RATE_LIMITED_BARE, 503, "answered /users with 429", None),
-        (Fault.RESET, 504, "failed (", None),
-        (Fault.CUT, 504, "failed (", None),
+        (Fault.RESET, 504, "broke during the call (", None),
+        (Fault.CUT, 504, "broke during the call (", None),
     ],
 )
 async def test_a_failure_of_pagerduty_is_answered_with_a_problem_that_says_why(

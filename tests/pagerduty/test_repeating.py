@@ -51,11 +51,15 @@ def blocked_until(far: FarSide) -> datetime | None:
 
 @pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
 async def test_a_broken_call_is_retried_and_its_error_names_the_kind(far: FarSide, error: httpx.HTTPError) -> None:
-    await far.client(error, error, GOOD).open_incidents(POLL)
-    assert len(far.requests) == 3
+    not_connected = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
+    failures = 1 if not_connected else 2  # whoever cannot be connected to is tried twice, to know why within a poll
+    await far.client(*[error] * failures, GOOD).open_incidents(POLL)
+    assert len(far.requests) == failures + 1
     with pytest.raises(errors.Temporary) as raised:
         await far.client(error).open_incidents(POLL)
-    assert str(raised.value) == f"the call to pagerduty.invalid failed ({type(error).__name__})"
+    assert "pagerduty.invalid" in str(raised.value)
+    assert type(error).__name__ in str(raised.value) or not_connected
+    assert isinstance(raised.value, errors.Unreachable) == not_connected
     assert (raised.value.status, raised.value.delay) == (None, None)
 
 

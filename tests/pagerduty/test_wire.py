@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import ssl
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -17,13 +18,17 @@ from structlog.testing import capture_logs
 from daemon import errors
 from daemon.model import CallPriority
 from daemon.pagerduty import client as pagerduty_client
+from daemon.pagerduty.unreachable import CHECK_ROUTE
 from daemon.simulator import Account, Simulator
 from daemon.simulator.http import SimRequest, SimResponse, listening
 from tests.conftest import START
+from tests.harness.certificates import Authority
 from tests.harness.receivers import Receiver, Reply
 from tests.pagerduty.far_side import KEY, refusal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from daemon.pagerduty import Client
     from tests.pagerduty.far_side import FarSide
 
@@ -154,8 +159,42 @@ async def test_an_unreachable_server_is_a_readable_error(far: FarSide) -> None:
     host = url.removeprefix("http://")
     with pytest.raises(errors.Temporary) as raised:
         await client.open_incidents(POLL)
-    assert str(raised.value) == f"the call to {host} failed (ConnectError)"
+    assert str(raised.value) == f"{host} refused the connection ({CHECK_ROUTE})"
     await client.close()
+
+
+async def failure_of(far: FarSide, url: str, **more: Any) -> str:
+    client = far.client(url=url, transport=None, **more)
+    with pytest.raises(errors.Unreachable) as raised:
+        await client.open_incidents(POLL)
+    await client.close()
+    return str(raised.value)
+
+
+async def test_a_certificate_that_is_not_trusted_is_named_with_the_remedy(far: FarSide, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*Authority().issue("127.0.0.1").written(tmp_path, "server"))
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    assert await failure_of(far, f"https://127.0.0.1:{port}") == (
+        f"the certificate of 127.0.0.1:{port} is not trusted: unable to get local issuer certificate "
+        "(does a proxy inspect TLS? then add its CA to the system's: update-ca-certificates)"
+    )
+    server.close()
+
+
+async def test_a_server_without_tls_a_name_that_nobody_knows_and_a_proxy_that_refuses_are_each_explained(
+    far: FarSide,
+) -> None:
+    async with listening(Server(SimResponse(407)).answer, 0) as url:
+        host = url.removeprefix("http://")
+        assert (await failure_of(far, f"https://{host}")).startswith(f"TLS with {host} failed: ")
+        refused = await failure_of(far, "https://api.pagerduty.invalid", proxy=SecretStr(url))
+    assert refused.startswith("the proxy refused the call to api.pagerduty.invalid with 407 (")
+    unknown = await failure_of(far, "http://api.pagerduty.invalid")
+    assert unknown == (
+        "the name api.pagerduty.invalid cannot be resolved (check DNS, and proxy if names are resolved there)"
+    )
 
 
 async def test_passwords_in_netrc_are_not_used(
