@@ -148,7 +148,8 @@ class Event:
     """Something that happened to an incident, recorded once.
 
     ``payload`` has the keys ``agent``, ``incident``, ``assignees`` (None unless assigned),
-    ``note`` (None unless annotated), ``changes`` (None unless the log entry has details of a change)
+    ``note`` (None unless annotated), ``changes`` (None unless the log entry has details of a change),
+    ``details`` (what the alert said; None unless triggered)
     and ``log_entry`` (the record's id, type and channel; None for events detected by reconciliation).
     """
 

@@ -43,6 +43,7 @@ class Occurrence:
     assignees: Sequence[Json] | None = None
     note: Json | None = None
     changes: Json | None = None
+    details: Json | str | None = None
     log_entry: Json | None = None
 
 
@@ -68,6 +69,7 @@ def event(
             "assignees": None if occurrence.assignees is None else list(occurrence.assignees),
             "note": occurrence.note,
             "changes": occurrence.changes,
+            "details": occurrence.details,
             "log_entry": occurrence.log_entry,
         },
     )

@@ -12,7 +12,16 @@ from daemon.detection import comparison, delegation, expected, order
 from daemon.detection.events import Detection, Occurrence, event, existing, first_seen, with_assigned, with_status
 from daemon.model import DetectedBy, ExpectedEntry, Snapshot
 from daemon.text import iso
-from daemon.triggers import BY_LOG_ENTRY, annotated, assigned, is_known, lenient_json, resolved, triggered
+from daemon.triggers import (
+    BY_LOG_ENTRY,
+    alert_details,
+    annotated,
+    assigned,
+    is_known,
+    lenient_json,
+    resolved,
+    triggered,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -228,6 +237,7 @@ class _Window:
             assignees=assignees,
             note=note,
             changes=changes or None,
+            details=alert_details.read(channel) if event_type is triggered.TYPE else None,
             log_entry={"id": entry.id, "type": entry.type, "channel": lenient_json.get_text(channel, "type")},
         )
         self._events.append(event(self._connection, snapshot, occurrence, self._now, DetectedBy.LOG_ENTRY))

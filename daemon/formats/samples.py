@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from daemon import triggers
 from daemon.model import Action, ActionState, Alert, DetectedBy, Event, IncidentStatus, Message, Outcome
 from daemon.text import iso
-from daemon.triggers import annotated, assigned
+from daemon.triggers import annotated, assigned, triggered
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -23,6 +23,7 @@ MARK = "0" * 22
 ACTIONS = tuple(f"action.{state}" for state in (ActionState.SUCCEEDED, ActionState.FAILED))
 TITLE = 'Test of pagerelay: "disk" at 100 % <db-1> C:\\data & more – é 🔥'
 NOTE = 'A note of pagerelay\'s test,\nits second line, and a "quotation".'
+DETAILS: Json = {"host": "db-1", "load": 17.2, "runbook": "https://runbooks.example.com/disk", "message": TITLE}
 _TARGET: Json = {
     "name": "test",
     "failing_since": "2026-01-01T11:30:00Z",
@@ -77,6 +78,7 @@ def event(name: str, *, mark: str = MARK, at: datetime = THEN, connection: str =
             "assignees": [user] if whole is assigned.TYPE else None,
             "note": _note(at) if whole is annotated.TYPE else None,
             "changes": whole.sample.changes,
+            "details": DETAILS if whole is triggered.TYPE else None,
             "log_entry": {"id": "RTESTENTRY", "type": entry, "channel": "website"} if entry else None,
         },
     )

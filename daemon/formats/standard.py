@@ -9,7 +9,7 @@ import orjson
 from daemon.formats.format import Format
 from daemon.model import Action, Alert, Batch, Content, Event
 from daemon.text import iso
-from daemon.triggers import REGISTRY, annotated, assigned, lenient_json
+from daemon.triggers import REGISTRY, annotated, assigned, lenient_json, triggered
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,6 +67,8 @@ def _of_event(event: Event, trigger: str) -> Json:
         data["assignees"] = event.payload.get("assignees") or []
     if event.type == annotated.TYPE.name:
         data["note"] = event.payload.get("note")
+    if event.type == triggered.TYPE.name:
+        data["details"] = event.payload.get("details")
     if event.payload.get("changes") is not None:
         data["changes"] = event.payload["changes"]
     return data

@@ -22,6 +22,7 @@ class EventItem:
     """An event of the journal. ``cursor`` is its position there, for ``after``.
 
     ``operation`` is the connector's operation id, null for events that the connector does not have.
+    ``details`` is what the alert that created the incident said, null for other events.
     ``changes`` is what PagerDuty's log says about the change, null if it says nothing.
     """
 
@@ -39,6 +40,7 @@ class EventItem:
     assignees: list[Json] | None
     note: Json | None
     changes: Json | None
+    details: Json | str | None
 
 
 def read(
@@ -87,6 +89,7 @@ def item(row: Any) -> EventItem:  # noqa: ANN401 - a row of the events table
         assignees=payload.get("assignees"),
         note=payload.get("note"),
         changes=payload.get("changes"),
+        details=payload.get("details"),
     )
 
 

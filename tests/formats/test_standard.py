@@ -14,7 +14,8 @@ ALWAYS = {"event_id", "connection", "trigger", "operation", "detected_at", "dete
 def test_an_event_has_only_the_details_of_its_type(kind: str) -> None:
     message = samples.event(kind)
     data = standard.document(message)["data"]
-    particular = {"incident.assigned": "assignees", "incident.annotated": "note"}.get(kind)
+    by_type = {"incident.assigned": "assignees", "incident.annotated": "note", "incident.triggered": "details"}
+    particular = by_type.get(kind)
     changes = samples.event_of(message).payload.get("changes")
     if changes is not None:
         assert data["changes"] == changes

@@ -14,7 +14,7 @@ import structlog
 
 from daemon.pagerduty import client
 from daemon.settings import Trigger
-from daemon.storage import schema
+from daemon.storage import journal, schema
 from daemon.storage.database import Database
 from daemon.views import delivery_list
 from tests.conftest import ManualClock
@@ -500,3 +500,20 @@ async def test_one_entry_that_is_too_large_by_itself_is_an_event_without_its_cha
     [(reason, raw)] = found
     assert reason == "the record is too large, so its channel was not read"
     assert json.loads(raw)["id"] == "R2"
+
+
+async def test_the_details_of_the_creating_alert_are_in_the_event_and_those_of_a_repeat_are_not(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    account.happen("trigger", "P1", channel={"type": "api", "details": {"host": "db-1", "owner": "a@example.com"}})
+    account.clock.advance(1)
+    account.happen("trigger", "P1", channel={"type": "api", "details": "again"})
+    account.happen("acknowledge", "P1", channel={"type": "web", "details": "mine"})
+    await daemon.poll()
+    events = [event for _, event in database.read_now(journal.read, "acme", 0, 10)]
+    assert [(event.type, event.payload["details"]) for event in events] == [
+        ("incident.triggered", {"host": "db-1", "owner": "***"}),
+        ("incident.acknowledged", None),
+    ]
