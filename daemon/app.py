@@ -27,7 +27,7 @@ from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
 from daemon.pagerduty.permits import Permits
-from daemon.runtime import identity, systemd
+from daemon.runtime import descriptors, identity, systemd
 from daemon.runtime.scheduler import Job, Scheduler
 from daemon.storage import action_queue, claims, connections, instances, messages, sqlite, targets
 from daemon.storage.database import Database, system_clock
@@ -56,6 +56,7 @@ async def run(
     Raises DatabaseError (also SchemaTooNew, DatabaseInUse) if the database cannot be used.
     """
     started = time.perf_counter()
+    descriptors.raise_limit()
     async with _until(stop) as stopping, _running(settings) as address:
         log.info(
             "daemon.started", version=daemon.__version__, api=address, took=f"{time.perf_counter() - started:.3f}s"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 2
 MOST_REQUESTS = 256
+LONGEST_HEAD = 32 * 1024  # bytes
 LOOK_SECONDS = 0.01
 
 
@@ -38,6 +39,8 @@ async def listening(app: FastAPI, bound: socket.socket) -> AsyncIterator[str]:
         access_log=False,
         lifespan="off",
         ws="none",
+        http="h11",  # bounds what it keeps of a head without end and of pipelined requests, which httptools does not
+        h11_max_incomplete_event_size=LONGEST_HEAD,
         proxy_headers=False,
         server_header=False,
         limit_concurrency=MOST_REQUESTS,

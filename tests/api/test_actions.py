@@ -334,3 +334,13 @@ async def test_an_unexpected_error_shows_nothing_of_the_request(desk: Desk) -> N
         answer = await desk.ask("CreateIncident", service_key=SERVICE_KEY, description=shown.HOSTILE)
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert SERVICE_KEY not in answer.text + json.dumps(lines, default=repr)
+
+
+@pytest.mark.parametrize("character", ["x", "漢", "\U0001f525", '"'])
+async def test_the_longest_documented_note_is_accepted_in_any_script(desk: Desk, character: str) -> None:
+    body = {"parameters": {"incidentId": "P1", "note": character * 25_000, "userId": desk.alice}}
+    content = json.dumps(body, ensure_ascii=True)
+    answer = await desk.http.post(
+        "/v1/actions/AddNoteToIncident", content=content, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 202, answer.text[:300]

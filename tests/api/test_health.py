@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -156,3 +158,48 @@ async def test_the_server_does_not_block_the_event_loop(database: Database, sett
     async with api.serving(database, settings) as address, httpx.AsyncClient(trust_env=False) as client:
         answers = await asyncio.gather(*(client.get(f"{address}/healthz") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
+
+
+async def refused_after(address: str, content: bytes) -> tuple[bytes, int]:
+    """Send bytes without end to the API; return the first line of its answer, and how much it took."""
+    host, port = address.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < 64 * 1024 * 1024 and not reader.at_eof():
+            writer.write(content)
+            sent += len(content)
+            async with asyncio.timeout(20):
+                await writer.drain()
+            await asyncio.sleep(0)
+            if reader._buffer:  # type: ignore[attr-defined]  # an answer before the end
+                break
+    line = await reader.readline()
+    writer.close()
+    return line, sent
+
+
+@pytest.mark.parametrize("head", [b"GET /healthz HTTP/1.1\r\nX-Endless: ", b"GET /"], ids=["header", "path"])
+async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
+    database: Database, settings: Settings, head: bytes
+) -> None:
+    async with api.serving(database, settings) as address:
+        assert address is not None
+        line, sent = await refused_after(address, head + b"x" * 20_000)
+    assert line.startswith(b"HTTP/1.1 400 ")
+    assert sent < 4 * 1024 * 1024
+
+
+async def test_pipelined_requests_are_answered_one_after_the_other(database: Database, settings: Settings) -> None:
+    async with api.serving(database, settings) as address:
+        assert address is not None
+        host, port = address.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        for _ in range(100):
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head)
+            assert length is not None
+            await reader.readexactly(int(length[1]))
+        writer.close()
