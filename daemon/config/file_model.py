@@ -41,7 +41,12 @@ from daemon.config.field_types import (
 class Section(BaseModel):
     """A part of the file. Unknown keys are mistakes."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        defer_build=True,  # only the whole file is validated; its parts need no validators of their own
+    )
 
 
 class RetentionSection(Section):
