@@ -6,7 +6,6 @@ It is compiled once, and limited in length, in depth, and in the steps per messa
 from __future__ import annotations
 
 import warnings
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import jmespath
@@ -16,6 +15,7 @@ from jmespath.lexer import Lexer
 from jmespath.visitor import TreeInterpreter
 
 from daemon import errors
+from daemon.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,8 +153,8 @@ def _check(node: Any, levels: int) -> None:  # noqa: ANN401 - the library's tree
     if node["type"] == "function_expression":
         name, count = node["value"], len(node["children"])
         if name not in FUNCTIONS:
-            near = get_close_matches(name, FUNCTIONS, n=1)
-            meant = f"did you mean {near[0]}()?" if near else "see jmespath.org"
+            near = nearest(name, FUNCTIONS)
+            meant = f"did you mean {near}()?" if near else "see jmespath.org"
             raise errors.ConditionError(f"unknown JMESPath function ({meant})")
         parameters = FUNCTIONS[name]["signature"]
         more = bool(parameters and parameters[-1].get("variadic"))

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from daemon import errors
 from daemon.model import Action, ActionState, Outcome
 from daemon.storage import sql
-from daemon.storage.schema import actions, instances, messages
+from daemon.storage.schema import UNFINISHED, actions, instances, messages
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from daemon.model import Json
 
 QUEUED, RUNNING = ActionState.QUEUED.value, ActionState.RUNNING.value
-UNFINISHED = sa.text("(state = 'queued' OR state = 'running')")  # as in the partial index
 ID_BYTES = 13
 LONGEST_PAUSE = timedelta(minutes=5)  # a later retry dates from before the clock was set back
 

@@ -292,7 +292,8 @@ quarantine = sa.Table(
     sa.UniqueConstraint("connection", "digest", name="quarantine_once"),
 )
 
-_UNFINISHED = sa.text("state = 'queued' OR state = 'running'")
+_UNFINISHED = "state = 'queued' OR state = 'running'"
+UNFINISHED = sa.text(f"({_UNFINISHED})")  # a query that says it like the index uses the index
 
 actions = sa.Table(
     "actions",
@@ -320,7 +321,9 @@ actions = sa.Table(
     sa.Column("result", sa.Text),
     sa.Column("error", sa.Text),
     sa.Column("finished_at", Instant),
-    sa.Index("actions_waiting", "connection", "seq", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
+    sa.Index(
+        "actions_waiting", "connection", "seq", sqlite_where=sa.text(_UNFINISHED), postgresql_where=sa.text(_UNFINISHED)
+    ),
     sa.Index("actions_of_subject", "connection", "subject", "seq"),
     sa.Index("actions_finished", "finished_at"),
     sqlite_autoincrement=True,

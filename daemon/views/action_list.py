@@ -119,7 +119,7 @@ def read_queues(tx: sa.Connection, connections: Iterable[str], now: datetime) ->
     """Return the number of queued, running and recently failed actions of each connection."""
     table = schema.actions
     columns = table.c.connection, table.c.state, sa.func.count().label("number"), sa.func.min(table.c.created_at)
-    unfinished = sa.select(*columns).where(action_queue.UNFINISHED).group_by(table.c.connection, table.c.state)
+    unfinished = sa.select(*columns).where(schema.UNFINISHED).group_by(table.c.connection, table.c.state)
     counts = {(name, state): (number, oldest) for name, state, number, oldest in tx.execute(unfinished)}
     recent = (table.c.finished_at > now - RECENT) & (table.c.state == ActionState.FAILED)
     failures = sa.select(table.c.connection, sa.func.count()).where(recent).group_by(table.c.connection)
@@ -134,7 +134,7 @@ def read_queues(tx: sa.Connection, connections: Iterable[str], now: datetime) ->
 def _in_state(state: ActionState) -> list[Condition]:
     """Return the conditions for a state; the partial index on unfinished actions needs its own written out."""
     in_state = schema.actions.c.state == state.value
-    return [_any_connection(), action_queue.UNFINISHED, in_state] if state in UNFINISHED else [in_state]
+    return [_any_connection(), schema.UNFINISHED, in_state] if state in UNFINISHED else [in_state]
 
 
 def _any_connection() -> sa.ColumnElement[bool]:
