@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from daemon.model import LogEntry, Rejected
-from daemon.triggers import lenient_json
+from daemon.triggers import alert_details, lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -96,12 +96,19 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def without_bulk(raw: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return a record whose channel keeps only values of moderate size: alerts carry up to 512 KB, and that twice."""
+    """Return a record whose channel keeps only values of moderate size: alerts carry up to 512 KB, and that twice.
+
+    Of large ``details`` the part is kept that events pass on.
+    """
     channel = raw.get("channel") if isinstance(raw, dict) else None
     if not isinstance(channel, dict):
         return raw
     small = {key: value for key, value in channel.items() if len(orjson.dumps(value)) <= LONGEST_VALUE}
-    return raw if len(small) == len(channel) else {**raw, "channel": small}
+    if len(small) == len(channel):
+        return raw
+    if "details" in channel and "details" not in small:
+        small["details"] = alert_details.read(channel)
+    return {**raw, "channel": small}
 
 
 def log_entry(raw: object) -> LogEntry | Rejected:

@@ -517,3 +517,16 @@ async def test_the_details_of_the_creating_alert_are_in_the_event_and_those_of_a
         ("incident.triggered", {"host": "db-1", "owner": "***"}),
         ("incident.acknowledged", None),
     ]
+
+
+async def test_of_the_largest_details_that_pagerduty_takes_the_beginning_is_passed_on(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    details = {"host": "db-1", "dump": "x" * 512 * 1024}
+    account.happen("trigger", "P1", channel={"type": "api", "details": details, "cef_details": details})
+    await daemon.poll()
+    [(_, event)] = database.read_now(journal.read, "acme", 0, 10)
+    assert event.payload["details"]["host"] == "db-1"
+    assert 16_000 < len(json.dumps(event.payload["details"])) <= 16_500
