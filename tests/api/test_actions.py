@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from daemon import actions, api
+from daemon.api.request_limits import LARGEST_BODY
 from daemon.model import MASK
 from daemon.storage import schema
 from tests.api.client import client_of
@@ -220,11 +221,11 @@ HURTING: dict[str, tuple[bytes, int]] = {
     "half a character for a key": (b'{"\\ud800": 1}', 422),
     "half a character for a target": (b'{"parameters": {"userId": "P1"}, "notify": ["\\ud800"]}', 422),
     "an end of text": (b'{"parameters": {"userId": "P\\u0000"}}', 422),
-    "a long name": (b'{"parameters": {"%s": 1}}' % (b"x" * 60_000), 422),
-    "a long key": (b'{"%s": 1}' % (b"x" * 60_000), 422),
-    "a long number": (b'{"parameters": {"userId": %s}}' % (b"9" * 60_000), 400),
+    "a long name": (b'{"parameters": {"%s": 1}}' % (b"x" * 380_000), 422),
+    "a long key": (b'{"%s": 1}' % (b"x" * 380_000), 422),
+    "a long number": (b'{"parameters": {"userId": %s}}' % (b"9" * 380_000), 400),
     "a large number": (b'{"parameters": {"userId": 1e999}}', 422),
-    "too much": (b'{"parameters": {"userId": "%s"}}' % (b"x" * 70_000), 413),
+    "too much": (b'{"parameters": {"userId": "%s"}}' % (b"x" * LARGEST_BODY), 413),
 }
 
 
