@@ -230,10 +230,10 @@ def token(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 def signing_secret(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return a secret in the form of Standard Webhooks."""
-    if isinstance(value, str):
-        _must_not_be_quoted(value)
-    reason = signing.problem(value) if isinstance(value, str) else signing.ADVICE
-    if reason is not None:
+    if not isinstance(value, str):
+        raise wrong(signing.ADVICE)
+    _must_not_be_quoted(value)
+    if (reason := signing.problem(value)) is not None:
         raise wrong(reason)
     return value
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import fastapi._compat.v2
-import pydantic
 import pytest
 
 from daemon import api
@@ -15,7 +13,7 @@ from tests.conftest import ManualClock
 from tests.harness import shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     import httpx
@@ -23,22 +21,6 @@ if TYPE_CHECKING:
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
-
-
-def _cached_adapters() -> Callable[..., Any]:
-    """Build pydantic's schema of a type once, not for every application that a test creates: nearly all of its cost."""
-    adapters: dict[tuple[str, str], Any] = {}
-
-    def adapter(of: Any, **options: Any) -> Any:
-        key = (repr(of), repr(options))
-        if key not in adapters:
-            adapters[key] = pydantic.TypeAdapter(of, **options)
-        return adapters[key]
-
-    return adapter
-
-
-fastapi._compat.v2.TypeAdapter = _cached_adapters()  # type: ignore[attr-defined, assignment]  # FastAPI's own name
 
 
 @pytest.fixture
