@@ -123,10 +123,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
     ) -> action_list.ActionItem:
         """Show an action."""
         item = await database.read(action_list.find, action_id)
-        if item is None:
-            detail = f"unknown action {text.quoted(action_id)} (it may have been pruned)"
-            raise HTTPException(HTTPStatus.NOT_FOUND, detail)
-        return item
+        return problem_documents.existing(item, f"action {text.quoted(action_id)}")
 
     return routes
 

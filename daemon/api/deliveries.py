@@ -56,10 +56,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         number: Annotated[int, Path(alias="id", description="The delivery's id")],
     ) -> delivery_list.DeliveryDetail:
         """Show a delivery with its attempts."""
-        detail = await database.read(delivery_list.find, number)
-        if detail is None:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown delivery {number} (it may have been pruned)")
-        return detail
+        return problem_documents.existing(await database.read(delivery_list.find, number), f"delivery {number}")
 
     @routes.post("/deliveries/{id}/redeliver", status_code=HTTPStatus.ACCEPTED, responses=NO_MESSAGE)
     async def redeliver(

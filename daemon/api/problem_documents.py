@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import FastAPI, Request
+
+T = TypeVar("T")
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -46,6 +48,13 @@ class ProblemResponse(JSONResponse):
 
 
 NOT_AN_OBJECT = {"model_attributes_type", "model_type", "dict_type"}
+
+
+def existing(item: T | None, what: str) -> T:
+    """Return what was looked up; ``what`` names it. Raises HTTPException 404 if there is none."""
+    if item is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown {what} (it may have been pruned)")
+    return item
 
 
 def respond(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> ProblemResponse:

@@ -9,7 +9,6 @@ import structlog
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
 
 from daemon.api import problem_documents
 from daemon.api.queries import PageQuery  # noqa: TC001 - FastAPI reads the annotations
@@ -76,7 +75,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         number: Annotated[int, Path(alias="id", description="The replay's id")],
     ) -> replay_list.ReplayItem:
         """Show a replay."""
-        return _existing(await database.read(replay_list.find, number), number)
+        return problem_documents.existing(await database.read(replay_list.find, number), f"replay {number}")
 
     @routes.post("/replays/{id}/cancel", responses=NOT_FOUND)
     async def cancel(
@@ -98,19 +97,13 @@ def _create(
     until = request.until or now
     chosen = replays.ReplayFilter(request.since, until, request.trigger, request.target, request.state)
     number = replays.create(tx, chosen, settings.targets, now)
-    return _existing(replay_list.find(tx, number), number)
+    return problem_documents.existing(replay_list.find(tx, number), f"replay {number}")
 
 
 def _cancel(tx: sa.Connection, database: Database, number: int) -> replay_list.ReplayItem:
-    _existing(replay_list.find(tx, number), number)
+    problem_documents.existing(replay_list.find(tx, number), f"replay {number}")
     replays.cancel(tx, number, database.now(tx))
-    return _existing(replay_list.find(tx, number), number)
-
-
-def _existing(item: replay_list.ReplayItem | None, number: int) -> replay_list.ReplayItem:
-    if item is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown replay {number} (it may have been pruned)")
-    return item
+    return problem_documents.existing(replay_list.find(tx, number), f"replay {number}")
 
 
 def _check(request: ReplayRequest, settings: Settings) -> None:
