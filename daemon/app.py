@@ -28,12 +28,13 @@ from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
 from daemon.pagerduty.permits import Permits
 from daemon.runtime import descriptors, identity, systemd
+from daemon.runtime.presence import Presence
 from daemon.runtime.scheduler import Job, Scheduler
 from daemon.storage import action_queue, claims, connections, instances, messages, sqlite, targets
 from daemon.storage.database import Database, system_clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -115,34 +116,31 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         if bound is not None:
             parts.callback(bound.close)
         database = await parts.enter_async_context(_entered(settings, instance))
+        presence = Presence(None if database.is_sqlite else instances.INSTANCE_TTL)
         metrics = _registry(database)
-        deliveries = DeliveryLoop(database, settings.targets, instance, registry=metrics)
+        deliveries = DeliveryLoop(database, settings.targets, instance, registry=metrics, presence=presence)
         replaying = maintenance.Replaying(database, deliveries.wake, deliveries.release_replays)
         executors: dict[str, Executor] = {}
         clients: dict[str, pagerduty.Client] = {}
-        services = api.Services(
-            clients,
-            lambda name: executors[name].wake(),
-            wake_targets=deliveries.wake,
-            wake_replays=replaying.wake,
-        )
-        jobs = [*_house_keeping(database, settings, instance), Job("replays", replaying.run)]
-        if settings.alerts_to:
-            jobs.append(Job("alerts", _alerting(database, settings, deliveries).run))
-        for connection in settings.connections.values():
-            permits = Permits(database, connection.name, connection.limits, instance, registry=metrics)
-            client = pagerduty.Client(connection, permits)
+        wake = lambda name: executors[name].wake()  # noqa: E731 - the executors come later
+        services = api.Services(clients, wake, wake_targets=deliveries.wake, wake_replays=replaying.wake)
+        heartbeat = _heartbeat(database, instance, presence, deliveries, executors)
+        jobs = [Job("heartbeat", heartbeat.run), Job("replays", replaying.run)]
+        jobs += _house_keeping(database, settings, deliveries)
+        for name, connection in settings.connections.items():
+            permits = Permits(database, name, connection.limits, instance, registry=metrics, presence=presence)
+            clients[name] = client = pagerduty.Client(connection, permits)
             parts.push_async_callback(client.close)
-            clients[connection.name] = client
             jobs += _of_connection(database, settings, client, connection, instance, deliveries)
-            executors[connection.name] = Executor(
+            executors[name] = Executor(
                 database,
                 client,
-                connection.name,
+                name,
                 instance,
                 wake_targets=deliveries.wake,
                 on_progress=services.waiting.notify,
                 registry=metrics,
+                presence=presence,
             )
         working = [asyncio.create_task(deliveries.run(), name="deliveries")]
         working += [asyncio.create_task(each.run(), name=f"actions {name}") for name, each in executors.items()]
@@ -177,17 +175,35 @@ def _registry(database: Database) -> CollectorRegistry:
     return metrics
 
 
-def _house_keeping(database: Database, settings: Settings, instance: str) -> list[Job]:
-    """Return the jobs of the whole daemon."""
+def _heartbeat(
+    database: Database,
+    instance: str,
+    presence: Presence,
+    deliveries: DeliveryLoop,
+    executors: Mapping[str, Executor],
+) -> maintenance.Heartbeat:
+    async def stop_work() -> None:
+        await asyncio.gather(deliveries.abandon(), *(each.abandon() for each in executors.values()))
+
+    def resume_work() -> None:
+        deliveries.resume()
+        for executor in executors.values():
+            executor.wake()
+
+    me = maintenance.Self(instance, socket.gethostname(), daemon.__version__)
+    return maintenance.Heartbeat(database, me, presence, stop_work=stop_work, resume_work=resume_work)
+
+
+def _house_keeping(database: Database, settings: Settings, deliveries: DeliveryLoop) -> list[Job]:
+    """Return the jobs of the whole daemon that only look after the database."""
     periods = settings.database.retention
-    heartbeat = maintenance.Heartbeat(database, instance, socket.gethostname(), daemon.__version__)
     retention = maintenance.Retention(database, periods, settings.connections, settings.triggers)
-    return [Job("heartbeat", heartbeat.run), Job("retention", retention.run)]
-
-
-def _alerting(database: Database, settings: Settings, deliveries: DeliveryLoop) -> maintenance.Alerting:
-    to, after = settings.alerts_to, settings.alerts_after
-    return maintenance.Alerting(database, settings.targets, settings.connections, to, after, deliveries.wake)
+    jobs = [Job("retention", retention.run)]
+    if settings.alerts_to:
+        to, after = settings.alerts_to, settings.alerts_after
+        chore = maintenance.Alerting(database, settings.targets, settings.connections, to, after, deliveries.wake)
+        jobs.append(Job("alerts", chore.run))
+    return jobs
 
 
 def _of_connection(

@@ -20,6 +20,7 @@ from daemon.actions import REGISTRY, ActionRun, RunOutcome, Succeeded, error_cod
 from daemon.model import MASK, Action, ActionState
 from daemon.pagerduty import lookups, writes
 from daemon.runtime.guard import Guard
+from daemon.runtime.presence import UNCONTESTED
 from daemon.storage import action_queue, messages, users
 from daemon.storage.database import system_clock
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from daemon.model import Json
     from daemon.pagerduty import Client
+    from daemon.runtime.presence import Presence
     from daemon.storage.database import Clock, Database
 
 log = structlog.get_logger()
@@ -59,6 +61,7 @@ class Executor:
         on_progress: Callable[[Collection[str]], None] = lambda _actions: None,
         registry: CollectorRegistry | None = None,
         patience: timedelta = PATIENCE,
+        presence: Presence = UNCONTESTED,
     ) -> None:
         self._database = database
         self._client = client
@@ -68,10 +71,12 @@ class Executor:
         self._wake_targets = wake_targets
         self._on_progress = on_progress
         self._patience = patience
+        self._presence = presence
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._woken = asyncio.Event()
         self._stopping = False
         self._running: asyncio.Task[None] | None = None
+        self._batch: asyncio.Task[None] | None = None
         self._emails: dict[str, str] = {}
         self._ended_actions = _counter(registry or CollectorRegistry())
 
@@ -109,12 +114,27 @@ class Executor:
 
     async def run_once(self) -> float | None:
         """Run the oldest due action and its batch; if none is due, return the seconds until the next check."""
+        if not self._presence.is_current():
+            return LOOK_SECONDS
         now, claimed, due = await self._database.write(self._claim)
         self._ahead = now - self._clock()
         if not claimed:
             return LOOK_SECONDS if due is None else min(max((due - now).total_seconds(), 0.0), LOOK_SECONDS)
-        await self._carry_out(claimed)
+        self._batch = asyncio.create_task(self._carry_out(claimed))
+        try:
+            await asyncio.wait([self._batch])
+        finally:
+            self._batch.cancel()
+            await asyncio.wait([self._batch])
+        if not self._batch.cancelled():
+            self._batch.result()
         return None
+
+    async def abandon(self) -> None:
+        """Stop the running batch, which another daemon has taken over, before its next call."""
+        if self._batch is not None and not self._batch.done():
+            self._batch.cancel()
+            await asyncio.wait([self._batch])
 
     async def _sleep(self, seconds: float) -> None:
         try:

@@ -21,6 +21,7 @@ from daemon.delivery.recorder import Recorder
 from daemon.delivery.worker import AttemptMetrics, Shared, TargetWorker
 from daemon.outbound.sender import Sender
 from daemon.runtime.guard import Guard
+from daemon.runtime.presence import UNCONTESTED
 from daemon.storage import claims
 from daemon.storage.database import system_clock
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from daemon.delivery.recorder import Recorded
     from daemon.outbound.sender import Sign
+    from daemon.runtime.presence import Presence
     from daemon.settings import Target
     from daemon.storage.claims import TargetClaim
     from daemon.storage.database import Clock, Database
@@ -56,6 +58,7 @@ class DeliveryLoop:
         jitter: Callable[[], float] = random.random,
         registry: CollectorRegistry | None = None,
         senders: Callable[[Target, Sign], Sender] = Sender,
+        presence: Presence = UNCONTESTED,
     ) -> None:
         self._database = database
         self._targets = targets
@@ -71,7 +74,10 @@ class DeliveryLoop:
         self._recorder = Recorder(database, instance, self._now)
         self._recording: asyncio.Task[None] | None = None
         metrics = AttemptMetrics(registry or CollectorRegistry())
-        self._shared = Shared(self._recorder, metrics, self._now, clock, jitter, self._woken.set, self._stopping)
+        self._presence = presence
+        self._shared = Shared(
+            self._recorder, metrics, self._now, clock, jitter, self._woken.set, self._stopping, presence
+        )
 
     async def run(self) -> None:
         """Deliver until ``stop`` is called."""
@@ -83,6 +89,7 @@ class DeliveryLoop:
         while not self._stopping.is_set():
             self._woken.clear()
             with claiming.attempt():
+                self._presence.require()
                 await self._claim_all()
             if claiming.failing is not None:
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
@@ -99,6 +106,16 @@ class DeliveryLoop:
         """Release all replayed deliveries that are not in flight: a replay was cancelled."""
         for worker in self._workers.values():
             worker.release_replays()
+
+    def resume(self) -> None:
+        """Look at once for deliveries of every target: another daemon has left its own."""
+        self.wake(self._workers)
+
+    async def abandon(self) -> None:
+        """Release everything that is not in flight: other daemons have taken it over."""
+        async with self._claiming:
+            for worker in self._workers.values():
+                worker.drain()
 
     async def stop(self, grace: timedelta) -> None:
         """Claim no more, let running attempts finish within ``grace``, and release everything else."""

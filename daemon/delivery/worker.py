@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from daemon.delivery.lane import Buffer, IncidentRun
     from daemon.delivery.recorder import Recorder
     from daemon.outbound.sender import Sender
+    from daemon.runtime.presence import Presence
     from daemon.settings import Target
     from daemon.storage.claims import TargetClaim
 
@@ -61,6 +62,7 @@ class Shared:
     jitter: Callable[[], float]
     wake: Callable[[], None]  # the loop that claims
     stopping: asyncio.Event
+    presence: Presence
 
 
 class TargetWorker:
@@ -167,7 +169,9 @@ class TargetWorker:
                 self._give_back(items, until)
 
     def _may_send(self, delivery: Delivery) -> bool:
-        return not self._shared.stopping.is_set() and self.circuit.breaker.may_send(delivery.id, self._shared.now())
+        if self._shared.stopping.is_set() or not self._shared.presence.is_current():
+            return False
+        return self.circuit.breaker.may_send(delivery.id, self._shared.now())
 
     async def _ready(self, delivery: Delivery, content: Renderable) -> Rendering:
         """Return the content to send as soon as the target's rate limit allows."""

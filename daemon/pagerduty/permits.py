@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, Counter
 
 from daemon.model import CallPriority
+from daemon.runtime.presence import UNCONTESTED
 from daemon.storage import permits
 from daemon.storage.permits import LONGEST_BLOCK, LONGEST_SLEEP, Granted, Wait
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from daemon.runtime.presence import Presence
     from daemon.settings import Limits
     from daemon.storage.database import Database
 
@@ -41,8 +43,10 @@ class Permits:
         *,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         registry: CollectorRegistry | None = None,
+        presence: Presence = UNCONTESTED,
     ) -> None:
         self._database = database
+        self._presence = presence
         self._connection = connection
         self._limits = limits
         self._instance = instance
@@ -53,7 +57,10 @@ class Permits:
 
     @asynccontextmanager
     async def permit(self, priority: CallPriority, room: int = 1) -> AsyncIterator[None]:
-        """Wait for a permit and hold it for the single call that is made inside; ``room`` as for ``permits.take``."""
+        """Wait for a permit and hold it for the single call that is made inside; ``room`` as for ``permits.take``.
+
+        Raises LostClaim if other daemons may have taken over the work that the call is part of.
+        """
         started = time.monotonic()
         async with self._queues[priority]:  # first come, first served: only the first call of each priority takes part
             permit = await self._wait_for_turn(priority, room)
@@ -61,6 +68,7 @@ class Permits:
         self._granted.labels(*labels).inc()
         self._waited.labels(*labels).inc(time.monotonic() - started)
         try:
+            self._presence.require()
             yield
         finally:
             try:

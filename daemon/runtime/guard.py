@@ -32,7 +32,7 @@ class Guard:
         """Log what the block raises instead of raising it, an unforeseen error with its traceback."""
         try:
             yield
-        except errors.DatabaseError as error:
+        except errors.PagerelayError as error:
             if self._is_new(str(error)):
                 log.error(self._failing_event, **self._fields, error=str(error))
         except Exception as error:  # a fault in one piece of work must not end the loop

@@ -7,6 +7,7 @@ the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
@@ -17,9 +18,11 @@ from daemon.storage.schema import connections, events, triggers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from daemon.settings import Trigger
+
+TAKEN_LOOK = timedelta(seconds=2)  # while another daemon polls, which may stop without a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def begin_poll(
     """
     state = lock(tx, name)
     if state.polled_by is not None and state.polled_by != instance:
-        return now + interval / 2
+        return now + min(interval / 2, TAKEN_LOOK)
     if now < state.next_poll_at <= now + interval:
         return state.next_poll_at
     mine = sa.select(triggers.c.name, triggers.c.next_poll_at).where(triggers.c.connection == name)
@@ -141,7 +144,9 @@ def begin_poll(
 def end_poll(tx: sa.Connection, name: str, instance: str, error: str | None, now: datetime) -> datetime | None:
     """Release the claim and record how the poll went; return since when the connection had been failing before."""
     state = lock(tx, name)
-    values: dict[str, Any] = {"polled_by": None} if state.polled_by == instance else {}
+    if state.polled_by != instance:
+        return state.failing_since  # another daemon has taken the poll over
+    values: dict[str, Any] = {"polled_by": None}
     if error is None:
         values |= {"last_success_at": now, "failing_since": None, "last_error": None}
     else:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-INSTANCE_TTL = timedelta(seconds=60)  # a daemon without a heartbeat for this long counts as dead
+INSTANCE_TTL = timedelta(seconds=13)  # a daemon without a heartbeat for this long counts as dead
 
 
 def register(tx: sa.Connection, instance: str, hostname: str, version: str, now: datetime) -> None:

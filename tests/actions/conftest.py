@@ -15,6 +15,7 @@ from daemon import actions, pagerduty
 from daemon.actions.executor import Executor
 from daemon.model import ActionState
 from daemon.pagerduty.permits import Permits
+from daemon.runtime.presence import UNCONTESTED
 from daemon.settings import Connection, Limits
 from daemon.simulator import Account, Simulator
 from daemon.storage import action_queue, connections, instances
@@ -84,7 +85,8 @@ class Office:
 
     def executor(self, instance: str = "one", **more: Any) -> Executor:
         """Return a daemon's executor."""
-        permits = Permits(self.database, "acme", self.limits, instance, sleep=self._sleep)
+        presence = more.get("presence", UNCONTESTED)
+        permits = Permits(self.database, "acme", self.limits, instance, sleep=self._sleep, presence=presence)
         connection = Connection("acme", SecretStr(self.account.api_key), self.url, self.url, self.limits)
         client = pagerduty.Client(connection, permits, transport=self.line, sleep=self._sleep)
         self.clients.append(client)

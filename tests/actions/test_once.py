@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon.model import ActionState, IncidentStatus, Outcome
+from daemon.runtime.presence import Presence
 from daemon.settings import Limits
 from daemon.simulator import quirks
 from daemon.storage import action_queue
@@ -201,6 +203,48 @@ async def test_a_daemon_presumed_dead_makes_no_write_call(office: Office) -> Non
     await office.executor("one").run_once()
     assert office.effects == []
     assert incident.is_open
+
+
+async def test_a_daemon_that_stood_still_between_its_note_and_its_call_makes_no_late_call(office: Office) -> None:
+    incident = office.incident()
+    action_id = office.ask("AddNoteToIncident", incidentId=incident.id, userId=office.alice, note="Looking")
+    awake = [True]
+    presence = Presence(timedelta(seconds=13), lambda: 0.0 if awake[0] else 60.0)
+    stopped = office.executor("one", presence=presence)
+
+    def stop(request: httpx.Request, when: str) -> bool:
+        if when == "after" and request.url.path.startswith("/users/"):
+            awake[0] = False  # stopped before its write; meanwhile "two" carries the action out
+        return False
+
+    office.line.cut = stop
+    await stopped.run_once()
+    assert office.action(action_id).write_began_at is not None
+    assert office.effects == []
+    assert await stopped.run_once() is not None, "it claims nothing either"
+    office.database.write_now(action_queue.release, ["one"])
+    (action,) = await office.work(office.executor("two"), action_id)
+    assert action.state is ActionState.SUCCEEDED
+    assert len(incident.notes) == 1
+
+
+async def test_a_batch_that_another_daemon_took_over_is_abandoned(office: Office) -> None:
+    incident = office.incident()
+    action_id = office.ask("AddNoteToIncident", incidentId=incident.id, userId=office.alice, note="Looking")
+    late = office.executor("one")
+    waiting = asyncio.Event()
+
+    async def wait_for_ever(*_args: object) -> str:
+        waiting.set()
+        return await asyncio.Future()
+
+    late._sender = wait_for_ever  # type: ignore[method-assign,assignment] # a call that waits for a permit
+    running = asyncio.create_task(late.run_once())
+    await waiting.wait()
+    await late.abandon()
+    assert await running is None
+    (action,) = await office.work(office.executor("two"), action_id)
+    assert action.state is ActionState.SUCCEEDED
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from daemon.delivery.loop import DeliveryLoop
 from daemon.model import DeliveryState, DetectedBy, Event, Order, TargetChange, TargetState
+from daemon.runtime.presence import UNCONTESTED
 from daemon.settings import Retry, Target
 from daemon.storage import claims, due, journal, messages, results, schema, targets
 from tests.conftest import START
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
+    from daemon.runtime.presence import Presence
     from daemon.storage.database import Database
 
 REQUESTS = {"ops": due.ClaimRequest(Order.PER_INCIDENT, 10, 10)}
@@ -70,9 +72,11 @@ def fill(database: Database, incidents: Sequence[str], names: Sequence[str], fir
 
 
 @asynccontextmanager
-async def delivering(database: Database, *receivers: Target, instance: str = "one") -> AsyncIterator[DeliveryLoop]:
+async def delivering(
+    database: Database, *receivers: Target, instance: str = "one", presence: Presence = UNCONTESTED
+) -> AsyncIterator[DeliveryLoop]:
     """Run a delivery loop inside the context; let its attempts finish at the end."""
-    deliveries = DeliveryLoop(database, {each.name: each for each in receivers}, instance)
+    deliveries = DeliveryLoop(database, {each.name: each for each in receivers}, instance, presence=presence)
     running = asyncio.create_task(deliveries.run())
     try:
         yield deliveries

@@ -16,6 +16,7 @@ from standardwebhooks.webhooks import Webhook
 
 from daemon.formats import template
 from daemon.model import Order
+from daemon.runtime.presence import Presence
 from daemon.settings import Options, RateLimit, Retry
 from daemon.storage import claims, schema
 from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, states, target
@@ -278,6 +279,25 @@ async def test_a_daemon_presumed_dead_changes_nothing_afterwards(live: Database)
         live.write_now(lambda tx: claims.claim(tx, WANTED, "other", live.now(tx)))
         gate.set()
     assert [(row.state, row.claimed_by, row.attempts) for row in rows(live)] == [("pending", "other", 0)]
+
+
+async def test_a_daemon_that_stood_still_sends_nothing_that_it_had_claimed(live: Database) -> None:
+    seconds = [0.0]
+    presence = Presence(timedelta(seconds=13), lambda: seconds[0])
+    gate = asyncio.Event()
+    receiver = Receiver(lambda _request: Reply(200, held=gate.wait))
+    fill(live, ["P1", "P2", "P3"], ["ops"])
+    async with receiver.serving() as url:
+        ops = target("ops", url, concurrency=1)
+        async with delivering(live, ops, instance="slow", presence=presence) as deliveries:
+            await eventually(lambda: receiver.got)
+            seconds[0] = 60.0
+            gate.set()
+            await eventually(lambda: [row.claimed_by for row in rows(live)], [None, None, None])
+            assert len(receiver.got) == 1
+            deliveries.wake(["ops"])
+            presence.confirm(presence.now())
+            await eventually(lambda: states(live), {"delivered": 3})
 
 
 async def test_a_template_that_never_finishes_delays_no_other_target(live: Database) -> None:

@@ -71,7 +71,7 @@ def test_a_long_poll_keeps_its_claim_until_its_daemon_is_dead(acme: Database, cl
     clock.advance(40)
     acme.write_now(instances.heartbeat, "one", clock())
     assert not isinstance(begin(acme, clock, "two"), PollClaim)
-    clock.advance(59)
+    clock.advance(instances.INSTANCE_TTL.total_seconds() - 1)
     assert acme.write_now(instances.reap, clock()) == []
     assert not isinstance(begin(acme, clock, "two"), PollClaim)
     clock.advance(2)
@@ -89,11 +89,27 @@ def test_polls_continue_after_the_clock_is_set_back(acme: Database, clock: Manua
 
 
 def test_poll_results_are_stored_with_the_time_of_the_first_failure(acme: Database, clock: ManualClock) -> None:
-    assert end(acme, clock, "PagerDuty is down") is None
+    def poll(error: str | None = None) -> object:
+        begin(acme, clock)
+        return end(acme, clock, error)
+
+    assert poll("PagerDuty is down") is None
     clock.advance(30)
-    assert end(acme, clock, "still") == START
-    assert end(acme, clock) == START
-    assert end(acme, clock) is None
+    assert poll("still") == START
+    clock.advance(30)
+    assert poll() == START
+    clock.advance(30)
+    assert poll() is None
+
+
+def test_a_poll_that_another_daemon_took_over_records_no_result(acme: Database, clock: ManualClock) -> None:
+    begin(acme, clock)
+    acme.write_now(instances.reap, clock())  # "one" has no row: its claim is released
+    clock.advance(30)
+    assert isinstance(begin(acme, clock, "two"), PollClaim)
+    end(acme, clock, "broke off")
+    state = acme.write_now(connections.lock, "acme")
+    assert (state.polled_by, state.failing_since) == ("two", None)
 
 
 def test_a_watermark_never_moves_back(acme: Database, clock: ManualClock) -> None:
