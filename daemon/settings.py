@@ -195,11 +195,18 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Where the HTTP server listens, and the token that /v1 requires."""
+    """Where the HTTP server listens, and who may use it.
+
+    ``token`` allows everything, ``read_token`` only what changes nothing. ``page`` is whether the page for people is
+    served. ``root_path`` is the path prefix that a reverse proxy adds, such as ``/pagerelay``.
+    """
 
     host: str
     port: int
     token: SecretStr | None
+    read_token: SecretStr | None = None
+    page: bool = True
+    root_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from daemon import errors
 from daemon.config import check, format_support, mistakes, overrides, source
 from daemon.config.json_schema import schema
 from daemon.outbound import masking
-from daemon.settings import ApiSettings, DatabaseSettings, LogSettings, RetentionPeriods, Settings
+from daemon.settings import DatabaseSettings, LogSettings, RetentionPeriods, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,12 +74,11 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
     check.check_targets(file.actions.notify, tree, ("actions", "notify"), names)
     check.check_targets(file.alerts.to, tree, ("alerts", "to"), names)
     format_support.check(tree, triggers, file.actions.notify, file.alerts.to, targets)
-    listen = check.api(file, tree)
     return Settings(
         source=Path(tree.file),
         database=DatabaseSettings(file.database.url, RetentionPeriods(**dict(file.database.retention))),
         log=LogSettings(file.log.format, file.log.level),
-        api=ApiSettings(*listen, file.api.token) if listen else None,
+        api=check.api(file, tree),
         connections=connections,
         targets=targets,
         triggers=triggers,
@@ -94,8 +93,9 @@ def secrets(settings: Settings) -> list[str]:
     values = [settings.database.url.get_secret_value()]
     password = urlsplit(values[0]).password or ""
     values += [password, unquote(password)]
-    if settings.api is not None and settings.api.token is not None:
-        values.append(settings.api.token.get_secret_value())
+    if settings.api is not None:
+        tokens = settings.api.token, settings.api.read_token
+        values += [token.get_secret_value() for token in tokens if token is not None]
     for each in settings.connections.values():
         values.append(each.api_key.get_secret_value())
         if each.proxy is not None:

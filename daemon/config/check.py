@@ -286,14 +286,20 @@ def _unknown(
         tree.mistake(place, f"unknown {kind}" + (listed(names) or f" (no {kind}s are configured)"))
 
 
-def api(file: file_model.File, tree: Tree) -> tuple[str, int] | None:
-    """Return host and port of the HTTP server, or None without one. Beyond loopback, a token is required."""
-    if file.api.listen is None:
+def api(file: file_model.File, tree: Tree) -> settings.ApiSettings | None:
+    """Return the settings of the HTTP server, or None without one. Beyond loopback, a token is required."""
+    section = file.api
+    if section.read_token is not None and ("api", "token") not in tree.blamed:
+        if section.token is None:
+            tree.mistake(("api", "read_token"), "needs a token beside it (set api.token as well)")
+        elif section.read_token == section.token:
+            tree.mistake(("api", "read_token"), "must differ from api.token, which may change everything")
+    if section.listen is None:
         return None
-    host, _, port = file.api.listen.rpartition(":")
+    host, _, port = section.listen.rpartition(":")
     host = host.strip("[]")
-    if not is_loopback(host) and file.api.token is None and ("api", "token") not in tree.blamed:
+    if not is_loopback(host) and section.token is None and ("api", "token") not in tree.blamed:
         tree.mistake(
             ("api", "listen"), "an address other than loopback needs a token (set api.token, or listen on 127.0.0.1)"
         )
-    return host, int(port)
+    return settings.ApiSettings(host, int(port), section.token, section.read_token, section.page, section.root_path or "")

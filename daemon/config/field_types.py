@@ -48,6 +48,7 @@ Person = Annotated[str, BeforeValidator(validators.person), _text("^[A-Za-z0-9_-
 Url = Annotated[SecretStr, BeforeValidator(validators.http_url), _URL]
 BaseUrl = Annotated[str, BeforeValidator(validators.base_url), _URL]
 ProxyUrl = Annotated[SecretStr, BeforeValidator(validators.proxy_url), _text(r"^http://[^\s/#?]+:[0-9]+/?$")]
+RootPath = Annotated[str, BeforeValidator(validators.root_path), _text(f"^{validators.ROOT_PATH}$")]
 Path = Annotated[str, BeforeValidator(validators.path), _text("^/")]
 Credential = Annotated[str, BeforeValidator(validators.credential), _text("^.+$")]
 User = Annotated[str, BeforeValidator(validators.user), _text("^[^:]+$")]

@@ -31,6 +31,7 @@ from daemon.config.field_types import (
     Path,
     Person,
     ProxyUrl,
+    RootPath,
     Secrets,
     Token,
     Url,
@@ -85,7 +86,13 @@ class ApiSection(Section):
     listen: Address = "127.0.0.1:8421"
     """The address of the HTTP server, host:port; null disables the server."""
     token: Token = None
-    """The bearer token that /v1 requires; without one, /v1 responds with 403."""
+    """The token for /v1 and the page; without one, /v1 responds with 403 and there is no page."""
+    read_token: Token = None
+    """A second token, which may read everything and change nothing."""
+    page: bool = True
+    """Whether the page for people is served at the root."""
+    root_path: RootPath | None = None
+    """The path prefix under which a reverse proxy serves pagerelay, such as /pagerelay."""
 
 
 class LimitsSection(Section):

@@ -21,6 +21,7 @@ LONGEST = timedelta(days=3660)
 LAST_PORT = 65535
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})"
+ROOT_PATH = "(/[A-Za-z0-9._~-]+)+"
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 OWN_HEADERS = frozenset(
     [
@@ -275,6 +276,13 @@ def address(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     match = re.fullmatch(ADDRESS, value) if isinstance(value, str) else None
     if match is None or int(match.group(2)) > LAST_PORT:
         raise wrong("must be host:port such as 127.0.0.1:8421, or null for no HTTP server")
+    return value
+
+
+def root_path(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Return the path prefix that a reverse proxy adds, or nothing."""
+    if not isinstance(value, str) or not re.fullmatch(ROOT_PATH, value):
+        raise wrong("must be a path without a slash at its end, such as /pagerelay")
     return value
 
 

@@ -17,6 +17,7 @@ EXAMPLE = Path(__file__).parent.parent.parent / "config.example.yaml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
 ENVIRONMENT = {
     "PAGERELAY_TOKEN": "a-token",
+    "PAGERELAY_READ_TOKEN": "another-token",
     "PAGERDUTY_API_KEY": "a-key",
     "OPS_SECRET": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz",
 }

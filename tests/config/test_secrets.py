@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CANARIES = (
     "canary-password",
     "canary-token",
+    "canary-read-token",
     "canary-key",
     "whsec_Y2FuYXJ5LW9mLXRoZS1maXJzdC1zZWNyZXQ=",
     "whsec_Y2FuYXJ5LW9mLXRoZS1zZWNvbmQtc2VjcmV0LQ==",
@@ -40,6 +41,7 @@ database:
 api:
   listen: 127.0.0.1:8421
   token: canary-token
+  read_token: canary-read-token
 connections:
   acme:
     api_key: canary-key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def test_every_default_matches_its_documentation() -> None:
             assert about[key] == "required", key
         elif default is not None:
             shown = f"{default:g}" if isinstance(default, float) else default
+            shown = json.dumps(default) if isinstance(default, bool) else shown
             assert about[key] == f"`{shown}`", key
         else:
             assert about[key] != "required", key
