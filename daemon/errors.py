@@ -18,7 +18,9 @@ PagerelayError
 │   └── Permanent            retrying never helps
 │       └── WindowTooLarge   the time window holds more records than one listing returns
 └── UsageError               a command or request is invalid (exit code 2)
-    └── ParameterError       an action's parameters are invalid
+    ├── ParameterError       an action's parameters are invalid
+    ├── InvalidRequest       parts of a request are invalid
+    └── NotFound             what a request names does not exist
 
 Two words decide what happens next: Temporary and Permanent.
 A library's exceptions do not leave the module that uses the library.
@@ -26,10 +28,12 @@ A library's exceptions do not leave the module that uses the library.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+RequestMistake: TypeAlias = tuple[tuple[str, ...], str]
 
 
 class PagerelayError(Exception):
@@ -57,6 +61,18 @@ class ParameterError(UsageError):
     def __init__(self, operation: str, problems: list[tuple[str, str]]) -> None:
         super().__init__(f"{operation}: " + "; ".join(f"{name} {what}" for name, what in problems))
         self.problems = problems
+
+
+class InvalidRequest(UsageError):
+    """Parts of a request are invalid. ``mistakes`` pairs the path to each part with what is wrong."""
+
+    def __init__(self, mistakes: list[RequestMistake]) -> None:
+        super().__init__("; ".join(f"{'.'.join(place)}: {message}" for place, message in mistakes))
+        self.mistakes = mistakes
+
+
+class NotFound(UsageError):
+    """What a request names does not exist, or no longer."""
 
 
 class ConditionError(PagerelayError):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import enum
+import hmac
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -193,6 +195,13 @@ class LogSettings:
     level: str = "info"
 
 
+class Access(enum.StrEnum):
+    """What a token allows."""
+
+    FULL = "full"
+    READ = "read"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
     """Where the HTTP server listens, and who may use it.
@@ -207,6 +216,13 @@ class ApiSettings:
     read_token: SecretStr | None = None
     page: bool = True
     root_path: str = ""
+
+    def access_of(self, token: str) -> Access | None:
+        """Return what somebody with this token may do; None: nothing."""
+        for access, secret in ((Access.FULL, self.token), (Access.READ, self.read_token)):
+            if secret is not None and hmac.compare_digest(token.encode(), secret.get_secret_value().encode()):
+                return access
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,39 +6,19 @@ FastAPI is imported only when a server is configured.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from daemon.api.waiting import Waiting
+from daemon.control import Services, Waiting
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
     from prometheus_client import CollectorRegistry
 
-    from daemon.pagerduty import Client
     from daemon.settings import Settings
     from daemon.storage.database import Database
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The parts of the daemon that the API uses.
-
-    ``clients`` read pick-lists, by connection, for at most ``patience``. ``wake`` is called with the connection of a
-    new action, ``wake_targets`` with targets that may have something to send, ``wake_replays`` when a replay was
-    created or cancelled. The executors call ``waiting.notify`` when an action has made progress.
-    """
-
-    clients: Mapping[str, Client] = field(default_factory=dict)
-    wake: Callable[[str], None] = lambda _connection: None
-    waiting: Waiting = field(default_factory=Waiting)
-    patience: timedelta = timedelta(seconds=20)
-    wake_targets: Callable[[Iterable[str]], None] = lambda _names: None
-    wake_replays: Callable[[], None] = lambda: None
 
 
 def create(

@@ -6,31 +6,24 @@ import functools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
-from starlette.exceptions import HTTPException
 
-from daemon import actions, errors, formats, text
+from daemon import actions, errors, text
 from daemon.api import problem_documents
 from daemon.api.queries import IncidentQuery
-from daemon.api.waiting import FINISHED
+from daemon.control import actions as control
+from daemon.control.waiting import FINISHED
 from daemon.model import ActionState  # noqa: TC001 - FastAPI reads the annotations
-from daemon.storage import action_queue
 from daemon.text import did_you_mean
 from daemon.views import action_list, paging
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable
 
-    import sqlalchemy as sa
-
-    from daemon.api import Services
+    from daemon.control import Services
     from daemon.settings import Settings
     from daemon.storage.database import Database
-
-log = structlog.get_logger()
 
 LONGEST_WAIT = 60
 LONGEST_KEY = 255
@@ -106,8 +99,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
 
     @routes.post("/actions/{operation}", include_in_schema=False)
     async def unknown(operation: str) -> None:
-        hint = did_you_mean(operation, actions.REGISTRY) or f" (known: {', '.join(actions.REGISTRY)})"
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown operation {text.quoted(operation)}{hint}")
+        control.operation_named(operation)
 
     @routes.get("/actions")
     async def list_actions(query: Annotated[ActionQuery, Query()]) -> paging.Page[action_list.ActionItem]:
@@ -142,11 +134,8 @@ class ActionEndpoint:
         async def handle(
             body: ActionRequest, request: Request, response: Response, idempotency_key: Key = None, wait: Wait = 0
         ) -> action_list.ActionItem:
-            new_action = self._new_action(operation, body, idempotency_key)
-            item, is_new = await self._database.write(self._accept, new_action)
-            if is_new:
-                log.info("action.accepted", action=item.id, operation=item.operation, connection=item.connection)
-            self._services.wake(item.connection)
+            order = control.ActionOrder(operation, body.parameters, body.connection, body.notify, idempotency_key)
+            item = await control.queue(self._database, self._settings, self._services, order)
 
             async def look() -> action_list.ActionItem:
                 return await self._database.read(action_list.find, item.id) or item
@@ -158,57 +147,6 @@ class ActionEndpoint:
 
         handle.__annotations__["body"] = _body(operation)  # FastAPI reads it from here; each operation has its own
         return handle
-
-    def _new_action(self, operation: actions.Operation, body: ActionRequest, key: str | None) -> action_queue.NewAction:
-        """Return the action to queue. Raises RequestValidationError with every mistake."""
-        mistakes: list[tuple[tuple[str, ...], str]] = []
-        known, targets = self._settings.connections, self._settings.targets
-        name = next(iter(known), "") if body.connection is None else body.connection
-        if body.connection is None and len(known) != 1:
-            mistakes.append((("connection",), f"is required (known: {', '.join(known)})"))
-        elif name not in known:
-            mistakes.append((("connection",), f"unknown connection{did_you_mean(name, known)}"))
-        for index, target in enumerate(body.notify or ()):
-            if target not in targets:
-                mistakes.append((("notify", str(index)), f"unknown target{did_you_mean(target, targets)}"))
-            elif not formats.supports_actions(targets[target]):
-                mistakes.append(
-                    (
-                        ("notify", str(index)),
-                        f"uses format {targets[target].format}, which has no payload for action results",
-                    )
-                )
-        try:
-            checked = actions.check(operation, body.parameters)
-        except errors.ParameterError as error:
-            mistakes += [(("parameters", *filter(None, [name])), problem) for name, problem in error.problems]
-            raise _invalid(mistakes) from None
-        if mistakes:
-            raise _invalid(mistakes)
-        return action_queue.NewAction(
-            operation.name,
-            name,
-            checked.parameters,
-            checked.incident_id,
-            checked.batch_key,
-            checked.secret,
-            self._settings.actions_notify if body.notify is None else tuple(dict.fromkeys(body.notify)),
-            key,
-        )
-
-    def _accept(self, tx: sa.Connection, new_action: action_queue.NewAction) -> tuple[action_list.ActionItem, bool]:
-        """Queue an action; return it, and whether it is new."""
-        now = self._database.now(tx)
-        accepted = action_queue.accept(tx, new_action, now)
-        item = action_list.find(tx, accepted.id)
-        assert item is not None  # noqa: S101 - for the type checker: it is in the same transaction
-        return item, item.created_at == now
-
-
-def _invalid(mistakes: Collection[tuple[tuple[str, ...], str]]) -> RequestValidationError:
-    return RequestValidationError(
-        [{"type": "value_error", "loc": ("body", *place), "msg": message} for place, message in mistakes]
-    )
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from daemon.api import (
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from daemon.api import Services
+    from daemon.control import Services
     from daemon.settings import Settings
     from daemon.storage.database import Database
 
@@ -62,7 +62,6 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
     app.add_middleware(request_limits.RequestLimits)
     problem_documents.install(app)
     app.include_router(health.router(database, settings, metrics))
-    token = settings.api.token if settings.api is not None else None
     for router in (
         status.router(database, settings),
         connections.router(database, settings, services),
@@ -74,7 +73,7 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
         replays.router(database, settings, services),
     ):
         app.include_router(
-            router, prefix="/v1", dependencies=[Depends(access.bearer(token))], responses=access.REFUSALS
+            router, prefix="/v1", dependencies=[Depends(access.bearer(settings.api))], responses=access.REFUSALS
         )
     return app
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,8 +13,8 @@ from starlette.exceptions import HTTPException
 
 from daemon import errors
 from daemon.api import problem_documents
+from daemon.control import pick_lists
 from daemon.pagerduty import picks
-from daemon.text import did_you_mean, quoted
 from daemon.views import connection_health
 from daemon.views.connection_health import ConnectionStatus  # noqa: TC001 - pydantic reads the annotations
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.api import Services
+    from daemon.control import Services
     from daemon.pagerduty import Client
     from daemon.settings import Settings
     from daemon.storage.database import Database
@@ -92,7 +91,7 @@ ConnectionName = Annotated[str, Path(description="The connection's name")]
 def router(database: Database, settings: Settings, services: Services) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["connections"])
-    lists = _PickLists(database, settings, services)
+    lists = pick_lists.PickLists(database, settings, services)
 
     @routes.get("/connections")
     async def connections() -> ConnectionList:
@@ -106,61 +105,29 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
     @routes.get("/connections/{name}/incidents", responses=FAILURES)
     async def incidents(name: ConnectionName, pick_query: Annotated[PickQuery, Query()]) -> Incidents:
         """List the newest open incidents; with a query, those whose title, id or service contains it."""
-        return Incidents(await lists.read(name, picks.incidents, pick_query.query))
+        return Incidents(await _read(lists, name, picks.incidents, pick_query.query))
 
     @routes.get("/connections/{name}/users", responses=FAILURES)
     async def users(name: ConnectionName, pick_query: Annotated[PickQuery, Query()]) -> Users:
         """List the first hundred users; with a query, those whose name or e-mail address contains it."""
-        return Users(await lists.read(name, picks.users, pick_query.query))
+        return Users(await _read(lists, name, picks.users, pick_query.query))
 
     @routes.get("/connections/{name}/escalation_policies", responses=FAILURES)
     async def escalation_policies(name: ConnectionName, pick_query: Annotated[PickQuery, Query()]) -> Policies:
         """List the first hundred escalation policies; with a query, those whose name contains it."""
-        return Policies(await lists.read(name, picks.escalation_policies, pick_query.query))
+        return Policies(await _read(lists, name, picks.escalation_policies, pick_query.query))
 
     return routes
 
 
-class _PickLists:
-    """Reads pick-lists from PagerDuty, bounded in time."""
-
-    def __init__(self, database: Database, settings: Settings, services: Services) -> None:
-        self._database = database
-        self._settings = settings
-        self._clients = services.clients
-        self._patience = services.patience.total_seconds()
-
-    async def read(
-        self, name: str, ask: Callable[[Client, str | None], Awaitable[list[Pick]]], text: str | None
-    ) -> list[Pick]:
-        """Return a list. Raises HTTPException if PagerDuty does not provide it."""
-        client = self._clients.get(name)
-        if client is None:
-            hint = did_you_mean(name, self._clients)
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown connection {quoted(name)}{hint}")
-        try:
-            async with asyncio.timeout(self._patience):
-                return await ask(client, text)
-        except TimeoutError:
-            raise await self._late(name) from None
-        except errors.PagerDutyError as error:
-            raise _failed(error) from None
-
-    async def _late(self, name: str) -> HTTPException:
-        """Return the error for a time-out, with its likely cause."""
-
-        def look(tx: sa.Connection) -> tuple[ConnectionStatus, float | None]:
-            now = self._database.now(tx)
-            (status,) = connection_health.read(tx, {name: self._settings.connections[name]}, (), now)
-            return status, None if status.blocked_until is None else (status.blocked_until - now).total_seconds()
-
-        status, blocked = await self._database.read(look)
-        if blocked is not None:
-            return _unavailable(f"connection {name} is rate-limited by PagerDuty", blocked)
-        if not status.budget.left:
-            return _unavailable(f"the call budget of connection {name} is used up at the moment", None)
-        detail = f"PagerDuty did not answer within {self._patience:g} s"
-        return HTTPException(HTTPStatus.GATEWAY_TIMEOUT, detail)
+async def _read(
+    lists: pick_lists.PickLists, name: str, ask: Callable[[Client, str | None], Awaitable[list[Pick]]], text: str | None
+) -> list[Pick]:
+    """Return a list. Raises HTTPException if PagerDuty does not provide it."""
+    try:
+        return await lists.read(name, ask, text)
+    except errors.PagerDutyError as error:
+        raise _failed(error) from None
 
 
 def _failed(error: errors.PagerDutyError) -> HTTPException:

@@ -5,26 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
-from starlette.exceptions import HTTPException
 
-from daemon import errors, text
 from daemon.api import problem_documents
 from daemon.api.queries import IncidentQuery
+from daemon.control import deliveries as control
 from daemon.model import DeliveryState  # noqa: TC001 - pydantic reads the annotations
-from daemon.storage import replays
 from daemon.views import delivery_list, paging
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    from daemon.api import Services
+    from daemon.control import Services
     from daemon.settings import Settings
     from daemon.storage.database import Database
-
-log = structlog.get_logger()
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": problem_documents.Problem, "description": "Unknown delivery, or it was pruned"}
@@ -63,22 +56,6 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         number: Annotated[int, Path(alias="id", description="The delivery's id")],
     ) -> delivery_list.DeliveryItem:
         """Send a delivery again, or immediately if it is pending."""
-
-        def renew(tx: sa.Connection) -> delivery_list.DeliveryDetail | None:
-            detail = delivery_list.find(tx, number)
-            if detail is None or detail.delivery.target not in settings.targets:
-                return detail
-            return delivery_list.find(tx, number) if replays.redeliver(tx, number, database.now(tx)) else None
-
-        detail = await database.write(renew)
-        if detail is None:
-            reason = f"unknown delivery {number}, or its message no longer exists (it may have been pruned)"
-            raise HTTPException(HTTPStatus.NOT_FOUND, reason)
-        item = detail.delivery
-        if item.target not in settings.targets:
-            raise errors.UsageError(f"the target {text.quoted(item.target)} is no longer configured")
-        log.info("delivery.renewed", delivery=item.id, target=item.target)
-        services.wake_targets([item.target])
-        return item
+        return await control.redeliver(database, settings, services, number)
 
     return routes

@@ -51,9 +51,9 @@ NOT_AN_OBJECT = {"model_attributes_type", "model_type", "dict_type"}
 
 
 def existing(item: T | None, what: str) -> T:
-    """Return what was looked up; ``what`` names it. Raises HTTPException 404 if there is none."""
+    """Return what was looked up; ``what`` names it. Raises NotFound if there is none."""
     if item is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown {what} (it may have been pruned)")
+        raise errors.NotFound(f"unknown {what} (it may have been pruned)")
     return item
 
 
@@ -67,6 +67,8 @@ def install(app: FastAPI) -> None:
     """Turn every error of the application into a problem document."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(errors.NotFound, _not_found)
+    app.add_exception_handler(errors.InvalidRequest, _invalid_request)
     app.add_exception_handler(errors.UsageError, _usage)
     app.add_exception_handler(errors.KeyReused, _key_reused)
     app.add_exception_handler(errors.DatabaseError, _database)
@@ -104,6 +106,17 @@ def _mistake(error: Any) -> dict[str, str]:  # noqa: ANN401 - pydantic's error a
     if error["loc"] == ("body",) and error["type"] in NOT_AN_OBJECT:
         message = "must be a JSON object, sent with the header Content-Type: application/json"
     return {"where": ".".join(text.excerpt(str(part)) for part in error["loc"]), "message": message}
+
+
+async def _invalid_request(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, errors.InvalidRequest)  # noqa: S101 - as above
+    mistakes = [{"where": ".".join(("body", *place)), "message": message} for place, message in error.mistakes]
+    detail = "; ".join(f"{each['where']}: {each['message']}" for each in mistakes)
+    return respond(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=mistakes)
+
+
+async def _not_found(_request: Request, error: Exception) -> ProblemResponse:
+    return respond(HTTPStatus.NOT_FOUND, str(error))
 
 
 async def _usage(_request: Request, error: Exception) -> ProblemResponse:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path
-from starlette.exceptions import HTTPException
 
 from daemon.api import problem_documents
-from daemon.delivery import sample_delivery
-from daemon.model import PAUSED_BY_HAND
-from daemon.storage import targets as stored_targets
-from daemon.storage.database import system_clock
-from daemon.text import did_you_mean, quoted
+from daemon.control import targets as control
+from daemon.delivery import sample_delivery  # noqa: TC001 - FastAPI reads the annotations
 from daemon.views import target_health
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    from daemon.api import Services
+    from daemon.control import Services
     from daemon.settings import Settings
     from daemon.storage.database import Database
 
-LONGEST_TEST = timedelta(seconds=60)
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": problem_documents.Problem, "description": "Unknown target"}
 }
@@ -61,44 +52,16 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
     @routes.post("/targets/{name}/pause", responses=NOT_FOUND)
     async def pause(name: TargetName) -> target_health.TargetStatus:
         """Send nothing to a target until it is resumed; its messages wait."""
-        _must_be_known(name, settings)
-
-        def write(tx: sa.Connection) -> target_health.TargetStatus:
-            stored_targets.pause(tx, name, PAUSED_BY_HAND, database.now(tx))
-            return _status(tx, database, settings, name)
-
-        return await database.write(write)
+        return await control.pause(database, settings, name)
 
     @routes.post("/targets/{name}/resume", responses=NOT_FOUND)
     async def resume(name: TargetName) -> target_health.TargetStatus:
         """Send to a target again, immediately."""
-        _must_be_known(name, settings)
-
-        def write(tx: sa.Connection) -> target_health.TargetStatus:
-            stored_targets.resume(tx, name, database.now(tx))
-            return _status(tx, database, settings, name)
-
-        item = await database.write(write)
-        services.wake_targets([name])
-        return item
+        return await control.resume(database, settings, services, name)
 
     @routes.post("/targets/{name}/test", responses=NOT_FOUND)
     async def test(name: TargetName) -> TestResults:
         """Send a signed sample of each message type that a target receives, immediately and past the queue."""
-        _must_be_known(name, settings)
-        target = settings.targets[name]
-        kinds = sample_delivery.kinds(target, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
-        return TestResults(await sample_delivery.run(target, kinds, system_clock(), LONGEST_TEST))
+        return TestResults(await control.test(settings, name))
 
     return routes
-
-
-def _status(tx: sa.Connection, database: Database, settings: Settings, name: str) -> target_health.TargetStatus:
-    (item,) = target_health.read(tx, {name: settings.targets[name]}, database.now(tx))
-    return item
-
-
-def _must_be_known(name: str, settings: Settings) -> None:
-    if name not in settings.targets:
-        hint = did_you_mean(name, settings.targets)
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"unknown target {quoted(name)}{hint}")

@@ -302,4 +302,6 @@ def api(file: file_model.File, tree: Tree) -> settings.ApiSettings | None:
         tree.mistake(
             ("api", "listen"), "an address other than loopback needs a token (set api.token, or listen on 127.0.0.1)"
         )
-    return settings.ApiSettings(host, int(port), section.token, section.read_token, section.page, section.root_path or "")
+    return settings.ApiSettings(
+        host, int(port), section.token, section.read_token, section.page, section.root_path or ""
+    )

@@ -61,17 +61,7 @@ def create(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str
 
     Raises UsageError for years that not every database can represent in every time zone.
     """
-    if not all(
-        lenient_json.FIRST_YEAR <= each.year <= lenient_json.LAST_YEAR
-        for each in (replay_filter.since, replay_filter.until)
-    ):
-        message = f"since and until must be between the years {lenient_json.FIRST_YEAR} and {lenient_json.LAST_YEAR}"
-        raise errors.UsageError(message)
-    names = names if replay_filter.target is None else [replay_filter.target]
-    first, last = sa.func.min(deliveries.c.id), sa.func.max(deliveries.c.id)
-    chosen = sql.among(tx, deliveries.c.target, names), ENDED, *_conditions(replay_filter)
-    counting = sa.select(deliveries.c.target, first, last, sa.func.count()).where(*chosen)
-    rows = tx.execute(counting.group_by(deliveries.c.target)).all()
+    rows = _matching(tx, replay_filter, names)
     row = {
         "trigger": replay_filter.trigger,
         "target": replay_filter.target,
@@ -88,6 +78,26 @@ def create(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str
     replay_id: int = tx.execute(replays.insert().values(row).returning(replays.c.id)).scalar_one()
     _end(tx, replay_id, now)
     return replay_id
+
+
+def count(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str]) -> int:
+    """Return how many deliveries a replay with these arguments would send again. Raises UsageError like ``create``."""
+    return sum(number for _, _, _, number in _matching(tx, replay_filter, names))
+
+
+def _matching(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str]) -> Sequence[Any]:
+    """Return name, first id, last id and number of the matching deliveries of each target."""
+    if not all(
+        lenient_json.FIRST_YEAR <= each.year <= lenient_json.LAST_YEAR
+        for each in (replay_filter.since, replay_filter.until)
+    ):
+        message = f"since and until must be between the years {lenient_json.FIRST_YEAR} and {lenient_json.LAST_YEAR}"
+        raise errors.UsageError(message)
+    names = names if replay_filter.target is None else [replay_filter.target]
+    first, last = sa.func.min(deliveries.c.id), sa.func.max(deliveries.c.id)
+    chosen = sql.among(tx, deliveries.c.target, names), ENDED, *_conditions(replay_filter)
+    counting = sa.select(deliveries.c.target, first, last, sa.func.count()).where(*chosen)
+    return tx.execute(counting.group_by(deliveries.c.target)).all()
 
 
 def has_open(tx: sa.Connection) -> bool:

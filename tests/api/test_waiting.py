@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from daemon import api
-from daemon.api import Waiting, waiting
+from daemon.control import Waiting, waiting
 from daemon.storage import schema
 from tests.api.desk import PATIENCE, opened
 from tests.harness import shown

@@ -1,0 +1,11 @@
+"""What people may ask of the daemon: the API and the page call the same functions, so nothing is decided twice.
+
+Reading is in ``views``. Nothing here knows HTTP: what goes wrong is an exception of ``daemon.errors``.
+"""
+
+from __future__ import annotations
+
+from daemon.control.services import Services
+from daemon.control.waiting import Waiting
+
+__all__ = ["Services", "Waiting"]
