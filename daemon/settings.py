@@ -208,6 +208,7 @@ class ApiSettings:
 
     ``token`` allows everything, ``read_token`` only what changes nothing. ``page`` is whether the page for people is
     served. ``root_path`` is the path prefix that a reverse proxy adds, such as ``/pagerelay``.
+    ``hosts`` are the names that requests may be for, besides those of the machine itself; None: any.
     """
 
     host: str
@@ -216,6 +217,7 @@ class ApiSettings:
     read_token: SecretStr | None = None
     page: bool = True
     root_path: str = ""
+    hosts: tuple[str, ...] | None = None
 
     def access_of(self, token: str) -> Access | None:
         """Return what somebody with this token may do; None: nothing."""

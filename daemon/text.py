@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from datetime import UTC
 from typing import TYPE_CHECKING
+
+from daemon.model import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
 REPLACEMENT = "\ufffd"
 EXCERPT = 80  # characters of somebody's text that an error repeats
+PART_OF_WORDS = 5  # characters from which a secret is masked inside words, too
 
 
 def iso(moment: datetime) -> str:
@@ -22,6 +26,19 @@ def iso(moment: datetime) -> str:
 def printable(text: str) -> str:
     """Return text that cannot control a terminal: each unprintable character becomes U+FFFD."""
     return "".join(character if character.isprintable() else REPLACEMENT for character in text)
+
+
+def mask(text: str, hidden: Iterable[str]) -> str:
+    """Return the text without the secrets, which are sorted longest first.
+
+    Short ones are masked only as whole words, and single characters not at all: the rest must remain readable.
+    """
+    for secret in hidden:
+        if len(secret) >= PART_OF_WORDS:
+            text = text.replace(secret, MASK)
+        elif len(secret) > 1 and secret in text:
+            text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, text)
+    return text
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str | None:

@@ -17,12 +17,13 @@ from prometheus_client import CollectorRegistry, Counter
 
 from daemon import errors
 from daemon.actions import REGISTRY, ActionRun, RunOutcome, Succeeded, error_codes
-from daemon.model import MASK, Action, ActionState
+from daemon.model import Action, ActionState
 from daemon.pagerduty import lookups, writes
 from daemon.runtime.guard import Guard
 from daemon.runtime.presence import UNCONTESTED
 from daemon.storage import action_queue, messages, users
 from daemon.storage.database import system_clock
+from daemon.text import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -297,10 +298,8 @@ class Executor:
 
     def _masked(self, action: Action, problem: Json) -> Json:
         """Return the problem without secrets, in case PagerDuty has echoed one."""
-        message = problem["message"]
-        for name in action.secret:
-            message = message.replace(str(action.parameters.get(name)), MASK)
-        return problem | {"message": message}
+        secrets = (str(action.parameters.get(name)) for name in action.secret)
+        return problem | {"message": mask(problem["message"], secrets)}
 
 
 @functools.cache

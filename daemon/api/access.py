@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
+import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
@@ -17,19 +20,45 @@ if TYPE_CHECKING:
 
     from daemon.settings import ApiSettings
 
+log = structlog.get_logger()
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": problem_documents.Problem, "description": "The token is missing or wrong"},
     403: {"model": problem_documents.Problem, "description": "No token is configured, or it may only read"},
 }
 
+LOG_SECONDS = 60.0  # between two lines about one address
+MOST_ADDRESSES = 1000
 READING = ("GET", "HEAD")
 
 _scheme = HTTPBearer(auto_error=False, description="The value of api.token in the configuration")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
 
 
+class WrongTokens:
+    """The log of wrong tokens: one line a minute per address, with how many there were since the one before."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()  # by address: the last line's time, and since
+
+    def add(self, address: str, path: str) -> None:
+        """Count a wrong token from an address."""
+        now = self._clock()
+        logged_at, since = self._seen.get(address, (float("-inf"), 0))
+        if now - logged_at < LOG_SECONDS:
+            self._seen[address] = logged_at, since + 1
+            return
+        log.warning("request.wrong_token", address=address, path=path, more_since_last_line=since)
+        self._seen[address] = now, 0
+        self._seen.move_to_end(address)
+        if len(self._seen) > MOST_ADDRESSES:
+            self._seen.popitem(last=False)
+
+
 def bearer(settings: ApiSettings | None) -> Callable[[Request, HTTPAuthorizationCredentials | None], None]:
     """Return a dependency that requires the token, or the read token for GET; without a token it rejects everybody."""
+    wrong_tokens = WrongTokens()
 
     def admit(request: Request, credentials: Credentials) -> None:
         if settings is None or settings.token is None:
@@ -38,6 +67,8 @@ def bearer(settings: ApiSettings | None) -> Callable[[Request, HTTPAuthorization
         token_text = credentials.credentials if credentials is not None else ""
         access = settings.access_of(token_text)
         if access is None:
+            if token_text:
+                wrong_tokens.add(request.client.host if request.client else "unknown", request.url.path)
             detail = "invalid token" if token_text else "a token is required (Authorization: Bearer …)"
             raise HTTPException(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})
         if access is Access.READ and request.method not in READING:

@@ -14,6 +14,7 @@ from daemon.api import (
     deliveries,
     events,
     health,
+    hosts,
     problem_documents,
     replays,
     request_limits,
@@ -59,6 +60,8 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
         redirect_slashes=False,
         responses={503: {"model": problem_documents.Problem, "description": "The database cannot be used"}},
     )
+    if settings.api is not None:
+        app.add_middleware(hosts.Hosts, settings.api.hosts)
     app.add_middleware(request_limits.RequestLimits)
     problem_documents.install(app)
     app.include_router(health.router(database, settings, metrics))

@@ -1,4 +1,4 @@
-"""Limits for every request: bodies are bounded, responses are not cached, unexpected errors show no details."""
+"""Limits for every request: bodies and their number are bounded, responses not cached, unexpected errors not shown."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+MOST_REQUESTS = 256  # at once; the others are asked to come back
+BACK_SOON = {"Retry-After": "1", "Cache-Control": "no-store"}
 LARGEST_BODY = 384 * 1024  # a note of 25,000 characters, each an escaped pair of surrogates, takes 310 KB
 
 
@@ -24,12 +26,24 @@ class RequestLimits:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._running >= MOST_REQUESTS:
+            refusal = problem_documents.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once", BACK_SOON)
+            await refusal(scope, receive, send)
+            return
+        self._running += 1
+        try:
+            await self._handle(scope, receive, send)
+        finally:
+            self._running -= 1
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
         async def send_unstored(message: Message) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from daemon import errors
+from daemon.api import protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 GRACE_SECONDS = 2
-MOST_REQUESTS = 256
 LONGEST_HEAD = 32 * 1024  # bytes
 LOOK_SECONDS = 0.01
 
@@ -39,11 +39,10 @@ async def listening(app: FastAPI, bound: socket.socket) -> AsyncIterator[str]:
         access_log=False,
         lifespan="off",
         ws="none",
-        http="h11",  # bounds what it keeps of a head without end and of pipelined requests, which httptools does not
+        http=protocol.bounded(),  # on h11, which bounds heads without end and pipelined requests; httptools does not
         h11_max_incomplete_event_size=LONGEST_HEAD,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MOST_REQUESTS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)

@@ -302,6 +302,9 @@ def api(file: file_model.File, tree: Tree) -> settings.ApiSettings | None:
         tree.mistake(
             ("api", "listen"), "an address other than loopback needs a token (set api.token, or listen on 127.0.0.1)"
         )
+    hosts: tuple[str, ...] | None = () if is_loopback(host) else None
+    if section.hosts is not None:
+        hosts = tuple(section.hosts)
     return settings.ApiSettings(
-        host, int(port), section.token, section.read_token, section.page, section.root_path or ""
+        host, int(port), section.token, section.read_token, section.page, section.root_path or "", hosts
     )

@@ -74,4 +74,5 @@ Address = Annotated[str | None, BeforeValidator(validators.address), _text(f"^{v
 Instant = Annotated[
     datetime, BeforeValidator(validators.instant), _text(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*(Z|[+-][0-9]{2}:?[0-9]{2})$")
 ]
+HostName = Annotated[str, BeforeValidator(validators.host_name), _text(f"^{validators.HOST_NAME}$")]
 Network = Annotated[str, BeforeValidator(validators.network), WithJsonSchema({"type": "string"})]

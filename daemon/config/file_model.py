@@ -23,6 +23,7 @@ from daemon.config.field_types import (
     Expression,
     HeaderName,
     HeaderValue,
+    HostName,
     Identifier,
     Instant,
     Name,
@@ -93,6 +94,8 @@ class ApiSection(Section):
     """Whether the page for people is served at the root."""
     root_path: RootPath | None = None
     """The path prefix under which a reverse proxy serves pagerelay, such as /pagerelay."""
+    hosts: Annotated[list[HostName], Field(min_length=1)] | None = None
+    """The names that requests may be for. By default any, or those of loopback if only that is listened on."""
 
 
 class LimitsSection(Section):

@@ -22,6 +22,7 @@ LAST_PORT = 65535
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})"
 ROOT_PATH = "(/[A-Za-z0-9._~-]+)+"
+HOST_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?"
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 OWN_HEADERS = frozenset(
     [
@@ -295,6 +296,13 @@ def instant(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     except (ValueError, OverflowError):
         pass
     raise wrong("must be a time with its offset, such as 2026-11-01T00:00:00Z")
+
+
+def host_name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Return a name under which people reach the server, without scheme and port."""
+    if not isinstance(value, str) or not re.fullmatch(HOST_NAME, value):
+        raise wrong("must be a host name such as pagerelay.example.com, without scheme, port and path")
+    return value
 
 
 def network(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds

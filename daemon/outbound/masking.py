@@ -9,7 +9,6 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus, unquote, urlsplit
 
-from daemon.model import MASK
 from daemon.settings import Basic, Bearer, OAuth2
 
 if TYPE_CHECKING:
@@ -81,13 +80,6 @@ def spellings(hidden: Iterable[str]) -> Iterator[str]:
     for each in hidden:
         quoted = json.dumps(each)[1:-1]
         yield from (each, quoted, quoted.replace("/", "\\/"), html.escape(each))
-
-
-def mask(text: str, hidden: Iterable[str]) -> str:
-    """Return the text without the secrets, which are sorted longest first."""
-    for each in hidden:
-        text = text.replace(each, MASK)
-    return text
 
 
 def longest_first(hidden: Iterable[str], shortest: int = 1) -> list[str]:

@@ -15,6 +15,7 @@ from daemon import errors
 from daemon.model import SUCCESS
 from daemon.outbound import connection, credentials, masking, resolver, signing
 from daemon.settings import OAuth2
+from daemon.text import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,7 +119,7 @@ class Sender:
 
     def _mask(self, text: str) -> str:
         tokens = () if self._tokens is None else self._tokens.known
-        return masking.mask(text, [*masking.spellings(tokens), *self._hidden])
+        return mask(text, [*masking.spellings(tokens), *self._hidden])
 
 
 def _bearer(token: str) -> dict[str, str]:

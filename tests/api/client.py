@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 def client_of(app: FastAPI, *, token: str | None = shown.TOKEN) -> httpx.AsyncClient:
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://pagerelay", headers=headers)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)

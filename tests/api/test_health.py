@@ -195,7 +195,7 @@ async def test_pipelined_requests_are_answered_one_after_the_other(database: Dat
         assert address is not None
         host, port = address.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
         for _ in range(100):
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
             head = await reader.readuntil(b"\r\n\r\n")

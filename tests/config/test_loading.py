@@ -26,7 +26,7 @@ def test_the_defaults_are_the_documented_ones(load: Load) -> None:
     assert settings.database.url.get_secret_value() == "sqlite:///pagerelay.db"
     assert [kept.events, kept.deliveries, kept.dead, kept.actions] == [timedelta(days=each) for each in (30, 7, 30, 30)]
     assert (settings.log.format, settings.log.level) == ("auto", "info")
-    assert settings.api == ApiSettings("127.0.0.1", 8421, None)
+    assert settings.api == ApiSettings("127.0.0.1", 8421, None, hosts=())
     connection = settings.connections["acme"]
     assert (connection.api_url, connection.events_url) == config.check.HOSTS["us"]
     assert connection.limits == Limits(30, timedelta(seconds=60), timedelta(seconds=30))
@@ -149,7 +149,7 @@ def test_listening_beyond_loopback_requires_a_token(load: Load) -> None:
     listening = "connections: {acme: {api_key: k}}\napi: {listen: '0.0.0.0:80'"
     assert mistakes(load, listening + "}")[0].startswith("2: api.listen: ")
     assert load(listening + ", token: t-o-k-e-n}").api is not None
-    assert load(listening.replace("0.0.0.0", "[::1]") + "}").api == ApiSettings("::1", 80, None)
+    assert load(listening.replace("0.0.0.0", "[::1]") + "}").api == ApiSettings("::1", 80, None, hosts=())
 
 
 def test_yaml_is_read_as_yaml_1_2(load: Load) -> None:

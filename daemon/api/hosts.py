@@ -1,0 +1,56 @@
+"""The names that requests may be for: a page in a browser cannot reach the server under a name of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from daemon.api import problem_documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class Hosts:
+    """ASGI middleware that answers only requests for the server's own names, against DNS rebinding.
+
+    These are loopback names, the address that the connection came to, and ``names``; None admits every name.
+    """
+
+    def __init__(self, app: ASGIApp, names: Iterable[str] | None) -> None:
+        self._app = app
+        self._names = None if names is None else frozenset(name.lower() for name in names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and self._names is not None:
+            host = Headers(scope=scope).get("host")
+            if host is not None and not self._is_own(host, scope):
+                detail = "this server has another name (list the names that may be asked for under api.hosts)"
+                await problem_documents.respond(HTTPStatus.MISDIRECTED_REQUEST, detail)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_own(self, host: str, scope: Scope) -> bool:
+        name = _without_port(host).lower().rstrip(".")
+        if name in (self._names or ()) or name == "localhost" or name.endswith(".localhost"):
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        server = scope.get("server")
+        return address.is_loopback or (server is not None and name == server[0].lower())
+
+
+def _without_port(host: str) -> str:
+    """Return the name in a Host header, or the address without its brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    name, _, port = host.rpartition(":")
+    return name if name and port.isdecimal() else host
