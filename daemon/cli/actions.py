@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon import errors
-from daemon.cli import completion, options, terminal
+from daemon.cli import completion, lists, options, terminal
 from daemon.model import ActionState, Outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    import sqlalchemy as sa
     from rich.text import Text
 
+    from daemon.cli.terminal import TextTable
+    from daemon.settings import Settings
     from daemon.views.action_list import ActionItem
 
-WIDE = 100  # columns of a terminal from which on there is room for all columns of the table
 STYLES = {
     ActionState.QUEUED: "yellow",
     ActionState.RUNNING: "cyan",
@@ -47,7 +48,6 @@ def list_actions(
 ) -> None:
     """List actions, oldest first."""
     settings = options.load(ctx, config)
-    from daemon.cli import database
     from daemon.views import action_list
 
     if operation is not None:
@@ -55,13 +55,9 @@ def list_actions(
 
         operations.find(operation)
     filters = {"state": state, "operation": operation, "incident": incident, "connection": connection}
-    page, now = database.read_page(settings, action_list.read, limit=limit, after=after, **filters)
-    if json:
-        terminal.document(page)
-    elif page.items:
-        _print_table(page.items, now)
-    else:
-        terminal.console().print("no actions")
+    lists.show_page(
+        settings, action_list.read, _table, "actions", _why_empty, filters, json=json, limit=limit, after=after
+    )
 
 
 @app.command()
@@ -74,36 +70,33 @@ def show(
 ) -> None:
     """Show one action and its result."""
     settings = options.load(ctx, config)
-    from daemon.cli.database import opened
     from daemon.views import action_list
 
-    with opened(settings) as database:
-        item = database.read_now(action_list.find, action_id)
-    if item is None:
-        raise errors.PagerelayError(f"unknown action {terminal.plain(action_id)} (it may have been pruned)")
+    item = lists.find(settings, action_list.find, "action", action_id)
     if json:
         terminal.document(item)
     else:
         _print_facts(item)
 
 
-def _print_table(items: list[ActionItem], now: datetime) -> None:
-    """Print one line for each action; on a narrow terminal without age and result."""
+def _table(items: list[ActionItem], now: datetime) -> TextTable:
     from daemon.cli import outcome
 
-    console = terminal.console()
-    wide = console.width >= WIDE
-    columns = ("State", "Operation", "Incident", "Id", *(("Created", "Result") if wide else ()))
-    table = terminal.table(*columns, cut=("Result",))
+    table = terminal.TextTable("State", "Operation", "Incident", "Id", "Created", "Result")
     for item in items:
-        cells: list[str | Text] = [
+        table.add_row(
             _state(item),
             item.operation,
             terminal.plain(item.incident_id or terminal.HYPHEN),
             item.id,
-        ]
-        table.add_row(*cells, *((terminal.ago(item.created_at, now), outcome.short(item)) if wide else ()))
-    console.print(table)
+            terminal.ago(item.created_at, now),
+            outcome.short(item),
+        )
+    return table
+
+
+def _why_empty(_tx: sa.Connection, _settings: Settings, _now: datetime) -> list[str]:
+    return ["none was requested within the retention period (request one: pagerelay action --list)"]
 
 
 def _print_facts(item: ActionItem) -> None:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from daemon import errors
 from daemon.storage.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-
-    import sqlalchemy as sa
+    from collections.abc import Iterator
 
     from daemon.settings import Settings
-
-T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -32,15 +27,3 @@ def opened(settings: Settings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
-
-
-def read_page(
-    settings: Settings, view: Callable[..., T], *, limit: int, after: str | None, **filters: str | None
-) -> tuple[T, datetime]:
-    """Return the newest page of a list, or the page after a cursor, and the database's time."""
-    with opened(settings) as database:
-
-        def look(tx: sa.Connection) -> tuple[T, datetime]:
-            return view(tx, **filters, limit=limit, after=after, last=after is None), database.now(tx)
-
-        return database.read_now(look)

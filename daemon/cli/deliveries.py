@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import errors
-from daemon.cli import options, terminal
+from daemon.cli import lists, options, terminal
 from daemon.model import DeliveryState
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from rich.text import Text
 
+    from daemon.cli.terminal import TextTable
     from daemon.settings import Settings
     from daemon.views.delivery_list import DeliveryDetail, DeliveryItem
 
@@ -39,17 +40,20 @@ def list_deliveries(
 ) -> None:
     """List deliveries, oldest first."""
     settings = options.load(ctx, config)
-    from daemon.cli import database
     from daemon.views import delivery_list
 
     filters = {"trigger": trigger, "target": target, "state": state, "incident": incident}
-    page, now = database.read_page(settings, delivery_list.read, limit=limit, after=after, **filters)
-    if json:
-        terminal.document(page)
-    elif page.items:
-        _print_table(page.items, now)
-    else:
-        terminal.console().print("no deliveries")
+    lists.show_page(
+        settings,
+        delivery_list.read,
+        _table,
+        "deliveries",
+        lists.why_no_deliveries,
+        filters,
+        json=json,
+        limit=limit,
+        after=after,
+    )
 
 
 @app.command()
@@ -62,13 +66,9 @@ def show(
 ) -> None:
     """Show one delivery with its attempts."""
     settings = options.load(ctx, config)
-    from daemon.cli.database import opened
     from daemon.views import delivery_list
 
-    with opened(settings) as database:
-        detail = database.read_now(delivery_list.find, delivery)
-    if detail is None:
-        raise errors.PagerelayError(f"unknown delivery {delivery} (it may have been pruned)")
+    detail = lists.find(settings, delivery_list.find, "delivery", delivery)
     if json:
         terminal.document(detail)
     else:
@@ -115,9 +115,9 @@ def _renew(tx: sa.Connection, settings: Settings, delivery_id: int, now: datetim
     return renewed.delivery
 
 
-def _print_table(items: list[DeliveryItem], now: datetime) -> None:
+def _table(items: list[DeliveryItem], now: datetime) -> TextTable:
     columns = ("Id", "State", "Target", "Event", "Incident", "Attempts", "When", "Response")
-    table = terminal.table(*columns, right=("Id", "Attempts"), cut=("Target", "Response"))
+    table = terminal.TextTable(*columns, right=("Id", "Attempts"))
     for item in items:
         table.add_row(
             str(item.id),
@@ -129,7 +129,7 @@ def _print_table(items: list[DeliveryItem], now: datetime) -> None:
             _when(item, now),
             _response(item.last_status, item.last_error),
         )
-    terminal.console().print(table)
+    return table
 
 
 def _print_facts(detail: DeliveryDetail) -> None:
@@ -161,7 +161,7 @@ def _print_attempts(detail: DeliveryDetail) -> None:
         console.print("\nno attempts yet")
         return
     console.print()
-    table = terminal.table("Attempt", "Took", "Response", right=("Took",), cut=("Response",))
+    table = terminal.TextTable("Attempt", "Took", "Response", right=("Took",))
     for attempt in detail.attempts:
         body = f": {terminal.plain(attempt.answer)}" if attempt.answer else ""
         response = _response(attempt.status, attempt.error) + body

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from daemon.cli import options, terminal
+from daemon.cli import lists, options, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from daemon.views.event_list import EventItem
 
 FOLLOW_SECONDS = 1.0
+WIDTHS = {"Type": 12, "Incident": 14}  # so that most events added later are aligned with the first
 STYLES = {
     "incident.triggered": "bold red",
     "incident.acknowledged": "yellow",
@@ -66,6 +67,9 @@ def show(
             return
         write = _print_json if json else _text_writer(several=len(settings.connections) > 1)
         write(page.items)
+        if not json and not page.items:
+            why = database.read_now(lambda tx: lists.why_no_events(tx, settings, database.now(tx), filters, after))
+            terminal.notes(["no events", *why])
         if follow:
             _follow(database, cursors | {item.connection: item.cursor for item in page.items}, filters, write)
 
@@ -108,33 +112,50 @@ def _print_json(items: Iterable[EventItem]) -> None:
 
 
 def _text_writer(*, several: bool) -> Callable[[Iterable[EventItem]], None]:
-    """Return a function that prints one line for each event, cut at the terminal's edge."""
+    """Return a function that prints events, below one header on a terminal and none in a pipe."""
     console = terminal.console()
+    columns = ("Time", "Type", "Incident", *(("Connection",) if several else ()), "What")
+    widths = dict(WIDTHS)
+    header = console.is_terminal
 
     def write(items: Iterable[EventItem]) -> None:
+        nonlocal widths, header
+        items = list(items)
+        if not items:
+            return
+        table = terminal.TextTable(*columns, least=widths, header=header)
         for item in items:
-            console.print(_line(item, several=several), no_wrap=True, overflow="ellipsis", crop=True)
+            table.add_row(*_cells(item, several=several))
+        header = False
+        widths = {name: width for name, width in table.widths().items() if name != "What"}
+        console.print(table)
 
     return write
 
 
-def _line(item: EventItem, *, several: bool) -> Text:
+def _cells(item: EventItem, *, several: bool) -> list[str | Text]:
     from rich.text import Text
 
-    title = item.incident.get("title") or item.incident.get("summary") or ""
-    agent = (item.agent or {}).get("summary")
-    line = Text.assemble(
-        (terminal.clock(item.occurred_at), "dim"),
-        "  ",
-        (f"{item.type.removeprefix('incident.'):<12}", STYLES.get(item.type, "")),
-        "  ",
-        f"{terminal.plain(item.incident_id):<14}",
-        "  ",
-        f"{item.connection}  " if several else "",
-        terminal.plain(title),
-    )
+    return [
+        Text(terminal.clock(item.occurred_at), "dim"),
+        Text(item.type.removeprefix("incident."), STYLES.get(item.type, "")),
+        terminal.plain(item.incident_id),
+        *([item.connection] if several else []),
+        _what(item),
+    ]
+
+
+def _what(item: EventItem) -> Text:
+    """Return the incident's title, the note, to whom the incident was assigned, and who did it."""
+    from rich.text import Text
+
+    what = Text(terminal.plain(item.incident.get("title") or item.incident.get("summary") or ""))
     if item.note and item.note.get("content"):
-        line.append(f': "{terminal.plain(item.note["content"])}"')
+        what.append(f': "{terminal.plain(item.note["content"])}"')
+    if item.assignees:
+        names = (each.get("summary") or each.get("id") for each in item.assignees)
+        what.append(f" → {', '.join(map(terminal.plain, names))}")
+    agent = (item.agent or {}).get("summary")
     if agent:
-        line.append(f" ({terminal.plain(agent)})", "dim")
-    return line
+        what.append(f" ({terminal.plain(agent)})", "dim")
+    return what

@@ -39,7 +39,7 @@ def show(*, json: bool) -> None:
         terminal.document([_document(each) for each in actions.REGISTRY.values()])
         return
     console = terminal.console()
-    table = terminal.table("Operation", "Parameters", "Result", "Description", wrapped=("Parameters", "Description"))
+    table = terminal.TextTable("Operation", "Parameters", "Result", "Description")
     for each in actions.REGISTRY.values():
         table.add_row(each.name, " ".join(each.parameters.model_fields), each.result, each.help)
     console.print(table)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
-    from rich.table import Table
 
+    from daemon.cli.terminal import TextTable
     from daemon.model import Json
     from daemon.settings import Connection, Settings
     from daemon.storage.database import Database
@@ -155,8 +155,8 @@ class _Pause:
         await asyncio.sleep(seconds)
 
 
-def _incidents(items: list[Json]) -> Table:
-    table = terminal.table("Id", "Status", "Urgency", "Assigned to", "Summary", cut=("Assigned to", "Summary"))
+def _incidents(items: list[Json]) -> TextTable:
+    table = terminal.TextTable("Id", "Status", "Urgency", "Assigned to", "Summary")
     for each in items:
         status = _text(each, "status")
         table.add_row(
@@ -169,15 +169,15 @@ def _incidents(items: list[Json]) -> Table:
     return table
 
 
-def _users(items: list[Json]) -> Table:
-    table = terminal.table("Id", "Name", "E-mail", cut=("Name",))
+def _users(items: list[Json]) -> TextTable:
+    table = terminal.TextTable("Id", "Name", "E-mail")
     for each in items:
         table.add_row(_text(each, "id"), _text(each, "name"), _text(each, "email"))
     return table
 
 
-def _policies(items: list[Json]) -> Table:
-    table = terminal.table("Id", "Name", cut=("Name",))
+def _policies(items: list[Json]) -> TextTable:
+    table = terminal.TextTable("Id", "Name")
     for each in items:
         table.add_row(_text(each, "id"), _text(each, "name"))
     return table
@@ -187,7 +187,7 @@ def _text(item: Json, name: str) -> str:
     return terminal.plain(item.get(name) or terminal.HYPHEN)
 
 
-TABLES: dict[str, Callable[[list[Json]], Table]] = {
+TABLES: dict[str, Callable[[list[Json]], TextTable]] = {
     "incidents": _incidents,
     "users": _users,
     "escalation_policies": _policies,

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import errors
-from daemon.cli import options, terminal
+from daemon.cli import lists, options, terminal
 from daemon.model import ReplayState
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    import sqlalchemy as sa
+
+    from daemon.cli.terminal import TextTable
+    from daemon.settings import Settings
     from daemon.storage.database import Database
     from daemon.views.replay_list import ReplayItem
 
@@ -39,16 +43,9 @@ def list_replays(
 ) -> None:
     """List replays, oldest first."""
     settings = options.load(ctx, config)
-    from daemon.cli import database
     from daemon.views import replay_list
 
-    page, now = database.read_page(settings, replay_list.read, limit=limit, after=after)
-    if json:
-        terminal.document(page)
-    elif page.items:
-        _print_table(page.items, now)
-    else:
-        terminal.console().print("no replays")
+    lists.show_page(settings, replay_list.read, _table, "replays", _why_empty, {}, json=json, limit=limit, after=after)
 
 
 @app.command()
@@ -157,9 +154,9 @@ def _print(item: ReplayItem, *, json: bool) -> None:
         terminal.console().print(line(item), soft_wrap=True)
 
 
-def _print_table(items: list[ReplayItem], now: datetime) -> None:
+def _table(items: list[ReplayItem], now: datetime) -> TextTable:
     columns = ("Id", "State", "Trigger", "Target", "Only", "Since", "Total", "Delivered", "Dead", "Created")
-    table = terminal.table(*columns, right=("Id", "Total", "Delivered", "Dead"), cut=("Trigger", "Target"))
+    table = terminal.TextTable(*columns, right=("Id", "Total", "Delivered", "Dead"))
     for item in items:
         table.add_row(
             str(item.id),
@@ -173,4 +170,8 @@ def _print_table(items: list[ReplayItem], now: datetime) -> None:
             f"{item.dead:,}",
             terminal.ago(item.created_at, now),
         )
-    terminal.console().print(table)
+    return table
+
+
+def _why_empty(_tx: sa.Connection, _settings: Settings, _now: datetime) -> list[str]:
+    return ["none was requested within the retention period (request one: pagerelay replay --since 2h)"]

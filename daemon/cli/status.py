@@ -13,9 +13,9 @@ from daemon.cli import options, replays, terminal, troubles
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from rich.console import RenderableType
-    from rich.table import Table
     from rich.text import Text
 
+    from daemon.cli.terminal import TextTable
     from daemon.settings import Settings
     from daemon.storage.database import Database
     from daemon.views.overview import Overview
@@ -110,9 +110,9 @@ def _head(status: Overview) -> str:
     return f"pagerelay {status.version}, {status.database}, {events}; running: {running or 'no daemon'}"
 
 
-def _connections(status: Overview) -> Table:
+def _connections(status: Overview) -> TextTable:
     columns = ("Connection", "State", "Last poll", "Calls left", "Read up to", "Open", "Quarantined")
-    table = terminal.table(*columns, right=("Open", "Quarantined"), cut=("Connection",))
+    table = terminal.TextTable(*columns, right=("Open", "Quarantined"))
     for each in troubles.worst_first(status.connections):
         table.add_row(
             each.name,
@@ -126,11 +126,11 @@ def _connections(status: Overview) -> Table:
     return table
 
 
-def _actions(status: Overview) -> Table:
+def _actions(status: Overview) -> TextTable:
     """Return the table of queued, running and failed actions of each connection."""
     recent = terminal.span(max((each.actions.failed_within for each in status.connections), default=0))
     columns = ("Actions of", "Queued", "Oldest", "Running", "Longest", f"Failed in {recent}")
-    table = terminal.table(*columns, right=columns[1:], cut=("Actions of",))
+    table = terminal.TextTable(*columns, right=columns[1:])
     for each in troubles.worst_first(status.connections):
         table.add_row(
             each.name,
@@ -143,9 +143,9 @@ def _actions(status: Overview) -> Table:
     return table
 
 
-def _targets(status: Overview) -> Table:
+def _targets(status: Overview) -> TextTable:
     columns = ("Target", "State", "Pending", "Oldest", "Dead", "Last success")
-    table = terminal.table(*columns, right=("Pending", "Oldest", "Dead"), cut=("Target",))
+    table = terminal.TextTable(*columns, right=("Pending", "Oldest", "Dead"))
     for each in troubles.worst_first(status.targets):
         table.add_row(
             each.name,
@@ -158,9 +158,9 @@ def _targets(status: Overview) -> Table:
     return table
 
 
-def _triggers(status: Overview, triggers: list[TriggerStatus]) -> Table:
+def _triggers(status: Overview, triggers: list[TriggerStatus]) -> TextTable:
     columns = ("Trigger", "State", "On", "To", "Behind", "Last event")
-    table = terminal.table(*columns, right=("Behind",), cut=("Trigger", "To"))
+    table = terminal.TextTable(*columns, right=("Behind",))
     for each in triggers:
         table.add_row(
             each.name,

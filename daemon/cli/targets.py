@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli import names, options, terminal
+from daemon.cli import names, options, terminal, troubles
 from daemon.model import PAUSED_BY_HAND
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def list_targets(ctx: typer.Context, *, config: options.Config = None, json: opt
         _print_table(statuses, now)
     else:
         terminal.console().print("no targets")
+        terminal.note(f"{terminal.plain(settings.source)} has none (add one under targets)")
 
 
 @app.command()
@@ -118,7 +119,7 @@ def _change(settings: Settings, name: str, change: Callable[[sa.Connection, date
 
 def _print_table(statuses: tuple[TargetStatus, ...], now: datetime) -> None:
     columns = ("Target", "State", "Format", "URL", "Pending", "Dead", "Last success", "Why")
-    table = terminal.table(*columns, right=("Pending", "Dead"), cut=("Target", "URL", "Why"))
+    table = terminal.TextTable(*columns, right=("Pending", "Dead"))
     for status in statuses:
         table.add_row(
             status.name,
@@ -128,13 +129,15 @@ def _print_table(statuses: tuple[TargetStatus, ...], now: datetime) -> None:
             f"{status.pending:,}",
             f"{status.dead:,}",
             terminal.ago(status.last_success_at, now),
-            terminal.plain(status.paused_reason or status.last_error or terminal.HYPHEN),
+            terminal.plain(
+                status.paused_reason or status.last_error or troubles.of_target(status, now) or terminal.HYPHEN
+            ),
         )
     terminal.console().print(table)
 
 
 def _print_trials(trials: list[Trial]) -> None:
-    table = terminal.table("Sample", "Took", "Response", right=("Took",), wrapped=("Response",))
+    table = terminal.TextTable("Sample", "Took", "Response", right=("Took",))
     for trial in trials:
         if trial.error:
             body = f": {terminal.plain(trial.answer)}" if trial.answer else ""

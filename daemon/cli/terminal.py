@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 from daemon.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from rich.console import Console, RenderableType
-    from rich.style import StyleType
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
     from daemon.views.health import Health
@@ -21,7 +19,10 @@ if TYPE_CHECKING:
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-PIPE_WIDTH = 250  # columns, so that nothing is cut off in a pipe
+PIPE_WIDTH = 100_000  # columns, so that nothing is cut off in a pipe
+GAP = 2  # columns between two cells
+INDENT = 4  # columns before what continues below a row
+NARROWEST = 24  # columns in which a text can be read
 HYPHEN = "-"
 HEALTH_STYLES = {
     "ok": "green",
@@ -46,38 +47,108 @@ def console() -> Console:
     return Plain(width=wide, highlight=False, markup=False, emoji=False)
 
 
-def table(
-    *columns: str, right: tuple[str, ...] = (), cut: tuple[str, ...] = (), wrapped: tuple[str, ...] = ()
-) -> Table:
-    """Return a table without lines. ``right`` are columns of numbers.
+class TextTable:
+    """Rows in columns that are as wide as their content. Nothing is cut off.
 
-    On a narrow terminal the columns ``cut`` are truncated and ``wrapped`` continue on the next line.
+    The most important columns come first: on a terminal, those without room beside the others continue below each row,
+    with their names. The last column may wrap instead. In a pipe, each row is one line. ``right`` are columns of
+    numbers, ``least`` the smallest widths of columns.
     """
-    from rich.table import Table
+
+    def __init__(
+        self,
+        *columns: str,
+        right: Collection[str] = (),
+        least: Mapping[str, int] | None = None,
+        header: bool = True,
+    ) -> None:
+        self._columns = columns
+        self._right = right
+        self._least = least or {}
+        self._header = header
+        self._rows: list[tuple[Text, ...]] = []
+
+    def add_row(self, *cells: str | Text) -> None:
+        """Add a row with a cell for each column."""
+        from rich.text import Text
+
+        self._rows.append(tuple(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+    def widths(self) -> dict[str, int]:
+        """Return the width of each column in which every cell fits on one line."""
+        from rich.cells import cell_len
+
+        return {
+            name: max([cell_len(name), self._least.get(name, 0), *(row[number].cell_len for row in self._rows)])
+            for number, name in enumerate(self._columns)
+        }
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Yield the lines, as rich asks for them."""
+        from rich.text import Text
+
+        widths = list(self.widths().values())
+        count = _fit(widths, options.max_width)
+        if self._header:
+            names = tuple(Text(name, "bold") for name in self._columns[:count])
+            yield from self._beside(console, names, widths[:count])
+        for row in self._rows:
+            yield from self._beside(console, row[:count], widths[:count])
+            yield from self._below(console, row, count, options.max_width)
+
+    def _beside(self, console: Console, cells: Sequence[Text], widths: list[int]) -> Iterator[Text]:
+        """Yield the lines of the cells that are beside each other; the last one wraps."""
+        from rich.text import Text
+
+        line = Text()
+        for number, (name, cell, width) in enumerate(zip(self._columns, cells, widths, strict=False)):
+            padding = " " * (width - cell.cell_len)
+            if name in self._right:
+                line.append(padding)
+            indent = line.cell_len
+            if number < len(cells) - 1:
+                line.append_text(cell).append("" if name in self._right else padding).append(" " * GAP)
+            else:
+                yield from _wrapped(console, line, cell, indent, width)
+
+    def _below(self, console: Console, row: Sequence[Text], count: int, room: int) -> Iterator[Text]:
+        """Yield the lines with the other cells, unless there is nothing in them."""
+        from rich.text import Text
+
+        line = Text()
+        for name, cell in zip(self._columns[count:], row[count:], strict=True):
+            if cell.plain in {"", HYPHEN}:
+                continue
+            pair = Text.assemble((f"{name}: ", "dim"), cell)
+            if line and line.cell_len + GAP + pair.cell_len > room - INDENT:
+                yield from _wrapped(console, Text(" " * INDENT), line, INDENT, room - INDENT)
+                line = Text()
+            line.append_text(Text(" " * GAP if line else "")).append_text(pair)
+        if line:
+            yield from _wrapped(console, Text(" " * INDENT), line, INDENT, room - INDENT)
+
+
+def _fit(widths: list[int], room: int) -> int:
+    """Return how many columns fit beside each other, and narrow the last of them to the room that it gets."""
+    used = 0
+    for number, width in enumerate(widths):
+        left = room - used
+        may_wrap = number == 0 or (number == len(widths) - 1 and left >= NARROWEST)
+        if width > left and not may_wrap:
+            return number
+        widths[number] = min(width, left)
+        used += width + GAP
+    return len(widths)
+
+
+def _wrapped(console: Console, first: Text, text: Text, indent: int, width: int) -> Iterator[Text]:
+    """Yield the lines of a text that begins behind ``first`` and continues below itself."""
     from rich.text import Text
 
-    class Cutting(Table):
-        """A table that truncates columns: rich narrows columns that may wrap first, so these may, but no cell does."""
-
-        def add_row(
-            self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False
-        ) -> None:
-            shown = [
-                Text(cell, no_wrap=True, overflow="ellipsis") if name in cut and isinstance(cell, str) else cell
-                for name, cell in zip(columns, cells, strict=True)
-            ]
-            super().add_row(*shown, style=style, end_section=end_section)
-
-    result = Cutting(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        result.add_column(
-            column,
-            justify="right" if column in right else "left",
-            no_wrap=column not in cut and column not in wrapped,
-            overflow="ellipsis",
-            min_width=None if column in cut else len(column),
-        )
-    return result
+    for number, part in enumerate(text.wrap(console, max(width, 1), overflow="fold") or [text]):
+        part.rstrip()
+        before = first if number == 0 else Text(" " * indent)
+        yield Text(no_wrap=True, overflow="ignore").append_text(before).append_text(part)
 
 
 def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
@@ -120,9 +191,24 @@ def note(text: str) -> None:
     print(plain(text), file=sys.stderr)
 
 
-def _write(text: bytes) -> None:
-    sys.stdout.write(text.decode())
+def notes(texts: Iterable[str]) -> None:
+    """Print remarks to stderr, each on its line."""
+    for text in texts:
+        note(text)
+
+
+def _write(document: bytes) -> None:
+    text = document.decode()
+    if sys.stdout.isatty():
+        text = "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+    sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _escaped(character: str) -> str:
+    """Return a character that a terminal might obey as JSON writes it in ASCII: one or two units of UTF-16."""
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def span(seconds: float) -> str:

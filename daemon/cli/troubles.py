@@ -32,7 +32,7 @@ def lines(status: Overview) -> Iterable[str]:
             if trouble:
                 yield f"connection {connection.name}: {trouble}"
     for target in worst_first(status.targets):
-        if trouble := _target(target, status.now):
+        if trouble := of_target(target, status.now):
             yield f"target {target.name}: {trouble}"
     for trigger in worst_first(status.triggers):
         if trigger.last_error is not None:
@@ -80,7 +80,8 @@ def _connection(connection: ConnectionStatus, now: datetime) -> str | None:
             return None
 
 
-def _target(target: TargetStatus, now: datetime) -> str | None:
+def of_target(target: TargetStatus, now: datetime) -> str | None:
+    """Return why a target gets nothing or accepts nothing, and what to do; None if all is well."""
     resume = f"(resume: pagerelay targets resume {target.name})"
     match target.health:
         case Health.PAUSED:

@@ -23,6 +23,7 @@ import httpx
 import uvloop
 import yaml
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from daemon import app, config, errors, triggers
@@ -49,19 +50,23 @@ WIDTH = 120  # without a terminal
 TARGETS = ("ops", "chat", "moody")
 MOODS = {"moody": 2}
 INTRODUCTION = f"""\
-A simulated PagerDuty account, the daemon and three receivers, all in this process.
-The daemon polls PagerDuty every {POLL} s here (30 s by default), finds out what happened,
-and posts signed webhooks. The receiver "moody" responds with 503 at first, so it gets retries.
-The acknowledgement is an action, requested from the daemon over HTTP; it comes back as an event.
+A simulated PagerDuty account, the daemon and three receivers, in one process.
+The daemon polls PagerDuty every {POLL} s here (30 s by default), finds out what
+happened, and posts signed webhooks. The receiver "moody" responds with 503 at
+first, so it gets retries. The acknowledgement is an action, requested from the
+daemon over HTTP; it comes back as an event.
 """
 YOUR_TURN = """
-That was one incident. More follow until you press Ctrl-C, and users of this account reopen some of them.
-Act on #{number} yourself as {name}, in a second terminal, and watch it come back as a webhook:
+That was one incident. More follow until you press Ctrl-C, and users of this
+account reopen some of them. Act on #{number} yourself as {name}, in a second
+terminal, and watch it come back as a webhook:
 
   export PAGERELAY_CONFIG={config}
   {command} incidents
-  {command} action AcknowledgeIncident incidentId={incident} userId={user} --wait 10
-  curl -sS -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
+  {command} action AcknowledgeIncident \\
+      incidentId={incident} userId={user} --wait 10
+  curl -sS -H 'Authorization: Bearer {token}' \\
+      -H 'Content-Type: application/json' \\
       -d '{{"parameters": {{"incidentId": "{incident}", "userId": "{user}"}}}}' \\
       '{address}/v1/actions/ResolveIncident?wait=10'
 
@@ -93,7 +98,7 @@ class Demonstration:
 
     async def run(self) -> None:
         """Start all parts, run the story, stop all parts, and print a summary."""
-        self._console.print(INTRODUCTION, style="dim", soft_wrap=True)
+        self._console.print(INTRODUCTION, soft_wrap=True)
         stop, ready = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,7 +168,7 @@ class Demonstration:
         await self._until(self._all_delivered)
         if sys.stdout.isatty():
             yours = account.trigger("Certificate expires in 3 days", service=account.directory.services[1])
-            self._console.print(self._your_turn(yours, alice), style="dim", soft_wrap=True)
+            self._console.print(self._your_turn(yours, alice), soft_wrap=True)
             lives = asyncio.create_task(Lifecycles(account, rate=RATE, pace=PACE).run())
             await stop.wait()
             lives.cancel()
@@ -245,17 +250,21 @@ class Demonstration:
 
     def _print_attempts(self, attempts: Sequence[Received], remark: str = "") -> None:
         body = attempts[0].body
-        line = Text(f"#{body['data']['incident']['incident_number']} {body['type']:<35}").append(" →", style="dim")
+        number, kind = body["data"]["incident"]["incident_number"], body["type"].removeprefix("incident.")
+        line = Text(f"#{number} {kind:<12} →")
         for attempt in attempts:
             line.append(f"  {attempt.target} ").append(
                 str(attempt.status), style="green" if attempt.status == OK else "red"
             )
-        self._say("webhook", "magenta", line.append(f"  {remark}", style="dim"))
+        self._say("webhook", "magenta", line.append(f"  {remark}" if remark else ""))
 
     def _say(self, who: str, colour: str, what: Text) -> None:
-        at = Text(f"{self._account.log.now().astimezone():%H:%M:%S}  ", style="dim")
-        line = at.append(f"{who:<10} ", style=f"{colour} not dim").append_text(what)
-        self._console.print(line, no_wrap=True, overflow="ellipsis")
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(width=len("HH:MM:SS"), style="dim")
+        row.add_column(width=len("PagerDuty"), style=colour)
+        row.add_column(overflow="fold")  # wraps within its column
+        row.add_row(f"{self._account.log.now().astimezone():%H:%M:%S}", who, what)
+        self._console.print(row)
 
     def _sum_up(self, *, interrupted: bool) -> None:
         """Print the totals and the next steps. Raises PagerelayError if something did not arrive."""
@@ -270,8 +279,6 @@ class Demonstration:
             f"\n{events} events ({kinds}) became {delivered} webhooks, every signature verified. "
             f"PagerDuty received {calls} calls.\n"
             "Your own account: copy config.example.yaml to config.yaml, then: pagerelay check, pagerelay run",
-            style="dim",
-            soft_wrap=True,
         )
 
 

@@ -1,0 +1,45 @@
+"""What the demo prints on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from daemon.simulator.demo import Demonstration
+from daemon.simulator.receiver import Received
+
+
+def received(target: str, attempt: int, status: int, kind: str = "incident.triggered") -> Received:
+    body = {"type": kind, "data": {"event_id": "evt_1", "incident": {"incident_number": 1}}}
+    return Received(target, "msg_1", attempt, status, body)
+
+
+def test_webhooks_and_retries_fit_on_a_line_of_80_columns_in_normal_brightness() -> None:
+    output = io.StringIO()
+    demonstration = Demonstration(Console(width=80, file=output, force_terminal=True, color_system=None))
+    targets = [received("ops", 1, 200), received("chat", 1, 200), received("moody", 1, 503)]
+    demonstration._print_attempts(targets)
+    demonstration._print_attempts([received("moody", 2, 503)], "attempt 2, same webhook-id")
+    first, second = output.getvalue().splitlines()
+    assert first[8:].split() == ["webhook", "#1", "triggered", "→", "ops", "200", "chat", "200", "moody", "503"]
+    assert second[8:].rstrip().endswith("moody 503  attempt 2, same webhook-id")
+    coloured = io.StringIO()
+    demonstration = Demonstration(Console(width=80, file=coloured, force_terminal=True, color_system="standard"))
+    demonstration._print_attempts(targets)
+    time, _, story = coloured.getvalue().partition("webhook")
+    assert "\x1b[2m" in time
+    assert "\x1b[2m" not in story
+
+
+def test_a_long_line_of_the_story_wraps_within_its_column() -> None:
+    output = io.StringIO()
+    demonstration = Demonstration(Console(width=80, file=output))
+    kind = "incident.custom_field_values.updated"
+    demonstration._print_attempts(
+        [received("ops", 1, 200, kind), received("chat", 1, 200, kind), received("moody", 3, 503, kind)], "attempt 3"
+    )
+    first, second = output.getvalue().splitlines()
+    assert max(len(first), len(second)) <= 80
+    assert second.startswith(" " * 21)
+    assert "…" not in first
