@@ -261,6 +261,7 @@ class TargetState:
     Nothing is sent while ``paused_at`` is set, nor before ``blocked_until``, the end of the pause that the target
     requested. ``failing_since`` means that its circuit breaker is open: one delivery at a time probes the target, not
     before ``probe_at``, which is also the lease of a running probe. ``probes`` counts those that failed.
+    ``refusing_since`` means that it has rejected every message since then, which stops nothing.
     """
 
     paused_at: datetime | None = None
@@ -271,6 +272,7 @@ class TargetState:
     blocked_until: datetime | None = None
     last_error: str | None = None
     last_success_at: datetime | None = None
+    refusing_since: datetime | None = None
 
     @property
     def ready_at(self) -> datetime | None:
@@ -294,7 +296,7 @@ class TargetChange:
     ``circuit`` has the new ``failing_since``, ``probe_at``, ``probes`` and ``last_error``; None means unchanged. It is
     based on ``known_failing_since``, the value last read or recorded. ``gone_at``: the target responded with 410 and is
     paused with ``gone_reason``. ``recovered``: its pending deliveries are due. ``expire_before``: deliveries pending
-    since before then expire.
+    since before then expire. ``refusing_since``: it rejects every message, with ``refusal``; a success ends that.
     """
 
     success_at: datetime | None = None
@@ -305,8 +307,10 @@ class TargetChange:
     gone_reason: str = ""
     recovered: bool = False
     expire_before: datetime | None = None
+    refusing_since: datetime | None = None
+    refusal: str | None = None
 
     @property
     def is_urgent(self) -> bool:
         """Return whether the change is more than the time of the last success."""
-        return self.circuit is not None or self.blocked_until is not None
+        return self.circuit is not None or self.blocked_until is not None or self.refusing_since is not None

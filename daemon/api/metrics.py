@@ -164,7 +164,7 @@ def _of_targets(targets: Iterable[TargetStatus], now: datetime) -> Iterator[Metr
     )
     yield _gauge(
         "target_failing",
-        "1 while attempts fail",
+        "1 while attempts fail, or every message is rejected",
         "target",
         ((one.name, one.health is Health.FAILING) for one in each),
     )

@@ -90,6 +90,10 @@ def of_target(target: TargetStatus, now: datetime) -> str | None:
             return f"{paused}, for {terminal.since(target.paused_at, now)} {resume}"
         case Health.BLOCKED:
             return f"backing off for {terminal.until(target.probe_at, now)} at the target's request {resume}"
+        case Health.FAILING if target.failing_since is None and target.refusing_since is not None:
+            since = terminal.since(target.refusing_since, now)
+            see = f"(see: pagerelay deliveries list --target {target.name})"
+            return f"has rejected every message for {since}: {target.last_error} {see}"
         case Health.FAILING if target.failing_since is None:
             counts = f"{target.pending:,} pending, {target.dead:,} dead"
             return f"nothing accepted yet, {counts} (see: pagerelay deliveries list --target {target.name})"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from daemon.settings import Retry
 
 FAILURES_IN_A_ROW = 3  # open the circuit
+REFUSED_IN_A_ROW = 3  # messages, after which the fault is more likely the target's than theirs
 SEEN_FAILING = timedelta(minutes=10)  # by this process, before a backlog expires
 UNCHANGED = TargetChange()
 
@@ -35,6 +36,7 @@ class BreakerEvent(enum.StrEnum):
     RECOVERED = "target.recovered"
     PAUSED = "target.paused"
     RESUMED = "target.resumed"
+    REFUSING = "target.refusing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,16 @@ class Breaker:
     """A target's state as this process knows it.
 
     ``failures`` counts those in a row while the circuit is closed; ``probe`` is the delivery that this process probes
-    with; ``probing_since`` is when this process saw the first probe fail.
+    with; ``probing_since`` is when this process saw the first probe fail. ``refused`` are the first deliveries whose
+    messages were rejected since the last success, the first of them at ``refused_at``.
     """
 
     state: TargetState = field(default_factory=TargetState)
     failures: int = 0
     probe: int | None = None
     probing_since: datetime | None = None
+    refused: tuple[int, ...] = ()
+    refused_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:
@@ -80,8 +85,13 @@ class Step:
 def on_success(breaker: Breaker, now: datetime) -> Step:
     """Close the circuit: the target accepted a delivery. A pause that it requested continues."""
     change = TargetChange(success_at=now)
+    if not breaker.is_open and breaker.state.refusing_since is None:
+        if breaker.failures or breaker.refused:
+            breaker = replace(breaker, failures=0, refused=(), refused_at=None)
+        return Step(breaker, change)
     if not breaker.is_open:
-        return Step(replace(breaker, failures=0) if breaker.failures else breaker, change)
+        state = replace(breaker.state, refusing_since=None, last_error=None)
+        return Step(Breaker(state), replace(change, circuit=state), (BreakerEvent.RECOVERED,))
     state = replace(_closed(breaker.state), last_error=None)
     return Step(Breaker(state), replace(change, circuit=state, recovered=True), (BreakerEvent.RECOVERED,))
 
@@ -112,13 +122,26 @@ def on_failure(
         change = TargetChange(circuit=state, expire_before=expire)
         return Step(replace(breaker, state=state, probe=None, probing_since=probing_since), change)
     if status in REFUSALS:
-        return Step(breaker)
+        return _refused(breaker, delivery_id, error, now)
     failures = breaker.failures + 1
     if failures < FAILURES_IN_A_ROW:
         return Step(replace(breaker, failures=failures))
     at = now + backoff.probe_pause(0, retry, jitter)
     state = replace(state, failing_since=now, probes=0, probe_at=at, last_error=error)
     return Step(Breaker(state, failures), TargetChange(circuit=state), (BreakerEvent.FAILING,))
+
+
+def _refused(breaker: Breaker, delivery_id: int, error: str | None, now: datetime) -> Step:
+    """Count a rejected message. Several different ones without a success in between are reported, and stop nothing."""
+    if breaker.state.refusing_since is not None or delivery_id in breaker.refused:
+        return Step(breaker)
+    refused, refused_at = (*breaker.refused, delivery_id), breaker.refused_at or now
+    breaker = replace(breaker, refused=refused, refused_at=refused_at)
+    if len(refused) < REFUSED_IN_A_ROW:
+        return Step(breaker)
+    state = replace(breaker.state, refusing_since=refused_at, last_error=error)
+    change = TargetChange(refusing_since=refused_at, refusal=error or "")
+    return Step(replace(breaker, state=state), change, (BreakerEvent.REFUSING,))
 
 
 def on_retry_after(breaker: Breaker, until: datetime) -> Step:
@@ -161,18 +184,21 @@ def apply_claim(breaker: Breaker, state: TargetState, probe: int | None) -> Step
         events.append(BreakerEvent.RECOVERED)
     is_fresh = BreakerEvent.RESUMED in events or BreakerEvent.RECOVERED in events
     is_same = state.failing_since is not None and state.failing_since == breaker.state.failing_since
+    accepts_again = is_fresh or (breaker.state.refusing_since is not None and state.refusing_since is None)
     known_probe = probe if probe is not None else breaker.probe
     applied = Breaker(
         state=state,
         failures=0 if is_fresh else breaker.failures,
         probe=known_probe if state.failing_since is not None else None,
         probing_since=breaker.probing_since if is_same else None,
+        refused=() if accepts_again else breaker.refused,
+        refused_at=None if accepts_again else breaker.refused_at,
     )
     return Step(applied, events=tuple(events))
 
 
 def _closed(state: TargetState) -> TargetState:
-    return replace(state, failing_since=None, probe_at=None, probes=0)
+    return replace(state, failing_since=None, probe_at=None, probes=0, refusing_since=None)
 
 
 def _paused(breaker: Breaker, now: datetime, reason: str | None) -> Step:

@@ -72,6 +72,8 @@ def _merge(old: TargetChange, new: TargetChange) -> TargetChange:
         gone_reason=gone.gone_reason,
         recovered=(old.recovered or new.recovered) and not is_open,
         expire_before=(new.expire_before or old.expire_before) if is_open else None,
+        refusing_since=new.refusing_since or (None if new.success_at else old.refusing_since),
+        refusal=new.refusal or (None if new.success_at else old.refusal),
     )
 
 
@@ -119,7 +121,8 @@ class Circuit:
     def begin_saving(self, now: float, *, closing: bool) -> TargetChange | None:
         """Return the change to save now, if any; a success alone once a second, or when ``closing``."""
         is_due = closing or now - self._saved_at > SUCCESS_SECONDS
-        if not self._unsaved.change.is_urgent and not (is_due and self._unsaved.change.success_at is not None):
+        change = self._unsaved.change
+        if not change.is_urgent and not (is_due and change != UNCHANGED):
             return None
         self._unsaved, change = self._unsaved.begin()
         return change
@@ -135,10 +138,11 @@ class Circuit:
 
     def _log(self, event: BreakerEvent, state: TargetState) -> None:
         match event:
-            case BreakerEvent.FAILING:
+            case BreakerEvent.FAILING | BreakerEvent.REFUSING:
                 log.warning(event.value, target=self._name, error=state.last_error)
             case BreakerEvent.RECOVERED:
-                log.info(event.value, target=self._name, failing_since=self._breaker.state.failing_since)
+                before = self._breaker.state
+                log.info(event.value, target=self._name, failing_since=before.failing_since or before.refusing_since)
             case BreakerEvent.PAUSED if state.paused_reason is not None:
                 log.warning(event.value, target=self._name, reason=state.paused_reason)
             case _:

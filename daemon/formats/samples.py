@@ -27,6 +27,7 @@ DETAILS: Json = {"host": "db-1", "load": 17.2, "runbook": "https://runbooks.exam
 _TARGET: Json = {
     "name": "test",
     "failing_since": "2026-01-01T11:30:00Z",
+    "refusing_since": None,
     "last_error": 'answered 500: "out of order"',
     "paused_at": None,
     "paused_reason": None,
@@ -45,6 +46,8 @@ _CONNECTION: Json = {
 ALERTS: dict[str, Json] = {
     "target.failing": _TARGET,
     "target.paused": _TARGET | {"paused_at": "2026-01-01T11:45:00Z", "paused_reason": "answered 410"},
+    "target.refusing": _TARGET
+    | {"failing_since": None, "refusing_since": "2026-01-01T11:30:00Z", "last_error": "answered 400"},
     "target.recovered": _TARGET | _WELL,
     "connection.failing": _CONNECTION,
     "connection.recovered": _CONNECTION | _WELL,

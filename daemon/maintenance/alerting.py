@@ -99,6 +99,7 @@ class Alerting:
         return {
             "name": row.name,
             "failing_since": _iso(row.failing_since),
+            "refusing_since": _iso(row.refusing_since),
             "last_error": row.last_error,
             "paused_at": _iso(row.paused_at),
             "paused_reason": row.paused_reason,
@@ -115,7 +116,9 @@ def of_target(row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa:
         fresh = _is_news(alerted_at, row.paused_at, now)
         return Due("target.paused", row.paused_at) if fresh and row.paused_reason != PAUSED_BY_HAND else None
     if row.failing_since is not None:
-        return _of_failing("target.failing", row, after, now)
+        return _of_failing("target.failing", row.failing_since, alerted_at, after, now)
+    if row.refusing_since is not None:
+        return _of_failing("target.refusing", row.refusing_since, alerted_at, after, now)
     if alerted_at is not None and row.last_success_at is not None and row.last_success_at > alerted_at:
         return Due("target.recovered", alerted_at)
     return None
@@ -124,13 +127,12 @@ def of_target(row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa:
 def of_connection(row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa: ANN401 - a row of the connections table
     """Return the alert that is due for a connection."""
     if row.failing_since is not None:
-        return _of_failing("connection.failing", row, after, now)
+        return _of_failing("connection.failing", row.failing_since, row.alerted_at, after, now)
     return None if row.alerted_at is None else Due("connection.recovered", row.alerted_at)
 
 
-def _of_failing(kind: str, row: Any, after: timedelta, now: datetime) -> Due | None:  # noqa: ANN401 - a row of either table
-    fresh = _is_news(row.alerted_at, row.failing_since, now)
-    return Due(kind, row.failing_since) if fresh and now - row.failing_since >= after else None
+def _of_failing(kind: str, since: datetime, alerted_at: datetime | None, after: timedelta, now: datetime) -> Due | None:
+    return Due(kind, since) if _is_news(alerted_at, since, now) and now - since >= after else None
 
 
 def _is_news(alerted_at: datetime | None, since: datetime, now: datetime) -> bool:

@@ -199,6 +199,7 @@ targets = sa.Table(
     sa.Column("probes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("alerted_at", Instant),
     sa.Column("blocked_until", Instant),
+    sa.Column("refusing_since", Instant),
 )
 
 _PENDING = sa.text("state = 'pending'")

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 EXPIRED = "the target kept failing until the end of the retry horizon (see retry.horizon)"
 PROBE_LEASE = timedelta(seconds=75)  # longer than an attempt can take
+FORGOTTEN = (  # at a resume
+    "paused_at",
+    "paused_reason",
+    "failing_since",
+    "refusing_since",
+    "probe_at",
+    "blocked_until",
+    "last_error",
+)
 EXPIRED_AT_ONCE = 2000  # deliveries in one transaction
 
 
@@ -43,8 +52,7 @@ def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
 
 def resume(tx: sa.Connection, name: str, now: datetime) -> None:
     """Send to a target again: forget its pauses and failures, and make its pending deliveries due."""
-    nothing = dict.fromkeys(("paused_at", "paused_reason", "failing_since", "probe_at", "blocked_until", "last_error"))
-    tx.execute(targets.update().where(targets.c.name == name).values(**nothing, probes=0))
+    tx.execute(targets.update().where(targets.c.name == name).values(dict.fromkeys(FORGOTTEN) | {"probes": 0}))
     hurry(tx, name, now)
 
 
@@ -105,10 +113,13 @@ def record_states(tx: sa.Connection, changes: Mapping[str, TargetChange], now: d
     for name, change in sorted(changes.items()):
         one = targets.update().where(targets.c.name == name)
         if change.success_at is not None:
-            tx.execute(one.values(last_success_at=change.success_at))
+            refusal = sa.case((targets.c.refusing_since.is_(None), targets.c.last_error), else_=sa.null())
+            tx.execute(one.values(last_success_at=change.success_at, refusing_since=None, last_error=refusal))
         if change.blocked_until is not None:
             longer = targets.c.blocked_until.is_(None) | (targets.c.blocked_until < change.blocked_until)
             tx.execute(one.where(longer).values(blocked_until=change.blocked_until))
+        if change.refusing_since is not None:  # after the success, if there is one as well
+            tx.execute(one.values(refusing_since=change.refusing_since, last_error=change.refusal))
         if change.circuit is not None and not _record_circuit(tx, one, change, change.circuit):
             overtaken.add(name)
         if change.gone_at is not None:

@@ -31,9 +31,10 @@ class TargetStatus:
     """One webhook receiver. Its URL is shortened to scheme, host and port: the rest may be a secret.
 
     ``pending`` counts all deliveries still to be sent, ``replayed`` those of them that are sent again;
-    ``oldest_pending_at`` is about the others. A failing or blocked target is tried again at ``probe_at``. A
-    target that has not accepted anything yet is failing without ``failing_since`` until three attempts in a row
-    have failed. ``public_keys`` are the keys with which receivers verify Ed25519 signatures.
+    ``oldest_pending_at`` is about the others. A failing or blocked target is tried again at ``probe_at``. A target
+    that has not accepted anything yet is failing without ``failing_since`` until three attempts in a row have
+    failed; one that rejects every message is failing with ``refusing_since``. ``public_keys`` are the keys with
+    which receivers verify Ed25519 signatures.
     """
 
     name: str
@@ -50,6 +51,7 @@ class TargetStatus:
     dead: int
     last_success_at: datetime | None
     failing_since: datetime | None
+    refusing_since: datetime | None
     probe_at: datetime | None
     last_error: str | None
 
@@ -114,10 +116,10 @@ def _health(row: Any, state: TargetState, now: datetime) -> Health:  # noqa: ANN
         return Health.WAITING
     if state.paused_at is not None:
         return Health.PAUSED
-    if state.failing_since is not None:
-        return Health.FAILING
-    if state.is_blocked(now):
+    if state.failing_since is None and state.is_blocked(now):
         return Health.BLOCKED
+    if state.failing_since is not None or state.refusing_since is not None:
+        return Health.FAILING
     if state.last_success_at is not None:
         return Health.OK
     return Health.FAILING if row.attempts or row.dead else Health.WAITING

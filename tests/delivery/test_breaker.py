@@ -51,10 +51,41 @@ def test_a_success_in_between_starts_the_count_again() -> None:
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_rejections_of_single_messages_do_not_affect_a_healthy_target(status: int) -> None:
+def test_rejections_of_single_messages_hold_nothing_up(status: int) -> None:
     two = failed(failed(Breaker()).breaker).breaker
     for before in (Breaker(), two):
-        assert failed(before, status=status) == Step(before)
+        step = failed(before, status=status)
+        assert step == Step(replace(before, refused=(OTHER,), refused_at=START))
+        assert step.breaker.may_send(OTHER, START)
+
+
+def test_three_different_messages_rejected_in_a_row_are_reported_once() -> None:
+    circuit, steps = Breaker(), []
+    for minute, delivery_id in enumerate((1, 1, 2, 1, 3, 4)):
+        steps.append(failed(circuit, delivery_id, 400, START + minute * MINUTE))
+        circuit = steps[-1].breaker
+    assert [step.events for step in steps] == [(), (), (), (), (BreakerEvent.REFUSING,), ()]
+    assert steps[4].change == TargetChange(refusing_since=START, refusal="answered 400")
+    assert circuit.state == TargetState(refusing_since=START, last_error="answered 400")
+    assert not circuit.is_held(START), "it goes on being sent everything"
+    taken = breaker.on_success(circuit, START + HOUR)
+    change = TargetChange(success_at=START + HOUR, circuit=TargetState())
+    assert taken == Step(Breaker(), change, (BreakerEvent.RECOVERED,))
+
+
+def test_a_message_taken_in_between_shows_that_the_target_is_well() -> None:
+    circuit = Breaker()
+    for delivery_id in range(10):
+        circuit = failed(circuit, delivery_id, 422).breaker
+        circuit = breaker.on_success(circuit, START).breaker
+    assert circuit == Breaker()
+
+
+def test_a_target_that_takes_messages_of_another_daemon_is_not_refusing() -> None:
+    refusing = TargetState(refusing_since=START, last_error="answered 400")
+    known = Breaker(refusing, refused=(1, 2, 3), refused_at=START)
+    assert breaker.apply_claim(known, TargetState(), None).breaker == Breaker()
+    assert breaker.apply_claim(known, refusing, None).breaker == known
 
 
 def test_a_success_closes_the_circuit_and_makes_waiting_deliveries_due() -> None:
@@ -234,7 +265,8 @@ def check_circuit(before: Breaker, step: Step, kind: str, now: datetime, in_a_ro
         assert state.probe_at is not None
         assert now < state.probe_at <= now + MINUTE
     assert (BreakerEvent.FAILING in step.events) == opens
-    assert (BreakerEvent.RECOVERED in step.events) == (closes and kind != "gone")
+    accepts = kind == "success" and before.state.refusing_since is not None
+    assert (BreakerEvent.RECOVERED in step.events) == ((closes and kind != "gone") or accepts)
     assert step.change.recovered == (closes and kind == "success")
 
 
@@ -266,7 +298,10 @@ def check_change(before: Breaker, step: Step, kind: str, now: datetime) -> None:
         assert change == TargetChange()
         return
     was, after = ([getattr(each.state, name) for name in RECORDED] for each in (before, step.breaker))
-    assert was == after or change.circuit is not None
+    begins, ends = change.refusing_since is not None, before.state.refusing_since is not None and kind == "success"
+    assert was == after or change.circuit is not None or begins or ends
+    assert begins == (before.state.refusing_since is None and state.refusing_since is not None)
+    assert state.refusing_since is None or kind != "success"
     assert change.circuit is None or [getattr(change.circuit, name) for name in RECORDED] == after
     assert (change.gone_at == now) == (kind == "gone" and before.state.paused_at is None)
     assert (change.success_at == now) == (kind == "success")

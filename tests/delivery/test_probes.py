@@ -252,3 +252,24 @@ def test_the_first_daemon_to_record_a_failure_wins(database: Database, clock: Ma
     assert standing(database).failing_since == START
     again = TargetChange(circuit=dataclasses.replace(circuit, failing_since=START), known_failing_since=START)
     assert database.write_now(targets.record_states, {"ops": again}, clock()) == frozenset()
+
+
+async def test_a_target_that_rejects_everything_after_a_success_is_reported_until_it_takes_something(
+    live: Database,
+) -> None:
+    reply = [OK]
+    receiver = Receiver(lambda _request: reply[0])
+    async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
+        fill(live, ["P0"], ["ops"])
+        deliveries.wake(["ops"])
+        await seen(live, "last_success_at")
+        reply[0] = Reply(400)
+        fill(live, ["P1", "P2", "P3"], ["ops"], first=1)
+        deliveries.wake(["ops"])
+        await seen(live, "refusing_since")
+        row = standing(live)
+        assert (row.failing_since, row.last_error) == (None, "answered 400")
+        reply[0] = OK
+        await seen(live, "refusing_since", there=False)
+        await eventually(lambda: states(live), {"delivered": 4})
+        assert standing(live).last_error is None

@@ -91,6 +91,7 @@ async def test_a_target_failing_for_long_causes_one_alert_and_none_to_itself(wat
     assert data == {
         "name": "ops",
         "failing_since": since.isoformat().replace("+00:00", "Z"),
+        "refusing_since": None,
         "last_error": "answered 500",
         "paused_at": None,
         "paused_reason": None,
@@ -137,6 +138,20 @@ async def test_a_target_paused_by_a_410_causes_an_alert_and_a_manual_pause_does_
         await watch.after()
     ((kind, data),) = watch.said()
     assert (kind, data["name"], data["paused_reason"]) == ("target.paused", "ops", "answered 410")
+
+
+async def test_a_target_that_rejects_every_message_causes_an_alert_and_another_when_it_takes_one(watch: Watch) -> None:
+    watch.set(schema.targets, "ops", last_success_at=watch.clock.now, refusing_since=watch.clock.now, last_error="400")
+    await watch.after(AFTER - timedelta(seconds=1))
+    assert watch.kinds() == []
+    for _ in range(2):
+        await watch.after()
+    ((kind, data),) = watch.said()
+    assert (kind, data["name"], data["failing_since"]) == ("target.refusing", "ops", None)
+    assert data["refusing_since"] is not None
+    watch.set(schema.targets, "ops", refusing_since=None, last_success_at=watch.clock.advance(1))
+    await watch.after()
+    assert watch.kinds() == ["target.refusing", "target.recovered"]
 
 
 async def test_a_target_paused_after_a_failing_alert_causes_another_alert(watch: Watch) -> None:
