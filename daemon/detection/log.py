@@ -142,7 +142,8 @@ class _Window:
         whole = lenient_json.status(entry.incident) is not None or lenient_json.status(snapshot.incident) is None
         if not whole or comparison.is_outdated(snapshot, entry.incident):
             return replace(snapshot, read_at=self._read_at)
-        after = replace(snapshot, incident=entry.incident, read_at=self._read_at)
+        incident = comparison.complete(entry.incident, snapshot.incident)
+        after = replace(snapshot, incident=incident, read_at=self._read_at)
         for occurrence in comparison.compare(snapshot, entry.incident, self._read_at):
             self._compared.append(event(self._connection, after, occurrence, self._now, DetectedBy.RECONCILIATION))
         return after

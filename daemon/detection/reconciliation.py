@@ -78,6 +78,7 @@ def _compare(
     if before is None and created_at > settled:
         return None, []
     snapshot = before or first_seen(incident_id, incident, read_at, created_at)
+    incident = comparison.complete(incident, snapshot.incident)
     occurrences = comparison.compare(snapshot, incident, read_at)
     outdated = comparison.is_outdated(snapshot, incident)
     snapshot = replace(snapshot, incident=snapshot.incident if outdated else incident, read_at=read_at)

@@ -14,10 +14,19 @@ import orjson
 from daemon import triggers
 from daemon.formats.format import Format
 from daemon.model import Content, Event, IncidentStatus
-from daemon.triggers import annotated, assigned, lenient_json, reopened
+from daemon.triggers import (
+    annotated,
+    assigned,
+    conference_bridge_updated,
+    lenient_json,
+    reopened,
+    responder_added,
+    responder_replied,
+    status_update_published,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from daemon.model import Json, Message
@@ -59,7 +68,6 @@ def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
 
 def _envelope(event: Event, name: str) -> Json:
     incident = lenient_json.get_object(event.payload, "incident")
-    is_note = event.type == annotated.TYPE.name
     return {
         "id": event.id.removeprefix("evt_").upper(),
         "event_type": name,
@@ -67,7 +75,7 @@ def _envelope(event: Event, name: str) -> Json:
         "occurred_at": _milliseconds(event.occurred_at),
         "agent": _agent(lenient_json.get_object(event.payload, "agent"), incident),
         "client": None,
-        "data": _note(event, incident) if is_note else _incident(event, incident),
+        "data": DATA.get(event.type, _incident)(event, incident),
     }
 
 
@@ -111,19 +119,66 @@ def _assignees(event: Event, incident: Json) -> list[Any]:
 def _note(event: Event, incident: Json) -> Json:
     """Return a note. PagerDuty's log lacks the note's id: the log entry's id, or else the event's, replaces it."""
     note = lenient_json.get_object(event.payload, "note")
-    entry = lenient_json.get_text(lenient_json.get_object(event.payload, "log_entry"), "id")
     return {
-        "incident": {
-            "id": event.incident_id,
-            "type": "incident_reference",
-            "self": lenient_json.get_text(incident, "self"),
-            "html_url": lenient_json.get_text(incident, "html_url"),
-            "summary": _title(incident),
-        },
-        "id": lenient_json.get_text(note, "id") or entry or event.id,
+        "incident": _incident_reference(event, incident),
+        "id": lenient_json.get_text(note, "id") or _entry_id(event),
         "content": lenient_json.get_text(note, "content") or "",
         "trimmed": False,
         "type": "incident_note",
+    }
+
+
+def _status_update(event: Event, incident: Json) -> Json:
+    """Return a status update, also with the log entry's id instead of its own."""
+    return {
+        "incident": _incident_reference(event, incident),
+        "id": _entry_id(event),
+        "message": lenient_json.get_text(_change(event, "status_update"), "message") or "",
+        "trimmed": False,
+        "type": "incident_status_update",
+    }
+
+
+def _responder(event: Event, incident: Json) -> Json:
+    """Return a responder. An incident does not show through which escalation policy somebody was asked."""
+    responder = _change(event, "responder")
+    return {
+        "incident": _incident_reference(event, incident),
+        "user": _reference(lenient_json.get_object(responder, "user"), "user"),
+        "escalation_policy": None,
+        "message": lenient_json.get_text(responder, "message"),
+        "state": lenient_json.get_text(responder, "state"),
+        "type": "incident_responder",
+    }
+
+
+def _conference_bridge(event: Event, incident: Json) -> Json:
+    bridge = lenient_json.get_object(_change(event, "conference_bridge"), "to")
+    number = lenient_json.get_text(bridge, "conference_number")
+    return {
+        "incident": _incident_reference(event, incident),
+        "conference_numbers": [{"label": "", "number": number}] if number else [],
+        "conference_url": lenient_json.get_text(bridge, "conference_url"),
+        "type": "incident_conference_bridge",
+    }
+
+
+def _change(event: Event, name: str) -> Json:
+    return lenient_json.get_object(event.payload.get("changes"), name)
+
+
+def _entry_id(event: Event) -> str:
+    """Return the id of the event's log entry, or else its own."""
+    return lenient_json.get_text(lenient_json.get_object(event.payload, "log_entry"), "id") or event.id
+
+
+def _incident_reference(event: Event, incident: Json) -> Json:
+    return {
+        "id": event.incident_id,
+        "type": "incident_reference",
+        "self": lenient_json.get_text(incident, "self"),
+        "html_url": lenient_json.get_text(incident, "html_url"),
+        "summary": _title(incident),
     }
 
 
@@ -177,6 +232,15 @@ def _milliseconds(moment: datetime) -> str:
 def _seconds(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
+
+# What PagerDuty sends as data, where that is not the incident.
+DATA: Mapping[str, Callable[[Event, Json], Json]] = {
+    annotated.TYPE.name: _note,
+    status_update_published.TYPE.name: _status_update,
+    responder_added.TYPE.name: _responder,
+    responder_replied.TYPE.name: _responder,
+    conference_bridge_updated.TYPE.name: _conference_bridge,
+}
 
 FORMAT = Format(
     content=content,

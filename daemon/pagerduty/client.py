@@ -9,30 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
 import orjson
 import structlog
 from pydantic import SecretStr
 
-import daemon
 from daemon import errors
 from daemon.model import SUCCESS, Rejected
-from daemon.pagerduty import failures, paths, records, unreachable
+from daemon.pagerduty import exchange, failures, paths, records
 from daemon.pagerduty.listing import ListedPage, Listing, PageRequest, Pages, PageSizes, Window, read_all
-from daemon.triggers import lenient_json
+from daemon.triggers import conference_bridge_updated, lenient_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    import httpx
 
     from daemon.model import CallPriority, Json
     from daemon.pagerduty.permits import Permits
@@ -40,12 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 20.0
 CALL_SECONDS = 28.0  # below permits.LONGEST_CALL, which permits rely on
-LARGEST_BODY = 32 * 1024 * 1024
 ATTEMPTS = 4
-NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 CONNECT_ATTEMPTS = 2  # so that the cause is known within one poll
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = timedelta(seconds=60)
@@ -102,7 +96,7 @@ class Client:
         self._call_seconds = call_seconds
         self._page_sizes = PageSizes(time.monotonic)
         self.calls = 0
-        self._http = _http(
+        self._http = exchange.client(
             connection.api_url,
             connection.proxy,
             transport,
@@ -111,7 +105,9 @@ class Client:
                 "Authorization": f"Token token={connection.api_key.get_secret_value()}",
             },
         )
-        self._events = _http(connection.events_url, connection.proxy, transport, {"Accept": "application/json"})
+        self._events = exchange.client(
+            connection.events_url, connection.proxy, transport, {"Accept": "application/json"}
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -175,16 +171,21 @@ class Client:
         return Window(entries, tuple(rejected), pages.server_time, pages.calls)
 
     async def open_incidents(self, priority: CallPriority) -> Listing:
-        """Return every incident that is triggered or acknowledged, of any age. Raises WindowTooLarge above 10,000."""
+        """Return every incident that is triggered or acknowledged, of any age. Raises WindowTooLarge above 10,000.
+
+        An incident without a conference bridge has null there, since the list was asked for it.
+        """
         query = [
             ("statuses[]", "triggered"),
             ("statuses[]", "acknowledged"),
             ("date_range", "all"),
             ("sort_by", "incident_number:asc"),
+            ("include[]", "conference_bridge"),
         ]
         pages = await self._list("incidents", query, priority)
         converted = [records.incident(record) for record in pages.records]
-        incidents = dict(record for record in converted if not isinstance(record, Rejected))
+        complete = (record for record in converted if not isinstance(record, Rejected))
+        incidents = {incident_id: {conference_bridge_updated.PART: None} | each for incident_id, each in complete}
         return Listing(incidents, tuple(record for record in converted if isinstance(record, Rejected)))
 
     async def incident(self, incident_id: str, priority: CallPriority) -> Json | Rejected | None:
@@ -266,7 +267,7 @@ class Client:
         async with self._permits.permit(priority, room):
             self.calls += 1
             started = time.perf_counter()
-            status, headers, body = await self._send(http, request)
+            status, headers, body = await exchange.send(http, request, self._call_seconds)
         took = (time.perf_counter() - started) * 1000
         host, path = request.url.netloc.decode("ascii"), request.url.path
         call = {"method": request.method, "path": path, "status": status, "request_id": failures.request_id(headers)}
@@ -279,59 +280,9 @@ class Client:
             return ApiResponse(answer, _date(headers))
         raise failures.failure(f"{host} answered {path}", status, headers, answer, secret)
 
-    async def _send(self, http: httpx.AsyncClient, request: httpx.Request) -> tuple[int, Mapping[str, str], bytes]:
-        host, path = request.url.netloc.decode("ascii"), request.url.path
-        try:
-            async with asyncio.timeout(self._call_seconds):
-                response = await http.send(request, stream=True)
-                try:
-                    return response.status_code, response.headers, await _bounded(response, f"{host} answered {path}")
-                finally:
-                    await response.aclose()
-        except TimeoutError:
-            message = f"{host} did not answer within {self._call_seconds:g} s"
-            raise errors.PageTooLarge(message) from None
-        except httpx.HTTPError as error:
-            kind = errors.Unreachable if isinstance(error, NOT_CONNECTED) else errors.Temporary
-            raise kind(unreachable.reason(host, error)) from None
-
-
-def _http(
-    url: str, proxy: SecretStr | None, transport: httpx.AsyncBaseTransport | None, headers: dict[str, str]
-) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=url,
-        headers=headers | {"Content-Type": "application/json", "User-Agent": f"pagerelay/{daemon.__version__}"},
-        timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        follow_redirects=False,
-        trust_env=False,
-        proxy=None if proxy is None else proxy.get_secret_value(),
-        verify=_tls(),
-        transport=transport,
-    )
-
 
 def _encoded(body: Json | None) -> bytes | None:
     return None if body is None else orjson.dumps(body)
-
-
-async def _bounded(response: httpx.Response, what: str) -> bytes:
-    """Return the body of a response. Raises PageTooLarge if it is too large."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.aiter_bytes():
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_BODY:
-            message = f"{what} with more than {LARGEST_BODY} bytes"
-            raise errors.PageTooLarge(message, status=response.status_code)
-    return b"".join(parts)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """Return one context for all connections: creating one takes tens of milliseconds."""
-    return ssl.create_default_context()
 
 
 def _utc(moment: datetime) -> str:

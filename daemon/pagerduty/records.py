@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from daemon.model import LogEntry, Rejected
-from daemon.triggers import alert_details, lenient_json
+from daemon.triggers import alert_details, conference_bridge_updated, lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
@@ -131,12 +131,17 @@ def log_entry(raw: object) -> LogEntry | Rejected:
         type=kind,
         created_at=created_at,
         incident_id=incident_id,
-        incident=record.pop("incident"),
+        incident=_embedded(record.pop("incident")),
         agent=lenient_json.get_object(record, "agent") or None,
         assignees=_assignees(record),
         note=_note(record, kind),
         raw=record,
     )
+
+
+def _embedded(incident: Json) -> Json:
+    """Return an embedded incident without an empty conference bridge: log entries do not tell that there is none."""
+    return {key: value for key, value in incident.items() if value or key != conference_bridge_updated.PART}
 
 
 def incident(raw: object) -> tuple[str, Json] | Rejected:

@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from daemon.simulator.incident import Effect
 
 LONG_ID = 13
-REFERENCES: dict[str, Callable[[Any], Json]] = {"priority": records.priority, "service": records.service_reference}
-VALUES = frozenset({*REFERENCES, "title", "urgency", "fields", "snoozed_until"})
+REFERENCES: dict[str, Callable[[Any], Json]] = {
+    "priority": records.priority,
+    "service": records.service_reference,
+    "responder": records.user_reference,
+}
+VALUES = frozenset({"priority", "service", "title", "urgency", "fields", "snoozed_until", "conference_bridge"})
 ACKNOWLEDGED_FOR = timedelta(minutes=30)
 NOTIFIED_BY = ("email_notification", "sms_notification", "phone_notification", "push_notification")
 NOISE = (
@@ -214,7 +218,7 @@ class Account:
     def change(self, incident_id: str, by: User, name: str, /, **options: object) -> None:
         """Apply a verb of an event type (``triggers.VERBS``) and write its log entry, if it has one.
 
-        A priority or a service is given as a resource; by default it is any other one.
+        A priority, a service or a responder is given as a resource; by default it is any other one.
         """
         verb, event_type = VERBS[name]
         incident = self._open(incident_id) if verb.open_only else self.incident(incident_id)
@@ -233,9 +237,9 @@ class Account:
         self.log.happened(event_type.name, entry)
 
     def _other(self, what: str, before: Json) -> Json:
-        """Return any priority or service other than the incident's."""
+        """Return any priority, service or user other than the incident's."""
         resources = [REFERENCES[what](each) for each in self.directory.of(what)]
-        return self.chance.choice([each for each in resources if each["id"] != (before[what] or {}).get("id")])
+        return self.chance.choice([each for each in resources if each["id"] != (before.get(what) or {}).get("id")])
 
     def _set(self, incident: Incident, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
         """Set a value of an incident, or another field of its resource."""

@@ -108,7 +108,7 @@ def _merge(account: Account, incident: str, by: User, arguments: Options) -> Non
 
 
 def _change(name: str) -> Callable[[Account, str, User, Options], None]:
-    """Return the action of an event type's verb. It replaces the names of priorities and services by objects."""
+    """Return the action of an event type's verb. It replaces the names of priorities, services and users by objects."""
 
     def act(account: Account, incident: str, by: User, arguments: Options) -> None:
         options = {key: value for key, value in arguments.items() if key not in {"incident", "by"}}
@@ -116,6 +116,8 @@ def _change(name: str) -> Callable[[Account, str, User, Options], None]:
             options["priority"] = records.priority(_priority(account, options["priority"]))
         if "service" in options:
             options["service"] = records.service_reference(_service(account, options["service"]))
+        if "responder" in options:
+            options["responder"] = records.user_reference(user(account, options["responder"]))
         account.change(incident, by, name, **options)
 
     return act

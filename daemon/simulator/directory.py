@@ -90,9 +90,14 @@ class Directory:
         )
         self.priorities = tuple(Priority(short_id(chance), name) for name in PRIORITIES)
 
-    def of(self, what: str) -> tuple[Priority | Service, ...]:
-        """Return the priorities or the services."""
-        return self.priorities if what == "priority" else self.services
+    def of(self, what: str) -> tuple[Priority | Service | User, ...]:
+        """Return the priorities, the services, or the users for ``responder``."""
+        known: dict[str, tuple[Priority | Service | User, ...]] = {
+            "priority": self.priorities,
+            "service": self.services,
+            "responder": self.users,
+        }
+        return known[what]
 
     def requester(self, address: str | None) -> User | None:
         """Return the user with this e-mail address."""

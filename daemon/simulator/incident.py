@@ -89,6 +89,7 @@ class Incident:
     merged_into: Incident | None = None
     notes: list[Note] = field(default_factory=list)
     fields: dict[str, object] = field(default_factory=dict)
+    conference_bridge: Json | None = None
     more: Json = field(default_factory=dict)
 
     @property

@@ -145,6 +145,7 @@ class Lifecycles:
             (0, lambda: account.change(incident_id, by, "change_field", name=name, value=value)),
             (5, lambda: account.change(incident_id, by, "retitle", title=title)),
             (5, lambda: account.noise(incident_id)),
+            (5, lambda: account.change(incident_id, by, "publish_status_update")),
             (10, lambda: account.change(incident_id, by, "snooze")),
             (10, lambda: account.unacknowledge(incident_id)),
             (10, lambda: account.delegate(incident_id, by, [other])),

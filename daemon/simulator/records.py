@@ -140,11 +140,12 @@ def incident_reference(incident: Incident) -> Json:
     return reference("incident", incident.id, _summary(incident))
 
 
-def incident(incident: Incident, team: Team) -> Json:
-    """Return the current state of an incident."""
+def incident(incident: Incident, team: Team, include: Collection[str] = ()) -> Json:
+    """Return the current state of an incident. Its conference bridge is absent unless included and set."""
     resolved = moment(incident.resolved_at) if incident.resolved_at else None
     into = incident.merged_into
     merged = {"type": "merge_resolve_reason", "incident": incident_reference(into)} if into else None
+    bridge = incident.conference_bridge if "conference_bridge" in include else None
     return reference("incident", incident.id, _summary(incident), suffix="") | {
         "incident_number": incident.number,
         "title": incident.title,
@@ -175,6 +176,8 @@ def incident(incident: Incident, team: Team) -> Json:
         "priority": priority(incident.priority) if incident.priority else None,
         "description": incident.title,
         "incident_type": {"name": "incident_default"},
+        "incidents_responders": [],
+        **({"conference_bridge": bridge} if bridge else {}),
         **incident.more,
     }
 

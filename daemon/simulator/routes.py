@@ -100,8 +100,8 @@ def _incidents(account: Account, request: SimRequest, _named: Mapping[str, str])
     for name, of in _FILTERS.items():
         if ids := set(request.all(name)):
             incidents = [each for each in incidents if ids & of(each, account)]
-    team = account.directory.team
-    return _page(request, "incidents", _sorted(incidents, request), lambda each: records.incident(each, team))
+    team, include = account.directory.team, request.all("include")
+    return _page(request, "incidents", _sorted(incidents, request), lambda each: records.incident(each, team, include))
 
 
 def _in_range(account: Account, request: SimRequest) -> list[Incident]:
@@ -128,8 +128,9 @@ def _sorted(incidents: list[Incident], request: SimRequest) -> list[Incident]:
     return incidents
 
 
-def _incident(account: Account, _request: SimRequest, named: Mapping[str, str]) -> SimResponse:
-    return json_answer({"incident": records.incident(account.incident(named["id"]), account.directory.team)})
+def _incident(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
+    incident, include = account.incident(named["id"]), request.all("include")
+    return json_answer({"incident": records.incident(incident, account.directory.team, include)})
 
 
 def _notes(account: Account, _request: SimRequest, named: Mapping[str, str]) -> SimResponse:

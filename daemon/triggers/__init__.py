@@ -13,6 +13,7 @@ from daemon.triggers import (
     acknowledged,
     annotated,
     assigned,
+    conference_bridge_updated,
     custom_field_values_updated,
     delegated,
     escalated,
@@ -25,8 +26,12 @@ from daemon.triggers import (
     reassigned,
     reopened,
     resolved,
+    responder_added,
+    responder_replied,
+    responders,
     service_updated,
     snoozed,
+    status_update_published,
     triggered,
     unacknowledged,
     urgency_updated,
@@ -58,6 +63,10 @@ REGISTRY: dict[str, EventType] = {
         escalation_exhausted,
         service_updated,
         incident_type_changed,
+        responder_added,
+        responder_replied,
+        status_update_published,
+        conference_bridge_updated,
     )
 }
 
@@ -75,8 +84,21 @@ VERBS: dict[str, tuple[Verb, EventType]] = {
 
 EVERY = "incident.*"
 
-# Log entries without an event: notifications, and limits that stop further notifications.
-NOT_EVENTS = frozenset({"notify_log_entry", "reach_ack_limit_log_entry", "reach_trigger_limit_log_entry"})
+# Log entries without an event: notifications, limits that stop further notifications, alerts that move from one
+# incident to another, and requests for responders, which the incident itself shows.
+NOT_EVENTS = frozenset(
+    {
+        "notify_log_entry",
+        "reach_ack_limit_log_entry",
+        "reach_trigger_limit_log_entry",
+        "link_log_entry",
+        "unlink_log_entry",
+        "responder_request_log_entry",
+    }
+)
+
+# Parts of an incident that types are compared by, and that PagerDuty does not return wherever it returns an incident.
+OPTIONAL_PARTS = (responders.PART, conference_bridge_updated.PART)
 
 _SUBTYPE_BY_LOG_ENTRY = {entry: name for name, each in SUBTYPES.items() for entry in each.log_entry_types}
 

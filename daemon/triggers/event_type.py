@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from daemon.model import IncidentStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from daemon.model import Json
 
     EntryReader: TypeAlias = Callable[[Json, Json], Json]
-    Comparison: TypeAlias = Callable[[Json, Json], Json]
+    Comparison: TypeAlias = Callable[[Json, Json], Sequence["Difference"]]
     Simulation: TypeAlias = Callable[[Json, Json, datetime], "SimulatedChange"]
 
 
@@ -25,6 +25,19 @@ class Sample:
     status: IncidentStatus = IncidentStatus.TRIGGERED
     changes: Json | None = None
     log_entry_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One event that two readings of an incident show: what changed and, if the incident says so, when and by whom.
+
+    ``key`` distinguishes it from other events of its type that the same two readings show.
+    """
+
+    changes: Json
+    at: datetime | None = None
+    agent: Json | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +53,9 @@ class SimulatedChange:
 class Verb:
     """A way to make the event happen in the simulator: ``POST /simulator/happen`` with ``"do": name``.
 
-    ``parameters`` are the options and their defaults. ``priority`` and ``service`` name something in the account's
-    directory, by default another one than the incident has. ``change`` receives the incident as a resource (with
-    ``fields``, its custom fields), the options and the time. ``log_entry`` is the type of the entry that is
+    ``parameters`` are the options and their defaults. ``priority``, ``service`` and ``responder`` name something in the
+    account's directory, by default another one than the incident has. ``change`` receives the incident as a resource
+    (with ``fields``, its custom fields), the options and the time. ``log_entry`` is the type of the entry that is
     written, without ``_log_entry``; None if the log does not report it. With ``automatic`` the service does it by a
     channel of that type, without a user.
     """
@@ -61,12 +74,12 @@ class EventType:
 
     ``log_entry_types`` are the records of GET /log_entries that give such an event. ``operation`` is the
     connector's operation id, ``filters`` are the keys that a trigger may have beside ``where``,
-    ``in_webhooks_v3`` says whether PagerDuty's V3 webhooks send the type with the incident as data, and
+    ``in_webhooks_v3`` says whether the format ``pagerduty-v3`` can send the type as PagerDuty's V3 webhooks do, and
     ``phrase`` is what the demonstration says after the incident's number.
 
     ``status`` is the incident's status after the event. ``read_changes`` returns what the log entry (its record
     and its channel) says changed, under the names that receivers get, or an empty object. ``compare`` returns
-    the same from two readings of an incident, for a type that no log entry reports.
+    what two readings of an incident show, for a type that no log entry reports.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.triggers import lenient_json
-from daemon.triggers.event_type import EventType, Sample, SimulatedChange, Verb
+from daemon.triggers.event_type import Difference, EventType, Sample, SimulatedChange, Verb
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,14 +17,14 @@ BEFORE = {"id": "PTESTBEFORE", "type": "service_reference", "summary": "Service 
 AFTER = {"id": "PTESTSERVICE", "type": "service_reference", "summary": 'Test "service"'}
 
 
-def _compare(before: Json, after: Json) -> Json:
+def _compare(before: Json, after: Json) -> list[Difference]:
     """Return the services before and after, if both readings name one and they differ."""
     services = [lenient_json.get_object(each, "service") for each in (before, after)]
     known, now = (lenient_json.get_text(each, "id") for each in services)
     if known is None or now is None or known == now:
-        return {}
+        return []
     old, new = ({key: each[key] for key in KEYS if key in each} for each in services)
-    return {"service": {"from": old, "to": new}}
+    return [Difference({"service": {"from": old, "to": new}})]
 
 
 def _change_service(_incident: Json, options: Json, _now: datetime) -> SimulatedChange:

@@ -106,3 +106,11 @@ def test_no_changes_contain_contact_details() -> None:
     assert isinstance(entry, LogEntry)
     found = detection.read("acme", {}, [entry], (), history=HISTORY, read_at=START, now=START)
     assert found.events[0].payload["changes"] == {"priority": {"from": None, "to": P1}}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_a_status_update_has_its_text_and_one_without_is_an_event_too(junk: Any) -> None:
+    assert changes("status_update", message="A fix is on its way.") == {
+        "status_update": {"message": "A fix is on its way."}
+    }
+    assert changes("status_update", message=None if junk == "text" else junk) is None

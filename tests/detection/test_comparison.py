@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from daemon.model import Event, Json, Snapshot
 
+NUMBER: Json = {"conference_number": "+1 202-555-0100", "conference_url": "https://meet.example.com/1"}
+BRIDGES = (NUMBER, NUMBER | {"conference_number": None})
 VALUES: dict[str, tuple[str, Json, Json]] = {
     "incident.incident_type.changed": ("incident_type", {"name": "incident_default"}, {"name": "major"}),
     "incident.service_updated": (
@@ -24,7 +26,9 @@ VALUES: dict[str, tuple[str, Json, Json]] = {
         {"id": "PSVC1", "summary": "Search"},
         {"id": "PSVC2", "summary": "Billing"},
     ),
+    "incident.conference_bridge.updated": ("conference_bridge", *BRIDGES),
 }
+RESPONDERS = {"incident.responder.added", "incident.responder.replied"}
 COMPARED = [name for name, each in triggers.REGISTRY.items() if each.compare is not None]
 
 
@@ -45,7 +49,7 @@ def reconcile(
 
 
 def test_this_test_covers_every_type_detected_by_comparison() -> None:
-    assert VALUES.keys() == set(COMPARED)
+    assert VALUES.keys() | RESPONDERS == set(COMPARED)
 
 
 @pytest.mark.parametrize("kind", VALUES)
@@ -68,8 +72,9 @@ def test_a_changed_value_is_one_event(kind: str) -> None:
 def test_a_value_missing_from_one_snapshot_is_not_compared(kind: str, junk: Any) -> None:
     key, value, _ = VALUES[kind]
     for without in (incident(30), incident(30, **{key: junk})):
-        _, known = reconcile({}, 0, without)
-        assert reconcile(known, 60, incident(40, **{key: value}))[0] == ()
+        if key != "conference_bridge" or not isinstance(without.get(key, 7), dict | None):  # there was no bridge
+            _, known = reconcile({}, 0, without)
+            assert reconcile(known, 60, incident(40, **{key: value}))[0] == ()
         _, known = reconcile({}, 0, incident(**{key: value}))
         assert reconcile(known, 60, without)[0] == ()
 
@@ -106,3 +111,118 @@ def test_a_change_in_an_embedded_incident_takes_its_place_in_the_log_order(kind:
     assert found.events[1].detected_by is DetectedBy.RECONCILIATION
     after = {each.incident_id: each for each in found.snapshots}
     assert reconcile(after, 120, incident(30, **{key: new}))[0] == ()
+
+
+# --- parts that PagerDuty does not return everywhere
+
+
+def asked(user: str, state: str = "pending", at: float = 20, answered: float | None = None) -> Json:
+    """Return a responder as PagerDuty describes it, asked this many seconds after START."""
+    return {
+        "state": state,
+        "user": {"id": user, "type": "user_reference", "summary": user.title(), "avatar_url": "https://example.com/a"},
+        "incident": {"id": "P1", "type": "incident_reference"},
+        "updated_at": iso(START + timedelta(seconds=at if answered is None else answered)),
+        "message": "Please help.",
+        "requester": {"id": "PALICE", "type": "user_reference", "summary": "Alice"},
+        "requested_at": iso(START + timedelta(seconds=at)),
+    }
+
+
+def told(events: tuple[Event, ...]) -> list[tuple[str, str, str, float]]:
+    """Return of each event the end of its type, the responder, the state, and the seconds since START."""
+    found = []
+    for each in events:
+        responder = each.payload["changes"]["responder"]
+        seconds = (each.occurred_at - START).total_seconds()
+        found.append((each.type.rpartition(".")[2], responder["user"]["id"], responder["state"], seconds))
+    return found
+
+
+def test_each_request_for_a_responder_and_each_answer_is_an_event() -> None:
+    _, known = reconcile({}, 0, incident(incidents_responders=[]))
+    both = [asked("PBOB"), asked("PCAROL", at=21)]
+    events, known = reconcile(known, 60, incident(21, incidents_responders=both))
+    assert told(events) == [("added", "PBOB", "pending", 20), ("added", "PCAROL", "pending", 21)]
+    assert len({each.id for each in events}) == 2
+    assert events[0].payload["agent"]["id"] == "PALICE"
+    assert events[0].payload["changes"]["responder"] == {
+        "user": {"id": "PBOB", "type": "user_reference", "summary": "Pbob"},
+        "state": "pending",
+        "message": "Please help.",
+        "requester": {"id": "PALICE", "type": "user_reference", "summary": "Alice"},
+    }
+    answers = [asked("PBOB", "joined", answered=70), asked("PCAROL", "declined", at=21, answered=71)]
+    events, known = reconcile(known, 120, incident(71, incidents_responders=answers))
+    assert told(events) == [("replied", "PBOB", "joined", 70), ("replied", "PCAROL", "declined", 71)]
+    assert events[0].payload["agent"]["id"] == "PBOB"
+    assert reconcile(known, 180, incident(71, incidents_responders=answers))[0] == ()
+
+
+def test_a_request_and_its_answer_between_two_readings_are_two_events() -> None:
+    _, known = reconcile({}, 0, incident(incidents_responders=[]))
+    events, _ = reconcile(known, 60, incident(30, incidents_responders=[asked("PBOB", "joined", answered=30)]))
+    assert told(events) == [("added", "PBOB", "pending", 20), ("replied", "PBOB", "joined", 30)]
+
+
+def test_a_user_who_is_asked_again_is_another_request_and_a_withdrawn_one_is_no_answer() -> None:
+    _, known = reconcile({}, 0, incident(incidents_responders=[asked("PBOB", at=-9)]))
+    withdrawn = asked("PBOB", "user_cancelled", at=-9, answered=30)
+    events, known = reconcile(known, 60, incident(30, incidents_responders=[withdrawn]))
+    assert events == ()
+    events, _ = reconcile(known, 120, incident(90, incidents_responders=[asked("PBOB", at=90)]))
+    assert told(events) == [("added", "PBOB", "pending", 90)]
+
+
+@pytest.mark.parametrize("junk", [None, 7, "text", {}, "absent"])
+def test_responders_are_compared_only_if_both_readings_list_them(junk: Any) -> None:
+    without = incident(30) if junk == "absent" else incident(30, incidents_responders=junk)
+    _, known = reconcile({}, 0, without)
+    assert reconcile(known, 60, incident(40, incidents_responders=[asked("PBOB")]))[0] == ()
+    _, known = reconcile({}, 0, incident(incidents_responders=[]))
+    assert reconcile(known, 60, without)[0] == ()
+
+
+@pytest.mark.parametrize("user", [None, {}, {"id": 7}, 7])
+def test_a_malformed_responder_is_no_event(user: Any) -> None:
+    _, known = reconcile({}, 0, incident(incidents_responders=[]))
+    junk = [asked("PBOB") | {"user": user}, 7, None]
+    assert reconcile(known, 60, incident(30, incidents_responders=junk))[0] == ()
+
+
+def test_a_time_of_a_responder_in_the_future_or_without_sense_is_that_of_the_reading() -> None:
+    for at, expected in (("2999-01-01T00:00:00Z", 60), ("soon", 30)):
+        _, known = reconcile({}, 0, incident(incidents_responders=[]))
+        odd = asked("PBOB") | {"requested_at": at}
+        events, _ = reconcile(known, 60, incident(30, incidents_responders=[odd]))
+        assert told(events) == [("added", "PBOB", "pending", expected)]
+
+
+def test_a_new_bridge_is_an_event_and_its_removal_is_none() -> None:
+    _, known = reconcile({}, 0, incident(conference_bridge=None))
+    events, known = reconcile(known, 60, incident(30, conference_bridge=BRIDGES[0]))
+    assert [each.payload["changes"] for each in events] == [{"conference_bridge": {"from": None, "to": BRIDGES[0]}}]
+    assert reconcile(known, 120, incident(90, conference_bridge=None))[0] == ()
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new"),
+    [
+        ("conference_bridge", *BRIDGES),
+        ("incidents_responders", [asked("PBOB")], [asked("PBOB"), asked("PCAROL", at=50)]),
+    ],
+)
+def test_a_log_entry_without_an_optional_part_of_the_incident_does_not_hide_its_change(
+    part: str, old: Any, new: Any
+) -> None:
+    _, known = reconcile({}, 0, incident(**{part: old}))
+    story = Story()
+    story.entry("trigger", -7200)
+    entry = story.entry("annotate", 10)
+    story.incidents["P1"].update(incident(10))
+    now = START + timedelta(seconds=20)
+    found = detection.read("acme", known, [entry], (), history=HISTORY, read_at=now, now=now)
+    assert [each.type for each in found.events] == ["incident.annotated"]
+    assert found.events[0].payload["incident"][part] == old
+    after = {each.incident_id: each for each in found.snapshots}
+    assert len(reconcile(after, 120, incident(60, **{part: new}))[0]) == 1

@@ -25,6 +25,13 @@ V3 = formats.REGISTRY["pagerduty-v3"]
 ASSIGNED = samples.event("incident.assigned")
 TRIGGERED = samples.event("incident.triggered")
 KNOWN = [message for message in (*EVENTS, *BARE) if V3.supports(message.type)]
+DATA = {
+    "incident.annotated": "incident_note",
+    "incident.status_update_published": "incident_status_update",
+    "incident.responder.added": "incident_responder",
+    "incident.responder.replied": "incident_responder",
+    "incident.conference_bridge.updated": "incident_conference_bridge",
+}
 REFERENCE = {"id", "type", "self", "html_url", "summary"}
 
 
@@ -78,7 +85,7 @@ def test_the_envelope_has_every_key_whatever_pagerduty_returned(message: Any) ->
     assert len(event["id"]) == 26
     assert (event["resource_type"], event["client"]) == ("incident", None)
     assert event["occurred_at"] == "2026-01-01T12:00:00.000Z"
-    assert event["data"]["type"] == ("incident_note" if message.type == "incident.annotated" else "incident")
+    assert event["data"]["type"] == DATA.get(message.type, "incident")
 
 
 def test_an_incident_has_the_shape_of_pagerdutys_webhooks() -> None:
@@ -114,6 +121,34 @@ def test_a_note_refers_to_its_incident_by_its_title() -> None:
     assert data["incident"]["summary"] == samples.TITLE
     bare = body("pagerduty-v3", samples.bare_event("incident.annotated"))["event"]["data"]
     assert (bare["incident"]["summary"], bare["id"]) == ("Test of pagerelay", "evt_test" + "0" * 22)
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_data_other_than_an_incident_has_the_documented_keys_and_refers_to_its_incident(kind: str) -> None:
+    keys = {
+        "incident_note": {"id", "content", "trimmed"},
+        "incident_status_update": {"id", "message", "trimmed"},
+        "incident_responder": {"user", "escalation_policy", "message", "state"},
+        "incident_conference_bridge": {"conference_numbers", "conference_url"},
+    }
+    for message in (samples.event(kind), samples.bare_event(kind)):
+        data = body("pagerduty-v3", message)["event"]["data"]
+        assert data.keys() == {"incident", "type"} | keys[DATA[kind]]
+        assert (data["incident"].keys(), data["incident"]["type"]) == (REFERENCE, "incident_reference")
+
+
+def test_status_updates_responders_and_bridges_have_the_values_of_their_change() -> None:
+    def data(kind: str) -> Any:
+        return body("pagerduty-v3", samples.event(f"incident.{kind}"))["event"]["data"]
+
+    update = data("status_update_published")
+    assert (update["id"], update["message"], update["trimmed"]) == ("RTESTENTRY", 'A fix is on its way, "soon".', False)
+    added, replied = data("responder.added"), data("responder.replied")
+    assert (added["state"], replied["state"], added["message"]) == ("pending", "joined", "Please help.")
+    assert (added["user"].keys(), added["user"]["id"]) == (REFERENCE, "PTESTRESPONDER")
+    bridge = data("conference_bridge.updated")
+    assert bridge["conference_numbers"] == [{"label": "", "number": "+1 202-555-0100,,1234#"}]
+    assert bridge["conference_url"] == "https://meet.example.com/1"
 
 
 def test_an_agent_always_has_a_summary_and_a_page() -> None:
@@ -186,6 +221,10 @@ def test_pagerdutys_own_event_types_are_sent_and_no_others() -> None:
         "priority_updated",
         "service_updated",
         "incident_type.changed",
+        "responder.added",
+        "responder.replied",
+        "status_update_published",
+        "conference_bridge.updated",
     }
     assert names == {f"incident.{name}" for name in (*known, "escalated", "reassigned")}
     for message in EVENTS:

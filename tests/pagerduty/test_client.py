@@ -80,10 +80,11 @@ async def test_open_incidents_of_any_age_are_requested_in_a_stable_order(far: Fa
         ("statuses[]", "acknowledged"),
         ("date_range", "all"),
         ("sort_by", "incident_number:asc"),
+        ("include[]", "conference_bridge"),
         ("limit", "100"),
         ("offset", "0"),
     ]
-    assert found.incidents == {"P1": {"id": "P1"}}
+    assert found.incidents == {"P1": {"id": "P1", "conference_bridge": None}}
 
 
 @pytest.mark.parametrize(

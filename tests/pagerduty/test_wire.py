@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from daemon import errors
 from daemon.model import CallPriority
 from daemon.pagerduty import client as pagerduty_client
+from daemon.pagerduty import exchange
 from daemon.pagerduty.unreachable import CHECK_ROUTE
 from daemon.simulator import Account, Simulator
 from daemon.simulator.http import SimRequest, SimResponse, listening
@@ -66,8 +67,8 @@ async def test_a_call_times_out_as_a_whole_whatever_the_server_does(far: FarSide
 
 def test_a_call_times_out_before_its_permit_expires() -> None:
     assert pagerduty_client.CALL_SECONDS < 30
-    assert pagerduty_client.CONNECT_SECONDS < pagerduty_client.CALL_SECONDS
-    assert pagerduty_client.READ_SECONDS < pagerduty_client.CALL_SECONDS
+    assert exchange.CONNECT_SECONDS < pagerduty_client.CALL_SECONDS
+    assert exchange.READ_SECONDS < pagerduty_client.CALL_SECONDS
 
 
 async def test_an_endless_body_is_abandoned(far: FarSide) -> None:
@@ -80,7 +81,7 @@ async def test_an_endless_body_is_abandoned(far: FarSide) -> None:
 
 
 async def test_a_small_body_that_decompresses_to_a_huge_one_is_abandoned(far: FarSide) -> None:
-    bomb = gzip.compress(bytes(pagerduty_client.LARGEST_BODY + 1))
+    bomb = gzip.compress(bytes(exchange.LARGEST_BODY + 1))
     assert len(bomb) < 100_000
     server = Server(SimResponse(200, bomb, {"content-encoding": "gzip"}))
     async with listening(server.answer, 0) as url:
