@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli import options, replays, terminal, troubles
+from daemon.views.troubles import worst_first
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -84,7 +85,7 @@ def _read(database: Database, settings: Settings) -> Overview:
 def _rendered(status: Overview, *, everything: bool) -> RenderableType:
     from rich.console import Group
 
-    triggers = troubles.worst_first(status.triggers)
+    triggers = worst_first(status.triggers)
     hidden = 0 if everything else max(len(triggers) - MOST_TRIGGERS, 0)
     blocks: list[list[RenderableType]] = [
         [_head(status)],
@@ -113,7 +114,7 @@ def _head(status: Overview) -> str:
 def _connections(status: Overview) -> TextTable:
     columns = ("Connection", "State", "Last poll", "Calls left", "Read up to", "Open", "Quarantined")
     table = terminal.TextTable(*columns, right=("Open", "Quarantined"))
-    for each in troubles.worst_first(status.connections):
+    for each in worst_first(status.connections):
         table.add_row(
             each.name,
             terminal.health(each.health),
@@ -131,7 +132,7 @@ def _actions(status: Overview) -> TextTable:
     recent = terminal.span(max((each.actions.failed_within for each in status.connections), default=0))
     columns = ("Actions of", "Queued", "Oldest", "Running", "Longest", f"Failed in {recent}")
     table = terminal.TextTable(*columns, right=columns[1:])
-    for each in troubles.worst_first(status.connections):
+    for each in worst_first(status.connections):
         table.add_row(
             each.name,
             f"{each.actions.queued:,}",
@@ -146,7 +147,7 @@ def _actions(status: Overview) -> TextTable:
 def _targets(status: Overview) -> TextTable:
     columns = ("Target", "State", "Pending", "Oldest", "Dead", "Last success")
     table = terminal.TextTable(*columns, right=("Pending", "Oldest", "Dead"))
-    for each in troubles.worst_first(status.targets):
+    for each in worst_first(status.targets):
         table.add_row(
             each.name,
             terminal.health(each.health),
