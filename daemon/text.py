@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 REPLACEMENT = "\ufffd"
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 EXCERPT = 80  # characters of somebody's text that an error repeats
 PART_OF_WORDS = 5  # characters from which a secret is masked inside words, too
 
@@ -21,6 +24,17 @@ PART_OF_WORDS = 5  # characters from which a secret is masked inside words, too
 def iso(moment: datetime) -> str:
     """Return an instant in UTC as ISO 8601 with ``Z``, such as ``2026-11-23T10:00:00Z``."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def span(seconds: float) -> str:
+    """Return a duration in its largest unit."""
+    if seconds < MINUTE:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < HOUR:
+        return f"{seconds // MINUTE:.0f} min"
+    if seconds < 2 * DAY:
+        return f"{seconds // HOUR:.0f} h"
+    return f"{seconds // DAY:.0f} d"
 
 
 def printable(text: str) -> str:

@@ -67,6 +67,7 @@ async def serving(
             yield address
         finally:
             services.waiting.stop()
+            services.changes.stop()
 
 
 __all__ = ["Services", "Waiting", "bind", "create", "serving"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
@@ -25,16 +26,27 @@ from daemon.api import (
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from daemon.control import Services
+    from daemon.page.application import PageApplication
     from daemon.settings import Settings
     from daemon.storage.database import Database
 
 FIRST_ERROR = "4"
+PREFIX = "/v1"
+OF_PAGE = "pagerelay.page"  # in the scope of requests for the page
 
 
 class Application(FastAPI):
-    """FastAPI with problem documents instead of its own errors."""
+    """FastAPI with problem documents for errors. ``path_prefix`` is what a reverse proxy puts before every path."""
+
+    path_prefix = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, whether or not the proxy has removed the prefix."""
+        scope["root_path"] = self.path_prefix
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
@@ -60,9 +72,11 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
         redirect_slashes=False,
         responses={503: {"model": problem_documents.Problem, "description": "The database cannot be used"}},
     )
+    app.path_prefix = "" if settings.api is None else settings.api.root_path
+    page = _page(database, settings, services)
     if settings.api is not None:
         app.add_middleware(hosts.Hosts, settings.api.hosts)
-    app.add_middleware(request_limits.RequestLimits)
+    app.add_middleware(request_limits.RequestLimits, unexpected=lambda scope: _unexpected(scope, page))
     problem_documents.install(app)
     app.include_router(health.router(database, settings, metrics))
     for router in (
@@ -76,9 +90,42 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
         replays.router(database, settings, services),
     ):
         app.include_router(
-            router, prefix="/v1", dependencies=[Depends(access.bearer(settings.api))], responses=access.REFUSALS
+            router, prefix=PREFIX, dependencies=[Depends(access.bearer(settings.api))], responses=access.REFUSALS
         )
+    if page is not None:
+        app.router.default = _paths_of_the_page(app.router.default, page)
     return app
+
+
+def _page(database: Database, settings: Settings, services: Services) -> PageApplication | None:
+    """Return the page's application, if there is a page."""
+    api = settings.api
+    if api is None or api.token is None or not api.page:
+        return None
+    from daemon.page import application  # noqa: PLC0415 - costs nothing while it is off
+
+    return application.PageApplication(database, settings, api, services)
+
+
+def _paths_of_the_page(unknown: ASGIApp, page: PageApplication) -> ASGIApp:
+    """Return the application for every path that the API does not have; below /v1 that is none."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path == PREFIX or path.startswith(f"{PREFIX}/"):
+            await unknown(scope, receive, send)
+        else:
+            scope[OF_PAGE] = True
+            await page(scope, receive, send)
+
+    return serve
+
+
+def _unexpected(scope: Scope, page: PageApplication | None) -> ASGIApp:
+    """Return the response to an unexpected error, which shows no details."""
+    if page is not None and OF_PAGE in scope:
+        return page.unexpected
+    return problem_documents.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error (see the log)")
 
 
 def _use_problem_documents(responses: dict[str, Any]) -> None:

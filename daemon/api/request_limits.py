@@ -12,21 +12,25 @@ from starlette.exceptions import HTTPException
 from daemon.api import problem_documents
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger()
 
 MOST_REQUESTS = 256  # at once; the others are asked to come back
 BACK_SOON = {"Retry-After": "1", "Cache-Control": "no-store"}
+SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 LARGEST_BODY = 384 * 1024  # a note of 25,000 characters, each an escaped pair of surrogates, takes 310 KB
 
 
 class RequestLimits:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application. ``unexpected`` returns the response to an unexpected error."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, unexpected: Callable[[Scope], ASGIApp]) -> None:
         self._app = app
         self._running = 0
+        self._unexpected = unexpected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -50,7 +54,7 @@ class RequestLimits:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                MutableHeaders(scope=message)["cache-control"] = "no-store"
+                MutableHeaders(scope=message).update(SAFE_HEADERS)
             await send(message)
 
         try:
@@ -59,8 +63,7 @@ class RequestLimits:
             log.exception("request.failed", method=scope["method"], path=scope["path"])
             if begun:
                 raise  # the response has begun, so only breaking the connection is left
-            response = problem_documents.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error (see the log)")
-            await response(scope, receive, send_unstored)
+            await self._unexpected(scope)(scope, receive, send_unstored)
 
 
 def _bounded(receive: Receive) -> Receive:

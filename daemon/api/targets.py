@@ -52,7 +52,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
     @routes.post("/targets/{name}/pause", responses=NOT_FOUND)
     async def pause(name: TargetName) -> target_health.TargetStatus:
         """Send nothing to a target until it is resumed; its messages wait."""
-        return await control.pause(database, settings, name)
+        return await control.pause(database, settings, services, name)
 
     @routes.post("/targets/{name}/resume", responses=NOT_FOUND)
     async def resume(name: TargetName) -> target_health.TargetStatus:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon import errors
+from daemon import errors, text
 from daemon.cli import lists, options, terminal
 from daemon.model import DeliveryState
 
@@ -174,7 +174,7 @@ def _when(item: DeliveryItem, now: datetime) -> str:
         return "now"
     if item.next_attempt_at is not None:
         wait = (item.next_attempt_at - now).total_seconds()
-        return "due" if wait <= 0 else f"in {terminal.span(wait)}"
+        return "due" if wait <= 0 else f"in {text.span(wait)}"
     return terminal.ago(item.finished_at, now)
 
 

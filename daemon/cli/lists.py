@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from daemon import errors
+from daemon import errors, text
 from daemon.cli import terminal
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _why_silent(connection: ConnectionStatus, settings: Settings, now: datetime)
             f"nothing has happened in connection {connection.name} since its first poll"
             f" {terminal.ago(baseline, now)}, which stored a baseline and sent nothing"
         )
-    return f"nothing has happened in connection {connection.name} for {terminal.span(kept.total_seconds())}"
+    return f"nothing has happened in connection {connection.name} for {text.span(kept.total_seconds())}"
 
 
 def _filtered(filters: Mapping[str, str | None], after: str | None) -> list[str]:

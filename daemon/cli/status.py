@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon import text
 from daemon.cli import options, replays, terminal, troubles
 from daemon.views.troubles import worst_first
 
@@ -129,7 +130,7 @@ def _connections(status: Overview) -> TextTable:
 
 def _actions(status: Overview) -> TextTable:
     """Return the table of queued, running and failed actions of each connection."""
-    recent = terminal.span(max((each.actions.failed_within for each in status.connections), default=0))
+    recent = text.span(max((each.actions.failed_within for each in status.connections), default=0))
     columns = ("Actions of", "Queued", "Oldest", "Running", "Longest", f"Failed in {recent}")
     table = terminal.TextTable(*columns, right=columns[1:])
     for each in worst_first(status.connections):

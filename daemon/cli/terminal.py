@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from daemon.text import printable
+from daemon.text import printable, span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from daemon.views.health import Health
 
-MINUTE = 60
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 PIPE_WIDTH = 100_000  # columns, so that nothing is cut off in a pipe
 GAP = 2  # columns between two cells
 INDENT = 4  # columns before what continues below a row
@@ -209,17 +206,6 @@ def _escaped(character: str) -> str:
     """Return a character that a terminal might obey as JSON writes it in ASCII: one or two units of UTF-16."""
     units = character.encode("utf-16-be")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
-
-
-def span(seconds: float) -> str:
-    """Return a duration in its largest unit."""
-    if seconds < MINUTE:
-        return f"{max(seconds, 0):.0f} s"
-    if seconds < HOUR:
-        return f"{seconds // MINUTE:.0f} min"
-    if seconds < 2 * DAY:
-        return f"{seconds // HOUR:.0f} h"
-    return f"{seconds // DAY:.0f} d"
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

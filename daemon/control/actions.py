@@ -47,6 +47,7 @@ async def queue(database: Database, settings: Settings, services: Services, orde
     if is_new:
         log.info("action.accepted", action=item.id, operation=item.operation, connection=item.connection)
     services.wake(item.connection)
+    services.changes.notify()
     return item
 
 

@@ -38,4 +38,5 @@ async def redeliver(database: Database, settings: Settings, services: Services, 
         raise errors.UsageError(f"the target {text.quoted(item.target)} is no longer configured")
     log.info("delivery.renewed", delivery=item.id, target=item.target)
     services.wake_targets([item.target])
+    services.changes.notify()
     return item

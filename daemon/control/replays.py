@@ -48,6 +48,7 @@ async def create(database: Database, settings: Settings, services: Services, new
     item = await database.write(write)
     log.info("replay.accepted", replay=item.id, deliveries=item.total)
     services.wake_replays()
+    services.changes.notify()
     return item
 
 
@@ -72,6 +73,7 @@ async def cancel(database: Database, services: Services, number: int) -> ReplayI
     item = await database.write(write)
     log.info("replay.cancelled", replay=item.id)
     services.wake_replays()
+    services.changes.notify()
     return item
 
 

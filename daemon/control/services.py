@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon.control.changes import Changes
 from daemon.control.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Services:
 
     ``clients`` read pick-lists, by connection, for at most ``patience``. ``wake`` is called with the connection of a
     new action, ``wake_targets`` with targets that may have something to send, ``wake_replays`` when a replay was
-    created or cancelled. The executors call ``waiting.notify`` when an action has made progress.
+    created or cancelled. The executors call ``waiting.notify`` when an action has made progress. ``changes`` tells open
+    pages what this process has changed.
     """
 
     clients: Mapping[str, Client] = field(default_factory=dict)
@@ -29,3 +31,4 @@ class Services:
     patience: timedelta = timedelta(seconds=20)
     wake_targets: Callable[[Iterable[str]], None] = lambda _names: None
     wake_replays: Callable[[], None] = lambda: None
+    changes: Changes = field(default_factory=Changes)

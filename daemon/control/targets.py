@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LONGEST_TEST = timedelta(seconds=60)
 
 
-async def pause(database: Database, settings: Settings, name: str) -> TargetStatus:
+async def pause(database: Database, settings: Settings, services: Services, name: str) -> TargetStatus:
     """Send nothing to a target until it is resumed. Raises NotFound."""
     must_be_known(name, settings)
 
@@ -32,7 +32,9 @@ async def pause(database: Database, settings: Settings, name: str) -> TargetStat
         targets.pause(tx, name, PAUSED_BY_HAND, database.now(tx))
         return _status(tx, database, settings, name)
 
-    return await database.write(write)
+    item = await database.write(write)
+    services.changes.notify()
+    return item
 
 
 async def resume(database: Database, settings: Settings, services: Services, name: str) -> TargetStatus:
@@ -45,6 +47,7 @@ async def resume(database: Database, settings: Settings, services: Services, nam
 
     item = await database.write(write)
     services.wake_targets([name])
+    services.changes.notify()
     return item
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon.ingest import commit
-from daemon.storage import action_queue, connections, journal, messages, replays, snapshots, unknown_entry_types
+from daemon.storage import (
+    action_queue,
+    connections,
+    journal,
+    messages,
+    replays,
+    sessions,
+    snapshots,
+    unknown_entry_types,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,6 +33,7 @@ log = structlog.get_logger()
 EVERY = timedelta(minutes=10)
 MOST_ROWS = 500  # of one table in one transaction
 SEEN_FOR = timedelta(days=3)  # longer than any overlap or sweep goes back
+SESSION_FOR = timedelta(days=1)  # longer than a cookie is valid
 SNAPSHOT_FOR = commit.HISTORY + timedelta(days=1)
 
 
@@ -65,6 +75,7 @@ def prune(
     removed = messages.prune(tx, delivered=periods.deliveries, dead=periods.dead, now=now, limit=MOST_ROWS)
     removed += action_queue.prune(tx, periods.actions, now, MOST_ROWS)
     removed += replays.prune(tx, periods.actions, now, MOST_ROWS)
+    removed += sessions.prune(tx, now - SESSION_FOR, MOST_ROWS)
     for name in names:
         removed += prune_connection(tx, name, periods.events, now, MOST_ROWS)
     return removed + journal.prune(tx, triggers, now - periods.events, MOST_ROWS, messages.needed_events())

@@ -281,6 +281,13 @@ unknown_entry_types = sa.Table(
     sa.Column("last_seen_at", Instant, nullable=False),
 )
 
+ended_sessions = sa.Table(
+    "ended_sessions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("ended_at", Instant, nullable=False),
+)
+
 quarantine = sa.Table(
     "quarantine",
     metadata,

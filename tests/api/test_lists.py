@@ -111,7 +111,6 @@ async def test_a_delivery_shows_its_attempts(reader: httpx.AsyncClient) -> None:
         ("/v1/deliveries?target=op", 422, 'did you mean "ops"?'),
         ("/v1/deliveries?status=dead", 422, "query.status: unknown parameter"),
         ("/v1/nothing", 404, "unknown path"),
-        ("/nothing", 404, "unknown path"),
     ],
 )
 async def test_an_invalid_request_is_answered_with_a_problem_document(

@@ -1,0 +1,107 @@
+"""/live: tells open pages that something has changed, so that they fetch their content again.
+
+While nobody listens, nothing runs. Otherwise one task looks at the database every second for everyone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from daemon import errors
+from daemon.views import change_mark
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from daemon.control.changes import Changes
+    from daemon.page.visit import Visit
+    from daemon.storage.database import Database
+
+LOOK_SECONDS = 1.0
+SHORTEST_SECONDS = 1.5  # between two signals, so that a storm costs little
+PING_SECONDS = 15.0  # keeps proxies from closing the connection, and finds closed ones
+MOST_LISTENERS = 110  # fewer than the server's request limit, together with those that wait for actions
+
+
+class Live:
+    """Listeners, and the task that looks for changes on behalf of all of them."""
+
+    def __init__(self, database: Database, changes: Changes) -> None:
+        self._database = database
+        self._changes = changes
+        self._listeners: set[asyncio.Event] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self.number = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether no more listeners are accepted."""
+        return len(self._listeners) >= MOST_LISTENERS or self._changes.stopping
+
+    async def signals(self) -> AsyncIterator[str]:
+        """Yield a server-sent event for each change, with a comment now and then in between."""
+        woken = asyncio.Event()
+        self._listeners.add(woken)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="page changes")
+        try:
+            yield "retry: 2000\n: connected\n\n"
+            while not self._changes.stopping:
+                try:
+                    async with asyncio.timeout(PING_SECONDS):
+                        await woken.wait()
+                except TimeoutError:
+                    yield ": still here\n\n"
+                    continue
+                woken.clear()
+                if not self._changes.stopping:
+                    yield f"event: changed\ndata: {self.number}\n\n"
+        finally:
+            self._listeners.discard(woken)
+            if not self._listeners and self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
+
+    async def _look(self) -> None:
+        """Wake the listeners after each change, until cancelled or the daemon stops."""
+        seen = await self._mark()
+        signalled = float("-inf")
+        while not self._changes.stopping:
+            await self._changes.wait(LOOK_SECONDS)
+            mark = await self._mark()
+            if mark == seen:
+                continue
+            left = signalled + SHORTEST_SECONDS - time.monotonic()
+            if left > 0:
+                await asyncio.sleep(left)
+                mark = await self._mark()
+            seen, signalled = mark, time.monotonic()
+            self.number += 1
+            self._wake()
+        self._wake()
+
+    def _wake(self) -> None:
+        for woken in self._listeners:
+            woken.set()
+
+    async def _mark(self) -> object:
+        """Return a value that differs after each change; None while the database does not respond."""
+        try:
+            return self._changes.number, await self._database.read(change_mark.read)
+        except errors.DatabaseError:
+            return None
+
+
+async def listen(visit: Visit) -> Response:
+    """Return a stream of server-sent events."""
+    if visit.site.live.is_full:
+        return PlainTextResponse("too many open pages", 503, {"Retry-After": "30"})
+    headers = {"X-Accel-Buffering": "no"}  # nginx must not collect the events
+    return StreamingResponse(visit.site.live.signals(), media_type="text/event-stream", headers=headers)
+
+
+ROUTES = (("GET", "/live", listen),)

@@ -1,0 +1,87 @@
+"""Templates: everything is escaped, a missing value is an error, and times are written the same everywhere."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+import daemon
+from daemon import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = Path(__file__).parent
+JUST_NOW = 1.0  # seconds
+
+
+class Templates:
+    """The compiled templates."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters.update(
+            at=at, ago=ago, span=text.span, number=number, pretty=pretty, printable=text.printable, iso=text.iso
+        )
+        self._environment.globals["version"] = daemon.__version__
+
+    def render(self, template: str, values: Mapping[str, Any]) -> str:
+        """Return a page."""
+        return self._environment.get_template(template).render(values)
+
+
+def at(moment: datetime | None) -> str:
+    """Return a time as HTML, in UTC; the script shows it in the reader's zone with the UTC beside it."""
+    if moment is None:
+        return "–"
+    utc = moment.astimezone(UTC)
+    shown = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" data-at>{}</time>').format(_machine(utc), shown)
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    """Return how long ago a time is, or in how long it is to come, as HTML; the script keeps it true."""
+    if moment is None:
+        return "–"
+    utc = moment.astimezone(UTC)
+    title = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}" data-ago>{}</time>').format(
+        _machine(utc), title, _distance((now - moment).total_seconds())
+    )
+
+
+def _distance(seconds: float) -> str:
+    if abs(seconds) < JUST_NOW:
+        return "now"
+    return f"{text.span(seconds)} ago" if seconds > 0 else f"in {text.span(-seconds)}"
+
+
+def _machine(utc: datetime) -> str:
+    return text.iso(utc.replace(microsecond=utc.microsecond // 1000 * 1000))
+
+
+def number(value: float) -> str:
+    """Return a number with thousands separated."""
+    return f"{value:,}"
+
+
+def pretty(value: object) -> str:
+    """Return a value as indented JSON; text that holds JSON is indented, too, and other text returned as it is."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return str(value)
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

@@ -1,0 +1,89 @@
+"""/sign-in and /sign-out."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon.page import browser, sessions
+from daemon.storage import sessions as stored_sessions
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from starlette.responses import Response
+
+    from daemon.page.visit import Visit
+
+log = structlog.get_logger()
+
+COOKIE = "pagerelay_session"
+OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")  # no other host: browsers read // and /\ as one
+WRONG = "This token is not valid."
+
+
+async def show(visit: Visit) -> Response:
+    """Show the form, or go on if somebody is signed in already."""
+    if visit.session is not None:
+        return _onwards(visit, visit.query.get("next", ""))
+    return visit.page("sign_in.html", {"next": visit.query.get("next", ""), "problem": None})
+
+
+async def sign_in(visit: Visit) -> Response:
+    """Begin a session for the holder of a token."""
+    fields = await visit.form()
+    address, site = browser.address(visit.request), visit.site
+    access = await site.attempts.check(address, fields.get("token", "").strip(), site.api)
+    if access is None:
+        log.warning("page.sign_in_refused", address=address)
+        values = {"next": fields.get("next", ""), "problem": WRONG}
+        return visit.page("sign_in.html", values, HTTPStatus.UNAUTHORIZED)
+    session = sessions.begin(access, visit.now)
+    log.info("page.signed_in", address=address, access=access.value)
+    response = _onwards(visit, fields.get("next", ""))
+    set_cookie(response, visit, session)
+    return response
+
+
+async def sign_out(visit: Visit) -> Response:
+    """End the session everywhere."""
+    session = visit.session
+    if session is not None:
+
+        def end(tx: sa.Connection) -> None:
+            stored_sessions.end(tx, session.id, visit.site.database.now(tx))
+
+        await visit.site.database.write(end)
+    response = visit.see("sign-in")
+    response.delete_cookie(COOKIE, path=_cookie_path(visit))
+    return response
+
+
+def set_cookie(response: Response, visit: Visit, session: sessions.Session) -> None:
+    """Let the browser keep a session."""
+    response.set_cookie(
+        COOKIE,
+        sessions.to_cookie(session, visit.site.api),
+        max_age=int(sessions.LONGEST_IDLE.total_seconds()),
+        path=_cookie_path(visit),
+        secure=browser.is_secure(visit.request),
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def _cookie_path(visit: Visit) -> str:
+    return visit.site.api.root_path or "/"
+
+
+def _onwards(visit: Visit, wanted: str) -> Response:
+    """Return a redirection to what somebody wanted to see before signing in."""
+    response = visit.see("")
+    if OWN_PATH.fullmatch(wanted):
+        response.headers["location"] = visit.site.api.root_path + wanted
+    return response
+
+
+ROUTES = (("GET", "/sign-in", show), ("POST", "/sign-in", sign_in), ("POST", "/sign-out", sign_out))

@@ -1,0 +1,107 @@
+"""One request for a page: what it asks for, what it may do, and the response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from daemon.settings import Access
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from starlette.requests import Request
+
+    from daemon.control import Services
+    from daemon.page.live import Live
+    from daemon.page.rendering import Templates
+    from daemon.page.sample_results import SampleResults
+    from daemon.page.sessions import Session, SignInAttempts
+    from daemon.settings import ApiSettings, Settings
+    from daemon.storage.database import Clock, Database
+
+FRAGMENT = "x-fragment"  # the script asks for a page without its frame
+MOST_FIELDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all pages share."""
+
+    database: Database
+    settings: Settings
+    api: ApiSettings
+    services: Services
+    templates: Templates
+    attempts: SignInAttempts
+    samples: SampleResults
+    live: Live
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request. ``session`` is None before signing in."""
+
+    site: Site
+    request: Request
+    session: Session | None
+    now: datetime
+
+    @property
+    def may_change(self) -> bool:
+        """Return whether this person sees buttons."""
+        return self.session is not None and self.session.access is Access.FULL
+
+    @property
+    def section(self) -> str:
+        """Return the first part of the path, which the navigation highlights."""
+        return self.request.url.path.removeprefix(self.site.api.root_path).split("/")[1]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Return the filters in the URL; empty ones are left out, as if they were not there."""
+        return {name: value for name, value in self.request.query_params.items() if value}
+
+    def path(self, name: str = "id") -> str:
+        """Return a part of the path."""
+        return str(self.request.path_params[name])
+
+    def number(self) -> int:
+        """Return the number in the path; 0, which nothing has, for anything else."""
+        text = self.path()
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(2**63)) else 0
+
+    async def form(self) -> dict[str, str]:
+        """Return the fields of a form."""
+        body = (await self.request.body()).decode("utf-8", "replace")
+        try:
+            return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+        except ValueError:
+            return {}
+
+    def url(self, *parts: object, **query: object) -> str:
+        """Return the URL of a page: its path in parts, and its query without what is None or empty."""
+        path = "/" + "/".join(quote(str(part), safe="") for part in parts)
+        pairs = {name: value for name, value in query.items() if value not in {None, ""}}
+        return self.site.api.root_path + path + (f"?{urlencode(pairs)}" if pairs else "")
+
+    def page(self, template: str, values: Mapping[str, Any], status: int = HTTPStatus.OK) -> HTMLResponse:
+        """Return a page, or only its content if the script asks for that."""
+        frame = "fragment.html" if FRAGMENT in self.request.headers else "frame.html"
+        html = self.site.templates.render(template, {"visit": self, "url": self.url, "frame": frame, **values})
+        return HTMLResponse(html, status)
+
+    async def done(self, *parts: object) -> Response:
+        """Return a redirection to the page whose form was sent: the overview, or the page with this path."""
+        fields = await self.form()
+        return self.see("") if fields.get("back") == "overview" else self.see(*parts)
+
+    def see(self, *parts: object, **query: object) -> Response:
+        """Return a redirection to a page, after a form was handled."""
+        return RedirectResponse(self.url(*parts, **query), HTTPStatus.SEE_OTHER)

@@ -1,0 +1,63 @@
+"""The page over a database with something of everything in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from daemon import api
+from daemon.control import Services
+from tests.harness import shown
+from tests.page.person import Person, visiting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+
+    from daemon.settings import Settings
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
+
+READ_TOKEN = "canary-read-token"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    loaded = shown.settings(tmp_path, database_url)
+    assert loaded.api is not None
+    return dataclasses.replace(loaded, api=dataclasses.replace(loaded.api, read_token=SecretStr(READ_TOKEN)))
+
+
+@pytest.fixture
+def woken() -> list[str]:
+    """What was woken: targets, and ``replays``."""
+    return []
+
+
+@pytest.fixture
+def services(woken: list[str]) -> Services:
+    return Services(wake_targets=woken.extend, wake_replays=lambda: woken.append("replays"))
+
+
+@pytest.fixture
+def app(database: Database, settings: Settings, services: Services, clock: ManualClock) -> FastAPI:
+    database.write_now(shown.fill, clock.now)
+    return api.create(database, settings, services)
+
+
+@pytest.fixture
+async def person(app: FastAPI) -> AsyncIterator[Person]:
+    async with visiting(app) as signed_in:
+        yield signed_in
+
+
+@pytest.fixture
+async def reader(app: FastAPI) -> AsyncIterator[Person]:
+    """Somebody who may only look."""
+    async with visiting(app, READ_TOKEN) as signed_in:
+        yield signed_in

@@ -1,0 +1,50 @@
+"""The overview: whether all is well, and what fails, first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from daemon.storage import schema
+
+if TYPE_CHECKING:
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
+    from tests.page.person import Person
+
+
+async def test_it_says_first_what_needs_attention_since_when_and_why(person: Person) -> None:
+    text = await person.read("/")
+    first = ("3 things need attention", "Connection", "401 2006 Authentication failed", "Target", "Connection refused")
+    places = [text.index(each) for each in (*first, "<h2>Targets</h2>")]
+    assert places == sorted(places)
+    assert 'datetime="2026-11-23T09:57:00Z"' in text
+
+
+async def test_it_says_that_all_is_well(person: Person, database: Database, clock: ManualClock) -> None:
+    def mend(tx: sa.Connection) -> None:
+        for table in (schema.connections, schema.targets):
+            tx.execute(sa.update(table).values(failing_since=None, last_error=None))
+        tx.execute(sa.update(schema.targets).values(last_success_at=clock.now))
+        tx.execute(sa.delete(schema.actions))
+
+    database.write_now(mend)
+    text = await person.read("/")
+    assert "All is well" in text
+    assert "<title>All is well · pagerelay</title>" in text
+
+
+async def test_a_failing_target_is_retried_and_paused_from_it(person: Person, woken: list[str]) -> None:
+    response = await person.press("/", "Retry now")
+    assert (response.status_code, response.headers["location"], woken) == (303, "/", ["ops"])
+    await person.http.post("/targets/ops/pause", data={"back": "overview"})
+    assert "paused by hand" in await person.read("/")
+    await person.press("/", "Resume")
+    assert "paused by hand" not in await person.read("/")
+
+
+async def test_the_script_gets_the_content_without_its_frame(person: Person) -> None:
+    response = await person.http.get("/", headers={"x-fragment": "1"})
+    assert "<header" not in response.text
+    assert '<section id="summary"' in response.text

@@ -1,0 +1,111 @@
+"""What holds for every answer: headers, errors as pages, hostile text inert, no secret."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from daemon import errors
+from daemon.storage import schema
+from tests.harness import shown
+from tests.page.test_signing_in import PAGES
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from daemon.storage.database import Database
+    from tests.page.person import Person
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+UNKNOWN = ("/nothing", "/targets/nobody", "/static/../page.py", "/static/nothing.js", "/%00", "/targets/%F0%9F%92%A5")
+
+
+def is_safe(headers: dict[str, str]) -> bool:
+    return (headers["content-security-policy"], headers["x-content-type-options"], headers["cache-control"]) == (
+        POLICY,
+        "nosniff",
+        "no-store",
+    )
+
+
+@pytest.mark.parametrize("path", [*PAGES, *UNKNOWN, "/sign-in", "/static/page.css", "/targets/ops/pause"])
+async def test_every_answer_has_the_policy_and_is_not_stored(person: Person, path: str) -> None:
+    assert is_safe(dict((await person.http.get(path)).headers))
+
+
+async def test_the_api_s_answers_are_not_stored_or_sniffed_either(person: Person) -> None:
+    for path in ("/v1/status", "/healthz", "/metrics", "/openapi.json"):
+        headers = (await person.http.get(path)).headers
+        assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
+
+
+@pytest.mark.parametrize("path", UNKNOWN)
+async def test_what_does_not_exist_is_a_page_with_status_404(person: Person, path: str) -> None:
+    response = await person.http.get(path)
+    assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+async def test_a_wrong_method_is_a_page_with_status_405(person: Person) -> None:
+    response = await person.http.get("/targets/ops/pause")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+
+
+async def test_an_unknown_path_of_the_api_stays_a_problem_document(person: Person) -> None:
+    for path in ("/v1", "/v1/nothing"):
+        response = await person.http.get(path)
+        assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_an_unexpected_error_shows_no_details(person: Person, app: FastAPI, database: Database) -> None:
+    del app
+    database.write_now(lambda tx: tx.execute(sa.update(schema.events).values(payload="not JSON")))
+    response = await person.http.get("/")
+    assert response.status_code == 500
+    assert is_safe(dict(response.headers))
+    assert "log has the details" in response.text
+    assert "Traceback" not in response.text
+    assert "JSON" not in response.text
+
+
+async def test_without_its_database_the_page_says_so(person: Person, database: Database) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise errors.DatabaseError("the database is locked")
+
+    database.read = fail  # type: ignore[method-assign,assignment]  # as in a long outage
+    response = await person.http.get("/")
+    assert (response.status_code, is_safe(dict(response.headers))) == (503, True)
+    assert "The database is locked." in response.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_holds_a_secret(person: Person, path: str) -> None:
+    text = await person.read(path)
+    assert [canary for canary in shown.CANARIES if canary in text] == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_has_inline_scripts_or_styles_or_loads_anything_from_elsewhere(person: Person, path: str) -> None:
+    text = await person.read(path)
+    assert re.findall(r"<script(?! src=\"/static/page\.js\" defer></script>)", text) == []
+    assert re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:", text) == []
+    assert re.findall(r"(?:src|href)=\"(?!/)(?!#)([^\"]*)\"", text) == []
+
+
+async def test_hostile_text_is_inert(person: Person, database: Database) -> None:
+    hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7 }}"
+    payload = {"incident": {"title": hostile}, "agent": {"summary": hostile}}
+    database.write_now(lambda tx: tx.execute(sa.update(schema.events).values(payload=shown._text(payload))))
+    database.write_now(lambda tx: tx.execute(sa.update(schema.targets).values(last_error=hostile)))
+    for path in PAGES:
+        text = await person.read(path)
+        assert "<script>alert" not in text
+        assert "<img" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in await person.read("/")
+    assert "{{ 7 * 7 }}" in await person.read("/")

@@ -1,0 +1,164 @@
+"""Signing in and out, what a session opens, and what it does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from daemon import api
+from tests.harness import shown
+from tests.page.conftest import READ_TOKEN
+from tests.page.person import visiting
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from daemon.settings import Settings
+    from daemon.storage.database import Database
+    from tests.page.person import Person
+
+PAGES = ("/", "/targets/ops")
+
+
+async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards(app: FastAPI) -> None:
+    async with visiting(app, None) as person:
+        response = await person.http.get("/targets/ops?test=x")
+        assert (response.status_code, response.headers["location"]) == (
+            303,
+            "/sign-in?next=%2Ftargets%2Fops%3Ftest%3Dx",
+        )
+        (form,) = await person.forms(response.headers["location"])
+        response = await person.send(form, token=shown.TOKEN)
+        assert (response.status_code, response.headers["location"]) == (303, "/targets/ops?test=x")
+        assert "ops" in await person.read(response.headers["location"])
+
+
+@pytest.mark.parametrize(
+    "place", ["https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example", "x"]
+)
+async def test_signing_in_never_leads_to_another_site(app: FastAPI, place: str) -> None:
+    async with visiting(app, None) as person:
+        assert (await person.sign_in(next=place)).headers["location"] == "/"
+
+
+async def test_a_wrong_token_gives_one_text_and_no_session(app: FastAPI) -> None:
+    async with visiting(app, None) as person:
+        texts = set()
+        for token in ("", "wrong", shown.TOKEN[:-1], shown.TOKEN.upper(), "\u00e9" * 5000):
+            response = await person.sign_in(token)
+            assert (response.status_code, "set-cookie" in response.headers) == (401, False)
+            texts.add(response.text)
+        assert len(texts) == 1
+        assert (await person.http.get("/")).status_code == 303
+
+
+async def test_the_cookie_is_for_this_site_only_and_not_for_scripts(app: FastAPI) -> None:
+    async with visiting(app, None) as person:
+        cookie = (await person.sign_in()).headers["set-cookie"]
+        assert re.search(r"; HttpOnly; Max-Age=43200; Path=/; SameSite=strict$", cookie)
+        assert shown.TOKEN not in cookie
+        secure = await person.http.post("/sign-in", data={"token": shown.TOKEN}, headers={"x-forwarded-proto": "https"})
+        assert "; Secure" in secure.headers["set-cookie"]
+
+
+async def test_a_proxy_elsewhere_is_not_believed(app: FastAPI) -> None:
+    transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        headers = {"x-forwarded-proto": "https"}
+        answer = await http.post("/sign-in", data={"token": shown.TOKEN}, headers=headers)
+        assert "; Secure" not in answer.headers["set-cookie"]
+
+
+async def test_the_cookie_does_not_open_the_api(person: Person) -> None:
+    assert (await person.http.get("/v1/status")).status_code == 401
+    assert (await person.http.post("/v1/targets/ops/pause")).status_code == 401
+
+
+async def test_signing_out_ends_the_session_wherever_its_cookie_is(person: Person) -> None:
+    (cookie,) = person.http.cookies.jar
+    response = await person.press("/", "Sign out")
+    assert (response.status_code, response.headers["location"]) == (303, "/sign-in")
+    assert "pagerelay_session" not in person.http.cookies
+    kept = {"cookie": f"{cookie.name}={cookie.value}"}
+    assert (await person.http.get("/", headers=kept)).status_code == 303
+
+
+async def test_a_changed_token_ends_the_session(person: Person, database: Database, settings: Settings) -> None:
+    (cookie,) = person.http.cookies.jar
+    assert settings.api is not None
+    changed = dataclasses.replace(settings, api=dataclasses.replace(settings.api, token=SecretStr("another")))
+    async with visiting(api.create(database, changed), None) as other:
+        response = await other.http.get("/", headers={"cookie": f"{cookie.name}={cookie.value}"})
+        assert response.headers["location"] == "/sign-in"
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_the_read_token_shows_every_page_without_buttons(reader: Person, path: str) -> None:
+    assert [form.action for form in await reader.forms(path) if form.method == "post"] == ["/sign-out"]
+
+
+@pytest.mark.parametrize("path", ["/targets/ops/pause", "/targets/ops/resume", "/targets/ops/test"])
+async def test_the_read_token_changes_nothing(reader: Person, path: str) -> None:
+    response = await reader.http.post(path)
+    assert (response.status_code, "read token" in response.text) == (403, True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost.evil.example"},
+    ],
+)
+async def test_a_form_of_another_site_changes_nothing(person: Person, headers: dict[str, str]) -> None:
+    for path in ("/targets/ops/pause", "/sign-out", "/sign-in"):
+        assert (await person.http.post(path, headers=headers)).status_code == 403
+    assert "paused" not in await person.read("/targets/ops")
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "same-origin"}, {"origin": "http://localhost"}, {}])
+async def test_a_form_of_the_page_is_accepted(person: Person, headers: dict[str, str]) -> None:
+    assert (await person.http.post("/targets/ops/pause", headers=headers)).status_code == 303
+
+
+async def test_there_is_no_page_without_a_token_or_where_it_is_off(database: Database, settings: Settings) -> None:
+    assert settings.api is not None
+    for off in (
+        dataclasses.replace(settings.api, page=False),
+        dataclasses.replace(settings.api, token=None, read_token=None),
+    ):
+        async with visiting(api.create(database, dataclasses.replace(settings, api=off)), None) as person:
+            for path in ("/", "/sign-in", "/static/page.js"):
+                response = await person.http.get(path)
+                assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_below_a_path_prefix_every_address_has_it(database: Database, app: FastAPI, settings: Settings) -> None:
+    del app  # it has filled the database
+    assert settings.api is not None
+    below = dataclasses.replace(settings, api=dataclasses.replace(settings.api, root_path="/relay"))
+    async with visiting(api.create(database, below), None) as person:
+        assert (await person.http.get("/targets/ops")).headers["location"].startswith("/relay/sign-in?next=%2Ftargets")
+        response = await person.http.post("/relay/sign-in", data={"token": shown.TOKEN, "next": "/targets/ops"})
+        assert (response.headers["location"], "Path=/relay;" in response.headers["set-cookie"]) == (
+            "/relay/targets/ops",
+            True,
+        )
+        text = await person.read("/relay/targets/ops")
+        links = re.findall(r'(?:href|src|action)="(?!#)([^"]*)"', text)
+        assert len(links) > 10
+        assert [link for link in links if not link.startswith("/relay/")] == []
+
+
+async def test_the_read_token_is_not_the_token(app: FastAPI) -> None:
+    assert READ_TOKEN != shown.TOKEN
+    async with visiting(app, READ_TOKEN) as person:
+        assert "read only" in await person.read("/")
