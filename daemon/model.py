@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ Json: TypeAlias = dict[str, Any]
 MASK = "***"
 SUCCESS = range(200, 300)  # HTTP statuses
 REFUSALS = (400, 409, 413, 415, 422)  # statuses that reject one message and say nothing about the target
+CLOCK_TOLERANCE = timedelta(minutes=2)  # receivers that check signatures accept a difference of five minutes at most
 PAUSED_BY_HAND = "paused by hand"  # a reason for a target's pause; the other reasons are responses of the target
 
 

@@ -46,9 +46,13 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The database responds, and every connection was polled within three intervals."""
+    """The database responds, and every connection was polled within three intervals.
+
+    ``warnings`` say what else needs attention, such as a clock that is minutes off.
+    """
 
     status: Literal["ready"]
+    warnings: list[str] | None = None
 
 
 def router(database: Database, settings: Settings, counted: CollectorRegistry | None) -> APIRouter:
@@ -57,6 +61,9 @@ def router(database: Database, settings: Settings, counted: CollectorRegistry | 
 
     def unready(tx: sa.Connection) -> list[str]:
         return connection_health.read_unready(tx, settings.connections, settings.triggers.values(), database.now(tx))
+
+    def live_instances(tx: sa.Connection) -> tuple[overview.Instance, ...]:
+        return overview.live_instances(tx, database.now(tx))
 
     def status(tx: sa.Connection) -> overview.Overview:
         return overview.read(tx, settings.connections, settings.triggers, settings.targets, database.now(tx))
@@ -69,12 +76,13 @@ def router(database: Database, settings: Settings, counted: CollectorRegistry | 
             return problem_documents.respond(HTTPStatus.SERVICE_UNAVAILABLE, _since(failure))
         return Alive("ok", daemon.__version__)
 
-    @routes.get("/readyz", response_model=Ready, responses=UNREADY)
+    @routes.get("/readyz", response_model=Ready, response_model_exclude_none=True, responses=UNREADY)
     async def readyz() -> Ready | Response:
         """Check that events flow; name what is not ready."""
         if reasons := await _reasons(database, unready):
             return problem_documents.respond(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(reasons), unready=reasons)
-        return Ready("ready")
+        clocks = [each.clock_problem for each in await database.read(live_instances) if each.clock_problem]
+        return Ready("ready", clocks or None)
 
     @routes.get("/metrics", response_class=Response)
     async def metrics() -> Response:

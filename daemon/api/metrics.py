@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from daemon.views.connection_health import ConnectionStatus
-    from daemon.views.overview import Overview
+    from daemon.views.overview import Instance, Overview
     from daemon.views.target_health import TargetStatus
     from daemon.views.trigger_health import TriggerStatus
 
@@ -50,11 +50,21 @@ class _Gauges(Collector):
         yield info
         yield GaugeMetricFamily("pagerelay_instances", "Running daemons", len(status.instances))
         yield GaugeMetricFamily("pagerelay_journal_events", "Events in the journal", status.journal.events)
+        yield _of_clocks(status.instances)
         yield from _of_connections(status.connections)
         yield _unknown_log_entries(status.connections)
         yield from _of_actions(status.connections, status.now)
         yield from _of_triggers(status.triggers)
         yield from _of_targets(status.targets, status.now)
+
+
+def _of_clocks(daemons: Iterable[Instance]) -> Metric:
+    return _gauge(
+        "clock_ahead_seconds",
+        "How far a daemon's clock is ahead of PagerDuty's; negative: behind",
+        "host",
+        {one.hostname: one.clock_ahead_seconds for one in daemons}.items(),
+    )
 
 
 def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:

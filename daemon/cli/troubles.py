@@ -48,6 +48,8 @@ def _line(trouble: Trouble, now: datetime) -> str:
     match trouble.subject:
         case Subject.DAEMON:
             return _daemon(trouble, now)
+        case Subject.CLOCK:
+            return trouble.reason or ""
         case Subject.CONNECTION:
             text = _connection(trouble, now)
         case Subject.ACTIONS:

@@ -16,8 +16,8 @@ from daemon import errors
 from daemon.fan_out import matching
 from daemon.fan_out.messages import FanOut
 from daemon.ingest import commit
-from daemon.model import CallPriority
-from daemon.storage import connections, users
+from daemon.model import CLOCK_TOLERANCE, CallPriority
+from daemon.storage import connections, instances, users
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
@@ -63,6 +63,7 @@ class Poller:
         self._clock = clock
         self._wake = wake
         self._ahead = timedelta(0)  # how far PagerDuty's clock is ahead of ours
+        self._clock_is_wrong = False
         self._overlap = connection.overlap  # shrinks while re-reading it would cost too many calls
         self._looked_up: dict[str, datetime] = {}
         self._condition_errors: dict[str, str | None] = {}
@@ -84,6 +85,7 @@ class Poller:
             error = str(failure)
             messages += await self._fan_out(claim.due)
         was_failing = await self._database.write(self._end, error)
+        self._log_clock()
         self._log_result(
             error, was_failing, events, messages, self._client.calls - calls_before, time.perf_counter() - started
         )
@@ -95,7 +97,22 @@ class Poller:
         return connections.begin_poll(tx, self._connection.name, self._every, interval, self._instance, now)
 
     def _end(self, tx: sa.Connection, error: str | None) -> datetime | None:
+        instances.record_clock(tx, self._instance, -self._ahead)
         return connections.end_poll(tx, self._connection.name, self._instance, error, self._database.now(tx))
+
+    def _log_clock(self) -> None:
+        """Log when this machine's clock differs from PagerDuty's by minutes, and when it no longer does."""
+        is_wrong = abs(self._ahead) >= CLOCK_TOLERANCE
+        if is_wrong and not self._clock_is_wrong:
+            log.warning(
+                "clock.skewed",
+                connection=self._connection.name,
+                ahead_seconds=-round(self._ahead.total_seconds()),
+                remedy="set this machine's clock: receivers reject signatures with a wrong time",
+            )
+        elif self._clock_is_wrong and not is_wrong:
+            log.info("clock.recovered", connection=self._connection.name)
+        self._clock_is_wrong = is_wrong
 
     def _log_result(
         self, error: str | None, was_failing: datetime | None, events: int, messages: int, calls: int, took: float

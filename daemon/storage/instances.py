@@ -27,6 +27,12 @@ def heartbeat(tx: sa.Connection, instance: str, now: datetime) -> bool:
     return tx.execute(instances.update().where(instances.c.id == instance).values(heartbeat_at=now)).rowcount == 1
 
 
+def record_clock(tx: sa.Connection, instance: str, ahead: timedelta) -> None:
+    """Record how far a daemon's clock is ahead of PagerDuty's; negative: behind."""
+    seconds = round(ahead.total_seconds())
+    tx.execute(instances.update().where(instances.c.id == instance).values(clock_ahead_seconds=seconds))
+
+
 def reap(tx: sa.Connection, now: datetime, has_ended: Callable[[str], bool] = lambda _instance: False) -> list[str]:
     """Remove daemons without a heartbeat for ``INSTANCE_TTL``, or that ``has_ended`` knows; return their ids.
 

@@ -59,6 +59,7 @@ instances = sa.Table(
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("started_at", Instant, nullable=False),
     sa.Column("heartbeat_at", Instant, nullable=False),
+    sa.Column("clock_ahead_seconds", sa.BigInteger),
 )
 
 connections = sa.Table(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 import daemon
+from daemon.model import CLOCK_TOLERANCE
 from daemon.storage import postgres, sqlite
 from daemon.storage.instances import INSTANCE_TTL
 from daemon.storage.schema import events, instances
@@ -26,13 +27,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A running daemon."""
+    """A running daemon. ``clock_ahead_seconds`` is how far its clock is ahead of PagerDuty's; negative: behind."""
 
     id: str
     hostname: str
     version: str
     started_at: datetime
     heartbeat_at: datetime
+    clock_ahead_seconds: int | None
+
+    @property
+    def clock_problem(self) -> str | None:
+        """Return what is wrong with the clock, if it is minutes off."""
+        ahead = self.clock_ahead_seconds
+        if ahead is None or abs(ahead) < CLOCK_TOLERANCE.total_seconds():
+            return None
+        direction = "ahead of" if ahead > 0 else "behind"
+        return (
+            f"the clock of {self.hostname} is {abs(ahead)} s {direction} PagerDuty's"
+            " (set it: receivers reject signatures with a wrong time)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

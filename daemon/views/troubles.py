@@ -29,6 +29,7 @@ class Subject(enum.StrEnum):
 
     DATABASE = "database"
     DAEMON = "daemon"
+    CLOCK = "clock"  # of a daemon's host
     CONNECTION = "connection"
     ACTIONS = "actions"  # of a connection
     TARGET = "target"
@@ -77,6 +78,9 @@ def worst_first(statuses: Iterable[Checked]) -> list[Checked]:
 def _daemons(status: Overview) -> Iterator[Trouble]:
     if status.database_problem:
         yield Trouble(Subject.DATABASE, "", Health.FAILING, reason=status.database_problem)
+    for each in status.instances:
+        if each.clock_problem:
+            yield Trouble(Subject.CLOCK, each.hostname, Health.FAILING, reason=each.clock_problem)
     if status.instances:
         return
     for each in status.lost_instances:

@@ -41,6 +41,15 @@ async def test_readyz_is_200_while_every_connection_is_polled(client: httpx.Asyn
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 
 
+async def test_readyz_warns_of_a_clock_that_is_minutes_off(client: httpx.AsyncClient, database: Database) -> None:
+    database.write_now(lambda tx: tx.execute(schema.instances.update().values(clock_ahead_seconds=300)) and None)
+    answer = await client.get("/readyz")
+    [warning] = answer.json()["warnings"]
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    assert "is 300 s ahead of PagerDuty's" in warning
+    assert "pagerelay_clock_ahead_seconds{host=" in (await client.get("/metrics")).text
+
+
 async def test_readyz_names_the_connections_that_are_not_ready(client: httpx.AsyncClient, clock: ManualClock) -> None:
     clock.advance(100)
     answer = await client.get("/readyz")

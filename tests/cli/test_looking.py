@@ -61,6 +61,14 @@ def test_status_as_json_is_one_document(kept: Call) -> None:
     assert status["now"].endswith("Z")
 
 
+def test_status_says_how_far_a_clock_is_off(pagerelay: Call, filled: str) -> None:
+    database = Database(filled)
+    database.write_now(lambda tx: tx.execute(schema.instances.update().values(clock_ahead_seconds=-300)) and None)
+    database.close()
+    line = "! the clock of relay1 is 300 s behind PagerDuty's (set it: receivers reject signatures with a wrong time)"
+    assert line in " ".join(pagerelay("status").stdout.split())
+
+
 def test_status_says_when_no_daemon_runs(pagerelay: Call, filled: str) -> None:
     database = Database(filled)
     database.write_now(lambda tx: tx.execute(schema.instances.delete()) and None)
