@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, Gauge
 import daemon
 from daemon import api, errors, maintenance, pagerduty
 from daemon.actions.executor import Executor
+from daemon.config import hints
 from daemon.delivery.loop import DeliveryLoop
 from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
@@ -58,6 +59,8 @@ async def run(
     """
     started = time.perf_counter()
     descriptors.raise_limit()
+    for hint in hints.of(settings):
+        log.warning("configuration.suspicious", hint=hint)
     async with _until(stop) as stopping, _running(settings) as address:
         log.info(
             "daemon.started", version=daemon.__version__, api=address, took=f"{time.perf_counter() - started:.3f}s"

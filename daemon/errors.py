@@ -11,6 +11,7 @@ PagerelayError
 ├── LostClaim                an action is no longer claimed by this daemon
 ├── KeyReused                an idempotency key was reused with another request
 ├── NoAnswer                 a request to a target got no response
+│   └── OutOfResources       this machine could not make the request; the target is not at fault
 ├── PagerDutyError           a call to PagerDuty failed
 │   ├── Temporary            retrying may help, after ``delay``
 │   │   ├── Unreachable      no connection could be made
@@ -116,6 +117,10 @@ class KeyReused(PagerelayError):
 
 class NoAnswer(PagerelayError):
     """A request to a target got no response: not permitted, not connected, or no response in time."""
+
+
+class OutOfResources(NoAnswer):
+    """A request could not be made from this machine, for example because too many files are open."""
 
 
 class FormatError(PagerelayError):

@@ -50,9 +50,14 @@ def wrong(what: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{what}", {"what": what})
 
 
+def is_quoted(value: str) -> bool:
+    """Return whether a value begins and ends with the same quotation mark."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES
+
+
 def _must_not_be_quoted(value: str) -> None:
     """Raise if a secret that has no quotes in it is in quotes: an env file for Docker keeps them."""
-    if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
+    if is_quoted(value):
         raise wrong("has quotes around it that belong to the value (in an env file for Docker or systemd, remove them)")
 
 

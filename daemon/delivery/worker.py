@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections import deque
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,7 +24,7 @@ from daemon.storage.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from prometheus_client import CollectorRegistry
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+NOT_SENT_PAUSE = timedelta(seconds=2)
+LOG_EVERY = timedelta(minutes=1)
 LATENCIES = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 
 
@@ -75,6 +78,7 @@ class TargetWorker:
         self._sender = sender
         self._shared = shared
         self._rate = Rate(target.rate_limit)
+        self._not_sent_at: datetime | None = None
         self._rendering = asyncio.Lock()  # so that a target keeps one thread busy at most
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -194,11 +198,25 @@ class TargetWorker:
                 return None
             return self._settle(delivery, failed, self._shared.now())[1]
         answer = await self._sender.send(delivery.message_id, content, int(self._shared.clock().timestamp()))
-        self._shared.metrics.latency(self.target.name).observe(answer.seconds)
         now = self._shared.now()
+        if answer.is_ours:
+            return self._not_sent(delivery, answer, now)
+        self._shared.metrics.latency(self.target.name).observe(answer.seconds)
         decision, again_at = self._settle(delivery, answer, now)
         self._update_target(delivery, answer, decision, now)
         return again_at
+
+    def _not_sent(self, delivery: Delivery, answer: SendResult, now: datetime) -> datetime:
+        """Release a delivery that this machine could not send, which counts as no attempt; return when to try again."""
+        if self._not_sent_at is None or now - self._not_sent_at > LOG_EVERY:
+            log.error(
+                "delivery.not_sent", target=self.target.name, error=answer.error, remedy="see LimitNOFILE, ulimit"
+            )
+            self._not_sent_at = now
+        self._shared.metrics.attempts(delivery.target, "not_sent").inc()
+        self._lose_probe({delivery.id})
+        self._shared.recorder.give_back([delivery.id], now + NOT_SENT_PAUSE)
+        return now + NOT_SENT_PAUSE
 
     def _settle(
         self, delivery: Delivery, answer: SendResult, now: datetime

@@ -112,6 +112,8 @@ class PinnedClient:
                 return await self._post(client, headers, body, limit)
             except exceptions.PyreqwestError as error:
                 failure = self._explain(error)
+                if any(f"(os error {number})" in failure for number in resolver.RESOURCES):
+                    raise errors.OutOfResources(failure) from None
                 if CONNECTING not in _causes(error):
                     raise errors.NoAnswer(failure) from None
                 self._mark_failed(client)

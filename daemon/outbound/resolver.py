@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 import time
@@ -30,12 +31,17 @@ STALE = 300.0  # seconds for which an old result is used while resolving fails
 PATIENCE = 1.0  # seconds to wait for a new result while an old one can be used
 PAUSE = 5.0  # seconds between two queries after a failure
 ANYWHERE = Egress()
+RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # whose lack is not a target's fault
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def look_up(name: str, port: int) -> tuple[str, ...]:
     """Return the addresses of a name in the system's order. Raises OSError if there are none."""
-    results = socket.getaddrinfo(name.encode("ascii"), port, type=socket.SOCK_STREAM)
+    try:
+        results = socket.getaddrinfo(name.encode("ascii"), port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        socket.socket().close()  # without a free descriptor it says that the name is unknown; this says what is true
+        raise
     return tuple(dict.fromkeys(str(address[0]) for family, _, _, _, address in results if family in FAMILIES))
 
 
@@ -57,6 +63,7 @@ class Host:
         self._clock = clock
         self._permitted: tuple[str, ...] = ()
         self._problem: str | None = None
+        self._lacks = False  # descriptors to resolve with
         self._refused: str | None = None
         self._has_changed = False
         self._query: asyncio.Future[tuple[str, ...]] | None = None
@@ -81,7 +88,7 @@ class Host:
             await self._resolve(seconds)
         self._has_changed = False
         if self._problem is not None:
-            raise errors.NoAnswer(self._problem)
+            raise (errors.OutOfResources if self._lacks else errors.NoAnswer)(self._problem)
         return self._permitted
 
     async def check(self, seconds: float) -> None:
@@ -125,6 +132,7 @@ class Host:
         else:
             self._permitted, self._refused, self._due = (), None, now + PAUSE
             self._problem = f"{self.name} cannot be resolved: {getattr(error, 'strerror', None) or 'invalid name'}"
+            self._lacks = isinstance(error, OSError) and error.errno in RESOURCES
 
     def _judge(self, addresses: tuple[str, ...]) -> None:
         reasons = {each: ip_policy.refusal(each, self._rules) for each in addresses}
@@ -133,6 +141,7 @@ class Host:
         where = "the host is" if self.is_address else f"{self.name} resolves to"
         self._refused = f"refused: {where} {refused[0]}" if refused else None
         self._problem = None if self._permitted else self._refused or f"{self.name} has no address"
+        self._lacks = False
 
 
 def refusal(url: str, rules: Egress = ANYWHERE) -> str | None:

@@ -35,7 +35,8 @@ UNAUTHORIZED = 401
 class SendResult:
     """The result of an attempt: a status or an error, and the beginning of the body unless it succeeded.
 
-    ``seconds`` is the duration; ``retry_after`` is the raw header.
+    ``seconds`` is the duration; ``retry_after`` is the raw header. ``is_ours``: this machine could not make the
+    request, so that it says nothing about the target.
     """
 
     status: int | None
@@ -43,6 +44,7 @@ class SendResult:
     retry_after: str | None
     excerpt: str | None
     seconds: float
+    is_ours: bool = False
 
 
 class Sender:
@@ -90,7 +92,8 @@ class Sender:
             else:
                 reply = await self._post_with_token(self._tokens, headers, content.body, started + self._seconds)
         except errors.NoAnswer as error:
-            return SendResult(None, self._mask(str(error)), None, None, time.perf_counter() - started)
+            ours, took = isinstance(error, errors.OutOfResources), time.perf_counter() - started
+            return SendResult(None, self._mask(str(error)), None, None, took, ours)
         except Exception as error:  # an unforeseen error must not retry one message for ever
             log.exception("sender.broken", message=message_id)
             why = f"the request failed with {type(error).__name__} (please report it)"

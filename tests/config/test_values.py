@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import config, errors
+from daemon.config import hints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,3 +105,12 @@ def test_a_megabyte_of_opening_braces_takes_no_longer_than_a_megabyte_of_text(tm
     line = mistake(tmp_path, key='"' + "${" * 500_000 + '"')
     assert "a ${ without its closing brace, or with another" in line
     assert time.process_time() - started < 30
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_in_what_may_really_have_them_are_a_note_and_no_mistake(tmp_path: Path, quote: str) -> None:
+    settings = load(tmp_path, {"ACCOUNT": f"{quote}canary{quote}"}, header='"${ACCOUNT}"')
+    (hint,) = hints.of(settings)
+    assert hint.startswith("targets.ops.headers.X-Account: has quotes around it: fine if they belong to the value")
+    assert "canary" not in hint
+    assert hints.of(load(tmp_path, {"ACCOUNT": f"{quote}in{quote} part"}, header='"${ACCOUNT}"')) == []

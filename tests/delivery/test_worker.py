@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from daemon import errors
+from daemon.delivery import worker
 from daemon.formats import REGISTRY
 from daemon.model import Content, DeliveryState, Message
 from daemon.outbound import connection
@@ -20,6 +25,7 @@ from tests.delivery.lines import (
     fill,
     rows,
     seen_attempt,
+    standing,
     states,
     target,
 )
@@ -74,6 +80,28 @@ async def test_a_request_that_raises_is_a_failed_attempt(live: Database, monkeyp
             async with delivering(live, target("ops", url)):
                 await seen_attempt(live)
         assert attempts(live)[0].error == "the request failed with RuntimeError (please report it)"
+
+
+async def test_running_out_of_descriptors_is_our_failure_and_not_the_targets(
+    live: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "NOT_SENT_PAUSE", timedelta(milliseconds=50))
+    receiver = Receiver()
+    fill(live, ["P1", "P2", "P3", "P4"], ["ops"])
+    post, calls = connection.PinnedClient.post, itertools.count()
+
+    async def exhausted(client: connection.PinnedClient, *request: Any) -> connection.Response:
+        if next(calls) < 8:
+            raise errors.OutOfResources("could not connect: Too many open files (os error 24)")
+        return await post(client, *request)
+
+    monkeypatch.setattr(connection.PinnedClient, "post", exhausted)
+    with structlog.testing.capture_logs() as lines:
+        async with receiver.serving() as url, delivering(live, target("ops", url)):
+            await eventually(lambda: states(live), {"delivered": 4})
+    assert [each.error for each in attempts(live)] == [None] * 4, "nothing was attempted before"
+    assert standing(live).failing_since is None
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["delivery.not_sent"]
 
 
 async def test_characters_that_a_database_cannot_store_are_replaced(database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from ipaddress import ip_network
@@ -44,6 +45,29 @@ async def refused(host: resolver.Host) -> str:
     with pytest.raises(errors.NoAnswer) as caught:
         await host.permitted(20)
     return str(caught.value)
+
+
+async def test_running_out_of_descriptors_is_no_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_arguments: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def without_descriptors(*_arguments: object, **_options: object) -> None:
+        raise UNKNOWN
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", exhausted)
+        patched.setattr(socket, "getaddrinfo", without_descriptors)
+        with pytest.raises(OSError, match="Too many open files"):
+            resolver.look_up("hooks.example", 443)
+    names = Names()
+    names.error = OSError(errno.EMFILE, "Too many open files")
+    host = names.host()
+    with pytest.raises(errors.OutOfResources, match=r"hooks\.example cannot be resolved: Too many open files"):
+        await host.permitted(20)
+    names.error, names.now = UNKNOWN, names.now + 10
+    with pytest.raises(errors.NoAnswer) as caught:
+        await host.permitted(20)
+    assert not isinstance(caught.value, errors.OutOfResources)
 
 
 async def test_a_name_is_resolved_once_in_thirty_seconds_and_a_changed_address_is_followed() -> None:
