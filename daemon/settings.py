@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import orjson
+from pydantic import SecretStr
 
 from daemon.model import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
-    from pathlib import Path
-
-    from pydantic import SecretStr
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,13 +231,14 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. ``api`` is None if there is no HTTP server.
+    """The whole configuration, from the file ``source`` and variables in ``env_file``.
 
-    ``actions_notify`` names the targets that receive the result of every action, ``alerts_to`` those that
-    receive an alert about whatever fails for longer than ``alerts_after``.
+    ``api`` is None if there is no HTTP server. ``actions_notify`` names the targets that receive the result of every
+    action, ``alerts_to`` those that receive an alert about whatever fails for longer than ``alerts_after``.
     """
 
     source: Path
+    env_file: Path | None
     database: DatabaseSettings
     log: LogSettings
     api: ApiSettings | None
@@ -245,3 +248,37 @@ class Settings:
     actions_notify: tuple[str, ...]
     alerts_to: tuple[str, ...]
     alerts_after: timedelta
+
+    @property
+    def files(self) -> str:
+        """Return the names of the files that it was loaded from."""
+        return f"{self.source}{f' with {self.env_file}' if self.env_file is not None else ''}"
+
+
+def fingerprint(settings: Settings) -> str:
+    """Return a hash of all values, the same for the same configuration on every machine and from every file.
+
+    It is public, so it has a key: the connections with their API keys. Without those nobody can use it to try guesses
+    of a short secret, such as a database's password.
+    """
+    values = dataclasses.replace(settings, source=Path(), env_file=None)
+    return hmac.new(_serialized(settings.connections), _serialized(values), "sha256").hexdigest()
+
+
+def _serialized(value: object) -> bytes:
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS)
+
+
+def _plain(value: object) -> object:
+    """Return what orjson cannot serialize as something that it can, the same for equal values."""
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case timedelta():
+            return value.total_seconds()
+        case frozenset():
+            return sorted(value)
+        case Mapping():
+            return dict(value)
+        case _:
+            return str(value)

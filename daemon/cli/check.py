@@ -22,4 +22,4 @@ def check(ctx: typer.Context, *, config: options.Config = None) -> None:
     counts = (f"{len(named)} {kind}{'' if len(named) == 1 else 's'}" for kind, named in kinds)
     for hint in hints.of(settings):
         print(f"{settings.source}: note: {hint}")
-    print(f"{settings.source}: ok ({', '.join(counts)})")
+    print(f"{settings.files}: ok ({', '.join(counts)})")

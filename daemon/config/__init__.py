@@ -1,6 +1,6 @@
 """The configuration: one YAML file with environment overrides, checked whole before anything starts.
 
-Only this package reads the file and the environment.
+Only this package reads the file, the file of variables beside it, and the environment.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from daemon import errors
-from daemon.config import check, format_support, mistakes, overrides, source
+from daemon.config import check, env_file, format_support, mistakes, overrides, source
+from daemon.config.document import Tree
 from daemon.config.json_schema import schema
 from daemon.outbound import masking
 from daemon.settings import DatabaseSettings, LogSettings, RetentionPeriods, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from daemon.config.document import Tree
 
 __all__ = ["DEFAULT_PATHS", "find", "load", "schema", "secrets"]
 
@@ -54,14 +53,20 @@ def _exists(path: Path) -> bool:
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read and check the configuration. Raises ConfigurationError with one line for each mistake."""
-    tree = source.read(find(path, environ), environ)
-    settings = _settings(tree, environ) if tree.values else None
+    path = find(path, environ)
+    tree = Tree(str(path))
+    variables = env_file.find(path, environ)
+    if variables is not None:
+        environ = env_file.read(variables, tree, environ)
+    if not tree.mistakes:  # or each variable would be missing, too
+        source.read(path, environ, tree)
+    settings = _settings(tree, environ, variables) if tree.values else None
     if tree.mistakes or settings is None:
         raise errors.ConfigurationError(tree.lines())
     return settings
 
 
-def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
+def _settings(tree: Tree, environ: Mapping[str, str], variables: Path | None) -> Settings | None:
     """Return the settings of the tree. They are unusable if the tree has mistakes afterwards."""
     overrides.apply(tree, environ)
     names = check.names_in(tree)
@@ -76,6 +81,7 @@ def _settings(tree: Tree, environ: Mapping[str, str]) -> Settings | None:
     format_support.check(tree, triggers, file.actions.notify, file.alerts.to, targets)
     return Settings(
         source=Path(tree.file),
+        env_file=variables,
         database=DatabaseSettings(file.database.url, RetentionPeriods(**dict(file.database.retention))),
         log=LogSettings(file.log.format, file.log.level),
         api=check.api(file, tree),

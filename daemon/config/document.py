@@ -15,6 +15,7 @@ from daemon.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
 Place: TypeAlias = tuple[str | int, ...]
 Mark: TypeAlias = tuple[int, int]
@@ -29,6 +30,7 @@ LIKENESS = 0.6
 class Tree:
     """The values and their origins: ``marks`` are lines and columns, ``variables`` the names of overriding variables.
 
+    ``origins`` are the lines of variables in the file of variables, ``sources`` those that values refer to.
     ``computed`` are the places whose text contained a reference such as ``${NAME}``, ``blamed`` those with a mistake.
     """
 
@@ -36,6 +38,8 @@ class Tree:
     values: dict[str, Any] = field(default_factory=dict, repr=False)
     marks: dict[Place, Mark] = field(default_factory=dict)
     variables: dict[Place, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    sources: dict[Place, str] = field(default_factory=dict)
     computed: set[Place] = field(default_factory=set)
     blamed: set[Place] = field(default_factory=set)
     mistakes: list[tuple[Mark, str]] = field(default_factory=list)
@@ -49,6 +53,7 @@ class Tree:
             return
         self.blamed.add(place)
         path = f"{dotted(place)}: " if place else ""
+        what += f" [its value is in {self.sources[place]}]" if place in self.sources else ""
         for end in range(len(place), -1, -1):
             if place[:end] in self.variables:
                 self.mistake_of_variable(self.variables[place[:end]], path + what)
@@ -64,7 +69,13 @@ class Tree:
 
     def mistake_of_variable(self, variable: str, what: str) -> None:
         """Record a mistake in a variable that overrides the file."""
-        self.mistakes.append(((0, 0), printable(f"environment variable {variable}: {what}")))
+        origin = f"{self.origins[variable]}:" if variable in self.origins else "environment variable"
+        self.mistakes.append(((0, 0), printable(f"{origin} {variable}: {what}")))
+
+    def mistake_in(self, file: Path, line: int, what: str) -> None:
+        """Record a mistake in the file of variables, at a line or about the whole file."""
+        place = f"{file}:{line}" if line else str(file)
+        self.mistakes.append(((0, line), printable(f"{place}: {what}")))
 
     def lines(self) -> list[str]:
         """Return the mistakes in the file's order, those of the environment first."""

@@ -22,10 +22,12 @@ SYNTAX = "write ${NAME}, ${NAME:-default} or ${file:/path}; $${ stands for a pla
 
 def replaced(text: str, place: Place, tree: Tree, environ: Mapping[str, str]) -> str:
     """Return the text with its references replaced; all that cannot be resolved are recorded as one mistake."""
-    references = _References(environ)
+    references = _References(environ, tree.origins)
     result = REFERENCE.sub(references.value, text)
     if references.count:
         tree.computed.add(place)
+    if references.origins:
+        tree.sources[place] = ", ".join(references.origins)
     if references.complaints:
         tree.mistake(place, "; ".join(references.complaints))
     return result
@@ -34,8 +36,10 @@ def replaced(text: str, place: Place, tree: Tree, environ: Mapping[str, str]) ->
 class _References:
     """A resolver for the references of one text, which collects complaints about the unresolved ones."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], origins: Mapping[str, str]) -> None:
         self._environ = environ
+        self._origins = origins
+        self.origins: list[str] = []
         self.count = 0
         self.complaints: list[str] = []
 
@@ -57,12 +61,15 @@ class _References:
         if not NAME.fullmatch(name) or "${" in default:
             return self._complain(f"a reference that cannot be understood ({SYNTAX})")
         value = self._environ.get(name)
+        if name in self._origins:
+            self.origins.append(self._origins[name])
         if value or (value is not None and not separator):
             return value
         if separator:
             return default
         return self._complain(
-            f"the environment variable {name} is not set (set it, or use ${{file:/path}} or ${{{name}:-default}})"
+            f"the environment variable {name} is not set"
+            f" (set it or write it into pagerelay.env, or use ${{file:/path}} or ${{{name}:-default}})"
         )
 
     def _content(self, path: str) -> str:

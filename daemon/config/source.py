@@ -30,13 +30,12 @@ WHOLE = re.compile(r"[-+]?[0-9]+")
 FLOATING = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
-def read(path: Path, environ: Mapping[str, str]) -> Tree:
-    """Read the file and replace every reference. An unusable file has no values."""
-    tree = Tree(str(path))
+def read(path: Path, environ: Mapping[str, str], tree: Tree) -> None:
+    """Read the file into the tree and replace every reference. An unusable file has no values."""
     text = _text(path, tree)
     node = parsing.parse(text, tree) if text is not None else None
     if text is None or tree.mistakes:
-        return tree
+        return
     if node is None or not node.value:
         tree.mistake((), "is empty (start from a copy of config.example.yaml)")
     elif not isinstance(node, yaml.MappingNode):
@@ -45,7 +44,6 @@ def read(path: Path, environ: Mapping[str, str]) -> Tree:
         builder = _Builder(text, tree, environ)
         values = builder.build(node, ())
         tree.values = {} if builder.is_full else values
-    return tree
 
 
 def _text(path: Path, tree: Tree) -> str | None:

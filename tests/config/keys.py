@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from daemon.config import json_schema, source
+from daemon.config.document import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,9 @@ class _Unreplaced(dict[str, str]):
 
 def unreplaced(path: Path) -> dict[str, Any]:
     """The file's values as an editor sees them."""
-    return source.read(path, _Unreplaced()).values
+    tree = Tree(str(path))
+    source.read(path, _Unreplaced(), tree)
+    return tree.values
 
 
 def every_key() -> dict[str, dict[str, Any]]:
