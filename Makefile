@@ -19,12 +19,14 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check endurance bench format lint lock
+.PHONY: help install setup demo test check endurance bench format lint lock
 
 help:  ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.dev  ## create or complete the virtual environment .venv
+install: $(VENV)/.run  ## create the virtual environment .venv with what pagerelay needs to run
+
+setup: $(VENV)/.dev  ## create or complete .venv with what developing takes, too
 
 demo: $(VENV)/.run  ## run a simulated PagerDuty, the daemon and a receiver: no account needed
 	@$(BIN)/pagerelay demo $(ARGS)

@@ -31,6 +31,7 @@ from daemon.pagerduty.permits import Permits
 from daemon.runtime import descriptors, identity, systemd
 from daemon.runtime.presence import Presence
 from daemon.runtime.scheduler import Job, Scheduler
+from daemon.settings import fingerprint
 from daemon.storage import action_queue, claims, connections, instances, messages, sqlite, targets
 from daemon.storage.database import Database, system_clock
 
@@ -45,6 +46,7 @@ log = structlog.get_logger()
 
 LONGEST_TICK = timedelta(seconds=1)
 TICKS_PER_INTERVAL = 4
+HASH_DIGITS = 12  # of the configuration's hash, which a floating-point number holds exactly
 GRACE = timedelta(seconds=8)
 LONGEST_END = timedelta(seconds=9.5)
 
@@ -113,21 +115,22 @@ def _abandon() -> None:
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[str | None]:
     """Start every part of the daemon, and end them in the opposite order; yield the API's address."""
-    instance = identity.name()
+    me = maintenance.Self(identity.name(), socket.gethostname(), daemon.__version__, fingerprint(settings))
+    instance = me.instance
     async with contextlib.AsyncExitStack() as parts:
         bound = api.bind(settings)
         if bound is not None:
             parts.callback(bound.close)
-        database = await parts.enter_async_context(_entered(settings, instance))
+        database = await parts.enter_async_context(_entered(settings, me))
         presence = Presence(None if database.is_sqlite else instances.INSTANCE_TTL)
-        metrics = _registry(database)
+        metrics = _registry(database, me)
         deliveries = DeliveryLoop(database, settings.targets, instance, registry=metrics, presence=presence)
         replaying = maintenance.Replaying(database, deliveries.wake, deliveries.release_replays)
         executors: dict[str, Executor] = {}
         clients: dict[str, pagerduty.Client] = {}
         wake = lambda name: executors[name].wake()  # noqa: E731 - the executors come later
         services = api.Services(clients, wake, wake_targets=deliveries.wake, wake_replays=replaying.wake)
-        heartbeat = _heartbeat(database, instance, presence, deliveries, executors)
+        heartbeat = _heartbeat(database, me, presence, deliveries, executors)
         jobs = [Job("heartbeat", heartbeat.run), Job("replays", replaying.run)]
         jobs += _house_keeping(database, settings, deliveries)
         for name, connection in settings.connections.items():
@@ -156,31 +159,33 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
 
 
 @contextlib.asynccontextmanager
-async def _entered(settings: Settings, instance: str) -> AsyncIterator[Database]:
+async def _entered(settings: Settings, me: maintenance.Self) -> AsyncIterator[Database]:
     """The database, open, with this daemon in it."""
     database = await asyncio.to_thread(_open, settings)
     try:
-        await database.write(_enter, database, settings, instance)
+        await database.write(_enter, database, settings, me)
         try:
             await database.read(_log_orphaned, settings)
             yield database
         finally:
-            await _leave(database, instance)
+            await _leave(database, me.instance)
     finally:
         database.close()
 
 
-def _registry(database: Database) -> CollectorRegistry:
+def _registry(database: Database, me: maintenance.Self) -> CollectorRegistry:
     """Return the registry of what this process counts."""
     metrics = CollectorRegistry()
     failing = Gauge("pagerelay_database_failing", "1 while this daemon cannot use its database", registry=metrics)
     failing.set_function(lambda: database.failure is not None)
+    config_hash = Gauge("pagerelay_config_hash", "Differs between daemons with other configurations", registry=metrics)
+    config_hash.set(int(me.config_hash[:HASH_DIGITS], 16))
     return metrics
 
 
 def _heartbeat(
     database: Database,
-    instance: str,
+    me: maintenance.Self,
     presence: Presence,
     deliveries: DeliveryLoop,
     executors: Mapping[str, Executor],
@@ -193,7 +198,6 @@ def _heartbeat(
         for executor in executors.values():
             executor.wake()
 
-    me = maintenance.Self(instance, socket.gethostname(), daemon.__version__)
     return maintenance.Heartbeat(database, me, presence, stop_work=stop_work, resume_work=resume_work)
 
 
@@ -251,15 +255,15 @@ def _open(settings: Settings) -> Database:
     return database
 
 
-def _enter(tx: sa.Connection, database: Database, settings: Settings, instance: str) -> None:
+def _enter(tx: sa.Connection, database: Database, settings: Settings, me: maintenance.Self) -> None:
     """Register this daemon and everything that its configuration names.
 
     The claims of a killed daemon are released at once if it has certainly ended: either it ran on this machine, or the
     database is SQLite, which allows only one daemon.
     """
     now = database.now(tx)
-    ended = (lambda each: each != instance) if database.is_sqlite else identity.has_ended
-    instances.register(tx, instance, socket.gethostname(), daemon.__version__, now)
+    ended = (lambda each: each != me.instance) if database.is_sqlite else identity.has_ended
+    instances.register(tx, me.instance, me.hostname, me.version, now, me.config_hash)
     connections.ensure(tx, settings.connections, settings.triggers.values(), now)
     targets.ensure(tx, settings.targets)
     dead = [*instances.reap(tx, now, ended), *claims.unknown_claimants(tx)]

@@ -256,12 +256,16 @@ class Settings:
 
 
 def fingerprint(settings: Settings) -> str:
-    """Return a hash of all values, the same for the same configuration on every machine and from every file.
+    """Return a hash of what a daemon does, wherever it runs and from whatever files its configuration was loaded.
 
-    It is public, so it has a key: the connections with their API keys. Without those nobody can use it to try guesses
-    of a short secret, such as a database's password.
+    Only the addresses of the database and of the API do not count: they depend on from where one looks.
+
+    The hash is public, so it has a key: the connections with their API keys. Without those nobody can use it to try
+    guesses of a short secret, such as a password.
     """
-    values = dataclasses.replace(settings, source=Path(), env_file=None)
+    database = dataclasses.replace(settings.database, url=SecretStr(""))
+    api = None if settings.api is None else dataclasses.replace(settings.api, host="", port=0)
+    values = dataclasses.replace(settings, source=Path(), env_file=None, database=database, api=api)
     return hmac.new(_serialized(settings.connections), _serialized(values), "sha256").hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
 
 import daemon
 from daemon.api import (
@@ -23,8 +23,11 @@ from daemon.api import (
     targets,
     triggers,
 )
+from daemon.settings import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 FIRST_ERROR = "4"
 PREFIX = "/v1"
 OF_PAGE = "pagerelay.page"  # in the scope of requests for the page
+CONFIG_HEADER = "Pagerelay-Config-Hash"
 
 
 class Application(FastAPI):
@@ -79,6 +83,7 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
     app.add_middleware(request_limits.RequestLimits, unexpected=lambda scope: _unexpected(scope, page))
     problem_documents.install(app)
     app.include_router(health.router(database, settings, metrics))
+    stamp = Depends(_stamp(fingerprint(settings)))
     for router in (
         status.router(database, settings),
         connections.router(database, settings, services),
@@ -90,7 +95,10 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
         replays.router(database, settings, services),
     ):
         app.include_router(
-            router, prefix=PREFIX, dependencies=[Depends(access.bearer(settings.api))], responses=access.REFUSALS
+            router,
+            prefix=PREFIX,
+            dependencies=[Depends(access.bearer(settings.api)), stamp],
+            responses=access.REFUSALS,
         )
     if page is not None:
         app.router.default = _paths_of_the_page(app.router.default, page)
@@ -126,6 +134,15 @@ def _unexpected(scope: Scope, page: PageApplication | None) -> ASGIApp:
     if page is not None and OF_PAGE in scope:
         return page.unexpected
     return problem_documents.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error (see the log)")
+
+
+def _stamp(config_hash: str) -> Callable[[Response], None]:
+    """Return a dependency that tells the command line with which configuration this daemon runs."""
+
+    def stamp(response: Response) -> None:
+        response.headers[CONFIG_HEADER] = config_hash
+
+    return stamp
 
 
 def _use_problem_documents(responses: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import errors
-from daemon.cli import completion, names, options, terminal
+from daemon.cli import agreement, completion, names, options, terminal
 from daemon.model import ActionState
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ def _through_database(settings: Settings, request: NewAction, deadline: float) -
     from daemon.cli.database import opened
 
     with opened(settings) as database:
+        agreement.check_in(database, settings)
         action_id, is_running = database.write_now(_accept, database, request)
         with _continuing(action_id, f"show {action_id}"):
             item = _read(database, action_id)

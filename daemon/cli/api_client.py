@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from daemon import errors
-from daemon.cli import terminal
+from daemon.cli import agreement, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from daemon.settings import Settings
 
 CONNECT_SECONDS = 1.0
+CONFIG_HEADER = "Pagerelay-Config-Hash"
 RESPONSE_SECONDS = 15.0
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - an address to replace, not to listen on
@@ -28,8 +29,9 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S10
 class ApiClient:
     """A client for a daemon's API at ``url``."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, settings: Settings) -> None:
         self.url = url
+        self._settings: Settings | None = settings  # until it is compared with the daemon's
         self._http = httpx.Client(
             base_url=f"{url}/v1",
             headers={"Authorization": f"Bearer {token}"},
@@ -60,6 +62,7 @@ class ApiClient:
             return None
         content = _json(response)
         if response.is_success:
+            self._compare(response)
             return content
         if response.status_code == HTTPStatus.NOT_FOUND:  # a daemon of another version, or with another configuration
             return None
@@ -69,6 +72,12 @@ class ApiClient:
         if content is None or "detail" not in content:
             return None
         raise _error(self.url, response.status_code, str(content["detail"]))
+
+    def _compare(self, response: httpx.Response) -> None:
+        """Warn once if the daemon runs with another configuration."""
+        if self._settings is not None:
+            agreement.check(self._settings, response.headers.get(CONFIG_HEADER), f"at {self.url}")
+            self._settings = None
 
     def close(self) -> None:
         """Close the connection."""
@@ -81,7 +90,8 @@ def connect(settings: Settings) -> ApiClient | None:
     if api is None or api.port == 0 or api.token is None:
         return None
     host = EVERYWHERE.get(api.host, api.host)
-    return ApiClient(f"http://{f'[{host}]' if ':' in host else host}:{api.port}", api.token.get_secret_value())
+    url = f"http://{f'[{host}]' if ':' in host else host}:{api.port}"
+    return ApiClient(url, api.token.get_secret_value(), settings)
 
 
 def _json(response: httpx.Response) -> Json | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import errors, text
-from daemon.cli import lists, options, terminal
+from daemon.cli import agreement, lists, options, terminal
 from daemon.model import DeliveryState
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def redeliver(
         return [_renew(tx, settings, number, now) for number in numbers], bool(overview.live_instances(tx, now))
 
     with opened(settings) as database:
+        agreement.check_in(database, settings)
         items, is_running = database.write_now(renew_all)
     if not is_running:
         terminal.note("no daemon is running to send them (start it: pagerelay run)")

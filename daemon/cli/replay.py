@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from daemon import errors
-from daemon.cli import names, options, terminal
+from daemon.cli import agreement, names, options, terminal
 from daemon.model import DeliveryState, ReplayState
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def replay(
         names.must_be_known("target", target, settings.targets)
     times = _moment("--since", since), None if until is None else _moment("--until", until)
     with opened(settings) as database:
+        agreement.check_in(database, settings)
         item, is_running = database.write_now(_create, database, settings, times, trigger, target, state)
         if not json:
             count = f"{item.total:,} {'delivery' if item.total == 1 else 'deliveries'}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import text
-from daemon.cli import options, replays, terminal, troubles
+from daemon.cli import agreement, options, replays, terminal, troubles
 from daemon.views.troubles import worst_first
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def status(
     from daemon.cli.database import opened
 
     with opened(settings) as database:
+        agreement.check_in(database, settings)
         if json:
             _print_json(database, settings, watch=watch)
         elif watch and sys.stdout.isatty():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli import names, options, terminal, troubles
+from daemon import errors
+from daemon.cli import agreement, names, options, terminal, troubles
 from daemon.model import PAUSED_BY_HAND
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def send_samples(ctx: typer.Context, name: Name, *, config: options.Config = Non
     The samples are sent at once, bypassing the queue, even to a paused target. Exit code 1 if a sample is not accepted.
     """
     settings = options.load(ctx, config)
+    from daemon.cli.database import opened
     from daemon.cli.group import FAILED
     from daemon.delivery import sample_delivery
     from daemon.storage.database import system_clock
@@ -89,6 +92,8 @@ def send_samples(ctx: typer.Context, name: Name, *, config: options.Config = Non
     names.must_be_known("target", name, settings.targets)
     target = settings.targets[name]
     kinds = sample_delivery.kinds(target, settings.triggers.values(), settings.actions_notify, settings.alerts_to)
+    with contextlib.suppress(errors.DatabaseError), opened(settings) as database:  # the samples need no database
+        agreement.check_in(database, settings)
     trials = asyncio.run(sample_delivery.run(target, kinds, system_clock(), LONGEST_TEST))
     if json:
         terminal.document({"items": trials})

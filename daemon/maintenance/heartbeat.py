@@ -34,6 +34,7 @@ class Self:
     instance: str
     hostname: str
     version: str
+    config_hash: str
 
 
 class Heartbeat:
@@ -79,7 +80,7 @@ class Heartbeat:
 
     def _register(self, tx: sa.Connection) -> None:
         me = self._me
-        instances.register(tx, me.instance, me.hostname, me.version, self._database.now(tx))
+        instances.register(tx, me.instance, me.hostname, me.version, self._database.now(tx), me.config_hash)
 
     def _reap(self, tx: sa.Connection) -> list[str]:
         now = self._database.now(tx)

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 INSTANCE_TTL = timedelta(seconds=13)  # a daemon without a heartbeat for this long counts as dead
 
 
-def register(tx: sa.Connection, instance: str, hostname: str, version: str, now: datetime) -> None:
+def register(
+    tx: sa.Connection, instance: str, hostname: str, version: str, now: datetime, config_hash: str | None = None
+) -> None:
     """Add the row of a daemon that starts."""
     row = {"id": instance, "hostname": hostname, "version": version, "started_at": now, "heartbeat_at": now}
+    row["config_hash"] = config_hash
     tx.execute(instances.insert().values(row))
 
 

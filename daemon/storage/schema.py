@@ -60,6 +60,7 @@ instances = sa.Table(
     sa.Column("started_at", Instant, nullable=False),
     sa.Column("heartbeat_at", Instant, nullable=False),
     sa.Column("clock_ahead_seconds", sa.BigInteger),
+    sa.Column("config_hash", sa.Text),
 )
 
 connections = sa.Table(

@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A running daemon. ``clock_ahead_seconds`` is how far its clock is ahead of PagerDuty's; negative: behind."""
+    """A running daemon. Those with the same configuration have the same ``config_hash``, which reveals no secret.
+
+    ``clock_ahead_seconds`` is how far its clock is ahead of PagerDuty's; negative: behind.
+    """
 
     id: str
     hostname: str
     version: str
     started_at: datetime
     heartbeat_at: datetime
+    config_hash: str | None
     clock_ahead_seconds: int | None
 
     @property

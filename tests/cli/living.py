@@ -82,7 +82,7 @@ def living(folder: Path, url: str) -> Iterator[Living]:
 
     with simulating(Account(api_key=KEY, seed=7)) as pagerduty, running(written("127.0.0.1:0"), folder) as address:
         api = configured(address.removeprefix("http://"), database=nothing)
-        yield Living(pagerduty, address, url, configured, api, configured("null"))
+        yield Living(pagerduty, address, url, configured, api, configured("127.0.0.1:1"))
 
 
 @contextlib.contextmanager

@@ -156,8 +156,19 @@ def test_a_daemon_that_refuses_the_token_is_named_and_the_database_is_used(livin
     result = pagerelay("action", "GetUser", f"userId={alice}", "--wait", "30")
     assert result.exit_code == 0
     said = f"{living.address} does not accept the configured api.token (restart the daemon there)\n"
-    assert result.stderr == said
+    refused, warning = result.stderr.splitlines(keepends=True)
+    assert refused == said
+    assert "runs with another configuration (restart it if the files are newer" in warning
     assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
+
+
+def test_an_action_through_the_api_warns_of_another_configuration(living: Living) -> None:
+    alice = user_of(living, "alice")
+    pagerelay = living.configured(living.address.removeprefix("http://"), key="another-key")
+    result = pagerelay("action", "GetUser", f"userId={alice}", "--wait", "30")
+    (line,) = result.stderr.splitlines()
+    assert f"the daemon at {living.address} runs with another configuration" in line
+    assert (result.exit_code, result.stdout.startswith("GetUser: done: ")) == (0, True)
 
 
 def test_another_server_at_the_address_is_not_taken_for_a_daemon(living: Living) -> None:

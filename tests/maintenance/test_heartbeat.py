@@ -25,11 +25,11 @@ class Replica:
     def __init__(self, database: Database, clock: ManualClock, name: str) -> None:
         self.database, self.name, self.calls = database, name, list[str]()
         self.presence = Presence(instances.INSTANCE_TTL, lambda: clock().timestamp())
-        me = heartbeat.Self(name, "host", "0")
+        me = heartbeat.Self(name, "host", "0", "a-hash")
         self.heartbeat = heartbeat.Heartbeat(
             database, me, self.presence, stop_work=self._stop_work, resume_work=lambda: self.calls.append("resume")
         )
-        database.write_now(instances.register, name, "host", "0", clock())
+        database.write_now(instances.register, name, "host", "0", clock(), "a-hash")
 
     async def _stop_work(self) -> None:
         assert not self.presence.is_current(), "work must end before the daemon counts as alive again"
