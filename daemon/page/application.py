@@ -14,20 +14,32 @@ from starlette.routing import Route, Router
 
 from daemon import errors
 from daemon.page import (
+    action,
+    actions,
     browser,
+    connection,
+    deliveries,
+    delivery,
+    event,
+    events,
+    incident,
     live,
+    new_action,
     overview,
+    replay,
+    replays,
     sessions,
     sign_in,
     static_files,
     target,
+    trigger,
 )
+from daemon.page.choices import Choices
 from daemon.page.rendering import Templates
 from daemon.page.sample_results import SampleResults
 from daemon.page.visit import FRAGMENT, Site, Visit
 from daemon.settings import Access
 from daemon.storage import sessions as stored_sessions
-from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,7 +49,7 @@ if TYPE_CHECKING:
 
     from daemon.control import Services
     from daemon.settings import ApiSettings, Settings
-    from daemon.storage.database import Clock, Database
+    from daemon.storage.database import Database
 
 Handler: TypeAlias = "Callable[[Visit], Awaitable[Response]]"
 
@@ -50,16 +62,30 @@ SAFE_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-PAGES = (overview, target, live)
+PAGES = (
+    overview,
+    target,
+    connection,
+    trigger,
+    events,
+    event,
+    incident,
+    deliveries,
+    delivery,
+    replays,
+    replay,
+    actions,
+    new_action,  # before action: its path would be an id
+    action,
+    live,
+)
 OPEN = (sign_in, static_files)  # without a session
 
 
 class PageApplication:
     """The page as an ASGI application; its policy is on every response."""
 
-    def __init__(
-        self, database: Database, settings: Settings, api: ApiSettings, services: Services, clock: Clock = system_clock
-    ) -> None:
+    def __init__(self, database: Database, settings: Settings, api: ApiSettings, services: Services) -> None:
         self._site = site = Site(
             database=database,
             settings=settings,
@@ -68,8 +94,9 @@ class PageApplication:
             templates=Templates(),
             attempts=sessions.SignInAttempts(time.monotonic),
             samples=SampleResults(),
+            choices=Choices(database, settings, services),
             live=live.Live(database, services.changes),
-            clock=clock,
+            clock=database.clock,
         )
         routes = [
             Route(path, _endpoint(site, handler, is_open=module in OPEN), methods=[method])

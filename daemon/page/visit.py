@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from daemon.control import Services
+    from daemon.page.choices import Choices
     from daemon.page.live import Live
     from daemon.page.rendering import Templates
     from daemon.page.sample_results import SampleResults
@@ -40,6 +41,7 @@ class Site:
     templates: Templates
     attempts: SignInAttempts
     samples: SampleResults
+    choices: Choices
     live: Live
     clock: Clock
 

@@ -67,6 +67,7 @@ class Database:
         self.url = engine_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock
+        self.clock = clock or system_clock  # of this process, where the database's own is not needed
         self._lock_file: int | None = None
         self._file = sqlite.DatabaseFile(self.url.database if self.is_sqlite else None)
         self._failure: Failure | None = None

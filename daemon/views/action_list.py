@@ -86,10 +86,12 @@ def read(
     connection: str | None = None,
     incident: str | None = None,
     last: bool = False,
+    before: str | None = None,
 ) -> Page[ActionItem]:
     """Return a page of actions; with ``last`` the newest instead of the oldest.
 
-    Raises UsageError for an unknown connection or state. The caller checks the operation.
+    With ``before`` it goes backwards from there. Raises UsageError for an unknown connection or state. The caller
+    checks the operation.
     """
     table = schema.actions
     query = sa.select(table)
@@ -103,7 +105,7 @@ def read(
         query = query.where(table.c.connection == connection)
     if incident is not None:
         query = query.where(_any_connection(), table.c.subject == paging.valid_id(incident))
-    rows, cursor = paging.read_rows(tx, query, table.c.seq, after, limit, last=last)
+    rows, cursor = paging.read_rows(tx, query, table.c.seq, after, limit, last=last, before=before)
     return Page([_item(row) for row in rows], cursor)
 
 

@@ -71,10 +71,11 @@ def read(
     state: str | None = None,
     incident: str | None = None,
     last: bool = False,
+    before: str | None = None,
 ) -> Page[DeliveryItem]:
     """Return a page of deliveries; with ``last`` the newest instead of the oldest.
 
-    Raises UsageError for an unknown name.
+    With ``before`` it goes backwards from there. Raises UsageError for an unknown name.
     """
     table = schema.deliveries
     query = sa.select(table.c.id)
@@ -90,9 +91,23 @@ def read(
         query = query.where(_in_state(DeliveryState(state)))
     if incident is not None:
         query = query.where(table.c.message_id.in_(_messages_of(paging.valid_id(incident))))
-    page, cursor = paging.read_rows(tx, query, table.c.id, after, limit, last=last)
-    joined = tx.execute(_joined().where(table.c.id.in_([row.id for row in page])).order_by(table.c.id))
-    return Page([_item(row) for row in joined], cursor)
+    page, cursor = paging.read_rows(tx, query, table.c.id, after, limit, last=last, before=before)
+    ids = [row.id for row in page]
+    items = {row.id: _item(row) for row in tx.execute(_joined().where(table.c.id.in_(ids)))}
+    return Page([items[each] for each in ids if each in items], cursor)
+
+
+def read_of_event(tx: sa.Connection, event_id: str, limit: int) -> list[DeliveryItem]:
+    """Return the deliveries of an event's messages, alone or batched with others, oldest first."""
+    events, messages, batched = schema.events, schema.messages, schema.batched
+    single = events.join(messages, messages.c.event_seq == events.c.seq)
+    combined = events.join(batched, batched.c.event_seq == events.c.seq)
+    message_ids = sa.union_all(
+        sa.select(messages.c.id).select_from(single).where(events.c.id == event_id),
+        sa.select(batched.c.message_id).select_from(combined).where(events.c.id == event_id),
+    )
+    mine = _joined().where(schema.deliveries.c.message_id.in_(message_ids))
+    return [_item(row) for row in tx.execute(mine.order_by(schema.deliveries.c.id).limit(limit))]
 
 
 def find(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:

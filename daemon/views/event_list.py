@@ -53,9 +53,11 @@ def read(
     type: str | None = None,  # noqa: A002 - the name of the field in messages and in the API
     connection: str | None = None,
     last: bool = False,
+    before: str | None = None,
 ) -> Page[EventItem]:
     """Return a page of the journal; with ``last`` its end instead of its beginning.
 
+    With ``before`` it goes backwards from there.
     ``trigger`` selects the events that the trigger made messages of, as long as those are kept. Raises
     UsageError for an unknown name. Within one connection nothing is ever added before a cursor; among
     the connections of several replicas a late commit can be.
@@ -72,8 +74,16 @@ def read(
     if trigger is not None:
         paging.must_exist(tx, "trigger", schema.triggers.c.name, trigger)
         query = query.where(_sent_by(trigger))
-    page, cursor = paging.read_rows(tx, query, table.c.seq, after, limit, last=last)
+    page, cursor = paging.read_rows(tx, query, table.c.seq, after, limit, last=last, before=before)
     return Page([item(row) for row in page], cursor)
+
+
+def find(tx: sa.Connection, event_id: str) -> EventItem | None:
+    """Return one event, or None for an unknown id."""
+    if not event_id.isprintable():
+        return None
+    row = tx.execute(sa.select(schema.events).where(schema.events.c.id == event_id)).one_or_none()
+    return None if row is None else item(row)
 
 
 def item(row: Any) -> EventItem:  # noqa: ANN401 - a row of the events table

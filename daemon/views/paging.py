@@ -17,6 +17,7 @@ T = TypeVar("T")
 LARGEST_PAGE = 500
 DEFAULT_PAGE = 100
 LARGEST_CURSOR = 2**63 - 1
+NEWEST = str(LARGEST_CURSOR)  # for ``before``: the end of the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +29,39 @@ class Page(Generic[T]):
 
 
 def read_rows(
-    tx: sa.Connection, query: sa.Select[Any], key: sa.Column[int], after: str | None, limit: int, *, last: bool
+    tx: sa.Connection,
+    query: sa.Select[Any],
+    key: sa.Column[int],
+    after: str | None,
+    limit: int,
+    *,
+    last: bool,
+    before: str | None = None,
 ) -> tuple[list[Any], str | None]:
     """Return a page of rows in the order of ``key``, and the cursor of the next page.
 
-    ``last`` returns the end of the list instead of its beginning. Raises UsageError for an invalid limit or cursor.
+    ``last`` returns the end of the list instead of its beginning. With ``before`` the list goes backwards: the rows
+    before that cursor, the newest first. Raises UsageError for an invalid limit or cursor.
     """
     if not 1 <= limit <= LARGEST_PAGE:
         raise errors.UsageError(f"limit is {limit}, must be 1 to {LARGEST_PAGE}")
     if after is not None:
-        query = query.where(key > _position(after))
+        query = query.where(key > _position("after", after))
     if last:
         return list(reversed(tx.execute(query.order_by(key.desc()).limit(limit)).all())), None
-    rows = list(tx.execute(query.order_by(key).limit(limit + 1)))
+    order = key.asc() if before is None else key.desc()
+    if before is not None:
+        query = query.where(key < _position("before", before))
+    rows = list(tx.execute(query.order_by(order).limit(limit + 1)))
     if len(rows) <= limit:
         return rows, None
     return rows[:limit], str(getattr(rows[limit - 1], key.name))
 
 
-def _position(cursor: str) -> int:
+def _position(name: str, cursor: str) -> int:
     if cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(LARGEST_CURSOR)):
         return min(int(cursor), LARGEST_CURSOR)
-    raise errors.UsageError('invalid cursor in "after" (use the "next" of an earlier page)')
+    raise errors.UsageError(f'invalid cursor in "{name}" (use the "next" of an earlier page)')
 
 
 def valid_id(name: str) -> str:

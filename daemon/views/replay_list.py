@@ -48,10 +48,17 @@ class ReplayItem:
 
 
 def read(
-    tx: sa.Connection, *, after: str | None = None, limit: int = paging.DEFAULT_PAGE, last: bool = False
+    tx: sa.Connection,
+    *,
+    after: str | None = None,
+    limit: int = paging.DEFAULT_PAGE,
+    last: bool = False,
+    before: str | None = None,
 ) -> Page[ReplayItem]:
     """Return a page of replays; with ``last`` the newest instead of the oldest."""
-    page, cursor = paging.read_rows(tx, sa.select(schema.replays), schema.replays.c.id, after, limit, last=last)
+    page, cursor = paging.read_rows(
+        tx, sa.select(schema.replays), schema.replays.c.id, after, limit, last=last, before=before
+    )
     return Page([_item(tx, row) for row in page], cursor)
 
 

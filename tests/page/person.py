@@ -35,13 +35,14 @@ class _Forms(HTMLParser):
         super().__init__()
         self.forms: list[Form] = []
         self._select = ""
-        self._in_button = False
+        self._in_button = self._in_form = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
         if tag == "form":
+            self._in_form = True
             self.forms.append(Form(values.get("method", "get"), values.get("action", ""), {}, {}))
-        elif not self.forms:
+        elif not self._in_form:
             return
         elif tag in {"input", "textarea"} and "name" in values:
             self.forms[-1].fields[values["name"]] = values.get("value", "")
@@ -57,13 +58,15 @@ class _Forms(HTMLParser):
             self._in_button = True
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._in_form = False
         if tag == "select":
             self._select = ""
         if tag == "button":
             self._in_button = False
 
     def handle_data(self, data: str) -> None:
-        if self._in_button and self.forms:
+        if self._in_button and self._in_form:
             self.forms[-1].label += data.strip()
 
 

@@ -22,7 +22,36 @@ if TYPE_CHECKING:
     from daemon.storage.database import Database
     from tests.page.person import Person
 
-PAGES = ("/", "/targets/ops")
+PAGES = (
+    "/",
+    "/targets/ops",
+    "/targets/chat",
+    "/connections/acme",
+    "/connections/beta",
+    "/triggers/new",
+    "/events",
+    "/events?type=incident.triggered&connection=acme",
+    "/events/evt_1",
+    "/incidents/P2",
+    "/deliveries",
+    "/deliveries?target=ops&state=dead",
+    *(f"/deliveries/{number}" for number in range(1, 6)),
+    "/actions",
+    "/actions?state=failed",
+    *(f"/actions/act_{number}" for number in range(1, 6)),
+    "/actions/new",
+    "/actions/new?operation=CreateIncident&connection=acme",
+    "/replays",
+)
+CHANGES = (
+    "/targets/ops/pause",
+    "/targets/ops/resume",
+    "/targets/ops/test",
+    "/deliveries/2/redeliver",
+    "/replays",
+    "/replays/1/cancel",
+    "/actions/ResolveIncident",
+)
 
 
 async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards(app: FastAPI) -> None:
@@ -97,15 +126,15 @@ async def test_a_changed_token_ends_the_session(person: Person, database: Databa
         assert response.headers["location"] == "/sign-in"
 
 
-@pytest.mark.parametrize("path", PAGES)
-async def test_the_read_token_shows_every_page_without_buttons(reader: Person, path: str) -> None:
-    assert [form.action for form in await reader.forms(path) if form.method == "post"] == ["/sign-out"]
+async def test_the_read_token_shows_every_page_without_buttons(reader: Person) -> None:
+    for path in PAGES:
+        assert [form.action for form in await reader.forms(path) if form.method == "post"] == ["/sign-out"], path
 
 
-@pytest.mark.parametrize("path", ["/targets/ops/pause", "/targets/ops/resume", "/targets/ops/test"])
-async def test_the_read_token_changes_nothing(reader: Person, path: str) -> None:
-    response = await reader.http.post(path)
-    assert (response.status_code, "read token" in response.text) == (403, True)
+async def test_the_read_token_changes_nothing(reader: Person) -> None:
+    for path in CHANGES:
+        response = await reader.http.post(path)
+        assert (response.status_code, "read token" in response.text) == (403, True), path
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,14 @@
   };
   const times = () => {
     ahead = Date.parse(main.dataset.now) - Date.now();
+    const today = new Date(Date.now() + ahead).toDateString();
     const local = new Date().getTimezoneOffset() !== 0;
     for (const each of document.querySelectorAll("time[data-at]")) {
       const at = new Date(each.dateTime);
-      put(each, local ? `${clock(at)} (${utc(at).slice(at.getDate() === at.getUTCDate() ? 11 : 0)})` : utc(at));
+      const from = at.toDateString() === today ? 11 : 0; // of today only the time
+      const fromUtc = at.getDate() === at.getUTCDate() ? 11 : 0;
+      put(each, local ? `${clock(at).slice(from)} (${utc(at).slice(fromUtc)})` : utc(at).slice(from));
+      each.title = local ? `${clock(at)}, ${utc(at)}` : utc(at);
     }
     for (const each of document.querySelectorAll("time[data-ago]")) {
       const at = new Date(each.dateTime);

@@ -1,0 +1,69 @@
+"""/incidents/{id}: one incident's story: events, deliveries and actions in one line of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemon import errors, text
+from daemon.views import action_list, delivery_list, event_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    import sqlalchemy as sa
+    from starlette.responses import Response
+
+    from daemon.page.visit import Visit
+    from daemon.views.action_list import ActionItem
+    from daemon.views.delivery_list import DeliveryItem
+    from daemon.views.event_list import EventItem
+
+MOST = 500  # of each kind
+OPERATIONS = ("AcknowledgeIncident", "ResolveIncident", "AddNoteToIncident", "SnoozeIncident", "ReassignIncident")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened at a time: an event, the end or creation of a delivery, or of an action."""
+
+    at: datetime
+    kind: str  # event, delivery or action
+    state: str
+    item: EventItem | DeliveryItem | ActionItem
+
+
+async def show(visit: Visit) -> Response:
+    """Show an incident."""
+    incident = visit.path()
+
+    def read(tx: sa.Connection) -> list[Step]:
+        return sorted(_steps(tx, incident), key=lambda each: each.at) if incident.isprintable() else []
+
+    steps = await visit.site.database.read(read)
+    if not steps:
+        raise errors.NotFound(f"nothing is known about the incident {text.quoted(incident)} (it may have been pruned)")
+    events = [each.item for each in steps if each.kind == "event"]
+    connections = [each.item.connection for each in reversed(steps) if each.item.connection]
+    values = {
+        "incident": incident,
+        "steps": steps,
+        "last": events[-1] if events else None,
+        "connection": connections[0] if connections else None,
+        "operations": OPERATIONS,
+        "now": visit.now,
+    }
+    return visit.page("incident.html", values)
+
+
+def _steps(tx: sa.Connection, incident: str) -> Iterator[Step]:
+    for event in event_list.read(tx, incident=incident, limit=MOST, last=True).items:
+        yield Step(event.occurred_at, "event", "event", event)
+    for delivery in delivery_list.read(tx, incident=incident, limit=MOST, last=True).items:
+        yield Step(delivery.finished_at or delivery.created_at, "delivery", delivery.state, delivery)
+    for action in action_list.read(tx, incident=incident, limit=MOST, last=True).items:
+        yield Step(action.finished_at or action.created_at, "action", action.state, action)
+
+
+ROUTES = (("GET", "/incidents/{id}", show),)

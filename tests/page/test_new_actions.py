@@ -1,0 +1,107 @@
+"""Actions from the page: forms from the registry with pick-lists, queued once, and explained when they are wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import actions
+from tests.api.desk import opened
+from tests.page.person import forms_in, visiting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from daemon.storage.database import Database
+    from tests.api.desk import Desk
+    from tests.conftest import ManualClock
+    from tests.page.person import Form, Person
+
+
+@pytest.fixture
+async def desk(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with opened(database, clock, tmp_path) as ready:
+        yield ready
+
+
+@pytest.fixture
+async def person(desk: Desk) -> AsyncIterator[Person]:
+    async with visiting(desk.app) as signed_in:
+        yield signed_in
+
+
+async def form_of(person: Person, operation: str, **prefilled: str) -> Form:
+    query = "&".join(f"{name}={value}" for name, value in prefilled.items())
+    (form,) = [
+        each for each in await person.forms(f"/actions/new?operation={operation}&{query}") if each.label == operation
+    ]
+    return form
+
+
+@pytest.mark.parametrize("operation", actions.REGISTRY)
+async def test_each_operation_has_a_form_with_its_parameters(person: Person, operation: str) -> None:
+    form = await form_of(person, operation)
+    assert (form.method, form.action) == ("post", f"/actions/{operation}")
+    assert [*form.fields] == ["connection", "key", *actions.REGISTRY[operation].parameters.model_fields]
+    assert f'operation={operation}"' in await person.read("/actions/new")
+
+
+async def test_the_pick_lists_offer_ids_by_name_and_cost_one_call_each(person: Person, desk: Desk) -> None:
+    incident = desk.incident()
+    for _ in range(3):
+        text = await person.read("/actions/new?operation=ReassignIncident")
+        assert re.search(rf'<option value="{incident.id}">[^<]*Disk almost full', text)
+        assert text.count(f'<option value="{desk.alice}">Alice') == 2
+    assert len(desk.simulator.calls) == 2
+
+
+async def test_an_incident_is_resolved_from_its_page(person: Person, desk: Desk) -> None:
+    incident = desk.incident()
+    form = await form_of(person, "ResolveIncident", incidentId=incident.id)
+    assert form.fields["incidentId"] == incident.id
+    response = await person.send(form, userId=desk.alice)
+    again = await person.send(form, userId=desk.alice)
+    assert response.status_code == 303
+    assert response.headers["location"].startswith("/actions/")
+    assert again.headers["location"] == response.headers["location"], "a form sent twice is one action"
+    assert desk.woken == ["acme", "acme"]
+    text = await person.read(response.headers["location"])
+    assert "ResolveIncident" in text
+    assert incident.id in text
+
+
+async def test_a_form_changed_after_it_was_sent_is_another_action(person: Person, desk: Desk) -> None:
+    form = await form_of(person, "ResolveIncident", incidentId="P1")
+    places = {(await person.send(form, userId=user)).headers["location"] for user in ("PA", "PB")}
+    assert len(places) == 2
+
+
+async def test_wrong_values_show_the_form_again_with_what_is_wrong(person: Person, desk: Desk) -> None:
+    form = await form_of(person, "SnoozeIncident")
+    response = await person.send(form, incidentId="P 1", userId="", duration="long")
+    assert response.status_code == 422
+    for each in ("must be an id or key, without spaces", "is required", "must be a whole number from 1 to 604800"):
+        assert each in response.text
+    (shown_again,) = [each for each in forms_in(response.text) if each.label == "SnoozeIncident"]
+    assert shown_again.fields["incidentId"] == "P 1"
+    assert await desk.queued() == []
+
+
+async def test_an_unknown_connection_or_operation_is_refused(person: Person) -> None:
+    response = await person.http.post(
+        "/actions/ResolveIncident", data={"connection": "nobody", "incidentId": "P1", "userId": "P2"}
+    )
+    assert (response.status_code, "unknown connection" in response.text) == (422, True)
+    assert (await person.http.post("/actions/Nothing", data={})).status_code == 404
+
+
+async def test_a_secret_parameter_is_never_shown(person: Person) -> None:
+    form = await form_of(person, "CreateIncident", service_key="canary-service")
+    assert form.fields["service_key"] == ""
+    response = await person.send(form, service_key="canary-service", description="")
+    assert (response.status_code, "canary-service" in response.text) == (422, False)
+    response = await person.send(form, service_key="canary-service", description="Disk full")
+    assert "canary-service" not in await person.read(response.headers["location"])
