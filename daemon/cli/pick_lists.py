@@ -90,6 +90,8 @@ def _show(
         terminal.console().print(TABLES[kind](page["items"]))
     else:
         terminal.console().print(f"no {'matching ' if query else ''}{NOUNS[kind]}")
+        reason = f'none contains "{query}"' if query else "PagerDuty lists none"
+        terminal.note(f"connection {connection.name}: {reason} that the API key may see")
 
 
 def _through_api(settings: Settings, kind: str, query: str | None, connection: Connection) -> Json | None:

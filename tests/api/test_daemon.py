@@ -8,6 +8,7 @@ import httpx
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.settings import fingerprint
 from daemon.simulator import Account, Simulator
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
@@ -33,7 +34,8 @@ async def test_requests_to_a_running_daemon_take_effect_and_are_counted(tmp_path
             wanted = {"parameters": {"incidentId": incident.id, "userId": alice}, "notify": []}
             answer = await client.post("/v1/actions/ResolveIncident", json=wanted, params={"wait": 60})
             (pick,) = (await client.get("/v1/connections/acme/users?query=alice")).json()["items"]
-            (connection,) = (await client.get("/v1/status")).json()["connections"]
+            status = (await client.get("/v1/status")).json()
+            (connection,), (instance,) = status["connections"], status["instances"]
             metrics = (await client.get("/metrics")).text
     assert (answer.status_code, answer.json()["outcome"], pick["id"]) == (200, "done", alice)
     assert [each.what for each in account.effects] == ["resolve"]
@@ -45,11 +47,13 @@ async def test_requests_to_a_running_daemon_take_effect_and_are_counted(tmp_path
         "failed": 0,
         "failed_within": 3600.0,
     }
+    assert instance["config_hash"] == answer.headers["pagerelay-config-hash"] == fingerprint(settings)
     found = {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(metrics)
         for sample in family.samples
     }
+    assert found[("pagerelay_config_hash",)] == int(fingerprint(settings)[:12], 16)
     acme = ("connection", "acme")
     ended = found["pagerelay_actions_total", acme, ("operation", "ResolveIncident"), ("state", "succeeded")]
     assert ended == 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import types
 from typing import TYPE_CHECKING
 
 import pytest
 
 from daemon.config import env_file
+from daemon.config.document import Tree
 from tests.cli.conftest import invoke
 
 if TYPE_CHECKING:
@@ -111,6 +113,18 @@ def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.Mon
     (line,) = complaints(folder)
     assert line.startswith("pagerelay.env: belongs to user ")
     assert "(run: chown " in line
+
+
+@pytest.mark.parametrize(("mode", "is_used"), [(0o440, True), (0o640, True), (0o644, False), (0o660, False)])
+def test_a_file_of_root_may_be_readable_by_the_group_through_which_the_service_reads_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, mode: int, is_used: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    _, inode, device, links, _, *others = os.stat(folder / env_file.FILE_NAME)  # noqa: PTH116 - a tuple
+    status = os.stat_result((stat.S_IFREG | mode, inode, device, links, 0, *others))
+    monkeypatch.setattr(os, "fstat", lambda _descriptor: status)
+    assert (env_file.read(folder / env_file.FILE_NAME, tree := Tree(""), {}) == {}) is not is_used
+    assert (tree.mistakes == []) is is_used
 
 
 def test_on_a_read_only_mount_mode_and_owner_do_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,8 @@ async def test_a_daemon_that_stood_still_stops_its_work_first(database: Database
     assert not one.presence.is_current()
     await one.heartbeat.run()  # it goes on
     assert (one.calls, registered(database)) == (["stop"], {"one", "two"})
+    hashes = database.read_now(lambda tx: tx.execute(sa.select(schema.instances.c.config_hash)).scalars().all())
+    assert list(hashes) == ["a-hash", "a-hash"]
     assert one.presence.is_current()
     clock.advance(heartbeat.EVERY.total_seconds())
     await one.heartbeat.run()
