@@ -11,7 +11,8 @@ PagerelayError
 ├── LostClaim                an action is no longer claimed by this daemon
 ├── KeyReused                an idempotency key was reused with another request
 ├── NoAnswer                 a request to a target got no response
-│   └── OutOfResources       this machine could not make the request; the target is not at fault
+│   ├── OutOfResources       this machine could not make the request; the target is not at fault
+│   └── NoToken              no access token could be fetched
 ├── PagerDutyError           a call to PagerDuty failed
 │   ├── Temporary            retrying may help, after ``delay``
 │   │   ├── Unreachable      no connection could be made
@@ -121,6 +122,18 @@ class NoAnswer(PagerelayError):
 
 class OutOfResources(NoAnswer):
     """A request could not be made from this machine, for example because too many files are open."""
+
+
+class NoToken(NoAnswer):
+    """No access token could be fetched.
+
+    ``status`` is the token endpoint's (None: no response), ``code`` its own error code.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class FormatError(PagerelayError):

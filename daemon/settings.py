@@ -34,10 +34,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One PagerDuty account: key, hosts, call budget."""
+    """One PagerDuty account: key or app (exactly one of ``api_key`` and ``oauth``), hosts, call budget."""
 
     name: str
-    api_key: SecretStr
+    api_key: SecretStr | None
     api_url: str
     events_url: str
     limits: Limits = field(default_factory=Limits)
@@ -45,6 +45,7 @@ class Connection:
     sweep_every: timedelta = timedelta(minutes=15)
     reconcile_every: timedelta = timedelta(minutes=10)
     proxy: SecretStr | None = None
+    oauth: OAuth2 | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ REMEDIES = {
     "nobody_on_call": "use another escalation policy: nobody is on call in this one",
     "not_authorised": "use another user: this one is not allowed to do this",
     "invalid_input": "read the message: PagerDuty names the invalid input",
-    "authentication_failed": "check the connection's api_key and region",
+    "authentication_failed": "check the connection's api_key or oauth, and its region",
     "access_denied": "use a key with write access, or one that can see this incident",
     "access_lost": "use another key: this one has lost access",
     "not_in_plan": "ask PagerDuty: the account's plan does not include this",

@@ -103,7 +103,8 @@ def secrets(settings: Settings) -> list[str]:
         tokens = settings.api.token, settings.api.read_token
         values += [token.get_secret_value() for token in tokens if token is not None]
     for each in settings.connections.values():
-        values.append(each.api_key.get_secret_value())
+        secret = each.api_key if each.oauth is None else each.oauth.client_secret
+        values.append(secret.get_secret_value() if secret is not None else "")
         if each.proxy is not None:
             values += masking.of_proxy(each.proxy.get_secret_value())
     for target in settings.targets.values():

@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from daemon import formats, model, settings, triggers
 from daemon.config import target_access
 from daemon.config.document import MOST_SHOWN, Place, Tree, listed, nearest, printable_key
@@ -26,6 +28,7 @@ HOSTS = {
     "us": ("https://api.pagerduty.com", "https://events.pagerduty.com"),
     "eu": ("https://api.eu.pagerduty.com", "https://events.eu.pagerduty.com"),
 }
+TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105 - an address; the same in every region
 CEILING = settings.Limits()
 LONGEST_TIMEOUT = timedelta(seconds=60)
 LONGEST_OVERLAP = timedelta(hours=1)
@@ -70,6 +73,7 @@ def _connection(name: str, section: file_model.ConnectionSection, tree: Tree) ->
     connection = settings.Connection(
         name=name,
         api_key=section.api_key,
+        oauth=_app(section, tree, place),
         api_url=section.api_url or api_url,
         events_url=section.events_url or events_url,
         limits=settings.Limits(section.limits.calls, section.limits.period, section.limits.poll_interval),
@@ -90,6 +94,32 @@ def _connection(name: str, section: file_model.ConnectionSection, tree: Tree) ->
     if not _on_loopback(connection.api_url) and not api_url_is_invalid:
         _check_ceilings(connection.limits, (*place, "limits"), tree)
     return connection
+
+
+def _app(section: file_model.ConnectionSection, tree: Tree, place: Place) -> settings.OAuth2 | None:
+    """Return the app that a connection uses instead of a key. Exactly one of the two must be set."""
+    blamed = any((*place, name) in tree.blamed for name in ("api_key", "oauth"))
+    if (section.api_key is None) == (section.oauth is None) and not blamed:
+        if section.oauth is None:
+            example = "(for example api_key: ${PAGERDUTY_API_KEY})"
+            tree.mistake((*place, "api_key"), f"is required, or oauth for an app {example}")
+        else:
+            tree.mistake((*place, "oauth"), "cannot be combined with api_key (remove one of them)")
+    if (app := section.oauth) is None:
+        return None
+    on_loopback = section.api_url is not None and _on_loopback(section.api_url)
+    url = app.token_url or (f"{section.api_url}/oauth/token" if on_loopback else TOKEN_URL)
+    where = (*place, "oauth")
+    if url.startswith("http:") and not _on_loopback(url):
+        tree.mistake(
+            (*where, "token_url"), "must begin with https:// (over http:// the secret could be read on the way)"
+        )
+    if on_loopback and not _on_loopback(url):
+        tree.mistake((*where, "token_url"), "must be a loopback address, since api_url is one")
+    if "incidents.read" not in app.scopes:
+        tree.mistake((*where, "scopes"), "must include incidents.read, without which no event can be read")
+    scope = " ".join((f"as_account-{section.region}.{app.subdomain}", *dict.fromkeys(app.scopes)))
+    return settings.OAuth2(SecretStr(url), app.client_id, app.client_secret, scope, in_body=True)
 
 
 def _on_loopback(url: str) -> bool:

@@ -56,6 +56,8 @@ Password = Annotated[SecretStr, BeforeValidator(validators.credential), _text("^
 BearerToken = Annotated[SecretStr, BeforeValidator(validators.bearer), _text("^[!-~]+$")]
 DatabaseUrl = Annotated[SecretStr, BeforeValidator(validators.database_url), _text("^sqlite:///.|^postgres(ql)?://.")]
 ApiKey = Annotated[SecretStr, BeforeValidator(validators.api_key), _text("^[!-~]+$")]
+Subdomain = Annotated[str, BeforeValidator(validators.subdomain), _text(f"^{validators.SUBDOMAIN}$")]
+Scope = Annotated[str, BeforeValidator(validators.scope), _text(f"^{validators.SCOPE}$")]
 Token = Annotated[SecretStr | None, BeforeValidator(validators.token), _text("^[!-~]+$", "null")]
 Secrets = Annotated[
     list[Annotated[SecretStr, BeforeValidator(validators.signing_secret)]],

@@ -33,7 +33,9 @@ from daemon.config.field_types import (
     Person,
     ProxyUrl,
     RootPath,
+    Scope,
     Secrets,
+    Subdomain,
     Token,
     Url,
     User,
@@ -109,11 +111,30 @@ class LimitsSection(Section):
     """The shortest interval between two polls."""
 
 
+class AppSection(Section):
+    """A PagerDuty app with Scoped OAuth. Its access tokens are renewed before they expire."""
+
+    client_id: Credential = Field(examples=["${PAGERDUTY_CLIENT_ID}"])
+    """The app's client id."""
+    client_secret: Password = Field(examples=["${PAGERDUTY_CLIENT_SECRET}"])
+    """The app's client secret."""
+    subdomain: Subdomain = Field(examples=["acme"])
+    """The account: the part of its address before .pagerduty.com."""
+    scopes: Annotated[list[Scope], Field(min_length=1, examples=[["incidents.read", "users.read"]])]
+    """The scopes to request; incidents.read at least."""
+    token_url: BaseUrl | None = None
+    """The token endpoint, if it is not PagerDuty's."""
+
+
 class ConnectionSection(Section):
     """One PagerDuty account."""
 
-    api_key: ApiKey = Field(examples=["${PAGERDUTY_API_KEY}"])
-    """A REST API key. A read-only key is enough for events; actions need full access."""
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["api_key"]}, {"required": ["oauth"]}]})
+
+    api_key: ApiKey | None = Field(None, examples=["${PAGERDUTY_API_KEY}"])
+    """A REST API key. A read-only key is enough for events; actions need full access. Or else oauth."""
+    oauth: AppSection | None = None
+    """An app with Scoped OAuth, instead of api_key."""
     region: Literal["us", "eu"] = "us"
     """The account's service region. PagerDuty rejects a key of the other region."""
     api_url: BaseUrl | None = None

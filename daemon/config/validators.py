@@ -22,6 +22,8 @@ LAST_PORT = 65535
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})"
 ROOT_PATH = "(/[A-Za-z0-9._~-]+)+"
+SUBDOMAIN = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+SCOPE = r"[a-z_]+(:[a-z_]+)?\.(read|write)"  # of PagerDuty's REST API
 HOST_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?"
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 OWN_HEADERS = frozenset(
@@ -222,6 +224,20 @@ def api_key(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
         raise wrong("must be a PagerDuty API key: not empty, no spaces (only the key, without Token token=)")
     _must_not_be_quoted(value)
+    return value
+
+
+def subdomain(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    """Return the subdomain of a PagerDuty account."""
+    if not isinstance(value, str) or not re.fullmatch(SUBDOMAIN, value):
+        raise wrong("must be the part of the account's address before .pagerduty.com, such as acme")
+    return value.lower()
+
+
+def scope(value: Any) -> str:  # noqa: ANN401 - whatever the file holds
+    """Return a scope of PagerDuty's REST API."""
+    if not isinstance(value, str) or not re.fullmatch(SCOPE, value):
+        raise wrong("must be a scope of PagerDuty's REST API, such as incidents.read")
     return value
 
 

@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
 import structlog
-from pydantic import SecretStr
 
 from daemon import errors
 from daemon.model import SUCCESS, Rejected
 from daemon.pagerduty import exchange, failures, paths, records
+from daemon.pagerduty.credentials import Credentials
 from daemon.pagerduty.listing import ListedPage, Listing, PageRequest, Pages, PageSizes, Window, read_all
 from daemon.triggers import conference_bridge_updated, lenient_json
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     import httpx
 
@@ -88,22 +89,20 @@ class Client:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         call_seconds: float = CALL_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._host = urlsplit(connection.api_url).netloc
-        self._key = connection.api_key
+        self._credentials = Credentials(connection, transport, clock)
         self._permits = permits
         self._sleep = sleep
         self._call_seconds = call_seconds
-        self._page_sizes = PageSizes(time.monotonic)
+        self._page_sizes = PageSizes(clock)
         self.calls = 0
         self._http = exchange.client(
             connection.api_url,
             connection.proxy,
             transport,
-            {
-                "Accept": "application/vnd.pagerduty+json;version=2",
-                "Authorization": f"Token token={connection.api_key.get_secret_value()}",
-            },
+            {"Accept": "application/vnd.pagerduty+json;version=2"},
         )
         self._events = exchange.client(
             connection.events_url, connection.proxy, transport, {"Accept": "application/json"}
@@ -113,6 +112,7 @@ class Client:
         """Close the connections."""
         await self._http.aclose()
         await self._events.aclose()
+        await self._credentials.close()
 
     async def call(
         self,
@@ -125,13 +125,27 @@ class Client:
         sender: str | None = None,
         room: int = 1,
     ) -> ApiResponse:
-        """Make one request to the REST API. ``sender`` is the e-mail address for ``From``, which writes require."""
+        """Make one request to the REST API. ``sender`` is the e-mail address for ``From``, which writes require.
+
+        A request that was rejected because its access token is not valid any more is made once more with a new one.
+        """
         headers = {} if sender is None else {b"From": sender.encode()}
         request = self._http.build_request(
             method, path, params=tuple(query or ()), content=_encoded(body), headers=headers
         )
         try:
-            return await self._call(self._http, request, priority, self._key, room)
+            return await self._authorized(request, priority, room)
+        except errors.Permanent as error:
+            if error.status != HTTPStatus.UNAUTHORIZED or not self._credentials.replace(_authorization(request)):
+                raise
+        return await self._authorized(request, priority, room)
+
+    async def _authorized(self, request: httpx.Request, priority: CallPriority, room: int) -> ApiResponse:
+        header = await self._credentials.header()
+        request.headers["Authorization"] = header
+        secrets, remedies = self._credentials.secrets, self._credentials.remedies
+        try:
+            return await self._call(self._http, request, priority, secrets, remedies, room=room)
         except errors.Temporary as error:
             if error.status == failures.TOO_MANY_REQUESTS:
                 await self._permits.block(error.delay)
@@ -142,7 +156,7 @@ class Client:
         request = self._events.build_request("POST", path, content=_encoded(body))
         try:
             # The error may quote the service's key, so it is masked.
-            return (await self._call(self._events, request, priority, SecretStr(body["service_key"]))).body
+            return (await self._call(self._events, request, priority, lambda: (body["service_key"],))).body
         except errors.Permanent as error:
             if error.status == EVENTS_RATE_LIMITED:
                 raise errors.Temporary(str(error), status=error.status, request_id=error.request_id) from None
@@ -261,7 +275,14 @@ class Client:
         raise AssertionError
 
     async def _call(
-        self, http: httpx.AsyncClient, request: httpx.Request, priority: CallPriority, secret: SecretStr, room: int = 1
+        self,
+        http: httpx.AsyncClient,
+        request: httpx.Request,
+        priority: CallPriority,
+        secrets: Callable[[], Sequence[str]],
+        remedies: Mapping[int, str] = MappingProxyType({}),
+        *,
+        room: int = 1,
     ) -> ApiResponse:
         """Make one request and return its response. Raises Temporary or Permanent."""
         async with self._permits.permit(priority, room):
@@ -278,7 +299,11 @@ class Client:
             answer = None
         if status in SUCCESS and isinstance(answer, dict):
             return ApiResponse(answer, _date(headers))
-        raise failures.failure(f"{host} answered {path}", status, headers, answer, secret)
+        raise failures.failure(f"{host} answered {path}", status, headers, answer, secrets(), remedies)
+
+
+def _authorization(request: httpx.Request) -> str:
+    return str(request.headers.get("Authorization", ""))
 
 
 def _encoded(body: Json | None) -> bytes | None:

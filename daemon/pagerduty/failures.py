@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from daemon import errors
@@ -12,8 +13,6 @@ from daemon.triggers import lenient_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pydantic import SecretStr
-
 TEMPORARY = frozenset({408, 425, 429})
 SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
@@ -21,17 +20,21 @@ TOOK_TOO_LONG = 2016
 LONGEST_DELAY = 86_400.0
 LONGEST_WORDS = 500
 LONGEST_REQUEST_ID = 100
-REMEDIES = {
-    401: "check api_key and region: a key of the other region gets the same answer",
-    402: "the account's plan does not allow this",
-    403: "the key may not do this: check its rights",
-}
+PLAN_REMEDY = {402: "the account's plan does not allow this"}
 
 
 def failure(
-    where: str, status: int, headers: Mapping[str, str], answer: object, key: SecretStr
+    where: str,
+    status: int,
+    headers: Mapping[str, str],
+    answer: object,
+    secrets: Sequence[str] = (),
+    remedies: Mapping[int, str] = MappingProxyType({}),
 ) -> errors.Temporary | errors.Permanent:
-    """Return the error for an unexpected response; ``where`` names the host and the path."""
+    """Return the error for an unexpected response; ``where`` names the host and the path.
+
+    ``remedies`` say what to check for a status, and none of ``secrets`` is quoted.
+    """
     identity = request_id(headers)
     if status in SUCCESS:
         return errors.Temporary(f"{where} with something other than a JSON object", status=status, request_id=identity)
@@ -43,11 +46,12 @@ def failure(
     words = [
         lenient_json.get_text(detail, "message") or lenient_json.get_text(detail, "error") or "",
         *_texts(detail.get("errors")),
+        _scopes(detail.get("required_scopes")),
     ]
     # A proxy in between may echo the request's headers, and with them the key.
-    if text := "; ".join(word for word in words if word).replace(key.get_secret_value(), MASK)[:LONGEST_WORDS]:
+    if text := _masked("; ".join(word for word in words if word), secrets)[:LONGEST_WORDS]:
         message += f": {text}"
-    if remedy := REMEDIES.get(status):
+    if remedy := {**PLAN_REMEDY, **remedies}.get(status):
         message += f" ({remedy})"
     if identity:
         message += f" [request {identity}]"
@@ -62,6 +66,18 @@ def failure(
 def request_id(headers: Mapping[str, str]) -> str | None:
     """Return PagerDuty's id of the request."""
     return headers.get("x-request-id", "")[:LONGEST_REQUEST_ID] or None
+
+
+def _masked(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _scopes(value: object) -> str:
+    """Return the scopes that an access token lacks: PagerDuty names them beside its message."""
+    names = [value] if isinstance(value, str) else _texts(value)
+    return f"it needs {', '.join(names)}" if names else ""
 
 
 def _texts(value: object) -> Sequence[str]:

@@ -12,6 +12,7 @@ from daemon.simulator import agents, records
 from daemon.simulator.directory import Directory
 from daemon.simulator.incident import Incident, Note
 from daemon.simulator.logbook import LogBook, new_id, utc_now
+from daemon.simulator.oauth_app import OAuthApp
 from daemon.simulator.quirks import Habits
 from daemon.triggers import (
     VERBS,
@@ -79,6 +80,7 @@ class Account:
         self.read_only = False
         self.habits = Habits()
         self.effects: list[Effect] = []
+        self.app = OAuthApp(api_key, self.log.now, random.Random(f"app {name} {seed}"))
 
     def incident(self, incident_id: str) -> Incident:
         """Return an incident. Raises NoSuchIncidentError."""

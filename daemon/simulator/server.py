@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from daemon.simulator import controls, events_api, http, records, refusals, routes
+from daemon.simulator import controls, events_api, http, oauth_app, records, refusals, routes
 from daemon.simulator.account import Account, NoSuchIncidentError
 from daemon.simulator.faults import Fault, Faults
 from daemon.simulator.http import SimResponse, json_answer
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from daemon.simulator.http import SimRequest
 
 TOKEN = "Token token="  # noqa: S105 - how a key is sent
+BEARER = "Bearer "
 LIMIT_CALLS = 960
 LIMIT_PERIOD = timedelta(seconds=60)
 NOTHING_DONE = SimResponse(504)
@@ -71,6 +72,8 @@ class Simulator:
         """Return the response to any request."""
         if request.path.startswith("/simulator"):
             return self._control(request)
+        if oauth_app.is_grant(request):
+            return _stamped(self._grant(request), datetime.now(UTC))
         account = self._whose(request)
         if account is None:
             return _stamped(self._unknown(request), datetime.now(UTC))
@@ -91,8 +94,14 @@ class Simulator:
         """Return the account of a request: by API key, or by service key for an event."""
         if events_api.is_event(request):
             return events_api.account(self.accounts.values(), request)
+        if token := _access_token(request):
+            return next((each for each in self.accounts.values() if each.app.knows(token)), None)
         scheme, token, key = request.headers.get("authorization", "").partition(TOKEN)
         return self.accounts.get(key) if token and not scheme else None
+
+    def _grant(self, request: SimRequest) -> SimResponse:
+        account = self.accounts.get(oauth_app.client(request) or "")
+        return oauth_app.unknown_client() if account is None else account.app.grant(request)
 
     def _unknown(self, request: SimRequest) -> SimResponse:
         if events_api.is_event(request):
@@ -111,6 +120,8 @@ class Simulator:
     def _perform(self, account: Account, request: SimRequest) -> SimResponse:
         if events_api.is_event(request):
             return events_api.answer([account], request)
+        if (token := _access_token(request)) and (refusal := account.app.refusal(token, request)) is not None:
+            return refusal
         return _linked(routes.answer(account, request), request)
 
     def _left(self, account: Account) -> int:
@@ -169,11 +180,12 @@ class Simulator:
         return json_answer({"faults": [fault.value for fault in Fault]})
 
     def set_account(self, request: SimRequest) -> SimResponse:
-        """Change the account: ``{"read_only": true, "habits": {"bulk": "marked"}, "emails": {"alice": …}}``."""
+        """Change the account: ``{"read_only": true, "habits": {…}, "emails": {"alice": …}, "oauth": {…}}``."""
         account = self._account(request)
         body = orjson.loads(request.body or b"{}")
         account.habits = Habits.model_validate(account.habits.model_dump() | body.get("habits", {}))
         account.read_only = bool(body.get("read_only", account.read_only))
+        account.app.change(body.get("oauth", {}))
         for who, email in body.get("emails", {}).items():
             controls.user(account, who).email = str(email)
         return json_answer({"read_only": account.read_only, "habits": account.habits.model_dump()})
@@ -182,6 +194,12 @@ class Simulator:
         """Make a change: ``{"do": "trigger", "title": …}``, ``{"do": "acknowledge", "incident": id}``."""
         body = orjson.loads(request.body or b"{}")
         return json_answer({"incident_id": controls.apply(self._account(request), body)}, 201)
+
+
+def _access_token(request: SimRequest) -> str:
+    """Return the access token of a request, empty if it has none."""
+    scheme, bearer, token = request.headers.get("authorization", "").partition(BEARER)
+    return token if bearer and not scheme else ""
 
 
 def _stamped(answer: SimResponse, now: datetime, left: int | None = None) -> SimResponse:

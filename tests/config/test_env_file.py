@@ -71,7 +71,9 @@ def test_the_values_are_those_of_the_file_and_the_process_comes_first(folder: Pa
         settings = config.load(folder / "config.yaml", environment)
         assert settings.api is not None
         assert settings.api.token is not None
-        return settings.connections["acme"].api_key.get_secret_value(), settings.api.token.get_secret_value()
+        api_key = settings.connections["acme"].api_key
+        assert api_key is not None
+        return api_key.get_secret_value(), settings.api.token.get_secret_value()
 
     assert load() == ("a-key", "a#token")
     assert load(KEY="another") == ("another", "a#token")

@@ -19,6 +19,8 @@ ENVIRONMENT = {
     "PAGERELAY_TOKEN": "a-token",
     "PAGERELAY_READ_TOKEN": "another-token",
     "PAGERDUTY_API_KEY": "a-key",
+    "PAGERDUTY_CLIENT_ID": "an-app",
+    "PAGERDUTY_CLIENT_SECRET": "an-app-secret",
     "OPS_SECRET": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz",
 }
 
@@ -39,6 +41,13 @@ def completed(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def with_app(completed: Path) -> Path:
+    """The same, without the key that an app replaces."""
+    completed.write_text(re.sub(r"^ *api_key:.*\n", "", completed.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return completed
+
+
 def test_the_example_loads_with_the_environment_variables_that_it_names() -> None:
     settings = config.load(EXAMPLE, ENVIRONMENT)
     assert (list(settings.connections), list(settings.targets)) == (["acme"], ["ops"])
@@ -46,13 +55,16 @@ def test_the_example_loads_with_the_environment_variables_that_it_names() -> Non
     assert set(re.findall(r"\$\{([A-Z][A-Z_]+)\}", TEXT.replace("${NAME}", ""))) == set(ENVIRONMENT)
 
 
-def test_the_example_loads_with_every_commented_key_set(completed: Path) -> None:
+def test_the_example_loads_with_every_commented_key_set(with_app: Path) -> None:
     assert with_every_key(TEXT) != TEXT
-    settings = config.load(completed, ENVIRONMENT)
+    settings = config.load(with_app, ENVIRONMENT)
     assert settings.triggers["new-incidents"].start is not None
     (acme,) = settings.connections.values()
     assert acme.proxy is not None
-    assert [dataclasses.replace(acme, proxy=None)] == [*config.load(EXAMPLE, ENVIRONMENT).connections.values()]
+    assert acme.oauth is not None
+    assert acme.oauth.scope == "as_account-us.acme incidents.read users.read"
+    (with_key,) = config.load(EXAMPLE, ENVIRONMENT).connections.values()
+    assert dataclasses.replace(acme, proxy=None, oauth=None, api_key=with_key.api_key) == with_key
 
 
 def test_every_key_of_the_schema_is_in_the_example(completed: Path) -> None:
@@ -62,10 +74,10 @@ def test_every_key_of_the_schema_is_in_the_example(completed: Path) -> None:
     assert [key for key in refused if not re.search(rf"\b{key.rpartition('.')[2]}\b", TEXT)] == []
 
 
-def test_the_first_line_of_the_example_names_the_schema_and_the_example_is_valid(completed: Path) -> None:
+def test_the_first_line_of_the_example_names_the_schema_and_the_example_is_valid(with_app: Path) -> None:
     assert TEXT.startswith("# yaml-language-server: $schema=pagerelay.schema.json\n")
     assert "pagerelay schema > pagerelay.schema.json" in TEXT
-    for path in (EXAMPLE, completed):
+    for path in (EXAMPLE, with_app):
         jsonschema.Draft202012Validator(config.schema()).validate(keys.unreplaced(path))
 
 

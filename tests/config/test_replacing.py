@@ -99,7 +99,9 @@ def test_a_variable_overrides_the_file(load: Load) -> None:
     assert settings.database.retention.dead == timedelta(days=90)
     assert settings.api is not None
     assert settings.api.port == 1
-    assert settings.connections["acme"].api_key.get_secret_value() == "other-key"
+    api_key = settings.connections["acme"].api_key
+    assert api_key is not None
+    assert api_key.get_secret_value() == "other-key"
     assert settings.connections["acme"].limits.calls == 5
     assert [(name, value.get_secret_value()) for name, value in settings.targets["ops"].headers] == [("X-Team", "blue")]
 

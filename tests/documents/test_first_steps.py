@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from daemon import config
 from daemon.config import env_file
@@ -45,7 +46,7 @@ def test_the_readme_creates_both_files_once_and_only_for_their_owner(steps: str,
     assert variables.read_text(encoding="utf-8") == written
     settings = config.load(tmp_path / "config.yaml", {})
     assert settings.env_file == variables
-    assert settings.connections["acme"].api_key.get_secret_value() == "replace-me"
+    assert settings.connections["acme"].api_key == SecretStr("replace-me")
 
 
 def test_the_minimal_configuration_works_with_the_same_variables(steps: str, tmp_path: Path) -> None:

@@ -35,9 +35,10 @@ def test_every_path_is_documented() -> None:
 
 
 def test_the_shown_configuration_is_valid_and_points_to_the_simulator(tmp_path: Path) -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    whole, with_app = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     path = tmp_path / "config.yaml"
-    path.write_text(block, encoding="utf-8")
-    settings = config.load(path, {})
-    assert {each.api_url for each in settings.connections.values()} == {"http://127.0.0.1:8422"}
-    assert settings.triggers
+    for shown in (whole, re.sub(r"^connections:\n(?: .*\n)+", with_app, whole, flags=re.MULTILINE)):
+        path.write_text(shown, encoding="utf-8")
+        settings = config.load(path, {})
+        assert {each.api_url for each in settings.connections.values()} == {"http://127.0.0.1:8422"}
+        assert settings.triggers
