@@ -206,6 +206,8 @@ def _house_keeping(database: Database, settings: Settings, deliveries: DeliveryL
     periods = settings.database.retention
     retention = maintenance.Retention(database, periods, settings.connections, settings.triggers)
     jobs = [Job("retention", retention.run)]
+    if settings.api is not None and settings.api.page:
+        jobs.append(Job("history", maintenance.History(database).run))
     if settings.alerts_to:
         to, after = settings.alerts_to, settings.alerts_after
         chore = maintenance.Alerting(database, settings.targets, settings.connections, to, after, deliveries.wake)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daemon.maintenance.alerting import Alerting
 from daemon.maintenance.heartbeat import Heartbeat, Self
+from daemon.maintenance.history import History
 from daemon.maintenance.replaying import Replaying
 from daemon.maintenance.retention import Retention, prune
 
-__all__ = ["Alerting", "Heartbeat", "Replaying", "Retention", "Self", "prune"]
+__all__ = ["Alerting", "Heartbeat", "History", "Replaying", "Retention", "Self", "prune"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon import errors, text
-from daemon.views import connection_health, quarantine_list
+from daemon.views import connection_health, history, quarantine_list
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -27,7 +27,13 @@ async def show(visit: Visit) -> Response:
     def read(tx: sa.Connection) -> dict[str, object]:
         now = site.database.now(tx)
         (status,) = connection_health.read(tx, {name: known[name]}, triggers, now)
-        return {"status": status, "now": now, "quarantined": quarantine_list.read(tx, name, MOST_QUARANTINED)}
+        return {
+            "status": status,
+            "now": now,
+            "quarantined": quarantine_list.read(tx, name, MOST_QUARANTINED),
+            "hours": history.of_connections(tx, [name], now),
+            "slots": history.of_connections(tx, [name], now, by_hour=False),
+        }
 
     values = await site.database.read(read)
     values |= {"connection": known[name], "triggers": [each.name for each in triggers]}

@@ -25,7 +25,7 @@ OPERATIONS = ("AcknowledgeIncident", "ResolveIncident", "AddNoteToIncident", "Sn
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StoryStep:
     """Something that happened at a time: an event, the end or creation of a delivery, or of an action."""
 
     at: datetime
@@ -38,7 +38,7 @@ async def show(visit: Visit) -> Response:
     """Show an incident."""
     incident = visit.path()
 
-    def read(tx: sa.Connection) -> list[Step]:
+    def read(tx: sa.Connection) -> list[StoryStep]:
         return sorted(_steps(tx, incident), key=lambda each: each.at) if incident.isprintable() else []
 
     steps = await visit.site.database.read(read)
@@ -57,13 +57,13 @@ async def show(visit: Visit) -> Response:
     return visit.page("incident.html", values)
 
 
-def _steps(tx: sa.Connection, incident: str) -> Iterator[Step]:
+def _steps(tx: sa.Connection, incident: str) -> Iterator[StoryStep]:
     for event in event_list.read(tx, incident=incident, limit=MOST, last=True).items:
-        yield Step(event.occurred_at, "event", "event", event)
+        yield StoryStep(event.occurred_at, "event", "event", event)
     for delivery in delivery_list.read(tx, incident=incident, limit=MOST, last=True).items:
-        yield Step(delivery.finished_at or delivery.created_at, "delivery", delivery.state, delivery)
+        yield StoryStep(delivery.finished_at or delivery.created_at, "delivery", delivery.state, delivery)
     for action in action_list.read(tx, incident=incident, limit=MOST, last=True).items:
-        yield Step(action.finished_at or action.created_at, "action", action.state, action)
+        yield StoryStep(action.finished_at or action.created_at, "action", action.state, action)
 
 
 ROUTES = (("GET", "/incidents/{id}", show),)

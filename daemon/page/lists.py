@@ -21,7 +21,7 @@ LENGTH = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListPart:
     """One part of a list, the newest first. ``problem`` says which filter is wrong; then there are no items."""
 
     items: Sequence[Any]
@@ -36,7 +36,7 @@ class Listing:
         return HTTPStatus.OK if self.problem is None else HTTPStatus.UNPROCESSABLE_ENTITY
 
 
-async def read(visit: Visit, view: Callable[..., Page[Any]], names: Sequence[str]) -> Listing:
+async def read(visit: Visit, view: Callable[..., Page[Any]], names: Sequence[str]) -> ListPart:
     """Return the part of a list that the URL asks for; ``names`` are its filters."""
     filters = {name: visit.query[name] for name in names if name in visit.query}
     before = visit.query.get("before")
@@ -48,6 +48,6 @@ async def read(visit: Visit, view: Callable[..., Page[Any]], names: Sequence[str
     try:
         page = await visit.site.database.read(look)
     except errors.UsageError as error:
-        return Listing((), None, None, str(error), filters)
+        return ListPart((), None, None, str(error), filters)
     older = None if page.next is None else visit.url(section, **filters, before=page.next)
-    return Listing(page.items, older, visit.url(section, **filters) if before else None, None, filters)
+    return ListPart(page.items, older, visit.url(section, **filters) if before else None, None, filters)

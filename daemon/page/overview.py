@@ -4,36 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.views import event_list, overview, troubles
+from daemon.views import event_list, history, overview, troubles
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from starlette.responses import Response
 
     from daemon.page.visit import Visit
-    from daemon.views.event_list import EventItem
 
 LAST_EVENTS = 10
+MOST_TARGETS = 50  # that are shown unless all are asked for
 
 
 async def show(visit: Visit) -> Response:
     """Show the overview."""
     settings, database = visit.site.settings, visit.site.database
 
-    def read(tx: sa.Connection) -> tuple[overview.Overview, list[EventItem]]:
+    def read(tx: sa.Connection) -> tuple[overview.Overview, dict[str, object]]:
         parts = settings.connections, settings.triggers, settings.targets
         status = overview.read(tx, *parts, database.now(tx))
-        return status, event_list.read(tx, limit=LAST_EVENTS, last=True).items
+        targets = troubles.worst_first(status.targets)
+        shown = targets if "all" in visit.query else targets[:MOST_TARGETS]
+        names = [each.name for each in shown]
+        return status, {
+            "events": list(reversed(event_list.read(tx, limit=LAST_EVENTS, last=True).items)),
+            "targets": shown,
+            "last_hour": history.last_hour(tx, names, status.now),
+            "by_target": history.of_targets(tx, names[:MOST_TARGETS], status.now),
+            "of_all": history.of_all(tx, status.now),
+            "of_connections": history.of_connections(tx, settings.connections, status.now),
+        }
 
-    status, events = await database.read(read)
-    values = {
+    status, values = await database.read(read)
+    values |= {
         "status": status,
         "now": status.now,
         "troubles": troubles.find(status),
-        "targets": troubles.worst_first(status.targets),
         "connections": troubles.worst_first(status.connections),
         "triggers": troubles.worst_first(status.triggers),
-        "events": list(reversed(events)),
         "waiting": sum(each.pending for each in status.targets),
     }
     return visit.page("overview.html", values)

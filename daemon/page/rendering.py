@@ -12,12 +12,14 @@ from markupsafe import Markup
 
 import daemon
 from daemon import text
+from daemon.page import charts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FOLDER = Path(__file__).parent
 JUST_NOW = 1.0  # seconds
+SECOND = 1000  # milliseconds
 
 
 class Templates:
@@ -33,9 +35,17 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.filters.update(
-            at=at, ago=ago, span=text.span, number=number, pretty=pretty, printable=text.printable, iso=text.iso
+            at=at,
+            ago=ago,
+            span=text.span,
+            number=number,
+            pretty=pretty,
+            printable=text.printable,
+            iso=text.iso,
+            percent=percent,
+            milliseconds=milliseconds,
         )
-        self._environment.globals["version"] = daemon.__version__
+        self._environment.globals.update(version=daemon.__version__, charts=charts)
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
         """Return a page."""
@@ -75,6 +85,20 @@ def _machine(utc: datetime) -> str:
 def number(value: float) -> str:
     """Return a number with thousands separated."""
     return f"{value:,}"
+
+
+def percent(part: float | None) -> str:
+    """Return a part of a whole in percent; only all of it is 100 %."""
+    if part is None:
+        return "–"
+    return "100 %" if part == 1 else f"{min(part * 100, 99.9):.1f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a duration given in milliseconds."""
+    if value is None:
+        return "–"
+    return f"{value:.0f} ms" if value < SECOND else f"{value / SECOND:.1f} s"
 
 
 def pretty(value: object) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LONGEST_IDLE = timedelta(hours=12)
 RENEWED_AFTER = timedelta(minutes=1)
 COOKIE = re.compile(r"(full|read)\.([A-Za-z0-9_-]{22})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
+TICKET = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
+TICKET_VALID = timedelta(hours=1)
 PURPOSE = b"pagerelay session"
 
 
@@ -57,6 +59,22 @@ def from_cookie(cookie: str, api: ApiSettings, now: datetime) -> Session | None:
         return None
     used_at = datetime.fromtimestamp(int(match[3]), UTC)
     return Session(match[2], access, used_at) if now - used_at < LONGEST_IDLE else None
+
+
+def ticket(api: ApiSettings, now: datetime) -> str:
+    """Return a ticket with which a link signs in once, with full access."""
+    text = f"{secrets.token_urlsafe(16)}.{int((now + TICKET_VALID).timestamp())}"
+    return f"{text}.{_signature(f'ticket.{text}', Access.FULL, api)}"
+
+
+def from_ticket(ticket: str, api: ApiSettings, now: datetime) -> str | None:
+    """Return the id of a valid ticket, which must not be used twice; otherwise None."""
+    match = TICKET.fullmatch(ticket)
+    if match is None or not hmac.compare_digest(
+        match[3], _signature(f"ticket.{match[1]}.{match[2]}", Access.FULL, api)
+    ):
+        return None
+    return match[1] if now.timestamp() < int(match[2]) else None
 
 
 def _signature(text: str, access: Access, api: ApiSettings) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon.page import browser, sessions
+from daemon.settings import Access
 from daemon.storage import sessions as stored_sessions
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 
 COOKIE = "pagerelay_session"
 OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")  # no other host: browsers read // and /\ as one
+USED = "This link was used already, or is too old. Sign in with the token."
 WRONG = "This token is not valid."
 
 
@@ -28,7 +30,25 @@ async def show(visit: Visit) -> Response:
     """Show the form, or go on if somebody is signed in already."""
     if visit.session is not None:
         return _onwards(visit, visit.query.get("next", ""))
-    return visit.page("sign_in.html", {"next": visit.query.get("next", ""), "problem": None})
+    ticket = visit.query.get("ticket")
+    if ticket is not None and await _is_new(visit, ticket):
+        return _begun(visit, Access.FULL, "")
+    problem = None if ticket is None else USED
+    return visit.page("sign_in.html", {"next": visit.query.get("next", ""), "problem": problem})
+
+
+async def _is_new(visit: Visit, ticket: str) -> bool:
+    """Return whether a ticket is valid, and use it up."""
+    ticket_id = sessions.from_ticket(ticket, visit.site.api, visit.now)
+    if ticket_id is None:
+        return False
+
+    def use(tx: sa.Connection) -> bool:
+        is_used = stored_sessions.has_ended(tx, ticket_id)
+        stored_sessions.end(tx, ticket_id, visit.site.database.now(tx))
+        return not is_used
+
+    return await visit.site.database.write(use)
 
 
 async def sign_in(visit: Visit) -> Response:
@@ -40,10 +60,14 @@ async def sign_in(visit: Visit) -> Response:
         log.warning("page.sign_in_refused", address=address)
         values = {"next": fields.get("next", ""), "problem": WRONG}
         return visit.page("sign_in.html", values, HTTPStatus.UNAUTHORIZED)
-    session = sessions.begin(access, visit.now)
-    log.info("page.signed_in", address=address, access=access.value)
-    response = _onwards(visit, fields.get("next", ""))
-    set_cookie(response, visit, session)
+    return _begun(visit, access, fields.get("next", ""))
+
+
+def _begun(visit: Visit, access: Access, wanted: str) -> Response:
+    """Begin a session."""
+    log.info("page.signed_in", address=browser.address(visit.request), access=access.value)
+    response = _onwards(visit, wanted)
+    set_cookie(response, visit, sessions.begin(access, visit.now))
     return response
 
 

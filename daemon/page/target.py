@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.control import targets as control
-from daemon.views import delivery_list, target_health
+from daemon.views import delivery_list, history, target_health
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -26,7 +26,13 @@ async def show(visit: Visit) -> Response:
         now = site.database.now(tx)
         (status,) = target_health.read(tx, {name: target}, now)
         recent = delivery_list.read(tx, target=name, limit=LAST_DELIVERIES, last=True).items
-        return {"status": status, "now": now, "deliveries": list(reversed(recent))}
+        return {
+            "status": status,
+            "now": now,
+            "deliveries": list(reversed(recent)),
+            "last_hour": history.last_hour(tx, [name], now).get(name),
+            "hours": history.of_target(tx, name, now),
+        }
 
     values = await site.database.read(read)
     key = visit.query.get("test")

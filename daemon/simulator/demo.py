@@ -27,16 +27,19 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon import app, config, errors, triggers
+from daemon.page import sessions
 from daemon.runtime import log
 from daemon.simulator import http
 from daemon.simulator.account import Account
 from daemon.simulator.lifecycles import Lifecycles
 from daemon.simulator.receiver import OK, Received, Receivers
 from daemon.simulator.server import Simulator
+from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from daemon.settings import ApiSettings
     from daemon.simulator.directory import User
     from daemon.simulator.incident import Happening, Incident
 
@@ -71,6 +74,11 @@ terminal, and watch it come back as a webhook:
       '{address}/v1/actions/ResolveIncident?wait=10'
 
 """
+THE_PAGE = """\
+Watch it in a browser, signed in by this link, which works once:
+
+  {link}
+"""
 API_PORT = 8421
 
 
@@ -92,6 +100,7 @@ class Demonstration:
         self._receivers = Receivers(self._secret, MOODS, self._received)
         self._token = secrets.token_hex(16)
         self._address = ""
+        self._api: ApiSettings | None = None
         self._configured = Path()
         self._printed = 0
         self._groups: dict[str, list[Received]] = {}
@@ -108,6 +117,7 @@ class Demonstration:
             async with self._simulator.serving() as url, http.listening(self._receivers.answer, 0) as receiver:
                 self._configured = self._configuration(folder, url, receiver)
                 settings = config.load(self._configured, {})
+                self._api = settings.api
                 log.configure("auto", "error", hide=config.secrets(settings))
                 daemon = asyncio.create_task(app.run(settings, ready=lambda at: self._is_ready(at, ready), stop=stop))
                 watching = asyncio.create_task(self._watch())
@@ -150,6 +160,7 @@ class Demonstration:
         """Play one incident from trigger to resolution; on a terminal continue with others until stopped."""
         await ready.wait()
         await self._until(lambda: self._simulator.calls)  # the baseline: nothing before it is sent
+        self._console.print(THE_PAGE.format(link=self._link), style="dim", soft_wrap=True)
         account = self._account
         alice, bob, *_ = account.directory.users
         incident = account.trigger("Disk almost full on db-1", service=account.directory.services[0]).id
@@ -188,6 +199,12 @@ class Demonstration:
             message = f"the action {operation} did not succeed: {response.text}"
             raise errors.PagerelayError(message)
         self._say("action", "yellow", Text(f"{operation} {action['state']}: {action['result']['status']}"))
+
+    @property
+    def _link(self) -> str:
+        """The address of the page, which signs in once."""
+        ticket = "" if self._api is None else sessions.ticket(self._api, system_clock())
+        return f"{self._address}/sign-in?ticket={ticket}"
 
     def _your_turn(self, incident: Incident, user: User) -> str:
         """Return the instructions for acting on an incident from a second terminal."""

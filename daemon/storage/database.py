@@ -31,7 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Clock: TypeAlias = "Callable[[], datetime]"
 
-HEAD = "0009"
+HEAD = "0010"
 READERS = 2
 STUCK_SECONDS = 300.0
 POSTGRES_WRITERS = 4

@@ -6,48 +6,9 @@ PostgreSQL, microseconds since 1970 on SQLite.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
 import sqlalchemy as sa
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
-    from sqlalchemy.types import TypeEngine
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-class Instant(sa.types.TypeDecorator[datetime]):
-    """An aware UTC datetime with microseconds, exact and sortable on both databases."""
-
-    impl = sa.BigInteger
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return ``timestamptz`` for PostgreSQL, else a 64-bit integer."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(sa.TIMESTAMP(timezone=True))
-        return dialect.type_descriptor(sa.BigInteger())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ANN401 - fixed by SQLAlchemy
-        """Return the value in the database's form."""
-        if value is None or dialect.name == "postgresql":
-            return value
-        return (value - EPOCH) // MICROSECOND
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401 - fixed by SQLAlchemy
-        """Return an aware datetime in UTC."""
-        if value is None:
-            return None
-        if dialect.name == "postgresql":
-            return value.astimezone(UTC)  # type: ignore[no-any-return]
-        return EPOCH + timedelta(microseconds=value)
-
-
-# SQLite generates ids only for columns of type INTEGER.
-Counter = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+from daemon.storage.column_types import Counter, Instant
 
 metadata = sa.MetaData()
 
@@ -288,6 +249,40 @@ ended_sessions = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("ended_at", Instant, nullable=False),
+)
+
+# Milliseconds; a column for each counts the attempts that took no longer.
+LATENCIES = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
+
+# One row for each target and slot of time; the target "" stands for all of them together.
+target_history = sa.Table(
+    "target_history",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("at", Instant, primary_key=True),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    *(sa.Column(f"within_{bound}", sa.BigInteger, nullable=False) for bound in LATENCIES),
+    sa.Index("target_history_by_time", "at"),
+)
+
+connection_history = sa.Table(
+    "connection_history",
+    metadata,
+    sa.Column("connection", sa.Text, primary_key=True),
+    sa.Column("at", Instant, primary_key=True),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Index("connection_history_by_time", "at"),
+)
+
+# How far attempts, events and permits were counted, and how far they went when that was last looked at.
+history_positions = sa.Table(
+    "history_positions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("counted_to", sa.BigInteger, nullable=False),
+    sa.Column("seen_to", sa.BigInteger, nullable=False),
 )
 
 quarantine = sa.Table(

@@ -89,3 +89,12 @@ async def test_an_address_is_forgotten_after_a_while() -> None:
     waits.now += 1000
     await attempts.check("10.0.0.1", "wrong", API)
     assert waits.waited == []
+
+
+def test_a_ticket_is_valid_for_an_hour_and_for_one_token() -> None:
+    ticket = sessions.ticket(API, START)
+    ticket_id = sessions.from_ticket(ticket, API, START + timedelta(minutes=59))
+    assert ticket_id is not None
+    assert sessions.from_ticket(ticket, API, START + timedelta(hours=1)) is None
+    assert sessions.from_ticket(ticket, ApiSettings("127.0.0.1", 80, SecretStr("another")), START) is None
+    assert sessions.from_cookie(f"full.{ticket}", API, START) is None, "it is no cookie"

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from daemon import api
+from daemon.page import sessions
 from tests.harness import shown
 from tests.page.conftest import READ_TOKEN
 from tests.page.person import visiting
@@ -191,3 +192,13 @@ async def test_the_read_token_is_not_the_token(app: FastAPI) -> None:
     assert READ_TOKEN != shown.TOKEN
     async with visiting(app, READ_TOKEN) as person:
         assert "read only" in await person.read("/")
+
+
+async def test_a_link_with_a_ticket_signs_in_once(app: FastAPI, settings: Settings, database: Database) -> None:
+    assert settings.api is not None
+    place = f"/sign-in?ticket={sessions.ticket(settings.api, database.clock())}"
+    async with visiting(app, None) as first, visiting(app, None) as second:
+        assert (await first.http.get(place)).headers["location"] == "/"
+        assert "Sign out" in await first.read("/")
+        assert "was used already" in await second.read(place)
+        assert (await second.http.get("/")).status_code == 303

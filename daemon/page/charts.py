@@ -1,0 +1,119 @@
+"""Charts as SVG, made here: pure functions of numbers. A table with the same numbers stands beside each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+WIDTH, HEIGHT = 480, 110
+LEFT, BOTTOM = 34, 16  # room for the axes' labels
+SPARK_WIDTH, SPARK_HEIGHT = 100, 24
+STEPS = (1, 2, 5)
+
+
+def bars(
+    label: str, starts: Sequence[datetime], lower: Sequence[int], upper: Sequence[int] = (), style: str = ""
+) -> Markup:
+    """Return stacked bars: ``lower`` in the class ``style``, ``upper`` (such as failures) on top in red."""
+    upper = upper or [0] * len(lower)
+    top = ceiling(max((one + other for one, other in zip(lower, upper, strict=True)), default=0))
+    step = (WIDTH - LEFT) / max(len(lower), 1)
+    parts = [_axes(top, starts, step)]
+    for index, (one, other) in enumerate(zip(lower, upper, strict=True)):
+        x = LEFT + index * step + step * 0.12
+        parts.append(_bar(x, step * 0.76, 0, one, top, style))
+        parts.append(_bar(x, step * 0.76, one, other, top, "bad"))
+    return _svg("chart", WIDTH, HEIGHT, label, parts)
+
+
+def lines(label: str, starts: Sequence[datetime], *series: Sequence[float | None]) -> Markup:
+    """Return a line for each series; where a value is missing, the line has a gap."""
+    top = ceiling(max((value for values in series for value in values if value is not None), default=0))
+    step = (WIDTH - LEFT) / max(len(starts), 1)
+    parts = [_axes(top, starts, step)]
+    for number, values in enumerate(series):
+        style = "line second" if number else "line"
+        heights = (None if value is None else _y(value, top) for value in values)
+        parts.append(_path(style, [(LEFT + (index + 0.5) * step, y) for index, y in enumerate(heights)]))
+    return _svg("chart", WIDTH, HEIGHT, label, parts)
+
+
+def spark(label: str, lower: Sequence[int], upper: Sequence[int]) -> Markup:
+    """Return small stacked bars without axes."""
+    top = max((one + other for one, other in zip(lower, upper, strict=True)), default=0) or 1
+    step = SPARK_WIDTH / max(len(lower), 1)
+    parts = [
+        Markup('<line class="axis" x1="0" x2="{}" y1="{}" y2="{}"/>').format(SPARK_WIDTH, SPARK_HEIGHT, SPARK_HEIGHT)
+    ]
+    for index, (one, other) in enumerate(zip(lower, upper, strict=True)):
+        for base, value, style in ((0, one, "good"), (one, other, "bad")):
+            if value:
+                height = max(value / top * (SPARK_HEIGHT - 1), 1)
+                y = SPARK_HEIGHT - 1 - base / top * (SPARK_HEIGHT - 1) - height
+                parts.append(_rectangle(index * step + 0.4, max(y, 0), step - 0.8, height, style))
+    return _svg("spark", SPARK_WIDTH, SPARK_HEIGHT, label, parts)
+
+
+def ceiling(value: float) -> float:
+    """Return the smallest round number that is not below a value, at least 1."""
+    size = 1
+    while True:
+        for step in STEPS:
+            if step * size >= value:
+                return step * size
+        size *= 10
+
+
+def _axes(top: float, starts: Sequence[datetime], step: float) -> Markup:
+    parts = []
+    for part in (0, 0.5, 1):
+        y = _y(part * top, top)
+        value = part * top
+        parts.append(Markup('<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, WIDTH, y, y))
+        text = f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"  # noqa: PLR2004 - kilo
+        parts.append(Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(LEFT - 5, y + 3, text))
+    for index, start in enumerate(starts):
+        if index % max(len(starts) // 6, 1) == 0:
+            x = LEFT + (index + 0.5) * step
+            parts.append(
+                Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x, HEIGHT - 3, f"{start:%H:%M}")
+            )
+    return Markup("").join(parts)
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - 8)
+
+
+def _bar(x: float, width: float, base: float, value: float, top: float, style: str) -> Markup:
+    if not value:
+        return Markup("")
+    scale = (HEIGHT - BOTTOM - 8) / top
+    height = max(value * scale, 1)
+    return _rectangle(x, HEIGHT - BOTTOM - base * scale - height, width, height, style)
+
+
+def _rectangle(x: float, y: float, width: float, height: float, style: str) -> Markup:
+    text = '<rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+    return Markup(text).format(style, x, y, width, height)  # noqa: S704 - a constant
+
+
+def _path(style: str, points: Sequence[tuple[float, float | None]]) -> Markup:
+    commands, drawing = [], False
+    for x, y in points:
+        if y is not None:
+            commands.append(f"{'L' if drawing else 'M'}{x:.1f} {y:.1f}" + ("" if drawing else "h0.1"))
+        drawing = y is not None
+    return Markup('<path class="{}" d="{}"/>').format(style, " ".join(commands))
+
+
+def _svg(style: str, width: int, height: int, label: str, parts: Sequence[Markup]) -> Markup:
+    inside = Markup("").join(parts)
+    return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        style, width, height, label, inside
+    )

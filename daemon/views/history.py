@@ -1,0 +1,146 @@
+"""What happened by time, for charts: attempts of targets, events and calls of connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from daemon.storage.history import ALL, SLOT
+from daemon.storage.schema import LATENCIES, connection_history, target_history
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+HOUR = timedelta(hours=1)
+CHART_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCounts:
+    """A target's attempts in a period. ``p50`` and ``p95`` are durations in milliseconds, None without attempts."""
+
+    at: datetime
+    attempts: int = 0
+    failures: int = 0
+    p50: float | None = None
+    p95: float | None = None
+
+    @property
+    def succeeded(self) -> int:
+        """Return the number of attempts that succeeded."""
+        return self.attempts - self.failures
+
+    @property
+    def success(self) -> float | None:
+        """Return the part of the attempts that succeeded."""
+        return None if not self.attempts else 1 - self.failures / self.attempts
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionCounts:
+    """A connection's events and calls in a period."""
+
+    at: datetime
+    events: int = 0
+    calls: int = 0
+
+
+def last_hour(tx: sa.Connection, targets: Collection[str], now: datetime) -> dict[str, TargetCounts]:
+    """Return the attempts of the last hour of each of these targets that had some."""
+    table = target_history
+    sums = [sa.func.sum(column).label(column.name) for column in table.c if column.name not in {"target", "at"}]
+    recent = table.c.target.in_(list(targets)), table.c.at > now - HOUR - SLOT
+    rows = tx.execute(sa.select(table.c.target, *sums).where(*recent).group_by(table.c.target)).all()
+    return {row.target: _target_counts(now - HOUR, row) for row in rows}
+
+
+def of_target(tx: sa.Connection, target: str, now: datetime) -> list[TargetCounts]:
+    """Return a target's attempts by the hour, the oldest first, without gaps."""
+    return of_targets(tx, [target], now)[target]
+
+
+def of_all(tx: sa.Connection, now: datetime) -> list[TargetCounts]:
+    """Return the attempts of all targets together by the hour, the oldest first, without gaps."""
+    return of_target(tx, ALL, now)
+
+
+def of_targets(tx: sa.Connection, targets: Collection[str], now: datetime) -> dict[str, list[TargetCounts]]:
+    """Return the attempts of each target by the hour, the oldest first, without gaps."""
+    hours = _hours(now)
+    table = target_history
+    chosen = sa.select(table).where(table.c.target.in_(list(targets)), table.c.at >= hours[0])
+    sums: dict[tuple[str, datetime], dict[str, int]] = {}
+    for row in tx.execute(chosen).mappings():
+        key = row["target"], row["at"].replace(minute=0, second=0, microsecond=0)
+        into = sums.setdefault(key, {})
+        for name, value in row.items():
+            if name not in {"target", "at"}:
+                into[name] = into.get(name, 0) + value
+    return {
+        target: [
+            TargetCounts(hour) if (target, hour) not in sums else _target_counts(hour, _Row(sums[target, hour]))
+            for hour in hours
+        ]
+        for target in targets
+    }
+
+
+def of_connections(
+    tx: sa.Connection, connections: Collection[str], now: datetime, *, by_hour: bool = True
+) -> list[ConnectionCounts]:
+    """Return events and calls of these connections together by the hour, or by the slot for the last hour."""
+    table = connection_history
+    starts = _hours(now) if by_hour else _slots(now)
+    chosen = sa.select(table).where(table.c.connection.in_(list(connections)), table.c.at >= starts[0])
+    events, calls = dict.fromkeys(starts, 0), dict.fromkeys(starts, 0)
+    for row in tx.execute(chosen):
+        start = row.at.replace(minute=0, second=0, microsecond=0) if by_hour else row.at
+        if start in events:
+            events[start] += row.events
+            calls[start] += row.calls
+    return [ConnectionCounts(start, events[start], calls[start]) for start in starts]
+
+
+class _Row:
+    """Sums as attributes, like a row's."""
+
+    def __init__(self, sums: dict[str, int]) -> None:
+        self.__dict__.update(sums)
+
+
+def _target_counts(at: datetime, row: Any) -> TargetCounts:  # noqa: ANN401 - a row of sums
+    within = [int(getattr(row, f"within_{bound}")) for bound in LATENCIES]
+    attempts = int(row.attempts)
+    return TargetCounts(
+        at, attempts, int(row.failures), percentile(0.5, within, attempts), percentile(0.95, within, attempts)
+    )
+
+
+def percentile(part: float, within: Sequence[int], total: int) -> float | None:
+    """Return the duration in milliseconds that ``part`` of the attempts did not exceed, by interpolation.
+
+    ``within`` counts those that took no longer than each of ``LATENCIES``; beyond the last, that one is returned.
+    """
+    if not total:
+        return None
+    wanted = part * total
+    below, count_below = 0, 0
+    for bound, count in zip(LATENCIES, within, strict=True):
+        if count >= wanted and count > count_below:
+            return below + (bound - below) * (wanted - count_below) / (count - count_below)
+        below, count_below = bound, count
+    return float(LATENCIES[-1])
+
+
+def _hours(now: datetime) -> list[datetime]:
+    last = now.replace(minute=0, second=0, microsecond=0)
+    return [last - HOUR * number for number in range(CHART_HOURS - 1, -1, -1)]
+
+
+def _slots(now: datetime) -> list[datetime]:
+    minutes = int(SLOT.total_seconds() // 60)
+    last = now.replace(minute=now.minute - now.minute % minutes, second=0, microsecond=0)
+    return [last - SLOT * number for number in range(HOUR // SLOT - 1, -1, -1)]

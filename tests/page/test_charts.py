@@ -1,0 +1,115 @@
+"""Charts as pure functions, and the history behind them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.maintenance import History
+from daemon.page import charts
+from daemon.storage import history as stored
+from daemon.storage import schema
+from daemon.storage.schema import LATENCIES
+from daemon.views import history
+from tests.conftest import START
+from tests.harness import shown
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
+
+STARTS = [START + timedelta(hours=number) for number in range(24)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), min_size=24, max_size=24))
+def test_every_bar_lies_within_its_chart(pairs: list[tuple[int, int]]) -> None:
+    lower, upper = [one for one, _ in pairs], [other for _, other in pairs]
+    for svg in (charts.bars("Attempts", STARTS, lower, upper), charts.spark("Attempts", lower, upper)):
+        root = ET.fromstring(svg)
+        _, _, width, height = map(float, root.attrib["viewBox"].split())
+        for bar in root.iter("rect"):
+            x, y, wide, high = (float(bar.attrib[name]) for name in ("x", "y", "width", "height"))
+            assert x >= 0
+            assert y >= -0.1
+            assert x + wide <= width
+            assert y + high <= height + 0.1
+
+
+def test_a_line_has_a_gap_where_nothing_happened() -> None:
+    svg = charts.lines("Duration", STARTS[:4], [1.0, None, 2.0, 3.0])
+    assert svg.count("M") == 2
+    assert "style=" not in svg
+
+
+@pytest.mark.parametrize(("value", "top"), [(0, 1), (1, 1), (3, 5), (17, 20), (99, 100), (101, 200), (4321, 5000)])
+def test_an_axis_ends_at_a_round_number(value: float, top: float) -> None:
+    assert charts.ceiling(value) == top
+
+
+def test_percentiles_lie_between_the_bounds_that_hold_them() -> None:
+    within = [0, 0, 0, 50, 90, 90, 95, 100, 100, 100]  # of 100: half within 100 ms, 95 within a second
+    assert history.percentile(0.5, within, 100) == 100
+    assert history.percentile(0.95, within, 100) == 1000
+    assert history.percentile(0.95, [0] * len(LATENCIES), 7) == 10_000
+    assert history.percentile(0.5, within, 0) is None
+
+
+def attempt(number: int, at: object, milliseconds: int, error: str | None = None) -> dict[str, object]:
+    return {"id": number, "delivery_id": 1, "at": at, "duration_ms": milliseconds, "error": error}
+
+
+async def test_each_attempt_event_and_call_is_counted_once(database: Database, clock: ManualClock) -> None:
+    chore = History(database)
+    await chore.run()
+    database.write_now(shown.fill, clock.now)
+    rows = [
+        attempt(number, clock.now - timedelta(minutes=number), 40, "answered 500" if number < 14 else None)
+        for number in range(10, 20)
+    ]
+    database.write_now(lambda tx: shown.insert(tx, schema.attempts, *rows))
+    for _ in range(4):
+        await chore.run()
+
+    def read(tx: sa.Connection) -> Any:
+        of_all = history.of_all(tx, clock.now)
+        connection = history.of_connections(tx, ["acme"], clock.now)
+        return (
+            history.last_hour(tx, ["chat", "ops"], clock.now),
+            (sum(each.attempts for each in of_all), sum(each.failures for each in of_all)),
+            (sum(each.events for each in connection), sum(each.calls for each in connection)),
+        )
+
+    last_hour, both, of_acme = database.read_now(read)
+    assert {name: (each.attempts, each.failures) for name, each in last_hour.items()} == {
+        "chat": (10, 4),
+        "ops": (2, 2),
+    }
+    assert 25 < last_hour["chat"].p50 < 50
+    assert both == (12, 6)
+    assert of_acme == (4, 4)
+
+
+async def test_history_is_bounded_in_time_and_in_each_round(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "MOST_AT_ONCE", 4)
+    chore = History(database)
+    await chore.run()
+    database.write_now(shown.fill, clock.now)
+    rows = [attempt(number, clock.now, 40) for number in range(10, 30)]
+    database.write_now(lambda tx: shown.insert(tx, schema.attempts, *rows))
+    await chore.run()
+    waits = [await chore.run() for _ in range(10)]
+    assert waits[0] < waits[-1]
+    total = database.read_now(lambda tx: sum(each.attempts for each in history.of_all(tx, clock.now)))
+    assert total == 22
+    clock.advance(49 * 3600)
+    await chore.run()
+    assert database.read_now(lambda tx: tx.execute(schema.target_history.select()).all()) == []
