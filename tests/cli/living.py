@@ -9,24 +9,23 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from daemon.simulator import Account, Simulator
+from tests.cli import forked
 from tests.cli.conftest import calling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.cli.conftest import Call
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
 TOKEN = "canary-token-of-the-api"
 KEY = "canary-key-of-the-account"
@@ -109,8 +108,8 @@ def simulating(account: Account) -> Iterator[str]:
 @contextlib.contextmanager
 def running(configuration: Path, folder: Path, **environment: str) -> Iterator[str]:
     """A daemon that works in ``folder``; gives the address of its API. It has to end well."""
-    command = [sys.executable, "-m", "daemon", "-c", str(configuration), "run"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    command = [forked.pagerelay(), "-c", str(configuration), "run"]
+    env = os.environ | environment
     process = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from daemon.actions import REGISTRY
+from tests.cli import forked
 
-BIN = Path(sys.executable).parent
+INSTALLED = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 COMPLETE = """
 eval "$(_PAGERELAY_COMPLETE=source_bash pagerelay)"
 complete -p pagerelay | grep -q _pagerelay_completion || exit 3
@@ -23,11 +24,11 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-def offered(*words: str) -> list[str]:
+def offered(*words: str, path: str = "") -> list[str]:
     """What bash offers for the last word, having cut the words at ``=`` as it does."""
     bash = shutil.which("bash")
     assert bash is not None, "bash is not here"
-    env = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    env = os.environ | {"PATH": path or forked.path()}
     command = [bash, "--norc", "-c", COMPLETE, "bash", *words]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
@@ -35,7 +36,7 @@ def offered(*words: str) -> list[str]:
 
 
 def test_operations_are_completed() -> None:
-    assert offered("action", "Ack") == ["AcknowledgeIncident"]
+    assert offered("action", "Ack", path=INSTALLED) == ["AcknowledgeIncident"]
     assert offered("action", "") == list(REGISTRY)
     assert offered("actions", "list", "--operation", "Re") == ["ResolveIncident", "ReassignIncident"]
 

@@ -18,6 +18,7 @@ from daemon.cli import events
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
 from daemon.views import action_list, event_list
+from tests.cli import forked
 from tests.harness import shown
 
 if TYPE_CHECKING:
@@ -38,14 +39,19 @@ def configuration(tmp_path: Path) -> Path:
     return shown.settings(tmp_path, url).source
 
 
+def pagerelay(*arguments: str, anew: bool = False) -> list[str]:
+    """Return a command line, of a forked process unless ``anew``."""
+    return [*([sys.executable, "-m", "daemon"] if anew else [forked.pagerelay()]), *arguments]
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts ``pagerelay``; whatever still runs at the end of the test is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "daemon", *arguments]
-        process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=stdout, stderr=subprocess.PIPE)
+    def begin(*arguments: str, anew: bool = False) -> subprocess.Popen[str]:
+        command = pagerelay(*arguments, anew=anew)
+        process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         started.append(process)
         return process
 
@@ -69,11 +75,14 @@ main()
     assert (done.returncode, done.stderr) == (0, "\n")
 
 
-@pytest.mark.parametrize("arguments", [("events", "--json"), ("events",), ("status",), ("check",)])
-def test_a_closed_output_pipe_is_not_an_error(configuration: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "anew"),
+    [(("events", "--json"), True), (("events",), False), (("status",), False), (("check",), False)],
+)
+def test_a_closed_output_pipe_is_not_an_error(configuration: Path, arguments: tuple[str, ...], *, anew: bool) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "daemon", "-c", str(configuration), *arguments]
+    command = pagerelay("-c", str(configuration), *arguments, anew=anew)
     env = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     done = subprocess.run(command, cwd=ROOT, env=env, text=True, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
@@ -142,7 +151,7 @@ def test_an_interrupted_wait_says_that_the_action_continues(
 def test_a_secret_is_prompted_for_on_a_terminal_and_not_echoed(configuration: Path) -> None:
     parent, child = pty.openpty()
     call = ("action", "CreateIncident", "service_key=-", "description=full", "--connection", "acme")
-    command = [sys.executable, "-m", "daemon", "-c", str(configuration), *call]
+    command = pagerelay("-c", str(configuration), *call, anew=True)
     process = subprocess.Popen(command, cwd=ROOT, stdin=child, stdout=child, stderr=child, start_new_session=True)
     os.close(child)
     seen = b""
@@ -163,7 +172,7 @@ def test_a_secret_is_prompted_for_on_a_terminal_and_not_echoed(configuration: Pa
 def test_a_terminal_gets_colours_unless_they_are_disabled(configuration: Path) -> None:
     def seen(**environment: str) -> str:
         parent, child = pty.openpty()
-        command = [sys.executable, "-m", "daemon", "-c", str(configuration), "status"]
+        command = pagerelay("-c", str(configuration), "status")
         env = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
         env |= {"TERM": "xterm-256color", "COLUMNS": "80"} | environment
         subprocess.run(command, cwd=ROOT, env=env, stdout=child, stderr=child, check=True)
@@ -179,7 +188,7 @@ def test_a_terminal_gets_colours_unless_they_are_disabled(configuration: Path) -
 def test_the_daemon_runs_until_sigterm_and_is_seen_by_status(
     configuration: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    daemon = start("-c", str(configuration), "run")
+    daemon = start("-c", str(configuration), "run", anew=True)
     assert daemon.stderr is not None
     first = json.loads(daemon.stderr.readline())
     while first["event"] != "daemon.started":

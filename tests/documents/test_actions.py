@@ -91,9 +91,7 @@ def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
     names = account.directory
     (tmp_path / "pagerelay.env").touch(0o600)
     (tmp_path / "pagerelay.env").write_text("PAGERELAY_TOKEN=a-token\n", encoding="utf-8")
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    with forked.pagerelay(commands), living.simulating(account) as pagerduty:
+    with living.simulating(account) as pagerduty:
         incident = account.trigger("Disk full on db1").id
         here = {"127.0.0.1:8422": pagerduty.removeprefix("http://"), "127.0.0.1:8421": "127.0.0.1:0"}
         configuration = tmp_path / "config.yaml"
@@ -108,7 +106,7 @@ def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
                 "policy": names.policies[0].id,
                 "service_key": names.services[0].key,
                 "PAGERELAY_TOKEN": "a-token",  # set by the first example in the shell that runs the others
-                "PATH": f"{commands}:{os.environ['PATH']}",
+                "PATH": forked.path(),
             }
             said = [ran(replaced(each, here), tmp_path, variables) for each in blocks("sh") if possible(each)]
     everything = "\n".join(said)

@@ -1,12 +1,17 @@
-"""The short forms of the long runs, each on one database; ``make endurance`` runs the long ones on both."""
+"""The short forms of the long runs, each on one database, with forked daemons.
+
+``make endurance`` runs the long ones, on both databases, with daemons that are not forked.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.endurance import acting, replaying, scenarios, trouble
+from tests.cli import forked
+from tests.endurance import acting, replaying, scenarios, trouble, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +21,16 @@ SQLITE, POSTGRESQL = (
     pytest.mark.parametrize("database_url", [name], indirect=True) for name in ("sqlite", "postgresql")
 )
 STOPS_CALLS = ("rate_limited", "rate_limited_bare")  # for a second or for a minute: the long form has them
+
+
+@pytest.fixture(autouse=True)
+def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the daemons start without the second that Python takes to import them."""
+
+    def launch(arguments: list[str], output: int) -> forked.Process:
+        return forked.Process(arguments, world.ROOT, os.environ, output)
+
+    monkeypatch.setattr(world, "launch", launch)
 
 
 @pytest.fixture

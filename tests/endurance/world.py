@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from daemon.simulator.incident import Entry, Happening
+    from tests.cli import forked
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"calls": 100_000, "period": "60s", "poll_interval": "200ms"}
@@ -88,6 +89,13 @@ class Moody:
         return self.chance.choice(MISBEHAVIOUR) if self.chance.random() < self.rate else OK
 
 
+def launch(arguments: list[str], output: int) -> subprocess.Popen[bytes] | forked.Process:
+    """Start ``pagerelay``; its output goes to the descriptor of a file. The short forms replace this function."""
+    command = [sys.executable, "-m", "daemon", *arguments]
+    env = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=env)
+
+
 @dataclass
 class World:
     """The surroundings of one daemon."""
@@ -99,7 +107,7 @@ class World:
     database_url: str
     configuration: Path
     folder: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | forked.Process | None = None
     period: float = 60.0
     peak_rss: int = 0
     naive: set[tuple[str, str]] = field(default_factory=set)
@@ -110,9 +118,7 @@ class World:
     def start(self) -> None:
         """Start the daemon."""
         with (self.folder / "daemon.log").open("ab") as log:
-            command = [sys.executable, "-m", "daemon", "run", "--config", str(self.configuration)]
-            env = {**os.environ, "PYTHONFAULTHANDLER": "1"}
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=env)
+            self.process = launch(["run", "--config", str(self.configuration)], log.fileno())
 
     def kill(self) -> None:
         """Kill the daemon as a power failure would."""
