@@ -57,7 +57,7 @@ class ConnectionList:
 class Incidents:
     """The newest open incidents."""
 
-    items: list[picks.IncidentPick]
+    incidents: list[picks.IncidentPick]
     next: None = None
 
 
@@ -65,7 +65,7 @@ class Incidents:
 class Users:
     """Users."""
 
-    items: list[picks.UserPick]
+    users: list[picks.UserPick]
     next: None = None
 
 
@@ -73,7 +73,7 @@ class Users:
 class Policies:
     """Escalation policies."""
 
-    items: list[picks.PolicyPick]
+    escalation_policies: list[picks.PolicyPick]
     next: None = None
 
 

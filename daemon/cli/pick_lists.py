@@ -86,8 +86,8 @@ def _show(
     page = _through_api(settings, kind, query, connection) or _from_pagerduty(settings, kind, query, connection)
     if json:
         terminal.document(page)
-    elif page["items"]:
-        terminal.console().print(TABLES[kind](page["items"]))
+    elif page[kind]:
+        terminal.console().print(TABLES[kind](page[kind]))
     else:
         terminal.console().print(f"no {'matching ' if query else ''}{NOUNS[kind]}")
         reason = f'none contains "{query}"' if query else "PagerDuty lists none"
@@ -103,7 +103,7 @@ def _through_api(settings: Settings, kind: str, query: str | None, connection: C
     with contextlib.closing(api):
         path = f"/connections/{connection.name}/{kind}"
         page = api.request("GET", path, query={"query": query} if query else None, patience=PATIENCE)
-        return page if page is not None and "items" in page else None
+        return page if page is not None and kind in page else None
 
 
 def _from_pagerduty(settings: Settings, kind: str, query: str | None, connection: Connection) -> Json:
@@ -115,7 +115,7 @@ def _from_pagerduty(settings: Settings, kind: str, query: str | None, connection
     log.configure(settings.log.format, "warning", hide=config.secrets(settings))
     with opened(settings) as database:
         database.write_now(_ensure, database, connection.name)
-        return {"items": asyncio.run(_pick(database, kind, query, connection)), "next": None}
+        return {kind: asyncio.run(_pick(database, kind, query, connection)), "next": None}
 
 
 def _ensure(tx: sa.Connection, database: Database, connection: str) -> None:

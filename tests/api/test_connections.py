@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from daemon import pagerduty
+from daemon.actions import objects
 from daemon.model import CallPriority
 from daemon.pagerduty.permits import Permits
 from daemon.simulator import Fault
@@ -31,7 +32,7 @@ async def picked(desk: Desk, kind: str, query: str | None = None) -> list[dict[s
     """The items of a pick-list."""
     answer = await desk.http.get(f"/v1/connections/acme/{kind}", params={} if query is None else {"query": query})
     assert (answer.status_code, answer.json()["next"]) == (200, None)
-    items: list[dict[str, Any]] = answer.json()["items"]
+    items: list[dict[str, Any]] = answer.json()[kind]
     return items
 
 
@@ -51,6 +52,9 @@ async def test_incidents_lists_the_open_incidents_newest_first(desk: Desk, clock
     assert found[0]["assignees"]
     assert "Certificate expired" in found[0]["summary"]
     assert found[0]["html_url"].startswith("http")
+    assert set(found[0]) == set(objects.incident({})) | {"service", "assignees"}, "the connector's Incident"
+    assert found[0]["assignedUserId"] is not None
+    assert found[0]["escalation_policy"]["id"] == desk.account.directory.policies[1].id
     assert [each["id"] for each in await picked(desk, "incidents", "CERTIFICATE")] == [second.id]
     assert await picked(desk, "incidents", "nothing like it") == []
 
@@ -59,7 +63,8 @@ async def test_users_and_policies_can_be_searched(desk: Desk) -> None:
     alice = desk.account.directory.user("alice")
     (found,) = await picked(desk, "users", "alice")
     assert (found["id"], found["name"], found["email"]) == (alice.id, alice.name, alice.email)
-    assert set(found) == {"id", "name", "email", "job_title", "html_url"}
+    assert set(found) == set(objects.user({})) | {"html_url"}, "the connector's User"
+    assert (found["role"], found["time_zone"], found["billed"]) == ("user", "Etc/UTC", True)
     assert len(await picked(desk, "users")) == len(desk.account.directory.users)
     policies = await picked(desk, "escalation_policies")
     assert [each["id"] for each in policies] == [each.id for each in desk.account.directory.policies]

@@ -45,12 +45,12 @@ def pagerelay(request: pytest.FixtureRequest, living: Living) -> Call:
 
 def user_of(living: Living, name: str) -> str:
     """The id of one of the account's users."""
-    return str(json.loads(living.straight("users", name, "--json").stdout)["items"][0]["id"])
+    return str(json.loads(living.straight("users", name, "--json").stdout)["users"][0]["id"])
 
 
 def policy_of(living: Living, name: str) -> str:
     """The id of one of the account's escalation policies."""
-    return str(json.loads(living.straight("policies", name, "--json").stdout)["items"][0]["id"])
+    return str(json.loads(living.straight("policies", name, "--json").stdout)["escalation_policies"][0]["id"])
 
 
 def test_every_operation_is_carried_out_and_reported_on_one_line(living: Living, pagerelay: Call) -> None:
