@@ -9,7 +9,8 @@ PagerelayError
 ├── FormatError              a message cannot be rendered in a target's format
 ├── ActionError              an action cannot take effect, and retrying would not help
 ├── LostClaim                an action is no longer claimed by this daemon
-├── KeyReused                an idempotency key was reused with another request
+├── Conflict                 the state of something does not allow what was requested
+│   └── KeyReused            an idempotency key was reused with another request
 ├── NoAnswer                 a request to a target got no response
 │   ├── OutOfResources       this machine could not make the request; the target is not at fault
 │   └── NoToken              no access token could be fetched
@@ -112,7 +113,11 @@ class LostClaim(PagerelayError):
     """An action is no longer claimed by this daemon, so that it must not continue."""
 
 
-class KeyReused(PagerelayError):
+class Conflict(PagerelayError):
+    """The state of something does not allow what was requested."""
+
+
+class KeyReused(Conflict):
     """An idempotency key was reused with another request."""
 
 

@@ -35,7 +35,8 @@ FEW = 4
 COMMON_CODES = frozenset({1007, 1014, 1015, 2006})  # errors about the change that all have in common, or about the key
 READ_AGAIN = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED, 1006, 1011, 1012})  # resolved meanwhile?
 COMMON_STATUSES = frozenset({401, 402})  # not 403: it may be about one incident's team
-COMPARED = ("assignments", "escalation_policy", "pending_actions")  # the fields that show whether a change was made
+EVIDENCE = "pagerelay_evidence"  # beside the incident's own fields: what ``Change.evidence`` returned
+COMPARED = ("assignments", "escalation_policy", "pending_actions", EVIDENCE)  # what shows whether a change was made
 
 
 class ChangeParameters(Parameters):
@@ -61,7 +62,8 @@ class Change:
     ``fields`` are the values to set. ``holds`` returns whether an incident shows the change,
     given its state before the first run (``before``, None if it was not read).
     ``reads_first``: whether a first run has to read as well. ``send`` makes the request; None:
-    a plain update of the incident. ``resolves``: a resolved incident counts as success.
+    a plain update of the incident. ``resolves``: a resolved incident counts as success. ``evidence`` reads what the
+    incident itself does not show of an earlier change; ``holds`` finds it under ``EVIDENCE``.
     """
 
     parameters: type[ChangeParameters]
@@ -70,13 +72,16 @@ class Change:
     reads_first: bool = False
     resolves: bool = False
     send: Callable[[Client, Any, str], Awaitable[Json]] | None = None
+    evidence: Callable[[Client, Json, Any], Awaitable[str | None]] | None = None
 
     async def run(self, action_run: ActionRun, parameters: ChangeParameters) -> Succeeded:
         """Run one action."""
         before: Json | None = None
         await action_run.sender(parameters.user)
         if action_run.repeated or self.reads_first:
-            before = await _read(action_run.client, parameters.incident)
+            before = await self._with_evidence(
+                action_run.client, await _read(action_run.client, parameters.incident), parameters
+            )
             if success := self.settled(parameters, before, action_run.action.before, repeated=action_run.repeated):
                 return success
         # Always, even in a repeated run: the claim may have been lost meanwhile.
@@ -93,6 +98,11 @@ class Change:
         if repeated and self.holds(incident, parameters, before):
             return Succeeded(Outcome.DONE, objects.incident(incident))
         return None
+
+    async def _with_evidence(self, client: Client, incident: Json, parameters: ChangeParameters) -> Json:
+        if self.evidence is None:
+            return incident
+        return incident | {EVIDENCE: await self.evidence(client, incident, parameters)}
 
     async def _write(self, action_run: ActionRun, parameters: ChangeParameters) -> Succeeded:
         try:
@@ -146,6 +156,7 @@ class Change:
             incident = incidents.get(member.parameters.incident)
             if incident is None:
                 continue
+            incident = await self._with_evidence(client, incident, member.parameters)
             if success := self.settled(member.parameters, incident, member.before, repeated=member.repeated):
                 outcomes[member.id] = success
             else:

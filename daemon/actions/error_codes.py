@@ -36,6 +36,7 @@ CODES = {
 STATUS_CODES = {401: "authentication_failed", 402: "not_in_plan", 403: "access_denied", 404: "not_found"}
 OTHERWISE = "refused"
 GAVE_UP = "gave_up"
+CANCELLED = "cancelled"
 TEMPORARY = "temporary"
 REMEDIES = {
     "already_resolved": "check the incident: PagerDuty says it is resolved, but shows another state",
@@ -57,6 +58,7 @@ REMEDIES = {
     "access_lost": "use another key: this one has lost access",
     "not_in_plan": "ask PagerDuty: the account's plan does not include this",
     "not_found": "check the id or key, and whether the API key can see it",
+    CANCELLED: "request it again if it is still needed; `pagerelay actions cancel` ended it",
     OTHERWISE: "read the message: PagerDuty rejected the request",
     GAVE_UP: "check whether it took effect, then retry: PagerDuty was unreachable for too long",
     TEMPORARY: "wait: it is retried automatically",

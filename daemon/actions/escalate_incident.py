@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.actions.change import Change, ChangeParameters
+from daemon.actions.change import EVIDENCE, Change, ChangeParameters
 from daemon.actions.operation import Id, Operation
+from daemon.pagerduty import lookups
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
     from daemon.model import Json
+    from daemon.pagerduty import Client
 
 
 class EscalateIncident(ChangeParameters):
@@ -25,12 +27,24 @@ def _fields(parameters: EscalateIncident) -> Json:
 
 
 def _holds(incident: Json, parameters: EscalateIncident, before: Json | None) -> bool:
-    """Return whether the incident has this policy, and had another one or other assignments before."""
+    """Return whether the incident has this policy, and had another one, other assignments or no such entry before."""
     if _policy(incident) != parameters.policyId:
         return False
-    return _policy(before) != parameters.policyId or lenient_json.assignments(incident) != lenient_json.assignments(
-        before
-    )
+    if before is None or _policy(before) != parameters.policyId:
+        return True
+    if EVIDENCE in before and before[EVIDENCE] != incident.get(EVIDENCE):
+        return True
+    return lenient_json.assignments(incident) != lenient_json.assignments(before)
+
+
+async def _last_escalation(client: Client, incident: Json, parameters: EscalateIncident) -> str | None:
+    """Return the newest entry about an escalation, if the incident has the policy already.
+
+    Then a second escalation within the same second changes nothing in the incident: its times are whole seconds.
+    """
+    if _policy(incident) != parameters.policyId:
+        return None
+    return await lookups.last_entry(client, parameters.incidentId, "escalate_log_entry")
 
 
 def _policy(incident: Json | None) -> str | None:
@@ -41,6 +55,7 @@ CHANGE = Change(
     parameters=EscalateIncident,
     fields=_fields,
     holds=_holds,
+    evidence=_last_escalation,
     reads_first=True,  # comparing with the previous state shows whether the change took effect
 )
 OPERATION = Operation(

@@ -42,6 +42,10 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": problem_documents.Problem, "description": "Unknown action, or it was pruned"}
 }
 
+NOT_QUEUED: dict[int | str, dict[str, Any]] = {
+    409: {"model": problem_documents.Problem, "description": "The action is not queued any more"}
+}
+
 
 class ActionRequest(BaseModel):
     """A request for an action. Each operation has its own ``parameters``."""
@@ -96,6 +100,13 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
             operation_id=operation.name,
             responses=ANSWERS,
         )
+
+    @routes.post("/actions/{id}/cancel", responses=NOT_FOUND | NOT_QUEUED)
+    async def cancel(
+        action_id: Annotated[str, Path(alias="id", description="The action's id")],
+    ) -> action_list.ActionItem:
+        """Cancel a queued action: it fails with the code ``cancelled``."""
+        return await control.cancel(database, services, action_id)
 
     @routes.post("/actions/{operation}", include_in_schema=False)
     async def unknown(operation: str) -> None:

@@ -70,7 +70,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.NotFound, _not_found)
     app.add_exception_handler(errors.InvalidRequest, _invalid_request)
     app.add_exception_handler(errors.UsageError, _usage)
-    app.add_exception_handler(errors.KeyReused, _key_reused)
+    app.add_exception_handler(errors.Conflict, _conflict)
     app.add_exception_handler(errors.DatabaseError, _database)
 
 
@@ -123,7 +123,7 @@ async def _usage(_request: Request, error: Exception) -> ProblemResponse:
     return respond(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
 
 
-async def _key_reused(_request: Request, error: Exception) -> ProblemResponse:
+async def _conflict(_request: Request, error: Exception) -> ProblemResponse:
     return respond(HTTPStatus.CONFLICT, str(error))
 
 

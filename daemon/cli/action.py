@@ -120,6 +120,7 @@ def _request(
         secret=checked.secret,
         notify=targets,
         idempotency_key=key,
+        notify_by_default=not notify,
     )
 
 
@@ -132,7 +133,9 @@ def _through_api(settings: Settings, request: NewAction, deadline: float) -> Act
         return None
     with contextlib.closing(api):
         patience = min(max(deadline - time.monotonic(), 0.0), LONGEST_API_WAIT)
-        body = {"connection": request.connection, "parameters": request.parameters, "notify": request.notify}
+        body = {"connection": request.connection, "parameters": request.parameters}
+        if not request.notify_by_default:
+            body["notify"] = request.notify
         with _continuing("if it was queued in time, the action", "list"):
             response = api.request(
                 "POST",

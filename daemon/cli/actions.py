@@ -1,4 +1,4 @@
-"""The commands ``actions list`` and ``actions show``."""
+"""The commands ``actions list``, ``actions show`` and ``actions cancel``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon import errors
 from daemon.cli import completion, lists, options, terminal
 from daemon.model import ActionState, Outcome
 
@@ -27,7 +28,7 @@ STYLES = {
 }
 SHORT = {Outcome.DONE: "done", Outcome.ALREADY_DONE: "already", Outcome.OVERTAKEN: "too late"}
 
-app = typer.Typer(help="List and show actions and their results.", **options.PLAIN)
+app = typer.Typer(help="List, show and cancel actions.", **options.PLAIN)
 
 
 @app.command("list")
@@ -77,6 +78,43 @@ def show(
         terminal.document(item)
     else:
         _print_facts(item)
+
+
+@app.command()
+def cancel(
+    ctx: typer.Context,
+    action_ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="The actions' ids: act_…")] = None,
+    *,
+    config: options.Config = None,
+    connection: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Every queued action of this connection, which may have been removed."),
+    ] = None,
+) -> None:
+    """Cancel queued actions.
+
+    A cancelled action ends as failed, with the code cancelled.
+    """
+    if bool(action_ids) == bool(connection):
+        raise errors.UsageError("name either actions or a --connection")
+    settings = options.load(ctx, config)
+    from daemon.cli import outcome
+    from daemon.cli.database import opened
+    from daemon.control import actions as control
+
+    with opened(settings) as database:
+        ids = action_ids or database.read_now(_queued, connection or "")
+        for action_id in ids:
+            item, _ = database.write_now(control.cancel_in, database, action_id)
+            terminal.console().print(outcome.line(item), soft_wrap=True)
+    if not ids:
+        terminal.console().print(f"no action of the connection {terminal.plain(connection)} is queued")
+
+
+def _queued(tx: sa.Connection, connection: str) -> list[str]:
+    from daemon.storage import action_queue
+
+    return action_queue.queued(tx, connection)
 
 
 def _table(items: list[ActionItem], now: datetime) -> TextTable:

@@ -54,11 +54,23 @@ def _line(trouble: Trouble, now: datetime) -> str:
             text = _connection(trouble, now)
         case Subject.ACTIONS:
             text = _actions(trouble, now)
+        case Subject.ORPHANED_ACTIONS | Subject.ORPHANED_DELIVERIES:
+            return _orphaned(trouble)
         case Subject.TARGET:
             text = _target(trouble, now)
         case _:
             text = trouble.reason or ""
     return f"{f'{subject} {trouble.name}'.strip()}: {text}"
+
+
+def _orphaned(trouble: Trouble) -> str:
+    name, count = terminal.plain(trouble.name), f"{trouble.waiting:,}"
+    if trouble.subject is Subject.ORPHANED_ACTIONS:
+        what = "1 action waits" if trouble.waiting == 1 else f"{count} actions wait"
+        remedy = f"configure it again, or: pagerelay actions cancel --connection {name}"
+        return f"{what} for the connection {name}, which is not configured ({remedy})"
+    what = "1 delivery waits" if trouble.waiting == 1 else f"{count} deliveries wait"
+    return f"{what} for the target {name}, which is not configured (configure it again to send them)"
 
 
 def _daemon(trouble: Trouble, now: datetime) -> str:

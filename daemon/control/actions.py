@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from daemon import actions, errors, formats, text
-from daemon.storage import action_queue
+from daemon.storage import action_queue, messages
 from daemon.text import did_you_mean
 from daemon.views import action_list
 
@@ -51,6 +51,30 @@ async def queue(database: Database, settings: Settings, services: Services, orde
     return item
 
 
+async def cancel(database: Database, services: Services, action_id: str) -> ActionItem:
+    """Cancel a queued action. Raises NotFound, and Conflict if it is no longer queued."""
+    item, notified = await database.write(cancel_in, database, action_id)
+    log.info("action.cancelled", action=item.id, operation=item.operation, connection=item.connection)
+    services.wake_targets(notified)
+    services.waiting.notify([item.id])
+    services.changes.notify()
+    return item
+
+
+def cancel_in(tx: sa.Connection, database: Database, action_id: str) -> tuple[ActionItem, Sequence[str]]:
+    """Cancel a queued action; return it, and the targets that are notified. Raises as ``cancel``."""
+    now = database.now(tx)
+    item = action_list.find(tx, action_id)
+    if item is None:
+        raise errors.NotFound(f"unknown action {text.quoted(action_id)} (it may have been pruned)")
+    cancelled = action_queue.cancel(tx, action_id, now)
+    if cancelled is None:
+        raise errors.Conflict(f"the action {action_id} is {item.state}: only a queued one can be cancelled")
+    if cancelled.notify:
+        messages.enqueue_action(tx, cancelled, now)
+    return action_list.find(tx, action_id) or item, cancelled.notify
+
+
 def operation_named(name: str) -> actions.Operation:
     """Return an operation. Raises NotFound."""
     if name in actions.REGISTRY:
@@ -85,6 +109,7 @@ def _check(settings: Settings, order: ActionOrder) -> action_queue.NewAction:
         checked.secret,
         settings.actions_notify if order.notify is None else tuple(dict.fromkeys(order.notify)),
         order.idempotency_key,
+        notify_by_default=order.notify is None,
     )
 
 

@@ -70,6 +70,16 @@ async def incidents_by_key(client: Client, key: str) -> list[Json]:
     return response.all("incidents")
 
 
+async def last_entry(client: Client, incident_id: str, kind: str) -> str | None:
+    """Return the id of an incident's newest log entry of a type, among the newest hundred; None without one."""
+    path = paths.to("incidents", incident_id, "log_entries")
+    query = [("limit", str(MOST)), ("time_zone", "UTC")]
+    response = await client.call("GET", path, CallPriority.ACTION, query=query, room=2)
+    records = response.all("log_entries")
+    newest = next((each for each in records if lenient_json.get_text(each, "type") == kind), None)
+    return lenient_json.get_text(newest, "id")
+
+
 async def notes(client: Client, incident_id: str) -> tuple[list[Json], datetime | None]:
     """Return an incident's notes, and PagerDuty's clock."""
     response = await client.call("GET", paths.to("incidents", incident_id, "notes"), CallPriority.ACTION, room=2)

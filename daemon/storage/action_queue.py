@@ -34,7 +34,7 @@ LONGEST_PAUSE = timedelta(minutes=5)  # a later retry dates from before the cloc
 
 @dataclass(frozen=True, slots=True)
 class NewAction:
-    """A request for an action, with valid parameters."""
+    """A request for an action, with valid parameters. ``notify_by_default``: the request did not name ``notify``."""
 
     operation: str
     connection: str
@@ -44,10 +44,18 @@ class NewAction:
     secret: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
     idempotency_key: str | None = None
+    notify_by_default: bool = False
 
     def digest(self) -> str:
-        """Return a digest that identifies a repeated request."""
-        parts = [self.operation, self.connection, self.parameters, self.notify]
+        """Return a digest that identifies a repeated request; the default of ``notify`` may change in between."""
+        return self._digest_with(None if self.notify_by_default else self.notify)
+
+    def repeats(self, digest: str) -> bool:
+        """Return whether this is the request of a stored digest; before, they included the default of ``notify``."""
+        return digest in (self.digest(), self._digest_with(self.notify))
+
+    def _digest_with(self, notify: tuple[str, ...] | None) -> str:
+        parts = [self.operation, self.connection, self.parameters, notify]
         return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -67,14 +75,15 @@ def accept(tx: sa.Connection, request: NewAction, now: datetime) -> Action:
 
     Raises KeyReused if the key was used with another request.
     """
-    digest = request.digest()
+    if request.incident_id is not None:
+        _lock_incident(tx, request.connection, request.incident_id)
     if request.idempotency_key is not None:
         tx.execute(_lock_keys(tx))
         existing = tx.execute(
             sa.select(actions).where(actions.c.idempotency_key == request.idempotency_key)
         ).one_or_none()
         if existing is not None:
-            if existing.digest != digest:
+            if not request.repeats(existing.digest):
                 message = "this Idempotency-Key was already used with another request (use a new one)"
                 raise errors.KeyReused(message)
             return of_row(existing)
@@ -88,13 +97,21 @@ def accept(tx: sa.Connection, request: NewAction, now: datetime) -> Action:
         "together": request.batch_key,
         "notify": _text(request.notify),
         "idempotency_key": request.idempotency_key,
-        "digest": digest,
+        "digest": request.digest(),
         "state": QUEUED,
         "tries": 0,
         "created_at": now,
         "next_try_at": now,
     }
     return of_row(tx.execute(actions.insert().values(row).returning(actions)).one())
+
+
+def _lock_incident(tx: sa.Connection, connection: str, incident_id: str) -> None:
+    """Let actions on one incident get their numbers in the order in which they commit, until the transaction ends."""
+    if sql.is_postgres(tx):
+        name = f"{connection}\x1f{incident_id}".encode()
+        number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
+        tx.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
 def _lock_keys(tx: sa.Connection) -> sa.Executable:
@@ -192,6 +209,11 @@ def put_off(
 
 def end(tx: sa.Connection, final: End, instance: str, now: datetime) -> Action | None:
     """Record the end of an action and mask its secrets. Returns None if the daemon no longer holds the action."""
+    return _ended(tx, _mine(final.action.id, instance), final, now)
+
+
+def _ended(tx: sa.Connection, update: sa.Update, final: End, now: datetime) -> Action | None:
+    """Record the end of the action that ``update`` selects. Returns None if it selects none."""
     values = {
         "state": final.state.value,
         "claimed_by": None,
@@ -202,8 +224,19 @@ def end(tx: sa.Connection, final: End, instance: str, now: datetime) -> Action |
         "trace": None,
         "finished_at": now,
     }
-    row = tx.execute(_mine(final.action.id, instance).values(values).returning(actions)).one_or_none()
+    row = tx.execute(update.values(values).returning(actions)).one_or_none()
     return None if row is None else of_row(row)
+
+
+def cancel(tx: sa.Connection, action_id: str, now: datetime) -> Action | None:
+    """End a queued action as failed, with the error ``cancelled``. Returns None if it is not queued."""
+    queued = (actions.c.id == action_id) & (actions.c.state == QUEUED)
+    row = tx.execute(sa.select(actions).where(queued)).one_or_none()
+    if row is None:
+        return None
+    doubt = "" if row.written_at is None else "; an earlier try may have taken effect"
+    error = {"code": "cancelled", "message": f"cancelled while it was queued{doubt}"}
+    return _ended(tx, actions.update().where(queued), End(of_row(row), ActionState.FAILED, error=error), now)
 
 
 def give_back(tx: sa.Connection, ids: Collection[str], instance: str) -> None:
@@ -236,6 +269,12 @@ def find(tx: sa.Connection, action_id: str) -> Action | None:
     """Return an action, or None for an unknown id."""
     row = tx.execute(sa.select(actions).where(actions.c.id == action_id)).one_or_none()
     return None if row is None else of_row(row)
+
+
+def queued(tx: sa.Connection, connection: str) -> list[str]:
+    """Return the ids of a connection's queued actions, the oldest first."""
+    mine = (actions.c.connection == connection, UNFINISHED, actions.c.state == QUEUED)
+    return list(tx.execute(sa.select(actions.c.id).where(*mine).order_by(actions.c.seq)).scalars())
 
 
 def count_orphaned(tx: sa.Connection, connections: Collection[str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 import daemon
 from daemon.model import CLOCK_TOLERANCE
-from daemon.storage import postgres, sqlite
+from daemon.storage import action_queue, messages, postgres, sqlite
 from daemon.storage.instances import INSTANCE_TTL
 from daemon.storage.schema import events, instances
 from daemon.views import connection_health, replay_list, rows, target_health, trigger_health
@@ -67,7 +67,8 @@ class Overview:
     """The status of everything at ``now``. ``replays`` are the unfinished ones.
 
     ``database_problem`` is why daemons cannot write, ``database_warning`` what is weak about the database's version.
-    ``lost_instances`` are daemons that ended, or went silent, without a word.
+    ``lost_instances`` are daemons that ended, or went silent, without a word. ``orphaned_actions`` and
+    ``orphaned_deliveries`` count what waits for a connection or target that is not configured, by its name.
     """
 
     version: str
@@ -82,6 +83,8 @@ class Overview:
     triggers: tuple[TriggerStatus, ...]
     targets: tuple[TargetStatus, ...]
     replays: tuple[ReplayItem, ...]
+    orphaned_actions: dict[str, int]
+    orphaned_deliveries: dict[str, int]
 
 
 def read(
@@ -107,6 +110,8 @@ def read(
         triggers=trigger_health.read(tx, triggers),
         targets=target_health.read(tx, targets, now),
         replays=replay_list.read_open(tx),
+        orphaned_actions=action_queue.count_orphaned(tx, connections),
+        orphaned_deliveries=messages.count_orphaned(tx, targets),
     )
 
 

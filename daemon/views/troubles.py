@@ -34,6 +34,8 @@ class Subject(enum.StrEnum):
     ACTIONS = "actions"  # of a connection
     TARGET = "target"
     TRIGGER = "trigger"
+    ORPHANED_ACTIONS = "orphaned actions"  # of a connection that is not configured
+    ORPHANED_DELIVERIES = "orphaned deliveries"  # to a target that is not configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,13 @@ def find(status: Overview) -> list[Trouble]:
     for trigger in worst_first(status.triggers):
         if trigger.last_error is not None:
             troubles.append(Trouble(Subject.TRIGGER, trigger.name, trigger.health, reason=trigger.last_error))
+    orphaned = (
+        (Subject.ORPHANED_ACTIONS, status.orphaned_actions),
+        (Subject.ORPHANED_DELIVERIES, status.orphaned_deliveries),
+    )
+    troubles += (
+        Trouble(kind, name, Health.LATE, waiting=count) for kind, counts in orphaned for name, count in counts.items()
+    )
     return troubles
 
 

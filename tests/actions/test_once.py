@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from daemon.actions import create_incident
 from daemon.model import ActionState, IncidentStatus, Outcome
 from daemon.runtime.presence import Presence
 from daemon.settings import Limits
@@ -332,3 +333,58 @@ async def test_a_requested_pause_cannot_postpone_an_action_for_a_day(office: Off
     office.clock.advance(301)
     (done,) = await office.work(executor, action_id, hours=0.01)
     assert (done.state, done.runs) == (ActionState.SUCCEEDED, 2)
+
+
+async def test_an_escalation_to_the_same_policy_in_the_same_second_takes_effect_once(office: Office) -> None:
+    incident = office.incident()
+    policy = office.account.directory.policies[1].id
+    await office.carry_out("EscalateIncident", incidentId=incident.id, userId=office.alice, policyId=policy)
+    cut = [False]
+
+    def lose_the_answer(request: httpx.Request, when: str) -> bool:
+        if request.method == "PUT" and when == "after" and not cut[0]:
+            cut[0] = True
+            return True
+        return False
+
+    office.line.cut = lose_the_answer
+    office.on_sleep = lambda: None
+    before = len(office.effects)
+    action_id = office.ask("EscalateIncident", incidentId=incident.id, userId=office.alice, policyId=policy)
+    executor = office.executor()
+    await executor.run_once()
+    office.clock.advance(1)
+    (action,) = await office.work(executor, action_id)
+    assert (action.state, len(office.effects) - before) == (ActionState.SUCCEEDED, 1)
+
+
+async def test_an_incident_is_created_although_the_rest_api_stays_down(office: Office) -> None:
+    cut = [True]
+
+    def break_rest(request: httpx.Request, when: str) -> bool:
+        if request.url.path.endswith("create_event.json") and when == "after" and cut[0]:
+            cut[0] = False
+            return True
+        return request.url.path == "/incidents"
+
+    office.line.cut = break_rest
+    key = office.account.directory.services[0].key
+    action = await office.carry_out("CreateIncident", service_key=key, description="Disk full")
+    assert action.state is ActionState.SUCCEEDED
+    assert action.runs > create_incident.LOOKS
+    assert len(office.account.incidents) == 1
+
+
+async def test_a_queued_action_can_be_cancelled_and_a_finished_one_cannot(office: Office) -> None:
+    incident = office.incident()
+    ids = [office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice) for _ in range(2)]
+    cancelled = office.database.write_now(action_queue.cancel, ids[0], office.clock())
+    assert cancelled is not None
+    assert (cancelled.state, cancelled.error) == (
+        ActionState.FAILED,
+        {"code": "cancelled", "message": "cancelled while it was queued"},
+    )
+    await office.work(office.executor(), ids[1])
+    for each in (*ids, "act_unknown"):
+        assert office.database.write_now(action_queue.cancel, each, office.clock()) is None
+    assert len(office.effects) == 1

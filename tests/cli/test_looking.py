@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.storage import schema
+from daemon.storage import action_queue, schema
 from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
 from tests.harness import shown
@@ -242,3 +242,21 @@ def test_db_prune_removes_old_rows_and_counts_them(pagerelay: Call, filled: str)
     assert pagerelay("db", "prune").stdout == "1 row removed\n"
     assert database.read_now(lambda tx: tx.execute(schema.deliveries.select()).all()).__len__() == 4
     database.close()
+
+
+def test_actions_of_a_removed_connection_are_reported_and_can_be_cancelled(pagerelay: Call, filled: str) -> None:
+    database = Database(filled)
+    database.write_now(lambda tx: tx.execute(schema.actions.delete()) and None)
+    new = action_queue.NewAction("ResolveIncident", "gone", {"incidentId": "P1", "userId": "P2"}, "P1", None)
+    for _ in range(2):
+        database.write_now(action_queue.accept, new, database.read_now(database.now))
+    database.close()
+    status = " ".join(pagerelay("status").stdout.split())
+    assert "! 2 actions wait for the connection gone, which is not configured" in status
+    assert "pagerelay actions cancel --connection gone" in status
+    assert pagerelay("actions", "cancel", "--connection", "gone").stdout.count("cancelled while it was queued") == 2
+    assert "wait for the connection gone" not in pagerelay("status").stdout
+    nothing = pagerelay("actions", "cancel", "--connection", "gone")
+    assert (nothing.exit_code, nothing.stdout) == (0, "no action of the connection gone is queued\n")
+    assert pagerelay("actions", "cancel").exit_code == 2
+    assert "unknown action" in pagerelay("actions", "cancel", "act_unknown").stderr
