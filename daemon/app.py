@@ -132,7 +132,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         services = api.Services(clients, wake, wake_targets=deliveries.wake, wake_replays=replaying.wake)
         heartbeat = _heartbeat(database, me, presence, deliveries, executors)
         jobs = [Job("heartbeat", heartbeat.run), Job("replays", replaying.run)]
-        jobs += _house_keeping(database, settings, deliveries)
+        jobs += _house_keeping(database, settings, instance, deliveries)
         for name, connection in settings.connections.items():
             permits = Permits(database, name, connection.limits, instance, registry=metrics, presence=presence)
             clients[name] = client = pagerduty.Client(connection, permits)
@@ -201,11 +201,14 @@ def _heartbeat(
     return maintenance.Heartbeat(database, me, presence, stop_work=stop_work, resume_work=resume_work)
 
 
-def _house_keeping(database: Database, settings: Settings, deliveries: DeliveryLoop) -> list[Job]:
+def _house_keeping(database: Database, settings: Settings, instance: str, deliveries: DeliveryLoop) -> list[Job]:
     """Return the jobs of the whole daemon that only look after the database."""
     periods = settings.database.retention
     retention = maintenance.Retention(database, periods, settings.connections, settings.triggers)
-    jobs = [Job("retention", retention.run)]
+    jobs = [
+        Job("retention", retention.run),
+        Job("clock", maintenance.SetBack(database, instance, deliveries.resume).run),
+    ]
     if settings.api is not None and settings.api.page:
         jobs.append(Job("history", maintenance.History(database).run))
     if settings.alerts_to:
