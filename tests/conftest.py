@@ -56,6 +56,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the tests that are absent because their files are."""
     if not recordings.FOLDER.exists():
         terminalreporter.write_line(f"not run, because {recordings.FOLDER} is missing: {NEED_PAGERDUTY_FILES}")
+    if shutil.which("chromium") is None:
+        terminalreporter.write_line(
+            "not run, because Chromium is missing (apt install chromium): page/test_in_a_browser"
+        )
 
 
 @dataclass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.views import event_list, history, overview, troubles
+from daemon.views import delivery_list, event_list, history, overview, troubles
+from daemon.views.troubles import Subject
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -26,7 +27,11 @@ async def show(visit: Visit) -> Response:
         targets = troubles.worst_first(status.targets)
         shown = targets if "all" in visit.query else targets[:MOST_TARGETS]
         names = [each.name for each in shown]
+        found = troubles.find(status)
+        failing = [each.name for each in found if each.subject is Subject.TARGET][:MOST_TARGETS]
         return status, {
+            "troubles": found,
+            "last_failed": {name: delivery_list.last_failed(tx, name) for name in failing},
             "events": list(reversed(event_list.read(tx, limit=LAST_EVENTS, last=True).items)),
             "targets": shown,
             "last_hour": history.last_hour(tx, names, status.now),
@@ -39,7 +44,6 @@ async def show(visit: Visit) -> Response:
     values |= {
         "status": status,
         "now": status.now,
-        "troubles": troubles.find(status),
         "connections": troubles.worst_first(status.connections),
         "triggers": troubles.worst_first(status.triggers),
         "waiting": sum(each.pending for each in status.targets),

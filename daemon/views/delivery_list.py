@@ -14,6 +14,8 @@ from daemon.views import event_list, paging, rows
 from daemon.views.event_list import EventItem  # noqa: TC001 - the API reads the annotations
 from daemon.views.paging import Page
 
+MOST_ATTEMPTS = 5000  # that a search for a failed one looks at
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryItem:
@@ -108,6 +110,16 @@ def read_of_event(tx: sa.Connection, event_id: str, limit: int) -> list[Delivery
     )
     mine = _joined().where(schema.deliveries.c.message_id.in_(message_ids))
     return [_item(row) for row in tx.execute(mine.order_by(schema.deliveries.c.id).limit(limit))]
+
+
+def last_failed(tx: sa.Connection, target: str) -> int | None:
+    """Return the delivery of a target's last failed attempt, if that was among the last attempts of all targets."""
+    attempts, deliveries = schema.attempts, schema.deliveries
+    newest = sa.select(sa.func.max(attempts.c.id)).scalar_subquery()
+    joined = attempts.join(deliveries, deliveries.c.id == attempts.c.delivery_id)
+    failed = attempts.c.error.is_not(None), attempts.c.id > newest - MOST_ATTEMPTS, deliveries.c.target == target
+    query = sa.select(deliveries.c.id).select_from(joined).where(*failed)
+    return tx.execute(query.order_by(attempts.c.id.desc()).limit(1)).scalar_one_or_none()
 
 
 def find(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from daemon.settings import Settings
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
+
+collect_ignore = [] if shutil.which("chromium") else ["test_in_a_browser.py"]
 
 READ_TOKEN = "canary-read-token"
 

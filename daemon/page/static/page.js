@@ -155,8 +155,8 @@
   const places = { o: "/", e: "/events", d: "/deliveries", a: "/actions", r: "/replays" };
   let leading = 0;
   const step = (by) => {
-    const entries = [...main.querySelectorAll("[data-entry] a")].filter((each, index, all) =>
-      all.findIndex((other) => other.closest("[data-entry]") === each.closest("[data-entry]")) === index);
+    const entries = [...main.querySelectorAll("[data-entry]")]
+      .map((each) => each.querySelector("[data-first]") || each.querySelector("a")).filter(Boolean);
     if (!entries.length) return;
     const entry = document.activeElement.closest("[data-entry]");
     const at = entries.findIndex((each) => each.closest("[data-entry]") === entry);
