@@ -180,6 +180,11 @@ def _registry(database: Database, me: maintenance.Self) -> CollectorRegistry:
     failing.set_function(lambda: database.failure is not None)
     config_hash = Gauge("pagerelay_config_hash", "Differs between daemons with other configurations", registry=metrics)
     config_hash.set(int(me.config_hash[:HASH_DIGITS], 16))
+    if database.is_sqlite:
+        size = Gauge("pagerelay_database_disk_size_bytes", "Size of the SQLite file's disk", registry=metrics)
+        size.set_function(lambda: database.disk()[0])
+        free = Gauge("pagerelay_database_disk_free_bytes", "Free space on the SQLite file's disk", registry=metrics)
+        free.set_function(lambda: database.disk()[1])
     return metrics
 
 

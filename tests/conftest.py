@@ -60,6 +60,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "not run, because Chromium is missing (apt install chromium): page/test_in_a_browser"
         )
+    if shutil.which("promtool") is None:
+        terminalreporter.write_line(
+            "not run, because promtool is missing (apt install prometheus): part of documents/test_monitoring"
+        )
 
 
 @dataclass

@@ -129,6 +129,10 @@ class Database:
         """Return since when the database has been failing; None after a committed transaction."""
         return self._failure
 
+    def disk(self) -> tuple[float, float]:
+        """Return the size of a SQLite file's disk and the free space on it in bytes; NaN for what cannot be read."""
+        return self._file.disk()
+
     def is_stuck(self, at: float) -> bool:
         """Return whether the database has been failing for so long that a restart may help (``at`` is monotonic)."""
         return self._failure is not None and at - self._failure.since > STUCK_SECONDS

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import shutil
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -88,6 +91,14 @@ class DatabaseFile:
             self._identity = identity
         elif self._identity != identity:
             raise self._changed("replaced by another one")
+
+    def disk(self) -> tuple[float, float]:
+        """Return the size of the file's disk and the free space on it in bytes; NaN for what cannot be read."""
+        try:
+            usage = shutil.disk_usage(Path(self._path or os.devnull).parent)
+        except OSError:
+            return math.nan, math.nan
+        return usage.total, usage.free
 
     def _changed(self, how: str) -> FileChangedError:
         return FileChangedError(

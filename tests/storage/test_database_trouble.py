@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
 import time
@@ -150,3 +151,14 @@ def test_the_sqlite_that_is_used_does_not_lose_commits(monkeypatch: pytest.Monke
         "SQLite 3.40.1 can lose commits when several connections write; 3.51.3 cannot "
         "(install the package pysqlite3, or use PostgreSQL)"
     )
+
+
+def test_the_space_on_a_disk_that_cannot_be_read_is_not_a_number(tmp_path: Path) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    database = Database(f"sqlite:///{folder / 'pagerelay.db'}")
+    size, free = database.disk()
+    assert 0 <= free <= size
+    folder.rmdir()
+    assert all(math.isnan(each) for each in database.disk())
+    database.close()
