@@ -19,10 +19,10 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup demo test check endurance bench format lint lock
+.PHONY: help screenshots install setup demo test check endurance bench format lint lock
 
 help:  ## list the targets (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.run  ## create the virtual environment .venv with what pagerelay needs to run
 
@@ -44,6 +44,9 @@ lint: $(VENV)/.dev  ## check format, lint rules, types, imports and dead code
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture $(CODE)
 	@echo 'format, lint, types, imports and dead code: no problems'
+
+screenshots: $(VENV)/.dev  ## take the pictures of the page in docs/screenshots anew (needs Chromium)
+	@$(BIN)/python -m tests.page.screenshots docs/screenshots
 
 endurance: $(VENV)/.dev  ## run the long scenarios: faults, kill -9, downtime, idling (an hour; ARGS="crash" for one)
 	@$(BIN)/python -m tests.endurance $(ARGS)
