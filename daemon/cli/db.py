@@ -1,17 +1,27 @@
-"""The commands ``db upgrade`` and ``db prune``."""
+"""The commands ``db upgrade``, ``db prune``, ``db backup`` and ``db restore``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import sqlalchemy as sa
 
-app = typer.Typer(help="Upgrade and prune the database.", **options.PLAIN)
+    from daemon.settings import Settings
+    from daemon.storage.database import Database
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The file of the backup.", show_default=False)]
+
+app = typer.Typer(help="Upgrade, prune, back up and restore the database.", **options.PLAIN)
 
 
 @app.command()
@@ -54,6 +64,58 @@ def prune(ctx: typer.Context, *, config: options.Config = None) -> None:
         while part := database.write_now(maintenance.prune, *arguments):
             removed += part
     print(f"{removed:,} row{'' if removed == 1 else 's'} removed")
+
+
+@app.command()
+def backup(ctx: typer.Context, file: File, *, config: options.Config = None) -> None:
+    """Copy the SQLite database into a new file, also while a daemon runs.
+
+    The copy is consistent and checked. Only you can read it. With PostgreSQL, use pg_dump.
+    """
+    settings = options.load(ctx, config)
+    from daemon.storage import backup as backups
+
+    with _sqlite(settings, f"pg_dump --format custom --file {file} DATABASE") as database:
+        revision = backups.save(Path(database.url.database or ""), file)
+    print(f"saved the database with schema {revision} in {file} ({file.stat().st_size:,} bytes)")
+
+
+@app.command()
+def restore(ctx: typer.Context, file: File, *, config: options.Config = None) -> None:
+    """Replace the SQLite database by a backup, while no daemon runs.
+
+    The backup is checked first. The present database is kept beside the restored one. With PostgreSQL, use pg_restore.
+    """
+    settings = options.load(ctx, config)
+    from daemon import errors
+    from daemon.storage import backup as backups
+
+    with _sqlite(settings, f"pg_restore --clean --if-exists --dbname DATABASE {file}") as database:
+        path = Path(database.url.database or "")
+        kept = path.with_name(f"{path.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        try:
+            database.lock()
+        except errors.DatabaseInUse as error:
+            raise errors.DatabaseInUse(f"{path} is in use by a running daemon (stop it first, then restore)") from error
+        revision = backups.restore(file, path, kept)
+    print(f"restored {path} with schema {revision} from {file}")
+    if kept.exists():
+        print(f"the previous database is {kept}; remove it when you do not need it any more")
+
+
+@contextlib.contextmanager
+def _sqlite(settings: Settings, instead: str) -> Iterator[Database]:
+    """Open the database, which must be a SQLite file; for PostgreSQL, an error names the command to use instead."""
+    from daemon import errors
+    from daemon.storage.database import Database
+
+    database = Database(settings.database.url.get_secret_value())
+    try:
+        if not database.is_sqlite:
+            raise errors.UsageError(f"the database is PostgreSQL, which has its own command for this: {instead}")
+        yield database
+    finally:
+        database.close()
 
 
 def _connections(tx: sa.Connection) -> list[str]:
