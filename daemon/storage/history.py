@@ -77,7 +77,7 @@ def _advance(tx: sa.Connection, name: str) -> tuple[tuple[int, int], bool]:
 
 def _attempts(tx: sa.Connection, after: int, until: int) -> Counts:
     """Return the attempts with ids in a range, by target and slot."""
-    slot = _slot(tx, attempts.c.at)
+    slot = slot_number(tx, attempts.c.at)
     sums = [sa.func.sum(sa.case((attempts.c.duration_ms <= bound, 1), else_=0)) for bound in LATENCIES]
     failures = sa.func.sum(sa.case((attempts.c.error.is_not(None), 1), else_=0))
     joined = attempts.join(deliveries, deliveries.c.id == attempts.c.delivery_id)
@@ -99,7 +99,7 @@ def _counted(
     name: str,
 ) -> Counts:
     """Return the number of rows with ids in a range, by a column and slot."""
-    slot = _slot(tx, at)
+    slot = slot_number(tx, at)
     query = sa.select(by, slot, sa.func.count()).where(key > ids[0], key <= ids[1]).group_by(by, slot)
     counts: Counts = defaultdict(lambda: {"events": 0, "calls": 0})
     for connection, number, rows in tx.execute(query).all():
@@ -122,9 +122,9 @@ def _store(tx: sa.Connection, table: sa.Table, by: sa.Column[str], counts: Count
             tx.execute(table.insert().values(key | numbers))
 
 
-def _slot(tx: sa.Connection, column: sa.Column[datetime]) -> sa.ColumnElement[Any]:
-    """Return the number of the slot in which a time lies."""
-    seconds = int(SLOT.total_seconds())
+def slot_number(tx: sa.Connection, column: sa.Column[datetime], period: timedelta = SLOT) -> sa.ColumnElement[Any]:
+    """Return the number of the slot, counted from 1970, in which a time lies."""
+    seconds = int(period.total_seconds())
     if sql.is_postgres(tx):
         return sa.cast(sa.func.floor(sa.extract("epoch", column) / seconds), sa.BigInteger)
     return sa.type_coerce(column, sa.BigInteger).op("/")(sa.literal_column(str(seconds * 1_000_000)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.storage.history import ALL, SLOT
+from daemon.storage.history import ALL, SLOT, slot_number
 from daemon.storage.schema import LATENCIES, connection_history, target_history
 
 if TYPE_CHECKING:
@@ -51,9 +51,8 @@ class ConnectionCounts:
 def last_hour(tx: sa.Connection, targets: Collection[str], now: datetime) -> dict[str, TargetCounts]:
     """Return the attempts of the last hour of each of these targets that had some."""
     table = target_history
-    sums = [sa.func.sum(column).label(column.name) for column in table.c if column.name not in {"target", "at"}]
     recent = table.c.target.in_(list(targets)), table.c.at > now - HOUR - SLOT
-    rows = tx.execute(sa.select(table.c.target, *sums).where(*recent).group_by(table.c.target)).all()
+    rows = tx.execute(sa.select(table.c.target, *_sums()).where(*recent).group_by(table.c.target)).all()
     return {row.target: _target_counts(now - HOUR, row) for row in rows}
 
 
@@ -69,20 +68,16 @@ def of_all(tx: sa.Connection, now: datetime) -> list[TargetCounts]:
 
 def of_targets(tx: sa.Connection, targets: Collection[str], now: datetime) -> dict[str, list[TargetCounts]]:
     """Return the attempts of each target by the hour, the oldest first, without gaps."""
-    hours = _hours(now)
-    table = target_history
-    chosen = sa.select(table).where(table.c.target.in_(list(targets)), table.c.at >= hours[0])
-    sums: dict[tuple[str, datetime], dict[str, int]] = {}
-    for row in tx.execute(chosen).mappings():
-        key = row["target"], row["at"].replace(minute=0, second=0, microsecond=0)
-        into = sums.setdefault(key, {})
-        for name, value in row.items():
-            if name not in {"target", "at"}:
-                into[name] = into.get(name, 0) + value
+    hours, table = _hours(now), target_history
+    hour = slot_number(tx, table.c.at, HOUR)
+    recent = table.c.target.in_(list(targets)), table.c.at >= hours[0]
+    query = sa.select(table.c.target, hour.label("hour"), *_sums()).where(*recent).group_by(table.c.target, hour)
+    rows = {(row.target, int(row.hour)): row for row in tx.execute(query)}
+    numbers = [(each, int(each.timestamp() // HOUR.total_seconds())) for each in hours]
     return {
         target: [
-            TargetCounts(hour) if (target, hour) not in sums else _target_counts(hour, _Row(sums[target, hour]))
-            for hour in hours
+            _target_counts(start, rows[target, number]) if (target, number) in rows else TargetCounts(start)
+            for start, number in numbers
         ]
         for target in targets
     }
@@ -104,11 +99,11 @@ def of_connections(
     return [ConnectionCounts(start, events[start], calls[start]) for start in starts]
 
 
-class _Row:
-    """Sums as attributes, like a row's."""
-
-    def __init__(self, sums: dict[str, int]) -> None:
-        self.__dict__.update(sums)
+def _sums() -> list[sa.Label[Any]]:
+    """Return the sums of all counts of targets."""
+    return [
+        sa.func.sum(column).label(column.name) for column in target_history.c if column.name not in {"target", "at"}
+    ]
 
 
 def _target_counts(at: datetime, row: Any) -> TargetCounts:  # noqa: ANN401 - a row of sums

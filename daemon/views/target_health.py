@@ -11,13 +11,14 @@ import sqlalchemy as sa
 
 from daemon.model import DeliveryState, TargetState
 from daemon.outbound import signing
+from daemon.storage import sql
 from daemon.storage.schema import deliveries, targets
 from daemon.storage.targets import state_of
 from daemon.views import rows
 from daemon.views.health import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from daemon.settings import Target
 
@@ -58,7 +59,7 @@ class TargetStatus:
 
 def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
     """Return the configured targets, in the configuration's order."""
-    stored = {row.name: row for row in tx.execute(_counted())}
+    stored = {row.name: row for row in tx.execute(_counted(tx, configured))}
     oldest_ids = [row.oldest for row in stored.values() if row.oldest is not None]
     created = sa.select(deliveries.c.target, deliveries.c.created_at).where(deliveries.c.id.in_(oldest_ids))
     oldest = {row.target: row.created_at for row in tx.execute(created)}
@@ -92,23 +93,36 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{host}{'/…' if parts.path.strip('/') or parts.query else ''}"
 
 
-def _counted() -> sa.Select[Any]:
-    """Return the query for all targets with the numbers of their deliveries."""
-    own = deliveries.c.target == targets.c.name
-    live = deliveries.c.state == PENDING, deliveries.c.replay.is_(None)
-    # With + 0, PostgreSQL searches the pending deliveries instead of all of them in the order of their ids.
-    oldest_id = sa.select(sa.func.min(deliveries.c.id + 0)).where(own, *live)
-    pending = sa.select(sa.func.count()).select_from(deliveries).where(own, deliveries.c.state == PENDING)
-    attempts = sa.select(sa.func.max(deliveries.c.attempts)).where(own, *live)
-    dead = sa.select(sa.func.count()).select_from(deliveries).where(own, deliveries.c.state == DEAD)
+def _counted(tx: sa.Connection, names: Collection[str]) -> sa.Select[Any]:
+    """Return the query for these targets with the numbers of their deliveries: one pass over the partial indexes."""
+    mine, is_live = sql.among(tx, deliveries.c.target, names), deliveries.c.replay.is_(None)
+    waiting = (
+        sa.select(
+            deliveries.c.target,
+            sa.func.count().label("pending"),
+            sa.func.count(deliveries.c.replay).label("replayed"),
+            sa.func.min(sa.case((is_live, deliveries.c.id))).label("oldest"),
+            sa.func.max(sa.case((is_live, deliveries.c.attempts))).label("attempts"),
+        )
+        .where(mine, deliveries.c.state == PENDING)
+        .group_by(deliveries.c.target)
+        .subquery()
+    )
+    dead = (
+        sa.select(deliveries.c.target, sa.func.count().label("dead"))
+        .where(mine, deliveries.c.state == DEAD)
+        .group_by(deliveries.c.target)
+        .subquery()
+    )
+    source = targets.outerjoin(waiting, waiting.c.target == targets.c.name)
     return sa.select(
         targets,
-        pending.scalar_subquery().label("pending"),
-        pending.where(deliveries.c.replay.is_not(None)).scalar_subquery().label("replayed"),
-        oldest_id.scalar_subquery().label("oldest"),
-        attempts.scalar_subquery().label("attempts"),
-        dead.scalar_subquery().label("dead"),
-    )
+        sa.func.coalesce(waiting.c.pending, 0).label("pending"),
+        sa.func.coalesce(waiting.c.replayed, 0).label("replayed"),
+        waiting.c.oldest,
+        waiting.c.attempts,
+        sa.func.coalesce(dead.c.dead, 0).label("dead"),
+    ).select_from(source.outerjoin(dead, dead.c.target == targets.c.name))
 
 
 def _health(row: Any, state: TargetState, now: datetime) -> Health:  # noqa: ANN401 - a counted row, or None
