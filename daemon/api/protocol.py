@@ -16,11 +16,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import MutableMapping
+    from typing import TypeVar
+
+    Port = TypeVar("Port", int, int | None)
 
 REQUEST_SECONDS = 10.0  # from the connection's start, or the last response, to the end of the request's body
 READING_SECONDS = 30.0  # in which a client must read some of a response
 MOST_CONNECTIONS = 1000
 SHARE_OF_DESCRIPTORS = 4  # the API's connections take this part at most; the rest is for targets and the database
+MAPPED = "::ffff:"  # an IPv4 address as an IPv6 one
 TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -28,6 +32,13 @@ def most_connections() -> int:
     """Return how many connections may be open at once."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, soft // SHARE_OF_DESCRIPTORS)
+
+
+def _unmapped(address: tuple[str, Port] | None) -> tuple[str, Port] | None:
+    """Return an IPv4 address as such: a socket for both families shows it as ``::ffff:192.0.2.1``."""
+    if address is None or not address[0].startswith(MAPPED):
+        return address
+    return address[0].removeprefix(MAPPED), address[1]
 
 
 class BoundedProtocol(H11Protocol):
@@ -44,6 +55,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Admit a connection; the oldest silent one makes room if there are too many."""
         super().connection_made(transport)
+        self.client, self.server = _unmapped(self.client), _unmapped(self.server)
         if len(self.connections) > self.most:
             oldest = next(iter(self.silent), self)
             oldest.silent.pop(oldest, None)

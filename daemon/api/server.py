@@ -57,16 +57,23 @@ async def listening(app: FastAPI, bound: socket.socket) -> AsyncIterator[str]:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket. Raises PagerelayError if the address cannot be used."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    """Return a bound socket; ``::`` listens on IPv6 and IPv4. Raises PagerelayError if the address cannot be used."""
     try:
-        bound = socket.create_server((host.strip("[]"), port), family=family)
+        bound = _listen(host.strip("[]"), port)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # otherwise asyncio's own loop is 40 ms late
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
         message = f"api.listen: cannot listen on {host}:{port}: {reason} (choose another port, or null)"
         raise errors.PagerelayError(message) from error
     return bound
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if host != "::":
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if socket.has_dualstack_ipv6():
+        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - what "::" means on a machine without IPv6
 
 
 def _url(bound: socket.socket) -> str:

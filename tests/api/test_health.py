@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import sqlalchemy as sa
+import structlog
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from daemon.settings import Settings
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_healthz_needs_no_token_and_no_database(database: Database, app: FastAPI) -> None:
@@ -212,3 +218,52 @@ async def test_pipelined_requests_are_answered_one_after_the_other(database: Dat
             assert length is not None
             await reader.readexactly(int(length[1]))
         writer.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_two_colons_listen_on_both_families_and_show_ipv4_addresses_as_such(
+    database: Database, settings: Settings, address: str
+) -> None:
+    assert settings.api is not None
+    on_both = replace(settings, api=replace(settings.api, host="::", hosts=()))
+    async with api.serving(database, on_both) as url:
+        assert url is not None
+        host = f"[{address}]" if ":" in address else address
+        port = url.rpartition(":")[2]
+        with structlog.testing.capture_logs() as lines:
+            async with httpx.AsyncClient(trust_env=False, base_url=f"http://{host}:{port}") as client:
+                assert (await client.get("/healthz")).status_code == 200
+                await client.get("/v1/status", headers={"authorization": "Bearer wrong"})
+    assert [line["address"] for line in lines if line["event"] == "request.wrong_token"] == [address]
+
+
+async def test_a_machine_without_ipv6_listens_on_every_ipv4_address(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    assert settings.api is not None
+    async with api.serving(database, replace(settings, api=replace(settings.api, host="::"))) as url:
+        assert url is not None
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"http://127.0.0.1:{url.rpartition(':')[2]}/healthz")).status_code == 200
+
+
+async def test_the_images_health_check_sees_whether_the_daemon_is_alive(database: Database, settings: Settings) -> None:
+    (command,) = re.findall(r"^ +CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    async def check(port: str) -> int:
+        process = await asyncio.create_subprocess_exec(
+            *json.loads(command.replace("8421", port)), stderr=asyncio.subprocess.DEVNULL
+        )
+        return await process.wait()
+
+    async with api.serving(database, settings) as address:
+        assert address is not None
+        port = address.rpartition(":")[2]
+        assert await check(port) == 0
+        with pytest.raises(errors.DatabaseError):
+            database.write_now(lambda tx: tx.execute(sa.text("SELECT * FROM missing")) and None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(database, "is_stuck", lambda _at: True)
+            assert await check(port) != 0
+    assert await check(port) != 0
