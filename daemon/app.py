@@ -129,7 +129,7 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         executors: dict[str, Executor] = {}
         clients: dict[str, pagerduty.Client] = {}
         wake = lambda name: executors[name].wake()  # noqa: E731 - the executors come later
-        services = api.Services(clients, wake, wake_targets=deliveries.wake, wake_replays=replaying.wake)
+        services = _services(settings, clients, wake, deliveries, replaying)
         heartbeat = _heartbeat(database, me, presence, deliveries, executors)
         jobs = [Job("heartbeat", heartbeat.run), Job("replays", replaying.run)]
         jobs += _house_keeping(database, settings, instance, deliveries)
@@ -156,6 +156,19 @@ async def _running(settings: Settings) -> AsyncIterator[str | None]:
         scheduler.start()
         parts.push_async_callback(scheduler.stop)
         yield await parts.enter_async_context(api.serving(database, settings, services, metrics, bound))
+
+
+def _services(
+    settings: Settings,
+    clients: Mapping[str, pagerduty.Client],
+    wake: Callable[[str], None],
+    deliveries: DeliveryLoop,
+    replaying: maintenance.Replaying,
+) -> api.Services:
+    """Return what the API and the page use of this process."""
+    return api.Services(
+        clients, wake, wake_targets=deliveries.wake, wake_replays=replaying.wake, hints=hints.of(settings)
+    )
 
 
 @contextlib.asynccontextmanager

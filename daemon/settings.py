@@ -22,6 +22,11 @@ from daemon.model import Order
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
+HOSTS = {  # by region: of the REST API and of the Events API
+    "us": ("https://api.pagerduty.com", "https://events.pagerduty.com"),
+    "eu": ("https://api.eu.pagerduty.com", "https://events.eu.pagerduty.com"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

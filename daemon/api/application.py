@@ -13,6 +13,7 @@ from daemon.api import (
     actions,
     connections,
     deliveries,
+    doctor,
     events,
     health,
     hosts,
@@ -86,6 +87,7 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
     stamp = Depends(_stamp(fingerprint(settings)))
     for router in (
         status.router(database, settings),
+        doctor.router(database, settings, services),
         connections.router(database, settings, services),
         triggers.router(database, settings),
         targets.router(database, settings, services),

@@ -19,6 +19,7 @@ from daemon.cli.options import PLAIN, Config
 COMMANDS = {  # name -> where its Typer is, and the first line of its help
     "run": ("run:app", "Run the daemon until SIGTERM or Ctrl-C."),
     "check": ("check:app", "Check the configuration, without network access."),
+    "doctor": ("doctor:app", "Check everything that pagerelay depends on."),
     "demo": ("demo:app", "Show incidents becoming webhooks, without an account."),
     "simulator": ("simulator:app", "Serve a simulated PagerDuty account for tests."),
     "status": ("status:app", "Show the status of everything, failures first."),

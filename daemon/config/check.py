@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
     from daemon.config import file_model
 
-HOSTS = {
-    "us": ("https://api.pagerduty.com", "https://events.pagerduty.com"),
-    "eu": ("https://api.eu.pagerduty.com", "https://events.eu.pagerduty.com"),
-}
 TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105 - an address; the same in every region
 CEILING = settings.Limits()
 LONGEST_TIMEOUT = timedelta(seconds=60)
@@ -67,7 +63,7 @@ def connections(file: file_model.File, tree: Tree, names: Names) -> dict[str, se
 
 def _connection(name: str, section: file_model.ConnectionSection, tree: Tree) -> settings.Connection:
     place: Place = ("connections", name)
-    api_url, events_url = HOSTS[section.region]
+    api_url, events_url = settings.HOSTS[section.region]
     if section.api_url and _on_loopback(section.api_url):
         api_url = events_url = section.api_url  # the simulator serves both; its events must not reach PagerDuty
     connection = settings.Connection(

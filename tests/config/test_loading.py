@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import config, errors, model, triggers
-from daemon.settings import ApiSettings, Limits, RateLimit, Retry, Trigger, Where
+from daemon.settings import HOSTS, ApiSettings, Limits, RateLimit, Retry, Trigger, Where
 from tests.cli.conftest import invoke
 from tests.config.conftest import MINIMAL, mistakes
 
@@ -28,7 +28,7 @@ def test_the_defaults_are_the_documented_ones(load: Load) -> None:
     assert (settings.log.format, settings.log.level) == ("auto", "info")
     assert settings.api == ApiSettings("127.0.0.1", 8421, None, hosts=())
     connection = settings.connections["acme"]
-    assert (connection.api_url, connection.events_url) == config.check.HOSTS["us"]
+    assert (connection.api_url, connection.events_url) == HOSTS["us"]
     assert connection.limits == Limits(30, timedelta(seconds=60), timedelta(seconds=30))
     assert connection.overlap == timedelta(minutes=5)
     assert (connection.sweep_every, connection.reconcile_every) == (timedelta(minutes=15), timedelta(minutes=10))

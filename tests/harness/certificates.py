@@ -47,8 +47,8 @@ class Authority:
         ours = x509.BasicConstraints(ca=True, path_length=0)
         self.pem = self._signed(self._name, self._key, (ours, True)).public_bytes(PEM).decode()
 
-    def issue(self, *names: str, client: bool = False, key: Key | None = None) -> Pair:
-        """Issue a certificate for these names and addresses."""
+    def issue(self, *names: str, client: bool = False, key: Key | None = None, days: int = 1) -> Pair:
+        """Issue a certificate for these names and addresses; it ends in so many days, or has ended."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         signed = self._signed(
@@ -56,13 +56,14 @@ class Authority:
             key,
             (x509.SubjectAlternativeName([_general(each) for each in names]), False),
             (x509.ExtendedKeyUsage([usage]), False),
+            days=days,
         )
         plain = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return Pair(signed.public_bytes(PEM).decode(), plain.decode())
 
-    def server(self, folder: Path, *names: str, clients_of: Authority | None = None) -> ssl.SSLContext:
+    def server(self, folder: Path, *names: str, clients_of: Authority | None = None, days: int = 1) -> ssl.SSLContext:
         """Return a server's TLS context; it may require a client certificate of another authority."""
-        certificate, key = self.issue(*names).written(folder, "server")
+        certificate, key = self.issue(*names, days=days).written(folder, "server")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         if clients_of is not None:
@@ -70,15 +71,17 @@ class Authority:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
-    def _signed(self, subject: x509.Name, key: Key, *extensions: tuple[x509.ExtensionType, bool]) -> x509.Certificate:
+    def _signed(
+        self, subject: x509.Name, key: Key, *extensions: tuple[x509.ExtensionType, bool], days: int = 1
+    ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder(
             issuer_name=self._name,
             subject_name=subject,
             public_key=key.public_key(),
             serial_number=x509.random_serial_number(),
-            not_valid_before=now - timedelta(days=1),
-            not_valid_after=now + timedelta(days=1),
+            not_valid_before=now - timedelta(days=10),
+            not_valid_after=now + timedelta(days=days),
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)

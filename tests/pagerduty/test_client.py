@@ -10,9 +10,9 @@ import pytest
 
 import daemon
 from daemon import errors
-from daemon.config import check
 from daemon.model import CallPriority, Rejected
 from daemon.pagerduty import client as pagerduty_client
+from daemon.settings import HOSTS
 from tests.conftest import START
 from tests.pagerduty.far_side import KEY, MANY, FreePermits, listing, refusal
 
@@ -48,7 +48,7 @@ async def test_every_request_carries_key_version_and_user_agent_and_goes_to_the_
 
 @pytest.mark.parametrize(("region", "host"), [("us", "api.pagerduty.com"), ("eu", "api.eu.pagerduty.com")])
 def test_each_region_has_its_own_host(region: str, host: str) -> None:
-    assert check.HOSTS[region][0] == f"https://{host}"
+    assert HOSTS[region][0] == f"https://{host}"
 
 
 async def test_the_path_of_a_base_url_is_kept(far: FarSide) -> None:

@@ -1,0 +1,35 @@
+"""GET /v1/doctor: the checks of ``pagerelay doctor``, made by the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+
+from daemon import doctor
+from daemon.doctor import Diagnosis  # noqa: TC001 - FastAPI reads the annotations
+
+if TYPE_CHECKING:
+    from daemon.control import Services
+    from daemon.settings import Settings
+    from daemon.storage.database import Database
+
+Offline = Annotated[bool, Query(description="Skip whatever needs the network")]
+
+
+def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(tags=["status"])
+    turn = asyncio.Lock()  # one examination at a time, whoever asks
+
+    @routes.get("/doctor")
+    async def examine(*, offline: Offline = False) -> Diagnosis:
+        """Check everything that pagerelay depends on; nothing is changed, and nothing sent to targets."""
+        examination = doctor.Examination(
+            settings, database, hints=services.hints, clients=services.clients or None, offline=offline
+        )
+        async with turn:
+            return await doctor.examine(examination)
+
+    return routes
