@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 PATIENCE = 20.0  # seconds for one call, with the wait for its permit
 LEAST = CallPriority.RECONCILIATION
 UNAUTHORIZED, FORBIDDEN, BAD_REQUEST, RATE_LIMITED = 401, 403, 400, 429
-ACCESS_DENIED = 2010
 WRITE_SCOPE = "incidents.write"
 MOST_TYPES = 5  # that a finding names
 CHECK_KEY = "check api_key, region and proxy of the connection"
