@@ -30,7 +30,7 @@ COMMANDS = {  # name -> where its Typer is, and the first line of its help
     "users": ("pick_lists:users", "List users, with their ids."),
     "policies": ("pick_lists:policies", "List escalation policies, with their ids."),
     "schema": ("schema:app", "Print the configuration's JSON Schema, for editors."),
-    "actions": ("actions:app", "List and show actions and their results."),
+    "actions": ("actions:app", "List, show and cancel actions."),
     "deliveries": ("deliveries:app", "List, show and redeliver deliveries."),
     "replays": ("replays:app", "List, show and cancel replays."),
     "targets": ("targets:app", "List, pause, resume and test targets."),
