@@ -103,10 +103,10 @@ async def _asked(address: str, api: ApiSettings, seen: Seen) -> Seen:
 
 def _alive(examination: Examination, seen: Seen) -> Finding:
     if not seen.live:
-        return TOPIC.ok("daemon.running", "running")
+        return TOPIC.ok("daemon.running", "answers")
     now = examination.clock()
     running = [f"{each.hostname} for {span((now - each.started_at).total_seconds())}" for each in seen.live]
-    return TOPIC.ok("daemon.running", f"running: {', '.join(running)}")
+    return TOPIC.ok("daemon.running", ", ".join(running))
 
 
 def _api(examination: Examination, seen: Seen) -> Finding:

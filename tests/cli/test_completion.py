@@ -52,6 +52,11 @@ def test_a_single_parameter_is_completed_without_a_trailing_space() -> None:
     assert offered("action", "CreateIncident", "serv") == ["service_key=", "service_key=@"]
 
 
+def test_commands_and_their_options_are_completed() -> None:
+    assert offered("do") == ["doctor"]
+    assert {"--offline", "--json", "--send", "--bundle"} <= set(offered("doctor", "--"))
+
+
 def test_values_and_unknown_operations_are_not_completed() -> None:
     for words in (
         ("AcknowledgeIncident", "incidentId", "="),
