@@ -20,6 +20,7 @@ from pydantic import SecretStr
 import daemon
 from daemon import errors
 from daemon.model import MASK
+from daemon.outbound import masking
 from daemon.settings import Options
 from daemon.storage import sqlite
 from daemon.text import mask
@@ -48,7 +49,7 @@ def write(
     log: Sequence[str],
     hidden: Sequence[str],
 ) -> list[str]:
-    """Write the file, and return the names of its parts. ``hidden`` are the secrets, the longest first.
+    """Write the file, and return the names of its parts. ``hidden`` are the secrets.
 
     Raises UsageError if the file exists or cannot be created.
     """
@@ -64,9 +65,10 @@ def write(
     except OSError as error:
         message = f"cannot create {path}: {error.strerror} (name a new file in a directory that you may write to)"
         raise errors.UsageError(message) from None
+    spelled = masking.longest_first(masking.spellings(hidden))
     with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode=_mode(path)) as archive:
         for name, text in parts.items():
-            content = mask(text, hidden).encode()
+            content = mask(text, spelled).encode()
             member = tarfile.TarInfo(f"{FOLDER}/{name}")
             member.size, member.mode = len(content), 0o600
             archive.addfile(member, io.BytesIO(content))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import config
-from daemon.doctor import bundle
+from daemon.doctor import Diagnosis, Finding, Status, bundle
 from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
 from tests.cli.test_widths import lines_of, on_terminal
@@ -129,6 +129,14 @@ def test_a_bundle_replaces_no_file(pagerelay: Call, tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith(f"cannot create {path}: File exists (name a new file")
     assert path.read_text() == "mine"
+
+
+def test_a_secret_is_masked_as_json_spells_it(tmp_path: Path) -> None:
+    secret = 'canary-"quoted"\nsecret'
+    finding = Finding("target.sample", "ops", Status.FAIL, f"the receiver said {secret}", "none")
+    path = tmp_path / "bundle.tar"
+    bundle.write(path, Diagnosis((finding,)), None, None, [], [secret])
+    assert "the receiver said ***" in contents(path)["doctor.json"]
 
 
 def test_a_bundle_is_written_without_a_usable_configuration(tmp_path: Path) -> None:
