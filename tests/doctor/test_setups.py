@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
 from datetime import timedelta
@@ -12,12 +13,13 @@ import pytest
 from pydantic import SecretStr
 
 from daemon.doctor import Status, connections, database, probe
-from daemon.settings import Egress, Tls
+from daemon.settings import Egress, OAuth2, Tls
 from daemon.simulator import Account, Fault, Simulator
 from daemon.storage import permits, schema, sqlite, unknown_entry_types
 from daemon.storage.database import system_clock
 from tests.doctor.world import KEY, World, existing
 from tests.harness.certificates import Authority
+from tests.harness.listening import listening
 from tests.harness.receivers import Receiver, Reply
 
 if TYPE_CHECKING:
@@ -103,6 +105,22 @@ async def test_the_kind_of_the_key_is_shown(world: World, owner: str | None, kin
     world.account.user_key = None if owner is None else world.account.directory.user(owner)
     findings = {each.name: each for each in await world.examine()}
     assert findings["connection.key"].found == kind
+
+
+async def test_an_app_without_the_scope_to_write_is_a_warning_where_actions_are_used(world: World) -> None:
+    url = f"{world.settings.connections['acme'].api_url}/oauth/token"
+    scope = "as_account-us.acme incidents.read users.read"
+    world.change_connection(api_key=None, oauth=OAuth2(SecretStr(url), KEY, SecretStr(KEY), scope, in_body=True))
+    findings = {each.name: each for each in await world.examine()}
+    assert findings["connection.key"].found == "an app's access token (OAuth)"
+    world.change(actions_notify=("ops",))
+    (problem,) = await world.problems()
+    assert (problem.name, problem.status) == ("connection.key", WARN)
+    assert "incidents.write" in problem.remedy
+    wider = f"{scope} incidents.write"
+    world.change_connection(oauth=OAuth2(SecretStr(url), KEY, SecretStr(KEY), wider, in_body=True))
+    assert await world.problems() == []
+    assert {call.method for call in world.simulator.calls} == {"GET"}
 
 
 # --- one fault each
@@ -371,6 +389,28 @@ async def test_a_proxy_that_refuses_the_tunnel_is_found(world: World, status: in
     assert dataclasses.asdict(problem)["found"].startswith(f"the proxy answered {status}")
     assert "proxy-authorization" in proxy.got[0].headers
     assert KEY not in f"{proxy.got}"
+
+
+async def test_the_certificate_is_seen_through_a_proxys_tunnel(world: World) -> None:
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(4096):
+            writer.write(part)
+        writer.close()
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        host, _, port = head.split()[1].partition(":")
+        there, back = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        await asyncio.gather(copy(reader, back), copy(there, writer))
+
+    async with listening(tunnel) as port:
+        world.change_target(proxy=SecretStr(f"http://127.0.0.1:{port}"))
+        findings = {each.name: each for each in await world.examine()}
+    assert {each.status for each in findings.values()} == {Status.OK}
+    assert findings["target.proxy"].found == "opens a tunnel to the target"
+    assert findings["target.tls"].found.startswith("valid until ")
+    assert world.receiver.got == []
 
 
 def test_the_file_system_is_that_of_the_innermost_mount() -> None:
