@@ -18,6 +18,7 @@ from daemon.api import (
     health,
     hosts,
     problem_documents,
+    reload,
     replays,
     request_limits,
     status,
@@ -84,7 +85,7 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
     app.add_middleware(request_limits.RequestLimits, unexpected=lambda scope: _unexpected(scope, page))
     problem_documents.install(app)
     app.include_router(health.router(database, settings, metrics))
-    stamp = Depends(_stamp(fingerprint(settings)))
+    admit, stamp = Depends(access.bearer(settings.api)), Depends(_stamp(fingerprint(settings)))
     for router in (
         status.router(database, settings),
         doctor.router(database, settings, services),
@@ -99,9 +100,12 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
         app.include_router(
             router,
             prefix=PREFIX,
-            dependencies=[Depends(access.bearer(settings.api)), stamp],
+            dependencies=[admit, stamp],
             responses=access.REFUSALS,
         )
+    app.include_router(
+        reload.router(settings, services), prefix=PREFIX, dependencies=[stamp], responses=access.REFUSALS
+    )
     if page is not None:
         app.router.default = _paths_of_the_page(app.router.default, page)
     return app

@@ -71,6 +71,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.InvalidRequest, _invalid_request)
     app.add_exception_handler(errors.UsageError, _usage)
     app.add_exception_handler(errors.Conflict, _conflict)
+    app.add_exception_handler(errors.ConfigurationError, _configuration)
     app.add_exception_handler(errors.DatabaseError, _database)
 
 
@@ -121,6 +122,11 @@ async def _not_found(_request: Request, error: Exception) -> ProblemResponse:
 
 async def _usage(_request: Request, error: Exception) -> ProblemResponse:
     return respond(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+
+async def _configuration(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, errors.ConfigurationError)  # noqa: S101 - as above
+    return respond(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), mistakes=error.mistakes)
 
 
 async def _conflict(_request: Request, error: Exception) -> ProblemResponse:

@@ -16,7 +16,7 @@ from daemon.api import protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
 GRACE_SECONDS = 2
 LONGEST_HEAD = 32 * 1024  # bytes
@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def listening(app: FastAPI, bound: socket.socket) -> AsyncIterator[str]:
+async def listening(app: ASGIApp, bound: socket.socket) -> AsyncIterator[str]:
     """Serve ``app`` on a bound socket inside the context; yield the URL with the port."""
     config = uvicorn.Config(
         app,

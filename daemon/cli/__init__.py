@@ -20,6 +20,7 @@ COMMANDS = {  # name -> where its Typer is, and the first line of its help
     "run": ("run:app", "Run the daemon until SIGTERM or Ctrl-C."),
     "check": ("check:app", "Check the configuration, without network access."),
     "doctor": ("doctor:app", "Check everything that pagerelay depends on."),
+    "reload": ("reload:app", "Let the running daemon read its configuration again."),
     "demo": ("demo:app", "Show incidents becoming webhooks, without an account."),
     "simulator": ("simulator:app", "Serve a simulated PagerDuty account for tests."),
     "status": ("status:app", "Show the status of everything, failures first."),

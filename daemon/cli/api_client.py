@@ -29,9 +29,9 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S10
 class ApiClient:
     """A client for a daemon's API at ``url``."""
 
-    def __init__(self, url: str, token: str, settings: Settings) -> None:
+    def __init__(self, url: str, token: str, settings: Settings | None) -> None:
         self.url = url
-        self._settings: Settings | None = settings  # until it is compared with the daemon's
+        self._settings = settings  # until it is compared with the daemon's
         self._http = httpx.Client(
             base_url=f"{url}/v1",
             headers={"Authorization": f"Bearer {token}"},
@@ -84,14 +84,17 @@ class ApiClient:
         self._http.close()
 
 
-def connect(settings: Settings) -> ApiClient | None:
-    """Return a client for the configured API, or None if the configuration has no usable one."""
+def connect(settings: Settings, *, compare: bool = True) -> ApiClient | None:
+    """Return a client for the configured API, or None if the configuration has no usable one.
+
+    ``compare``: warn if the daemon runs with another configuration.
+    """
     api = settings.api
     if api is None or api.port == 0 or api.token is None:
         return None
     host = EVERYWHERE.get(api.host, api.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{api.port}"
-    return ApiClient(url, api.token.get_secret_value(), settings)
+    return ApiClient(url, api.token.get_secret_value(), settings if compare else None)
 
 
 def _json(response: httpx.Response) -> Json | None:
@@ -108,6 +111,6 @@ def _error(url: str, status: int, detail: str) -> errors.PagerelayError:
         case HTTPStatus.UNPROCESSABLE_ENTITY:
             return errors.UsageError(f"the daemon at {url} refuses: {detail} (restart it if the configuration is new)")
         case HTTPStatus.CONFLICT:
-            return errors.KeyReused(detail)
+            return errors.Conflict(detail)
         case _:
             return errors.PagerelayError(f"the daemon at {url}: {detail}")

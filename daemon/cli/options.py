@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from daemon.config import Loaded
     from daemon.settings import Settings
 
 Config = Annotated[
@@ -41,6 +42,11 @@ PLAIN: dict[str, Any] = {
 
 def load(ctx: typer.Context, config: Path | None) -> Settings:
     """Return the configuration named by the command or by ``pagerelay`` before it."""
+    return read(ctx, config).settings
+
+
+def read(ctx: typer.Context, config: Path | None) -> Loaded:
+    """Return the same configuration, as the settings and as the values of the file."""
     from daemon import config as configuration
 
-    return configuration.load(config or ctx.obj, os.environ)
+    return configuration.read(config or ctx.obj, os.environ)

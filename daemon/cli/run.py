@@ -10,7 +10,7 @@ import typer
 from daemon.cli import options
 
 if TYPE_CHECKING:
-    from daemon.settings import Settings
+    from daemon.config import Loaded
 
 app = typer.Typer(**options.PLAIN)
 
@@ -18,11 +18,12 @@ app = typer.Typer(**options.PLAIN)
 @app.command()
 def run(ctx: typer.Context, *, config: options.Config = None) -> None:
     """Run the daemon until SIGTERM or Ctrl-C."""
-    run_daemon(options.load(ctx, config))
+    run_daemon(options.read(ctx, config))
 
 
-def run_daemon(settings: Settings) -> None:
+def run_daemon(loaded: Loaded) -> None:
     """Run the daemon in this process."""
+    settings = loaded.settings
     import uvloop
 
     from daemon import app as application
@@ -31,4 +32,4 @@ def run_daemon(settings: Settings) -> None:
 
     log.configure(settings.log.format, settings.log.level, hide=config.secrets(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(application.run(settings))
+        runner.run(application.run(loaded))

@@ -5,8 +5,9 @@ Only this package reads the file, the file of variables beside it, and the envir
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from daemon import errors
@@ -19,7 +20,7 @@ from daemon.settings import DatabaseSettings, LogSettings, RetentionPeriods, Set
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_PATHS", "find", "load", "schema", "secrets"]
+__all__ = ["DEFAULT_PATHS", "Loaded", "find", "load", "read", "schema", "secrets"]
 
 DEFAULT_PATHS = (Path("config.yaml"), Path("/etc/pagerelay/config.yaml"))
 SHORTEST_SECRET = 4
@@ -51,23 +52,40 @@ def _exists(path: Path) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration: as the daemon uses it, and every value by section and key, with defaults.
+
+    ``environ`` is the environment that it was read with. All of it holds secrets.
+    """
+
+    settings: Settings = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read and check the configuration. Raises ConfigurationError with one line for each mistake."""
-    path = find(path, environ)
+    return read(path, environ).settings
+
+
+def read(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """Read and check the configuration, as ``load``."""
+    path, process_environ = find(path, environ), environ
     tree = Tree(str(path))
     variables = env_file.find(path, environ)
     if variables is not None:
         environ = env_file.read(variables, tree, environ)
     if not tree.mistakes:  # or each variable would be missing, too
         source.read(path, environ, tree)
-    settings = _settings(tree, environ, variables) if tree.values else None
-    if tree.mistakes or settings is None:
+    loaded = _loaded(tree, environ, variables) if tree.values else None
+    if tree.mistakes or loaded is None:
         raise errors.ConfigurationError(tree.lines())
-    return settings
+    return replace(loaded, environ=process_environ)
 
 
-def _settings(tree: Tree, environ: Mapping[str, str], variables: Path | None) -> Settings | None:
-    """Return the settings of the tree. They are unusable if the tree has mistakes afterwards."""
+def _loaded(tree: Tree, environ: Mapping[str, str], variables: Path | None) -> Loaded | None:
+    """Return the configuration of the tree. It is unusable if the tree has mistakes afterwards."""
     overrides.apply(tree, environ)
     names = check.names_in(tree)
     file = mistakes.sections(tree)
@@ -79,7 +97,7 @@ def _settings(tree: Tree, environ: Mapping[str, str], variables: Path | None) ->
     check.check_targets(file.actions.notify, tree, ("actions", "notify"), names)
     check.check_targets(file.alerts.to, tree, ("alerts", "to"), names)
     format_support.check(tree, triggers, file.actions.notify, file.alerts.to, targets)
-    return Settings(
+    settings = Settings(
         source=Path(tree.file),
         env_file=variables,
         database=DatabaseSettings(file.database.url, RetentionPeriods(**dict(file.database.retention))),
@@ -92,6 +110,7 @@ def _settings(tree: Tree, environ: Mapping[str, str], variables: Path | None) ->
         alerts_to=tuple(file.alerts.to),
         alerts_after=file.alerts.after,
     )
+    return Loaded(settings, file.model_dump(by_alias=True))
 
 
 def secrets(settings: Settings) -> list[str]:

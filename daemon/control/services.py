@@ -12,6 +12,7 @@ from daemon.control.waiting import Waiting
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from daemon.control.reloads import Reloads
     from daemon.pagerduty import Client
 
 
@@ -22,7 +23,8 @@ class Services:
     ``clients`` read pick-lists, by connection, for at most ``patience``. ``wake`` is called with the connection of a
     new action, ``wake_targets`` with targets that may have something to send, ``wake_replays`` when a replay was
     created or cancelled. The executors call ``waiting.notify`` when an action has made progress. ``changes`` tells open
-    pages what this process has changed. ``hints`` are what is probably not meant so in the configuration.
+    pages what this process has changed. ``hints`` are what is probably not meant so in the configuration. ``reloads``
+    reads it again.
     """
 
     clients: Mapping[str, Client] = field(default_factory=dict)
@@ -33,3 +35,4 @@ class Services:
     wake_replays: Callable[[], None] = lambda: None
     changes: Changes = field(default_factory=Changes)
     hints: Sequence[str] = ()
+    reloads: Reloads | None = None

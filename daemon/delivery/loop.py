@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from daemon import formats
 from daemon.delivery.contents import Contents
 from daemon.delivery.recorder import Recorder
-from daemon.delivery.worker import AttemptMetrics, Shared, TargetWorker
+from daemon.delivery.worker import Shared, TargetWorker, attempt_metrics
 from daemon.outbound.sender import Sender
 from daemon.runtime.guard import Guard
 from daemon.runtime.presence import UNCONTESTED
@@ -73,7 +73,7 @@ class DeliveryLoop:
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._recorder = Recorder(database, instance, self._now)
         self._recording: asyncio.Task[None] | None = None
-        metrics = AttemptMetrics(registry or CollectorRegistry())
+        metrics = attempt_metrics(registry or CollectorRegistry())
         self._presence = presence
         self._shared = Shared(
             self._recorder, metrics, self._now, clock, jitter, self._woken.set, self._stopping, presence

@@ -43,6 +43,12 @@ LOG_EVERY = timedelta(minutes=1)
 LATENCIES = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 
 
+@functools.cache
+def attempt_metrics(registry: CollectorRegistry) -> AttemptMetrics:
+    """Return the counters of a registry, which outlive a reload."""
+    return AttemptMetrics(registry)
+
+
 class AttemptMetrics:
     """The counters of attempts."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from daemon.maintenance.alerting import Alerting
 from daemon.maintenance.clock import SetBack
+from daemon.maintenance.heartbeat import EVERY as HEARTBEAT_EVERY
 from daemon.maintenance.heartbeat import Heartbeat, Self
 from daemon.maintenance.history import History
 from daemon.maintenance.replaying import Replaying
 from daemon.maintenance.retention import Retention, prune
 
-__all__ = ["Alerting", "Heartbeat", "History", "Replaying", "Retention", "Self", "SetBack", "prune"]
+__all__ = ["HEARTBEAT_EVERY", "Alerting", "Heartbeat", "History", "Replaying", "Retention", "Self", "SetBack", "prune"]

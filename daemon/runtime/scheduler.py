@@ -28,11 +28,12 @@ AFTER_FAILURE = timedelta(seconds=5)
 class Job:
     """A function that runs repeatedly, never twice at once.
 
-    ``run`` returns how long to wait before the next run.
+    ``run`` returns how long to wait before the next run. ``is_short``: a run that has begun ends by itself.
     """
 
     name: str
     run: Callable[[], Awaitable[timedelta]]
+    is_short: bool = False
     due: float = 0.0
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -65,15 +66,25 @@ class Scheduler:
         self._scheduler.start()
         self._guard = asyncio.create_task(self._watch_clock(), name="scheduler-guard")
 
-    async def stop(self) -> None:
-        """Stop ticking and cancel running jobs; the caller releases their claims."""
-        self._scheduler.shutdown(wait=False)
-        tasks = [job.task for job in self._jobs if job.task is not None and not job.task.done()]
+    def stop_ticking(self) -> None:
+        """Start no more jobs; running ones go on."""
         if self._guard is not None:
-            tasks.append(self._guard)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            self._guard.cancel()
+            self._guard = None
+            self._scheduler.shutdown(wait=False)
+
+    async def stop(self, grace: timedelta = timedelta(0)) -> None:
+        """Stop ticking, and cancel jobs, the short ones after ``grace``; the caller releases their claims."""
+        self.stop_ticking()
+        running = [(job, job.task) for job in self._jobs if job.task is not None and not job.task.done()]
+        short = [task for job, task in running if job.is_short]
+        try:
+            if short and grace:
+                await asyncio.wait(short, timeout=grace.total_seconds())
+        finally:
+            for _, task in running:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in running), return_exceptions=True)
 
     def _on_tick(self) -> None:
         self._last_tick = time.monotonic()

@@ -116,10 +116,11 @@ class Demonstration:
         try:
             async with self._simulator.serving() as url, http.listening(self._receivers.answer, 0) as receiver:
                 self._configured = self._configuration(folder, url, receiver)
-                settings = config.load(self._configured, {})
+                loaded = config.read(self._configured, {})
+                settings = loaded.settings
                 self._api = settings.api
                 log.configure("auto", "error", hide=config.secrets(settings))
-                daemon = asyncio.create_task(app.run(settings, ready=lambda at: self._is_ready(at, ready), stop=stop))
+                daemon = asyncio.create_task(app.run(loaded, ready=lambda at: self._is_ready(at, ready), stop=stop))
                 watching = asyncio.create_task(self._watch())
                 story = asyncio.create_task(self._story(ready, stop))
                 stopping = asyncio.create_task(stop.wait())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from daemon import app
+from daemon import app, config
 from tests.harness.eventually import eventually
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     """Run the daemon while inside; yields its API's address."""
     stop = asyncio.Event()
     addresses: list[str | None] = []
-    daemon = asyncio.create_task(app.run(settings, ready=addresses.append, stop=stop))
+    daemon = asyncio.create_task(app.run(config.Loaded(settings, {}), ready=addresses.append, stop=stop))
     await eventually(lambda: addresses or daemon.done())
     try:
         yield addresses[0] or ""

@@ -33,7 +33,7 @@ async def test_requests_to_a_running_daemon_take_effect_and_are_counted(tmp_path
         ):
             wanted = {"parameters": {"incidentId": incident.id, "userId": alice}, "notify": []}
             answer = await client.post("/v1/actions/ResolveIncident", json=wanted, params={"wait": 60})
-            (pick,) = (await client.get("/v1/connections/acme/users?query=alice")).json()["items"]
+            (pick,) = (await client.get("/v1/connections/acme/users?query=alice")).json()["users"]
             status = (await client.get("/v1/status")).json()
             (connection,), (instance,) = status["connections"], status["instances"]
             metrics = (await client.get("/metrics")).text

@@ -15,7 +15,8 @@ from daemon.cli import app
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CODE = "\n".join(
-    (ROOT / "daemon" / part).read_text(encoding="utf-8") for part in ("api/metrics.py", "app.py", "delivery/worker.py")
+    (ROOT / "daemon" / part).read_text(encoding="utf-8")
+    for part in ("api/metrics.py", "app/__init__.py", "app/reloading.py", "delivery/worker.py")
 )
 
 

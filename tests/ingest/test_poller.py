@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
-from daemon.pagerduty import client
+from daemon.pagerduty import exchange
 from daemon.settings import Trigger
 from daemon.storage import journal, schema
 from daemon.storage.database import Database
@@ -467,7 +467,7 @@ async def test_a_failing_condition_is_logged_once_and_again_when_it_recovers(
 async def test_a_page_of_the_log_that_is_too_large_is_read_in_smaller_pages_and_nothing_is_lost(
     database: Database, account: FakePagerDuty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "LARGEST_BODY", 130_000)
+    monkeypatch.setattr(exchange, "LARGEST_BODY", 130_000)
     daemon = Daemon(database, account)
     await daemon.poll(0)
     for number in range(40):
@@ -486,7 +486,7 @@ async def test_a_page_of_the_log_that_is_too_large_is_read_in_smaller_pages_and_
 async def test_one_entry_that_is_too_large_by_itself_is_an_event_without_its_channel_and_is_named(
     database: Database, account: FakePagerDuty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "LARGEST_BODY", 100_000)
+    monkeypatch.setattr(exchange, "LARGEST_BODY", 100_000)
     daemon = Daemon(database, account)
     await daemon.poll(0)
     for incident, size in (("P1", 10), ("P2", 200_000), ("P3", 10)):

@@ -43,6 +43,9 @@ USES: dict[str, Use] = {
     "lookups.incident": lambda client, _account, incident: lookups.incident(client, incident.id),
     "lookups.incidents": lambda client, _account, incident: lookups.incidents(client, {incident.id, "P"}),
     "lookups.incidents_by_key": lambda client, _account, _incident: lookups.incidents_by_key(client, "disk & more"),
+    "lookups.last_entry": lambda client, _account, incident: lookups.last_entry(
+        client, incident.id, "escalate_log_entry"
+    ),
     "lookups.notes": lambda client, _account, incident: lookups.notes(client, incident.id),
     "lookups.users": lambda client, _account, _incident: lookups.users(client, "ali"),
     "lookups.escalation_policies": lambda client, _account, _incident: lookups.escalation_policies(client, None),

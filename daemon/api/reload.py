@@ -1,0 +1,56 @@
+"""/v1/reload: reading the configuration again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.exceptions import HTTPException
+
+from daemon.api import access, problem_documents
+from daemon.api.access import Credentials  # noqa: TC001 - FastAPI reads the annotations
+from daemon.settings import Access
+
+if TYPE_CHECKING:
+    from daemon.control import Services
+    from daemon.settings import Settings
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    409: {"model": problem_documents.Problem, "description": "A change needs a restart"},
+    422: {"model": problem_documents.Problem, "description": "The configuration has mistakes: ``mistakes`` lists them"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """``changed`` are the dotted paths of what differs, such as targets.ops.url; ``applied``: it has taken effect."""
+
+    changed: list[str]
+    applied: bool
+
+
+def router(settings: Settings, services: Services) -> APIRouter:
+    """Return the route. Besides the token in force, it accepts the one that the file has now."""
+    routes = APIRouter(tags=["reload"])
+    in_force = access.bearer(settings.api)
+
+    async def admit(request: Request, credentials: Credentials) -> None:
+        token = credentials.credentials if credentials is not None else ""
+        known = None if settings.api is None else settings.api.access_of(token)
+        if known is not Access.FULL and token and services.reloads is not None and await services.reloads.admits(token):
+            return
+        in_force(request, credentials)
+
+    @routes.post("/reload", responses=ANSWERS, dependencies=[Depends(admit)])
+    async def reload(
+        dry_run: Annotated[bool, Query(description="Only check, and say what would change")] = False,  # noqa: FBT002 - a query parameter
+    ) -> ReloadResult:
+        """Read the configuration again: all of it takes effect, or with a mistake nothing."""
+        if services.reloads is None:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "this server runs without a daemon")
+        result = await services.reloads.reload(dry_run=dry_run)
+        return ReloadResult(list(result.changed), result.applied)
+
+    return routes

@@ -1,0 +1,214 @@
+"""Everything that the configuration decides: polls, deliveries, actions and chores. A reload replaces it as a whole.
+
+Each generation claims work with an instance id of its own. So an old one may finish what it has begun while the new
+one already works: for each other they are like two replicas, which take nothing from each other and keep every order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon import api, errors, maintenance, pagerduty
+from daemon.actions.executor import Executor
+from daemon.config import hints
+from daemon.delivery.loop import DeliveryLoop
+from daemon.ingest.poller import Poller
+from daemon.ingest.reconcile import Reconcile
+from daemon.ingest.sweep import Sweep
+from daemon.pagerduty.permits import Permits
+from daemon.runtime.presence import Presence
+from daemon.runtime.scheduler import Job, Scheduler
+from daemon.storage import action_queue, claims, instances
+from daemon.storage.database import system_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import sqlalchemy as sa
+    from prometheus_client import CollectorRegistry
+
+    from daemon.control import Waiting
+    from daemon.settings import Connection, Settings
+    from daemon.storage.database import Database
+
+log = structlog.get_logger()
+
+LONGEST_TICK = timedelta(seconds=1)
+TICKS_PER_INTERVAL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What outlives a reload: the database, the process's counters, requests that wait, and a sign of life."""
+
+    database: Database
+    metrics: CollectorRegistry
+    waiting: Waiting
+    beat: Callable[[], None]
+
+
+@dataclass
+class Generation:
+    """The running parts of one configuration, registered as ``me``."""
+
+    settings: Settings
+    me: maintenance.Self
+    process: Process
+    deliveries: DeliveryLoop = field(init=False)
+    services: api.Services = field(init=False)
+    _executors: dict[str, Executor] = field(default_factory=dict)
+    _clients: dict[str, pagerduty.Client] = field(default_factory=dict)
+    _working: list[asyncio.Task[None]] = field(default_factory=list)
+    _heartbeat: maintenance.Heartbeat = field(init=False)
+    _scheduler: Scheduler = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Build every part; nothing runs yet."""
+        database, instance = self.process.database, self.me.instance
+        presence = Presence(None if database.is_sqlite else instances.INSTANCE_TTL)
+        metrics = self.process.metrics
+        self.deliveries = DeliveryLoop(database, self.settings.targets, instance, registry=metrics, presence=presence)
+        replaying = maintenance.Replaying(database, self.deliveries.wake, self.deliveries.release_replays)
+        self.services = api.Services(
+            self._clients,
+            lambda name: self._executors[name].wake(),
+            waiting=self.process.waiting,
+            wake_targets=self.deliveries.wake,
+            wake_replays=replaying.wake,
+            hints=hints.of(self.settings),
+        )
+        self._heartbeat = maintenance.Heartbeat(
+            database, self.me, presence, stop_work=self._stop_work, resume_work=self._resume_work
+        )
+        jobs = [Job("heartbeat", self._heartbeat.run), Job("replays", replaying.run), *self._house_keeping()]
+        for name, connection in self.settings.connections.items():
+            permits = Permits(database, name, connection.limits, instance, registry=metrics, presence=presence)
+            self._clients[name] = client = pagerduty.Client(connection, permits)
+            jobs += self._of_connection(client, connection)
+            self._executors[name] = Executor(
+                database,
+                client,
+                name,
+                instance,
+                wake_targets=self.deliveries.wake,
+                on_progress=self.process.waiting.notify,
+                registry=metrics,
+                presence=presence,
+            )
+        self._scheduler = Scheduler(jobs, _tick(self.settings), self.process.beat)
+
+    def start(self) -> None:
+        """Start working."""
+        self._working = [asyncio.create_task(self.deliveries.run(), name="deliveries")]
+        for name, executor in self._executors.items():
+            self._working.append(asyncio.create_task(executor.run(), name=f"actions {name}"))
+        self._scheduler.start()
+
+    async def end(self, grace: timedelta, polls_grace: timedelta = timedelta(0)) -> None:
+        """Let running attempts and actions finish within ``grace``, release the rest, and leave the database.
+
+        Polls and chores may go on for ``polls_grace``.
+        """
+        self._scheduler.stop_ticking()
+        beating = asyncio.create_task(self._keep_beating(), name="heartbeat of the old configuration")
+        executors = self._executors.values()
+        work = [self.deliveries.stop(grace), *(each.stop(grace) for each in executors)]
+        await asyncio.gather(self._scheduler.stop(polls_grace), *work)
+        await asyncio.gather(*self._working, return_exceptions=True)
+        beating.cancel()
+        await asyncio.wait([beating])
+        for client in self._clients.values():
+            await client.close()
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Leave the database: remove the daemon's row and release every claim."""
+        try:
+            await self.process.database.write(self._deregister)
+        except errors.DatabaseError as error:  # other daemons reap it later
+            log.warning("daemon.deregistration_failed", error=str(error))
+
+    @property
+    def longest_attempt(self) -> timedelta:
+        """Return how long an attempt may take that has begun."""
+        return max((target.timeout for target in self.settings.targets.values()), default=timedelta(0))
+
+    # --- jobs
+
+    def _house_keeping(self) -> list[Job]:
+        """Return the jobs of the whole daemon that only look after the database."""
+        database, settings = self.process.database, self.settings
+        periods = settings.database.retention
+        retention = maintenance.Retention(database, periods, settings.connections, settings.triggers)
+        clock = maintenance.SetBack(database, self.me.instance, self.deliveries.resume)
+        jobs = [Job("retention", retention.run), Job("clock", clock.run)]
+        if settings.api is not None and settings.api.page:
+            jobs.append(Job("history", maintenance.History(database).run))
+        if settings.alerts_to:
+            to, after = settings.alerts_to, settings.alerts_after
+            wake = self.deliveries.wake
+            chore = maintenance.Alerting(database, settings.targets, settings.connections, to, after, wake)
+            jobs.append(Job("alerts", chore.run))
+        return jobs
+
+    def _of_connection(self, client: pagerduty.Client, connection: Connection) -> list[Job]:
+        """Return the jobs of one connection."""
+        database = self.process.database
+        poller = Poller(
+            database,
+            client,
+            connection,
+            self.settings.triggers.values(),
+            self.settings.targets,
+            instance=self.me.instance,
+            clock=system_clock,
+            wake=self.deliveries.wake,
+        )
+        sweep = Sweep(database, client, connection, system_clock)
+        reconcile = Reconcile(database, client, connection, system_clock)
+        return [
+            Job(f"poll {connection.name}", poller.run, is_short=True),
+            Job(f"sweep {connection.name}", sweep.run, is_short=True),
+            Job(f"reconcile {connection.name}", reconcile.run, is_short=True),
+        ]
+
+    # --- the daemon's row
+
+    async def _stop_work(self) -> None:
+        """Stop what other daemons have taken over."""
+        await asyncio.gather(self.deliveries.abandon(), *(each.abandon() for each in self._executors.values()))
+
+    def _resume_work(self) -> None:
+        """Look for what other daemons have left."""
+        self.deliveries.resume()
+        for executor in self._executors.values():
+            executor.wake()
+
+    async def _keep_beating(self) -> None:
+        """Keep the row fresh while the last attempts run."""
+        while True:
+            await self._try_heartbeat()
+            await asyncio.sleep(maintenance.HEARTBEAT_EVERY.total_seconds())
+
+    async def _try_heartbeat(self) -> None:
+        try:
+            await self._heartbeat.run()
+        except errors.DatabaseError as error:
+            log.debug("heartbeat.failed", error=str(error))
+
+    def _deregister(self, tx: sa.Connection) -> None:
+        """Remove the daemon's row and release the claims that its parts could not release."""
+        instances.leave(tx, self.me.instance)
+        claims.release(tx, [self.me.instance])
+        action_queue.release(tx, [self.me.instance])
+
+
+def _tick(settings: Settings) -> timedelta:
+    """Return the scheduler's tick: a fraction of the shortest poll interval, one second at most."""
+    intervals: Sequence[timedelta] = [each.limits.poll_interval for each in settings.connections.values()]
+    return min([LONGEST_TICK, *(interval / TICKS_PER_INTERVAL for interval in intervals)])
