@@ -42,7 +42,7 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._tried_at = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
-        self._metrics = _Metrics(metrics)
+        self._metrics = ReloadMetrics(metrics)
         self._metrics.succeeded(loaded.settings)
 
     async def reload(self, *, dry_run: bool = False) -> Reloaded:
@@ -120,7 +120,9 @@ def install(reloader: Reloader) -> Callable[[], None]:
     return uninstall
 
 
-class _Metrics:
+class ReloadMetrics:
+    """What ``/metrics`` shows of the configuration."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
         self._successful = Gauge(
             "pagerelay_config_last_reload_successful", "1 unless the last reload found a mistake", registry=registry
@@ -135,9 +137,11 @@ class _Metrics:
         )
 
     def succeeded(self, settings: Settings) -> None:
+        """Show that a configuration is in force."""
         self._successful.set(1)
         self._succeeded_at.set_to_current_time()
         self._hash.set(int(fingerprint(settings)[:HASH_DIGITS], 16))
 
     def failed(self) -> None:
+        """Show that the last reload was rejected."""
         self._successful.set(0)

@@ -13,9 +13,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon import app, maintenance
+from daemon import app
 from daemon.actions import executor
 from daemon.api import metrics
+from daemon.app.reloading import ReloadMetrics
 from daemon.delivery.worker import AttemptMetrics
 from daemon.pagerduty import permits
 from daemon.storage import schema
@@ -70,7 +71,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set
     database.write_now(shown.fill, clock())
     database.write_now(lambda tx: tx.execute(schema.instances.update().values(clock_ahead_seconds=1)) and None)
     settings = shown.settings(folder, "sqlite:///elsewhere.db")
-    counted = app._registry(database, maintenance.Self("a", "relay1", "0.1.0", "abcdef012345"))
+    counted = app._registry(database)
+    ReloadMetrics(counted).succeeded(settings)
     AttemptMetrics(counted)
     executor._counter(counted)
     permits._counters(counted)
