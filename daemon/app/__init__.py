@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 GRACE = timedelta(seconds=8)
 LONGEST_END = timedelta(seconds=9.5)
-LONGEST_POLL = timedelta(seconds=60)  # that a reload lets go on with the old configuration
+LONGEST_POLL = timedelta(seconds=5)  # that a reload waits for; a longer one is cancelled and read again
 MARGIN = timedelta(seconds=5)  # beside the longest attempt
 
 
@@ -163,9 +163,9 @@ class Work:
         if settings.api is not None:
             app = await asyncio.to_thread(api.create, database, settings, services, metrics=self._process.metrics)
             self.switch.use(app, services)
+        await old.stop_polling(LONGEST_POLL)  # first: what it reads is sent as the old configuration says
         self.current = new
-        grace = old.longest_attempt + MARGIN
-        ending = asyncio.create_task(old.end(grace, LONGEST_POLL), name="end of the old configuration")
+        ending = asyncio.create_task(old.end(old.longest_attempt + MARGIN), name="end of the old configuration")
         self._ending[ending] = old
         ending.add_done_callback(self._ended)
         new.start()

@@ -7,6 +7,7 @@ one already works: for each other they are like two replicas, which take nothing
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -109,16 +110,18 @@ class Generation:
             self._working.append(asyncio.create_task(executor.run(), name=f"actions {name}"))
         self._scheduler.start()
 
-    async def end(self, grace: timedelta, polls_grace: timedelta = timedelta(0)) -> None:
-        """Let running attempts and actions finish within ``grace``, release the rest, and leave the database.
+    async def stop_polling(self, grace: timedelta) -> None:
+        """Stop chores, and polls after ``grace``; others may poll at once. Deliveries and actions go on."""
+        await self._scheduler.stop(grace)
+        with contextlib.suppress(errors.DatabaseError):  # leaving the database releases them later
+            await self.process.database.write(instances.release_polls, self.me.instance)
 
-        Polls and chores may go on for ``polls_grace``.
-        """
-        self._scheduler.stop_ticking()
+    async def end(self, grace: timedelta) -> None:
+        """Let running attempts and actions finish within ``grace``, release the rest, and leave the database."""
         beating = asyncio.create_task(self._keep_beating(), name="heartbeat of the old configuration")
         executors = self._executors.values()
         work = [self.deliveries.stop(grace), *(each.stop(grace) for each in executors)]
-        await asyncio.gather(self._scheduler.stop(polls_grace), *work)
+        await asyncio.gather(self._scheduler.stop(), *work)
         await asyncio.gather(*self._working, return_exceptions=True)
         beating.cancel()
         await asyncio.wait([beating])

@@ -52,4 +52,9 @@ def reap(tx: sa.Connection, now: datetime, has_ended: Callable[[str], bool] = la
 def leave(tx: sa.Connection, instance: str) -> None:
     """Remove the row of a daemon that stops, and release its polls."""
     tx.execute(instances.delete().where(instances.c.id == instance))
+    release_polls(tx, instance)
+
+
+def release_polls(tx: sa.Connection, instance: str) -> None:
+    """Release a daemon's polls."""
     tx.execute(connections.update().where(connections.c.polled_by == instance).values(polled_by=None))
