@@ -35,7 +35,7 @@ COMMANDS = {  # name -> where its Typer is, and the first line of its help
     "deliveries": ("deliveries:app", "List, show and redeliver deliveries."),
     "replays": ("replays:app", "List, show and cancel replays."),
     "targets": ("targets:app", "List, pause, resume and test targets."),
-    "db": ("db:app", "Upgrade and prune the database."),
+    "db": ("db:app", "Upgrade, prune, back up and restore the database."),
 }
 
 
