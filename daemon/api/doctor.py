@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 
-from daemon import doctor
-from daemon.doctor import Diagnosis  # noqa: TC001 - FastAPI reads the annotations
+from daemon.control import doctor
+from daemon.control.doctor import Diagnosis  # noqa: TC001 - FastAPI reads the annotations
 
 if TYPE_CHECKING:
     from daemon.control import Services

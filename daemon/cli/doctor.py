@@ -16,7 +16,7 @@ from daemon.cli.group import FAILED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from daemon.doctor import Diagnosis
+    from daemon.control.doctor import Diagnosis
     from daemon.settings import Settings
     from daemon.storage.database import Database
     from daemon.views.overview import Overview
@@ -48,7 +48,7 @@ def doctor(
     if offline and send:
         raise errors.UsageError("--offline cannot be combined with --send (leave one of them out)")
     from daemon import config as configuration
-    from daemon.doctor import configuration as configuration_checks
+    from daemon.control.doctor import configuration as configuration_checks
     from daemon.runtime import log
 
     try:
@@ -67,7 +67,7 @@ def _examine(settings: Settings, *, offline: bool, send: bool, wants_status: boo
     """Make the checks; return the status as well, if it is wanted and the database can be read."""
     from daemon.cli import api_client
     from daemon.config import hints
-    from daemon.doctor import Examination, examine
+    from daemon.control.doctor import Examination, examine
     from daemon.storage.database import Database
 
     client = api_client.connect(settings)
@@ -86,7 +86,7 @@ def _examine(settings: Settings, *, offline: bool, send: bool, wants_status: boo
 
 
 def _status(database: Database, settings: Settings) -> Overview | None:
-    from daemon.doctor.database import exists
+    from daemon.control.doctor.database import exists
     from daemon.views import overview
 
     if not exists(database):
@@ -125,7 +125,7 @@ def _finish(
     else:
         _print_table(diagnosis)
     if bundle is not None:
-        from daemon.doctor import bundle as bundles
+        from daemon.control.doctor import bundle as bundles
 
         parts = bundles.write(bundle, diagnosis, settings, status, bundles.last_log_lines(), hidden)
         terminal.note(f"wrote {bundle} with {', '.join(parts)}: every secret is removed, but names and hosts are not")

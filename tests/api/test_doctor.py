@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.doctor import CHECKS
+from daemon.control.doctor import CHECKS
 from tests.harness import shown
 
 if TYPE_CHECKING:

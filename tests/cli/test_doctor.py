@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import config
-from daemon.doctor import Diagnosis, Finding, Status, bundle
+from daemon.control.doctor import Diagnosis, Finding, Status, bundle
 from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
 from tests.cli.test_widths import lines_of, on_terminal

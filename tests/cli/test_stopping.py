@@ -112,4 +112,4 @@ def test_a_daemon_ends_cleanly_after_its_database_is_gone(postgres: Postgres, tm
         way.vanish()
         status, said, _seconds = ended(daemon)
     assert (status, said[-1]) == (0, "daemon.stopped")
-    assert "daemon.leaving_failed" in said
+    assert "daemon.deregistration_failed" in said

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon import errors, pagerduty
-from daemon.doctor import database as database_checks
-from daemon.doctor.finding import Topic
+from daemon.control.doctor import database as database_checks
+from daemon.control.doctor.finding import Topic
 from daemon.model import CLOCK_TOLERANCE, CallPriority
 from daemon.pagerduty.permits import Permits
 from daemon.runtime import identity
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.doctor.examination import Examination
-    from daemon.doctor.finding import Finding
+    from daemon.control.doctor.examination import Examination
+    from daemon.control.doctor.finding import Finding
     from daemon.model import Json
     from daemon.pagerduty import Client
     from daemon.pagerduty.client import ApiResponse

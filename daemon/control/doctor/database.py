@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from daemon import errors
-from daemon.doctor.finding import Topic, split
+from daemon.control.doctor.finding import Topic, split
 from daemon.storage import postgres, schema, sqlite
 from daemon.storage.database import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from daemon.doctor.examination import Examination
-    from daemon.doctor.finding import Finding
+    from daemon.control.doctor.examination import Examination
+    from daemon.control.doctor.finding import Finding
     from daemon.storage.database import Database
 
 MOUNTS = Path("/proc/self/mountinfo")

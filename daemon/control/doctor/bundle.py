@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from daemon.doctor.finding import Diagnosis
+    from daemon.control.doctor.finding import Diagnosis
     from daemon.settings import Settings
     from daemon.views.overview import Overview
 

@@ -10,8 +10,8 @@ import httpx
 
 import daemon
 from daemon import errors
-from daemon.doctor import database as database_checks
-from daemon.doctor.finding import Topic, split
+from daemon.control.doctor import database as database_checks
+from daemon.control.doctor.finding import Topic, split
 from daemon.settings import fingerprint
 from daemon.text import span
 from daemon.views import connection_health, overview
@@ -19,8 +19,8 @@ from daemon.views import connection_health, overview
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from daemon.doctor.examination import Examination
-    from daemon.doctor.finding import Finding
+    from daemon.control.doctor.examination import Examination
+    from daemon.control.doctor.finding import Finding
     from daemon.settings import ApiSettings
     from daemon.views.overview import Instance
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from daemon.doctor import Status, connections, database, probe
+from daemon.control.doctor import Status, connections, database, probe
 from daemon.settings import Egress, OAuth2, Tls
 from daemon.simulator import Account, Fault, Simulator
 from daemon.storage import permits, schema, sqlite, unknown_entry_types
 from daemon.storage.database import system_clock
-from tests.doctor.world import KEY, World, existing
+from tests.control.doctor.world import KEY, World, existing
 from tests.harness.certificates import Authority
 from tests.harness.listening import listening
 from tests.harness.receivers import Receiver, Reply

@@ -15,9 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 from cryptography import x509
 
 from daemon import errors
+from daemon.control.doctor import probe
+from daemon.control.doctor.finding import Status, Topic
 from daemon.delivery import sample_delivery
-from daemon.doctor import probe
-from daemon.doctor.finding import Status, Topic
 from daemon.outbound import resolver
 from daemon.text import span
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from daemon.doctor.examination import Examination
-    from daemon.doctor.finding import Finding
-    from daemon.doctor.probe import Reached
+    from daemon.control.doctor.examination import Examination
+    from daemon.control.doctor.finding import Finding
+    from daemon.control.doctor.probe import Reached
     from daemon.settings import Target
 
 THREADS = 8

@@ -10,8 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import daemon
-from daemon import config, doctor
-from daemon.doctor import Examination, Status
+from daemon import config
+from daemon.control import doctor
+from daemon.control.doctor import Examination, Status
 from daemon.settings import fingerprint
 from daemon.simulator import Account, Simulator
 from daemon.storage import connections, instances, schema
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.doctor import Finding
+    from daemon.control.doctor import Finding
     from daemon.settings import Settings
 
 KEY = "canary-key-of-the-account"

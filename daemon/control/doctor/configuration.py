@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.doctor.finding import Diagnosis, Topic, split
+from daemon.control.doctor.finding import Diagnosis, Topic, split
 
 if TYPE_CHECKING:
     from daemon import errors
-    from daemon.doctor.examination import Examination
-    from daemon.doctor.finding import Finding
+    from daemon.control.doctor.examination import Examination
+    from daemon.control.doctor.finding import Finding
 
 NAME = "configuration"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from daemon.doctor import configuration, connections, daemons, database, targets
-from daemon.doctor.examination import Examination
-from daemon.doctor.finding import Diagnosis, Finding, Status
+from daemon.control.doctor import configuration, connections, daemons, database, targets
+from daemon.control.doctor.examination import Examination
+from daemon.control.doctor.finding import Diagnosis, Finding, Status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
