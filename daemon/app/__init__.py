@@ -65,7 +65,7 @@ async def run(
         log.info(
             "daemon.started", version=daemon.__version__, api=address, took=f"{time.perf_counter() - started:.3f}s"
         )
-        systemd.notify("READY=1")
+        systemd.notify("READY=1\nSTATUS=")
         if ready is not None:
             ready(address)
         await stopping.wait()
@@ -118,10 +118,11 @@ async def _running(loaded: Loaded, *, signals: bool) -> AsyncIterator[str | None
         bound = api.bind(settings)
         if bound is not None:
             parts.callback(bound.close)
-        database = await asyncio.to_thread(_open, settings)
+        async with systemd.long_start("opening the database, and upgrading its schema if necessary"):
+            database = await asyncio.to_thread(_open, settings)
         parts.callback(database.close)
         metrics = _registry(database)
-        process = Process(database, metrics, Waiting(), lambda: _beat(database))
+        process = Process(database, metrics, Waiting())
         work = Work(process)
         reloader = Reloader(loaded, metrics, work.replace)
         await work.begin(settings, reloader)
@@ -251,9 +252,3 @@ def _log_orphaned(tx: sa.Connection, settings: Settings) -> None:
         log.warning(
             "connection.unknown", connection=name, queued=count, remedy="its actions wait until it is configured again"
         )
-
-
-def _beat(database: Database) -> None:
-    """Notify systemd's watchdog, unless the database has been failing for long."""
-    if not database.is_stuck(time.monotonic()):
-        systemd.notify("WATCHDOG=1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,13 +23,14 @@ from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
 from daemon.pagerduty.permits import Permits
+from daemon.runtime import systemd
 from daemon.runtime.presence import Presence
 from daemon.runtime.scheduler import Job, Scheduler
 from daemon.storage import action_queue, claims, instances
 from daemon.storage.database import system_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     import sqlalchemy as sa
     from prometheus_client import CollectorRegistry
@@ -45,12 +47,11 @@ TICKS_PER_INTERVAL = 4
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What outlives a reload: the database, the process's counters, requests that wait, and a sign of life."""
+    """What outlives a reload: the database, the process's counters, and requests that wait."""
 
     database: Database
     metrics: CollectorRegistry
     waiting: Waiting
-    beat: Callable[[], None]
 
 
 @dataclass
@@ -101,7 +102,8 @@ class Generation:
                 registry=metrics,
                 presence=presence,
             )
-        self._scheduler = Scheduler(jobs, _tick(self.settings), self.process.beat)
+        watchdog = systemd.Watchdog(lambda: stuck(database, self.deliveries, self._working))
+        self._scheduler = Scheduler(jobs, _tick(self.settings), watchdog.beat)
 
     def start(self) -> None:
         """Start working."""
@@ -209,6 +211,15 @@ class Generation:
         instances.leave(tx, self.me.instance)
         claims.release(tx, [self.me.instance])
         action_queue.release(tx, [self.me.instance])
+
+
+def stuck(database: Database, deliveries: DeliveryLoop, working: Iterable[asyncio.Task[None]]) -> str | None:
+    """Return what a restart of the daemon may mend, or None."""
+    if database.failure is not None and database.is_stuck(time.monotonic()):
+        return f"{database.failure.error} (for more than five minutes)"
+    if ended := [task.get_name() for task in working if task.done()]:
+        return f"the work on {', '.join(ended)} has ended"
+    return "the work on deliveries stands still" if deliveries.is_stuck() else None
 
 
 def _tick(settings: Settings) -> timedelta:

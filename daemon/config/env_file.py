@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.config.references import NAME
+from daemon.config.references import NAME, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ def _text(path: Path, tree: Tree) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe that nobody writes would keep us waiting
     except OSError as error:
-        tree.mistake_in(path, 0, f"cannot be read: {error.strerror}")
+        tree.mistake_in(path, 0, f"cannot be read: {reason(str(path), error)}")
         return ""
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         problem = _problem(path, descriptor)

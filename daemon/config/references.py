@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from daemon.config.document import Place, Tree
 
+CREDENTIALS = "/run/credentials/"
 LARGEST_VALUE = 64 * 1024
 # Inside a reference no other one begins, so that the search never goes over the same text twice.
 REFERENCE = re.compile(r"\$\$\{|\$\{((?:[^}$]|\$(?!\{))*)\}|\$\{")
@@ -31,6 +33,17 @@ def replaced(text: str, place: Place, tree: Tree, environ: Mapping[str, str]) ->
     if references.complaints:
         tree.mistake(place, "; ".join(references.complaints))
     return result
+
+
+def reason(path: str, error: OSError) -> str:
+    """Return why a file cannot be read, with a remedy if systemd should have put it there."""
+    text = os.strerror(error.errno or 0)
+    if not path.startswith(CREDENTIALS) or error.errno != errno.ENOENT:
+        return text
+    return (
+        f"{text} (check that LoadCredential={Path(path).name}:… in the unit names a file that exists, and restart "
+        "the service; only the service itself gets its credentials, and in some containers systemd cannot mount them)"
+    )
 
 
 class _References:
@@ -81,7 +94,7 @@ class _References:
             with Path(path).open(encoding="utf-8") as file:
                 content = file.read(LARGEST_VALUE + 1)
         except OSError as error:
-            return self._complain(f"the file {path} cannot be read: {os.strerror(error.errno or 0)}")
+            return self._complain(f"the file {path} cannot be read: {reason(path, error)}")
         except ValueError:
             return self._complain(f"the file {path} cannot be read: it is not text in UTF-8")
         if len(content) > LARGEST_VALUE:

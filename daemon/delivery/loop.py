@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0
+STUCK_SECONDS = 300.0  # far longer than the database keeps anybody waiting
 AFTER_FAILURE_SECONDS = 1.0
 
 
@@ -73,6 +74,7 @@ class DeliveryLoop:
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._recorder = Recorder(database, instance, self._now)
         self._recording: asyncio.Task[None] | None = None
+        self._turned_at = time.monotonic()
         metrics = attempt_metrics(registry or CollectorRegistry())
         self._presence = presence
         self._shared = Shared(
@@ -88,12 +90,18 @@ class DeliveryLoop:
         claiming = Guard("deliveries", work="claim")
         while not self._stopping.is_set():
             self._woken.clear()
+            self._turned_at = time.monotonic()
             with claiming.attempt():
                 self._presence.require()
                 await self._claim_all()
             if claiming.failing is not None:
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
             await self._sleep()
+
+    def is_stuck(self) -> bool:
+        """Return whether the loop has stood still for minutes, or nothing is recorded any more."""
+        has_ended = self._recording is not None and self._recording.done()
+        return has_ended or time.monotonic() - self._turned_at > STUCK_SECONDS
 
     def wake(self, names: Iterable[str]) -> None:
         """Look for deliveries of these targets at once."""

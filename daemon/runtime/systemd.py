@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+log = structlog.get_logger()
+
+EXTEND_EVERY_SECONDS = 10.0
+EXTENSION = 60_000_000  # microseconds
 
 
 def notify(state: str) -> None:
@@ -17,3 +30,37 @@ def notify(state: str) -> None:
             sender.sendto(state.encode(), address)
         except OSError:
             return
+
+
+@contextlib.asynccontextmanager
+async def long_start(what: str) -> AsyncIterator[None]:
+    """Ask the service manager for more time while the block runs, however long that takes."""
+    task = asyncio.create_task(_extend(what), name="long-start")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _extend(what: str) -> None:
+    while True:
+        notify(f"STATUS={what}\nEXTEND_TIMEOUT_USEC={EXTENSION}")
+        await asyncio.sleep(EXTEND_EVERY_SECONDS)
+
+
+class Watchdog:
+    """Signs of life for the service manager. ``problem`` returns why a restart would help, or None."""
+
+    def __init__(self, problem: Callable[[], str | None]) -> None:
+        self._problem = problem
+        self._reported: str | None = None
+
+    def beat(self) -> None:
+        """Send a sign of life, unless something is stuck; log that once."""
+        problem = self._problem()
+        if problem is None:
+            notify("WATCHDOG=1")
+        elif problem != self._reported:
+            log.error("daemon.stuck", error=problem, remedy="restart it; systemd's watchdog does so")
+        self._reported = problem

@@ -194,3 +194,14 @@ def test_a_file_with_a_byte_order_mark_and_windows_line_ends_is_read(folder: Pat
     content = b"\xef\xbb\xbf" + VARIABLES.strip().replace("\n", "\r\n").encode()
     (folder / env_file.FILE_NAME).write_bytes(content)
     assert check(folder).exit_code == 0
+
+
+def test_a_missing_credential_is_explained(folder: Path) -> None:
+    path = "/run/credentials/pagerelay.service/pagerelay.env"
+    result = invoke("check", "-c", str(folder / "config.yaml"), PAGERELAY_ENV_FILE=path)
+    line = next(line for line in result.stderr.splitlines() if line.startswith(path))
+    assert line.startswith(
+        f"{path}: cannot be read: No such file or directory (check that LoadCredential=pagerelay.env:…"
+    )
+    (folder / "config.yaml").write_text(CONFIGURATION.replace("${TOKEN}", "${file:/run/credentials/a.service/token}"))
+    assert "(check that LoadCredential=token:…" in invoke("check", "-c", str(folder / "config.yaml")).stderr

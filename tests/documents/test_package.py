@@ -183,7 +183,8 @@ def test_the_unit_restarts_a_crashed_or_hanging_daemon_but_not_an_invalid_config
         "Type=notify",
         "WatchdogSec=30",
         "Restart=on-failure",
-        "RestartPreventExitStatus=2",
+        "RestartPreventExitStatus=2 243",
+        "StartLimitIntervalSec=0",
         "DynamicUser=yes",
     ):
         assert wanted in lines
