@@ -106,12 +106,21 @@ async def living(folder: Path, database_url: str) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """Run a daemon on SQLite, for what does not depend on the database."""
+    async with living(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def either(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
+    """Run a daemon on each kind of database."""
     async with living(tmp_path, database_url) as opened:
         yield opened
 
 
-async def test_targets_come_and_go_without_a_restart(house: House) -> None:
+async def test_targets_come_and_go_without_a_restart(either: House) -> None:
+    house = either
     await house.trigger("one")
     house.write(("one", "two"))
     answer = await house.reload()
@@ -204,7 +213,8 @@ async def test_the_row_of_the_daemon_and_the_metrics_show_the_new_configuration(
     assert await house.metric("pagerelay_config_last_reload_success_timestamp_seconds") > 1_700_000_000
 
 
-async def test_reloads_under_load_lose_and_repeat_nothing(house: House) -> None:
+async def test_reloads_under_load_lose_and_repeat_nothing(either: House) -> None:
+    house = either
     for number in range(6):
         for _ in range(5):
             house.account.trigger("Disk almost full")
@@ -215,7 +225,7 @@ async def test_reloads_under_load_lose_and_repeat_nothing(house: House) -> None:
     assert len(house.receivers["one"].got) == 30
 
 
-async def test_sighup_reloads(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sighup_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     handlers: dict[int, Any] = {}
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "add_signal_handler", lambda number, handler: handlers.update({number: handler}))
@@ -223,7 +233,7 @@ async def test_sighup_reloads(tmp_path: Path, database_url: str, monkeypatch: py
     monkeypatch.setattr(app, "_until", contextlib.nullcontext)
     running = app._running
     monkeypatch.setattr(app, "_running", lambda loaded, *, signals: running(loaded, signals=not signals))
-    async with living(tmp_path, database_url) as house:
+    async with living(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}") as house:
         house.write(("one", "two"))
         began = await house.metric("pagerelay_config_last_reload_success_timestamp_seconds")
         handlers[signal.SIGHUP]()
