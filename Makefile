@@ -75,7 +75,7 @@ $(VENV)/.created:
 			'Name a newer one: make PYTHON=python3.12'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo '$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
-	@echo 'setting up $(VENV) …'
+	@echo 'setting up $(VENV), which takes about a minute …'
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
