@@ -9,21 +9,13 @@ import structlog
 
 from daemon import api
 from daemon.api import access
+from tests.harness.watch import Watch
 
 if TYPE_CHECKING:
     import pytest
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
-
-
-class Watch:
-    """A clock that is set by hand."""
-
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def test_wrong_tokens_are_logged_once_a_minute_for_each_address() -> None:

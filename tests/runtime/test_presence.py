@@ -8,20 +8,11 @@ import pytest
 
 from daemon import errors
 from daemon.runtime.presence import Presence
-
-
-class Watch:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
+from tests.harness.watch import Watch
 
 
 def test_a_heartbeat_counts_until_it_is_too_old() -> None:
-    watch = Watch()
+    watch = Watch(100.0)
     presence = Presence(timedelta(seconds=13), watch)
     watch.seconds += 12.9
     presence.require()
@@ -32,7 +23,7 @@ def test_a_heartbeat_counts_until_it_is_too_old() -> None:
 
 
 def test_a_heartbeat_counts_from_before_its_transaction() -> None:
-    watch = Watch()
+    watch = Watch(100.0)
     presence = Presence(timedelta(seconds=13), watch)
     began = presence.now()
     watch.seconds += 20  # the transaction was slow: others may have looked after it had read the time
@@ -43,7 +34,7 @@ def test_a_heartbeat_counts_from_before_its_transaction() -> None:
 
 
 def test_a_daemon_alone_on_its_database_may_always_act() -> None:
-    watch = Watch()
+    watch = Watch(100.0)
     presence = Presence(None, watch)
     watch.seconds += 10**6
     presence.require()
