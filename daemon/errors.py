@@ -4,7 +4,8 @@ PagerelayError
 ├── ConfigurationError       the configuration cannot be used (exit code 2)
 ├── DatabaseError            the database cannot be used
 │   ├── SchemaTooNew         a newer version of pagerelay wrote it
-│   └── DatabaseInUse        another daemon holds the SQLite file
+│   ├── DatabaseInUse        another daemon holds the SQLite file
+│   └── PermissionDenied     the role lacks a privilege in PostgreSQL
 ├── ConditionError           a trigger's condition is invalid, or fails for a message
 ├── FormatError              a message cannot be rendered in a target's format
 ├── ActionError              an action cannot take effect, and retrying would not help
@@ -92,6 +93,10 @@ class SchemaTooNew(DatabaseError):
 
 class DatabaseInUse(DatabaseError):
     """Another daemon uses the same SQLite file."""
+
+
+class PermissionDenied(DatabaseError):
+    """The role in the database's URL lacks a privilege."""
 
 
 class ActionError(PagerelayError):

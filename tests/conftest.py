@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from daemon.storage import schema
 from daemon.storage.database import Database
-from tests.harness import recordings, type_adapters
+from tests.harness import pooler, recordings, type_adapters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,12 @@ NEED_PAGERDUTY_FILES = (
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that puts a pooler in front of PostgreSQL."""
+    text = "run the tests on PostgreSQL through PgBouncer in transaction mode (apt install pgbouncer)"
+    parser.addoption("--pgbouncer", action="store_true", help=text)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the tests that are absent because their files are."""
     if not recordings.FOLDER.exists():
@@ -63,6 +69,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if shutil.which("promtool") is None:
         terminalreporter.write_line(
             "not run, because promtool is missing (apt install prometheus): part of documents/test_monitoring"
+        )
+    if pooler.PROGRAM is None:
+        terminalreporter.write_line(
+            "not run, because PgBouncer is missing (apt install pgbouncer): endurance/test_pooler, storage/test_tls"
         )
 
 
@@ -200,12 +210,24 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: Postgres) -> Iterator[pooler.Pooler]:
+    """PgBouncer in front of the session's PostgreSQL server."""
+    running = pooler.Pooler(postgres.url("postgres"))
+    yield running
+    running.stop()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh database with the current schema, once on each kind: the test runs twice."""
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         url = server.new()
+        if request.config.getoption("--pgbouncer"):
+            between: pooler.Pooler = request.getfixturevalue("pgbouncer")
+            yield between.url(url)
+            return
         yield url
         server.take_back(url)
         return

@@ -112,17 +112,18 @@ class Database:
                     tx.exec_driver_sql(begin)
                 yield tx
         except sa.exc.DBAPIError as error:
-            raise self._failed(_explain(error)) from error
+            failure = errors.PermissionDenied if postgres.is_permission_denied(error) else errors.DatabaseError
+            raise self._failed(_explain(error), failure) from error
         except sa.exc.TimeoutError as error:
             message = "database: no session became free (check whether the server is overloaded or unreachable)"
             raise self._failed(message) from error
         except FileChangedError as error:
             raise self._failed(str(error)) from error
 
-    def _failed(self, message: str) -> errors.DatabaseError:
+    def _failed(self, message: str, failure: type[errors.DatabaseError] = errors.DatabaseError) -> errors.DatabaseError:
         if self._failure is None:
             self._failure = Failure(time.monotonic(), message)
-        return errors.DatabaseError(message)
+        return failure(message)
 
     @property
     def failure(self) -> Failure | None:
@@ -204,10 +205,14 @@ class Database:
                 f"the database has schema {revision}, this version of pagerelay knows up to {HEAD} "
                 "(install the version that wrote it, or a newer one)"
             )
-        if self.is_sqlite:
-            self.write_now(_migrate)
-        else:
-            self.write_now(_migrate_alone)
+        try:
+            self.write_now(_migrate if self.is_sqlite else _migrate_alone)
+        except errors.PermissionDenied as error:
+            present, reason = f"schema {revision}" if revision else "no schema", str(error).removeprefix("database: ")
+            raise errors.PermissionDenied(
+                f"the database has {present}, and its role may not upgrade it to {HEAD}: {reason} "
+                "(run pagerelay db upgrade as the role that owns the tables)"
+            ) from error
         return HEAD
 
     def check(self) -> None:

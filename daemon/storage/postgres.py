@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # A server that became read-only in a fail-over, or shuts down: read_only_sql_transaction, admin_shutdown,
 # crash_shutdown, cannot_connect_now. Its sessions may last for hours after another server has taken over.
 USELESS = frozenset({"25006", "57P01", "57P02", "57P03"})
+INSUFFICIENT_PRIVILEGE = "42501"
 
 
 def create_engine(url: sa.URL, pool_size: int, *, writes: bool) -> sa.Engine:
@@ -47,6 +48,11 @@ def create_engine(url: sa.URL, pool_size: int, *, writes: bool) -> sa.Engine:
             context.is_disconnect = True
 
     return engine
+
+
+def is_permission_denied(error: sa.exc.DBAPIError) -> bool:
+    """Return whether the role lacked a privilege."""
+    return getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE
 
 
 def read_only_reason(tx: sa.Connection) -> str | None:

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli import forked
-from tests.endurance import acting, replaying, scenarios, trouble, world
+from tests.endurance import acting, replaying, scenarios, trouble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,22 +19,6 @@ SQLITE, POSTGRESQL = (
     pytest.mark.parametrize("database_url", [name], indirect=True) for name in ("sqlite", "postgresql")
 )
 STOPS_CALLS = ("rate_limited", "rate_limited_bare")  # for a second or for a minute: the long form has them
-
-
-@pytest.fixture(autouse=True)
-def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the daemons start without the second that Python takes to import them."""
-
-    def launch(arguments: list[str], output: int) -> forked.Process:
-        return forked.Process(arguments, world.ROOT, os.environ, output)
-
-    monkeypatch.setattr(world, "launch", launch)
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """Return the property tests' seed, so that another seed creates another world here as well."""
-    return int(request.config.getoption("--hypothesis-seed") or 1)
 
 
 @SQLITE
