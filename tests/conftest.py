@@ -124,6 +124,11 @@ class Postgres:
         self._shape = template.read_now(_shape)
         template.close()
 
+    @property
+    def programs(self) -> Path:
+        """The folder of the server's own programs: psql, pg_dump, pg_restore."""
+        return Path(self._server.bin_path)
+
     def url(self, name: str) -> str:
         """The URL of one of the server's databases."""
         return str(self._server.get_uri(name)).replace("postgresql://", "postgresql+psycopg://")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +16,13 @@ import sqlalchemy as sa
 
 from daemon import errors
 from daemon.storage import schema
-from daemon.storage.database import HEAD, Database, migrations_path
+from daemon.storage.database import HEAD, Database, migrations_path, system_clock
+from tests.cli.conftest import calling
 from tests.conftest import START
+from tests.harness import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import Postgres
 
@@ -42,6 +45,7 @@ CATALOGUE = {
 }
 PARTS = re.compile(r",(?![^(]*\))|\n")
 PROCESSES = 2
+DOCUMENT = Path(__file__).parents[2] / "docs" / "postgresql.md"
 UPGRADE = "import sys; from daemon.storage.database import Database; print(Database(sys.argv[1]).upgrade())"
 
 
@@ -232,3 +236,95 @@ def test_targets_of_schema_0003_keep_their_pauses_probes_and_leases(empty: Datab
     }
     kept = {(row.name, row.failing_since, row.paused_at, row.probes, row.last_error) for row in rows}
     assert kept == {(name, failing, paused, probes, error) for name, failing, _, paused, probes, error in before}
+
+
+def test_old_data_survives_every_migration_and_works_afterwards(empty: Database, tmp_path: Path) -> None:
+    samples = sample_rows(tmp_path)
+    stored: dict[str, list[dict[str, Any]]] = {}
+    for number in range(1, int(HEAD) + 1):
+        upgrade_to(empty, f"{number:04}")
+        here = empty.read_now(_tables)
+        for name in [each for each in samples if each in here and each not in stored]:
+            stored[name] = [{key: row[key] for key in row.keys() & here[name].columns.keys()} for row in samples[name]]
+            empty.write_now(_insert, schema.metadata.tables[name], stored[name])
+    assert stored.keys() == samples.keys()
+    for name, rows in stored.items():
+        assert empty.read_now(_keys, schema.metadata.tables[name], rows) == _sorted(rows), name
+    command = calling(shown.settings(tmp_path, url_of(empty)).source)
+    for arguments in (["status"], ["deliveries", "list"], ["deliveries", "show", "3"], ["actions", "list"], ["events"]):
+        result = command(*arguments)
+        assert result.exit_code == 0, (arguments, result.output)
+
+
+def sample_rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return rows of every table that is filled in the tests' samples, in the order in which they can be inserted."""
+    database = Database(f"sqlite:///{folder / 'samples.db'}")
+    database.upgrade()
+    database.write_now(shown.fill, system_clock())
+    tables = schema.metadata.sorted_tables
+    rows = {table.name: [dict(row._mapping) for row in database.read_now(_all, table)] for table in tables}
+    database.close()
+    return {name: some for name, some in rows.items() if some}
+
+
+def _tables(tx: sa.Connection) -> dict[str, sa.Table]:
+    described = sa.MetaData()
+    described.reflect(tx)
+    return dict(described.tables)
+
+
+def _all(tx: sa.Connection, table: sa.Table) -> list[sa.Row[Any]]:
+    return list(tx.execute(table.select()))
+
+
+def _insert(tx: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    columns = [sa.column(name, table.c[name].type) for name in rows[0]]
+    tx.execute(sa.table(table.name, *columns).insert(), rows)
+
+
+def _keys(tx: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> list[str]:
+    """Return the stored rows, with the columns of ``rows``, as text in one order."""
+    return _sorted([dict(row._mapping) for row in tx.execute(sa.select(*(table.c[name] for name in rows[0])))])
+
+
+def _sorted(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(repr(sorted(row.items())) for row in rows)
+
+
+def test_a_backup_from_before_an_upgrade_brings_the_old_database_back(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'pagerelay.db'}")
+    upgrade_to(database, "0008")
+    row = {"name": "ops", "probes": 0}
+    database.write_now(_insert, schema.targets, [row])
+    before = catalogue(database)
+    database.close()
+    command = calling(shown.settings(tmp_path, url_of(database)).source)
+    assert f"schema 0008 in {tmp_path / 'copy.db'}" in command("db", "backup", str(tmp_path / "copy.db")).stdout
+    assert command("db", "upgrade").stdout == f"upgraded the database from schema 0008 to schema {HEAD}\n"
+    assert "with schema 0008" in command("db", "restore", str(tmp_path / "copy.db")).stdout
+    restored = Database(f"sqlite:///{tmp_path / 'pagerelay.db'}")
+    assert restored.version() == "0008"
+    assert catalogue(restored) == before
+    assert restored.upgrade() == HEAD, "and it can be upgraded again"
+    assert restored.read_now(_keys, schema.targets, [row]) == _sorted([row])
+    restored.close()
+
+
+def test_a_dump_from_before_an_upgrade_brings_the_old_database_back(postgres: Postgres, tmp_path: Path) -> None:
+    dump, restore = re.findall(r"```sh\n((?:pg_dump|psql) .*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    database = Database(postgres.new(template="template1"))
+    upgrade_to(database, "0008")
+    row = {"name": "ops", "probes": 0}
+    database.write_now(_insert, schema.targets, [row])
+    before = catalogue(database)
+    url = url_of(database).replace("+psycopg", "")
+    environment = {"PATH": f"{postgres.programs}:{os.environ['PATH']}", "DATABASE_URL": url}
+    shell = ["sh", "-euc"]
+    subprocess.run([*shell, dump], check=True, cwd=tmp_path, env=environment, capture_output=True)
+    database.upgrade()
+    subprocess.run([*shell, restore], check=True, cwd=tmp_path, env=environment, capture_output=True)
+    assert database.version() == "0008"
+    assert catalogue(database) == before
+    assert database.upgrade() == HEAD, "and it can be upgraded again"
+    assert database.read_now(_keys, schema.targets, [row]) == _sorted([row])
+    database.close()
