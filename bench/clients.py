@@ -1,4 +1,4 @@
-"""The HTTP client: pyreqwest against aiohttp, in the daemon's own delivery path, both on uvloop."""
+"""The HTTP client: pagerelay's own against aiohttp, in the daemon's own delivery path, both on uvloop."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def measure(*, quick: bool, new_database: Callable[[], str]) -> None:
             pairs.append((chosen, other))
     figures.show(
         f"client, in the delivery path on SQLite and uvloop, {load.CONCURRENCY} concurrent requests per target",
-        ("ratio of deliveries per second, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.rate)),
-        ("ratio of processor time, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.process)),
-        ("ratio of the loop's work, pyreqwest : aiohttp", figures.Ratio.of(pairs, lambda run: run.loop)),
+        ("ratio of deliveries per second, own client : aiohttp", figures.Ratio.of(pairs, lambda run: run.rate)),
+        ("ratio of processor time, own client : aiohttp", figures.Ratio.of(pairs, lambda run: run.process)),
+        ("ratio of the loop's work, own client : aiohttp", figures.Ratio.of(pairs, lambda run: run.loop)),
     )

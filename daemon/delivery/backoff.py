@@ -5,6 +5,7 @@ Pure: time and jitter are arguments.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 GONE = 410
 LONGEST_PROBE = timedelta(minutes=1)
+SECONDS = re.compile(r"[0-9]+([.][0-9]*)?|[.][0-9]+")
 LEAST_SHARE = 0.5
 
 
@@ -95,12 +97,11 @@ def requested_pause(retry_after: str | None, now: datetime) -> timedelta:
     """Return the pause that a ``Retry-After`` header requests: zero if it is missing or invalid."""
     if not retry_after:
         return timedelta(0)
-    try:
-        return max(timedelta(seconds=int(retry_after)), timedelta(0))
-    except OverflowError:
-        return timedelta.max
-    except ValueError:
-        pass
+    if SECONDS.fullmatch(retry_after.strip()):
+        try:
+            return timedelta(seconds=float(retry_after))
+        except OverflowError:
+            return timedelta.max
     try:
         at = parsedate_to_datetime(retry_after)
     except (ValueError, OverflowError):

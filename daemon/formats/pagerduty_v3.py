@@ -42,7 +42,7 @@ def content(message: Message, _options: Options) -> Content | None:
     if not isinstance(message.about, Event) or (name := _name(message.about)) is None:
         return None
     body = orjson.dumps({"event": _envelope(message.about, name)})
-    return Content(body, "application/json", (("x-webhook-id", str(uuid.uuid5(NAMESPACE, message.id))),))
+    return Content(body, "application/json", (("X-Webhook-Id", str(uuid.uuid5(NAMESPACE, message.id))),))
 
 
 def sends(event: Event) -> bool:
@@ -61,7 +61,7 @@ def sign(target: str, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
     """Return PagerDuty's signature, whose key is the secret as text, and a subscription id derived from the target."""
     signed = (hmac.digest(secret.encode(), body, "sha256").hex() for secret in secrets)
     return {
-        "x-pagerduty-signature": ",".join(f"v1={each}" for each in signed),
+        "X-PagerDuty-Signature": ",".join(f"v1={each}" for each in signed),
         "x-webhook-subscription": "P" + hashlib.sha256(target.encode()).hexdigest()[:13].upper(),
     }
 

@@ -1,27 +1,19 @@
-"""CA certificates, client certificates and keys of a target: checking them, and using them in a client."""
+"""CA certificates, client certificates and keys of a target: checking them."""
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from pyreqwest.client import ClientBuilder
+
+from daemon.outbound import tls as tls_rules
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from daemon.settings import Tls
-
-
-def applied(tls: Tls, builder: ClientBuilder) -> ClientBuilder:
-    """Return a builder whose client trusts the CA and presents the client certificate."""
-    if tls.ca is not None:
-        for certificate in x509.load_pem_x509_certificates(tls.ca.encode()):
-            builder = builder.add_root_certificate_der(certificate.public_bytes(serialization.Encoding.DER))
-    if tls.identity is not None:
-        builder = builder.identity_pem(tls.identity.get_secret_value().encode())
-    return builder
 
 
 def problem_of_certificates(pem: str) -> str | None:
@@ -47,11 +39,13 @@ def problem_of_key(pem: str, certificate: str | None) -> str | None:
 
 
 def is_usable(tls: Tls) -> bool:
-    """Return whether the HTTP client accepts them: it supports only some kinds of keys."""
+    """Return whether OpenSSL accepts them: it refuses keys that are too short, for example."""
     try:
-        applied(tls, ClientBuilder()).build()
-    except ValueError:
+        tls_rules.context(tls)
+    except ssl.SSLError:
         return False
+    except tls_rules.NoAuthoritiesError:  # the first attempt reports it
+        pass
     return True
 
 

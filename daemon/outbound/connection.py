@@ -1,68 +1,27 @@
-"""An HTTP client that is pinned to one checked address of a URL's host.
+"""An HTTP client for one URL: connections that are kept, each to an address that was checked.
 
-The HTTP library never resolves a name itself. The client is replaced when the name moves, so its open connections go to
-a checked address as well. It follows no redirects, ignores proxy environment variables and does not decompress.
+It follows no redirects, ignores proxy environment variables and does not decompress.
 """
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import time
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
-
-from pyreqwest import exceptions
-from pyreqwest.client import ClientBuilder
-from pyreqwest.http import Url
-from pyreqwest.proxy import ProxyBuilder
 
 import daemon
 from daemon import errors
-from daemon.model import SUCCESS
-from daemon.outbound import certificates, resolver
+from daemon.outbound import connecting, http_connection, resolver, urls
+from daemon.outbound.http_response import LARGEST_BODY, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pyreqwest.client import Client
-    from pyreqwest.response import BaseResponse
+    from collections.abc import Callable, Mapping, Sequence
 
     from daemon.settings import Egress, Target
 
-LARGEST_BODY = 64 * 1024
-MOST_TRIED = 3  # addresses that share the time of one attempt
-CONNECTING = "client error (Connect)"  # the library's words for an error before there was a connection
-
-
-@dataclass
-class AddressClient:
-    """A client for one address. ``busy`` counts its requests, so that it can be closed after the last one."""
-
-    client: Client
-    address: str
-    busy: int = 0
-    is_retired: bool = False
-
-    def acquire(self) -> AddressClient:
-        """Count one more request."""
-        self.busy += 1
-        return self
-
-    async def retire(self) -> None:
-        """Accept no more requests, and close after the last one."""
-        self.is_retired = True
-        if not self.busy:
-            await self.client.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A response: its status, ``Retry-After`` unless it succeeded, and the beginning of its body."""
-
-    status: int
-    retry_after: str | None
-    body: bytes
+__all__ = ["LARGEST_BODY", "PinnedClient", "Response"]
+MOMENT = 0.5  # seconds that are spent on the rest of an answer whose status is known
+IDLE = 60.0  # seconds for which an unused connection is kept
 
 
 class PinnedClient:
@@ -76,159 +35,160 @@ class PinnedClient:
         *,
         lookup: resolver.Lookup = resolver.look_up,
         clock: Callable[[], float] = time.monotonic,
+        moment: float = MOMENT,
     ) -> None:
-        self._url = Url(url)
-        self._target = target
-        self._headers = dict(headers or {})
-        self._seconds = target.timeout.total_seconds()
-        self._proxy = None if target.proxy is None else Url(target.proxy.get_secret_value())
+        self._url = urls.parse(url)
+        proxy = None if target.proxy is None else target.proxy.get_secret_value()
+        self._proxy = None if proxy is None else urls.parse(proxy)
+        self._moment = moment
+        self._most_idle = target.concurrency
         there = _host(self._url, target.egress, lookup, clock)
         self._host = there if self._proxy is None else _host(self._proxy, resolver.ANYWHERE, lookup, clock)
         self._behind_proxy = None if self._proxy is None else there
-        self._current: AddressClient | None = None
-        self._must_resolve = False
-        self._failed: set[str] = set()
-        if self._proxy is None and self._host.is_address and self._host.is_permitted:
-            with contextlib.suppress(errors.NoAnswer):  # the first request reports it
-                self._current = self._client_for(self._host.name.strip("[]"), 1)
+        credentials = connecting.proxy_header(proxy)
+        self._dialer = connecting.Dialer(self._url, target.tls, self._proxy, credentials)
+        self._begin = self._request_begin(headers or {}, credentials)
+        self._addresses: tuple[str, ...] = ()
+        self._idle: list[http_connection.Connection] = []
+        self._busy: set[http_connection.Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
-        """Post once, to each permitted address in turn until one accepts the connection.
+        """Post once; once more if a kept connection turns out to be closed.
 
         Raises NoAnswer, whose text may contain a secret.
         """
-        ends = time.perf_counter() + seconds
-        failures: dict[str, str] = {}  # by address
-        client = self._current_client()
-        limit = None if client is not None and seconds == self._seconds else seconds
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
+        data = b"%b%bcontent-length: %d\r\n\r\n%b" % (self._begin, _lines(headers), len(body), body)
+        if not self._is_resolved():
+            await self._resolve(max(seconds, 0.0))
+        connection = self._take_idle(loop.time())
         while True:
-            if client is None:
-                client = await self._resolve(max(ends - time.perf_counter(), 0.0))
-                limit = max(ends - time.perf_counter(), 0.0)
-            if client.address in failures:
-                client.busy -= 1
-                raise errors.NoAnswer(failures.popitem()[1])
+            if connection is None:
+                connection = await self._open(ends, seconds)
+            was_used = connection.is_used
+            self._busy.add(connection)
             try:
-                return await self._post(client, headers, body, limit)
-            except exceptions.PyreqwestError as error:
-                failure = self._explain(error)
-                if any(f"(os error {number})" in failure for number in resolver.RESOURCES):
-                    raise errors.OutOfResources(failure) from None
-                if CONNECTING not in _causes(error):
-                    raise errors.NoAnswer(failure) from None
-                self._mark_failed(client)
-                failures[client.address] = failure
-                client = None
+                return await connection.request(data, ends, self._moment)
+            except TimeoutError:
+                raise errors.NoAnswer(f"no answer within {seconds:g} s") from None
+            except http_connection.BrokenError as error:
+                if not (was_used and error.was_silent):
+                    raise _failure(error) from None
+                connection = None
+            except BaseException:
+                connection.close()
+                raise
+            finally:
+                self._release(connection, loop)
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._current is not None:
-            await self._current.client.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for connection in (*self._idle, *self._busy):
+            connection.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # the loop closes sockets in its next round
 
-    async def _post(
-        self, client: AddressClient, headers: Mapping[str, str], body: bytes, seconds: float | None
-    ) -> Response:
-        request = (
-            client.client.post(self._url).headers(headers).body_bytes(body).streamed_read_buffer_limit(LARGEST_BODY)
-        )
-        if seconds is not None:  # less than the client's own time-out
-            request = request.timeout(timedelta(seconds=max(seconds, 0.0)))
-        try:
-            async with request.build_streamed() as response:
-                answer = await response.body_reader.read(LARGEST_BODY)
-                again = None if response.status in SUCCESS else _text_header(response, "retry-after")
-                return Response(response.status, again, bytes(answer or b""))
-        finally:
-            client.busy -= 1
-            if client.is_retired and not client.busy:
-                await client.client.close()
+    def _request_begin(self, headers: Mapping[str, str], credentials: bytes) -> bytes:
+        """Return what is the same in every request."""
+        target = self._url.target
+        if self._proxy is not None and self._url.scheme == "http":
+            target = f"http://{self._url.authority}{target}"
+        else:
+            credentials = b""  # go with CONNECT, and never to the target
+        own = {"host": self._url.authority, "user-agent": f"pagerelay/{daemon.__version__}", "accept": "*/*"}
+        given = {name.lower() for name in headers}
+        own = {name: value for name, value in own.items() if name not in given}
+        return b"POST %b HTTP/1.1\r\n%b%b%b" % (target.encode(), _lines(own), credentials, _lines(headers))
 
-    def _explain(self, error: exceptions.PyreqwestError) -> str:
-        """Return the innermost cause in the system's words; the outer ones contain the URL."""
-        causes = _causes(error)
-        if CONNECTING in causes:
-            return f"could not connect: {causes[-1]}"
-        if isinstance(error, exceptions.RequestTimeoutError):
-            return f"no answer within {self._seconds:g} s"
-        return f"the connection broke: {causes[-1]}" if causes else "the connection broke"
+    def _is_resolved(self) -> bool:
+        """Return whether nothing has to be resolved first."""
+        if not self._addresses or not self._host.is_unchanged():
+            return False
+        return self._behind_proxy is None or self._behind_proxy.is_unchanged()
 
-    def _current_client(self) -> AddressClient | None:
-        """Return the current client if nothing has to be resolved first."""
-        if self._current is None or self._must_resolve or not self._host.is_unchanged():
-            return None
-        if self._behind_proxy is not None and not self._behind_proxy.is_unchanged():
-            return None
-        return self._current.acquire()
-
-    async def _resolve(self, seconds: float) -> AddressClient:
-        """Resolve the host, return a client for a permitted address. Raises NoAnswer if that fails in ``seconds``."""
+    async def _resolve(self, seconds: float) -> None:
+        """Resolve the host to permitted addresses. Raises NoAnswer if that fails in ``seconds``."""
+        self._addresses = ()
         if self._behind_proxy is not None:
             await self._behind_proxy.check(seconds)
-        addresses = await self._host.permitted(seconds)
-        if self._current is not None and self._current.address in addresses and not self._must_resolve:
-            return self._current.acquire()
-        self._must_resolve = False
-        if self._failed.issuperset(addresses):
-            self._failed.clear()
-        return await self._switch_to(next(each for each in addresses if each not in self._failed), len(addresses))
+        self._addresses = await self._host.permitted(seconds)
 
-    def _mark_failed(self, client: AddressClient) -> None:
-        """Try another address next time, if there is one."""
-        self._failed.add(client.address)
-        self._must_resolve = True
-        self._host.doubt()
-
-    async def _switch_to(self, address: str, choice: int) -> AddressClient:
-        old = self._current
-        if old is not None and old.address == address:
-            return old.acquire()
-        self._current = client = self._client_for(address, choice).acquire()
-        if old is not None:
-            await old.retire()
-        return client
-
-    def _client_for(self, address: str, choice: int) -> AddressClient:
-        builder = self._builder().connect_timeout(self._target.timeout / min(choice, MOST_TRIED))
-        if not self._host.is_address:
-            builder = builder.resolve(self._host.name, address, self._host.port)
-        try:
-            return AddressClient(builder.build(), address)
-        except exceptions.BuilderError as error:  # for example on a machine without CA certificates
-            message = f"cannot create an HTTP client: {_causes(error)[-1]}"
-            raise errors.NoAnswer(message) from None
-
-    def _builder(self) -> ClientBuilder:
-        builder = (
-            ClientBuilder()
-            .user_agent(f"pagerelay/{daemon.__version__}")
-            .follow_redirects(enable=False)
-            .no_proxy()
-            .gzip(enable=False)
-            .brotli(enable=False)
-            .deflate(enable=False)
-            .zstd(enable=False)
-            .http1_only()
-            .default_headers(self._headers)
-            .timeout(self._target.timeout)
-            .pool_max_idle_per_host(self._target.concurrency)
-        )
-        if self._target.tls is not None:
-            builder = certificates.applied(self._target.tls, builder)
-        return builder if self._proxy is None else builder.proxy(ProxyBuilder.all(self._proxy))
-
-
-def _host(url: Url, rules: Egress, lookup: resolver.Lookup, clock: Callable[[], float]) -> resolver.Host:
-    return resolver.Host(url.host_str or "", url.port_or_known_default or 0, rules, lookup, clock)
-
-
-def _causes(error: exceptions.PyreqwestError) -> list[str]:
-    """Return the chain of causes, the innermost last."""
-    causes = error.details["causes"] if isinstance(error, exceptions.DetailedPyreqwestError) else None
-    return [cause["message"] for cause in causes or ()]
-
-
-def _text_header(response: BaseResponse, name: str) -> str | None:
-    try:
-        return response.get_header(name)
-    except ValueError:  # not decodable
+    def _take_idle(self, now: float) -> http_connection.Connection | None:
+        """Return a kept connection to an address that is still permitted."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.address in self._addresses and now - connection.idle_since < IDLE:
+                if not connection.is_closed:
+                    return connection
+            else:
+                connection.close()
         return None
+
+    async def _open(self, ends: float, seconds: float) -> http_connection.Connection:
+        """Open a connection. Raises NoAnswer."""
+        try:
+            async with asyncio.timeout_at(ends):
+                return await self._dialer.open(self._preferred(), ends)
+        except TimeoutError:
+            self._host.doubt()
+            raise errors.NoAnswer(f"could not connect within {seconds:g} s") from None
+        except errors.NoAnswer:
+            self._host.doubt()
+            raise
+
+    def _preferred(self) -> Sequence[str]:
+        """Return the permitted addresses, those in use first."""
+        used = {each.address for each in (*self._busy, *self._idle)}
+        return sorted(self._addresses, key=lambda each: each not in used)
+
+    def _release(self, connection: http_connection.Connection | None, loop: asyncio.AbstractEventLoop) -> None:
+        """Keep a connection that can carry another request."""
+        if connection is None:
+            self._busy = {each for each in self._busy if not each.is_closed}
+            return
+        self._busy.discard(connection)
+        if not connection.may_reuse or connection.is_closed:
+            return
+        if len(self._idle) >= self._most_idle:
+            connection.close()
+            return
+        connection.idle_since = loop.time()
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = loop.call_later(IDLE, self._close_idle, loop)
+
+    def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the connections that have not been used for long."""
+        oldest = loop.time() - IDLE
+        for connection in self._idle:
+            if connection.idle_since <= oldest:
+                connection.close()
+        self._idle = [each for each in self._idle if not each.is_closed]
+        left = min((each.idle_since for each in self._idle), default=None)
+        self._sweep = None if left is None else loop.call_at(left + IDLE, self._close_idle, loop)
+
+
+def _host(url: urls.Url, rules: Egress, lookup: resolver.Lookup, clock: Callable[[], float]) -> resolver.Host:
+    return resolver.Host(url.host, url.port, rules, lookup, clock)
+
+
+def _failure(error: http_connection.BrokenError) -> errors.NoAnswer:
+    if isinstance(error.reason, str):
+        return errors.NoAnswer(error.reason)
+    kind = errors.NoAnswer
+    if isinstance(error.reason, OSError) and error.reason.errno in resolver.RESOURCES:
+        kind = errors.OutOfResources
+    return kind(f"the connection broke{connecting.why(error)}")
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    """Return header lines. Raises NoAnswer if a value would break out of its line."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\x00" in text:
+        raise errors.NoAnswer("a header contains a line break (remove it)")
+    return text.encode()

@@ -41,8 +41,8 @@ class Tokens(AccessTokens):
     ) -> None:
         url = auth.token_url.get_secret_value()
         super().__init__(urlsplit(url).hostname or "", auth, clock)
-        self._client = connection.PinnedClient(url, target, lookup=lookup)
         self._seconds = target.timeout.total_seconds()
+        self._client = connection.PinnedClient(url, target, lookup=lookup, moment=self._seconds)
 
     async def _post(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         reply = await self._client.post(dict(headers), body, self._seconds)

@@ -15,10 +15,8 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeAlias
 
-from pyreqwest.http import Url
-
 from daemon import errors
-from daemon.outbound import ip_policy
+from daemon.outbound import ip_policy, urls
 from daemon.settings import Egress
 
 if TYPE_CHECKING:
@@ -76,11 +74,6 @@ class Host:
     def is_unchanged(self) -> bool:
         """Return whether ``permitted`` and ``check`` would give the same result without waiting."""
         return not self._has_changed and self._clock() < self._due
-
-    @property
-    def is_permitted(self) -> bool:
-        """Return whether at least one permitted address is known."""
-        return bool(self._permitted)
 
     async def permitted(self, seconds: float) -> tuple[str, ...]:
         """Return the permitted addresses, at least one. Raises NoAnswer if there are none within ``seconds``."""
@@ -147,7 +140,7 @@ class Host:
 def refusal(url: str, rules: Egress = ANYWHERE) -> str | None:
     """Return why a URL can never be connected to, as far as that is known without resolving its name."""
     try:
-        name = Url(url).host_str or ""
+        name = urls.parse(url).host
     except ValueError:
         return "has an invalid host: neither a name nor an address"
     reason = ip_policy.refusal(name.strip("[]"), rules) if _is_address(name) else None

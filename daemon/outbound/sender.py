@@ -5,9 +5,11 @@ Neither errors nor response excerpts contain a secret of the target.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
 import structlog
 
@@ -29,11 +31,13 @@ log = structlog.get_logger()
 
 EXCERPT = 1024
 UNAUTHORIZED = 401
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+PLAIN = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """The result of an attempt: a status or an error, and the beginning of the body unless it succeeded.
+    """The result of an attempt: a status or an error, and the beginning of the body.
 
     ``seconds`` is the duration; ``retry_after`` is the raw header. ``is_ours``: this machine could not make the
     request, so that it says nothing about the target.
@@ -56,7 +60,7 @@ class Sender:
         secrets = [secret.get_secret_value() for secret in target.secrets]
         self._keys = [signing.key(secret) for secret in secrets]
         self._shared = signing.shared(secrets)
-        url = target.url.get_secret_value()
+        self._url = url = target.url.get_secret_value()
         hidden = [*masking.of_url(url), *masking.pieces(url), *masking.of_target(target)]
         self._hidden = masking.longest_first(masking.spellings(hidden))
         headers = {name: value.get_secret_value() for name, value in target.headers}
@@ -100,8 +104,9 @@ class Sender:
             return SendResult(None, why, None, None, time.perf_counter() - started)
         took = time.perf_counter() - started
         if reply.status in SUCCESS:
-            return SendResult(reply.status, None, None, None, took)
-        return SendResult(reply.status, f"answered {reply.status}", reply.retry_after, self._excerpt(reply.body), took)
+            return SendResult(reply.status, None, None, self._excerpt(reply.body), took)
+        text = self._mask(f"answered {reply.status}{self._moved(reply)}")
+        return SendResult(reply.status, text, reply.retry_after, self._excerpt(reply.body), took)
 
     async def _post_with_token(
         self, tokens: credentials.Tokens, headers: dict[str, str], body: bytes, ends: float
@@ -116,8 +121,24 @@ class Sender:
         token = await tokens.fetch(ends - time.perf_counter())
         return await self._client.post(headers | _bearer(token), body, ends - time.perf_counter())
 
+    def _moved(self, reply: connection.Response) -> str:
+        """Return where a redirect leads: only the host, because a path may be secret."""
+        if reply.status not in REDIRECTS or not reply.location:
+            return ""
+        try:
+            parts = urlsplit(urljoin(self._url, reply.location))
+            port = "" if parts.port is None else f":{parts.port}"
+        except ValueError:
+            return ""
+        if parts.scheme not in {"http", "https"} or not PLAIN.fullmatch(parts.hostname or ""):
+            return ""
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f": moved to {parts.scheme}://{host}{port}/…; update the URL"
+
     def _excerpt(self, body: bytes) -> str | None:
         """Return the beginning of a body, masked before it is cut, so that no half of a secret remains."""
+        if not body:
+            return None
         return self._mask(body.decode("utf-8", "replace").replace("\x00", "\ufffd"))[:EXCERPT] or None
 
     def _mask(self, text: str) -> str:

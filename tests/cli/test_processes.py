@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
-SLOW = {"sqlalchemy", "fastapi", "alembic", "httpx", "uvicorn", "pyreqwest.client", "prometheus_client", "apscheduler"}
+SLOW = {"sqlalchemy", "fastapi", "alembic", "httpx", "uvicorn", "prometheus_client", "apscheduler"}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.config.conftest import mistakes
 from tests.harness.certificates import PEM, Authority
@@ -79,8 +79,11 @@ def test_a_file_with_other_content_is_rejected_without_showing_the_content(
         assert "canary" not in "".join(lines)
 
 
-def test_a_key_of_an_unsupported_kind_is_rejected(load: Load, text: str, authority: Authority, tmp_path: Path) -> None:
-    pair = authority.issue("pagerelay", key=ed448.Ed448PrivateKey.generate())
+def test_a_key_that_is_too_short_is_rejected(load: Load, text: str, authority: Authority, tmp_path: Path) -> None:
+    pair = authority.issue("pagerelay", key=rsa.generate_private_key(65537, 1024))
     pair.written(tmp_path, "own")
     (line,) = mistakes(load, text)
-    assert line == "7: targets.ops.tls: cannot be used: certificates or a key of a kind that is not supported"
+    assert (
+        line
+        == "7: targets.ops.tls: cannot be used: OpenSSL refuses the certificates or the key (a key may be too short)"
+    )

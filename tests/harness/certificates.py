@@ -16,9 +16,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric import ed448
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
-    Key = ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey
+    Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 PEM = serialization.Encoding.PEM
 

@@ -14,10 +14,9 @@ from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
-from pyreqwest.http import Url
 
 from daemon.model import Content
-from daemon.outbound import resolver, sender
+from daemon.outbound import resolver, sender, urls
 from daemon.settings import Egress, Target
 from tests.harness.eventually import eventually
 from tests.harness.listening import listening
@@ -141,7 +140,7 @@ def quoted(url: str) -> str:
 
 
 def port_of(url: str) -> int:
-    return Url(url).port or 0
+    return urls.parse(url).port
 
 
 async def test_no_spelling_of_a_forbidden_address_is_connected_to() -> None:
@@ -156,7 +155,7 @@ async def test_no_spelling_of_a_forbidden_address_is_connected_to() -> None:
 
 
 async def test_no_name_that_leads_to_a_forbidden_address_is_connected_to() -> None:
-    found = {str(Url(f"http://{host}/").host_str).strip("[]") for host in SPELLINGS}
+    found = {urls.parse(f"http://{host}/").host.strip("[]") for host in SPELLINGS}
     async with Trap().set() as trap:
         for address in found:
             for name in ("hooks.example", "HOOKS.example.", "localhost", "xn--fsq.example"):
@@ -175,7 +174,7 @@ async def test_no_redirect_is_followed_to_any_address() -> None:
             sending = sender.Sender(target(url, ONLY_TWO))
             for _ in SPELLINGS:
                 answer = await sending.send("msg_1", CONTENT, 1)
-                assert answer.error == "answered 307"
+                assert str(answer.error).startswith("answered 307")
             await sending.close()
         assert (trap.came, len(receiver.got)) == (0, len(SPELLINGS))
 
@@ -198,7 +197,7 @@ async def test_no_configured_proxy_carries_anything_to_a_forbidden_address() -> 
         through = SecretStr(url.removesuffix("/hook"))
         for host in SPELLINGS:
             await refused(target(f"http://{host}/in", proxy=through))
-            address = str(Url(f"http://{host}/").host_str).strip("[]")
+            address = urls.parse(f"http://{host}/").host.strip("[]")
             await refused(target("http://hooks.example/in", proxy=through), "192.88.1.1", address)
     assert (proxy.got, proxy.connections) == ([], 0)
 
@@ -280,7 +279,7 @@ async def test_no_output_contains_proxy_credentials(scheme: str) -> None:
     if scheme == "http":
         assert (answer.error, answer.excerpt) == ("answered 407", "*** *** ***")
     else:
-        assert answer.error == "could not connect: tunnel error: proxy authorization required"
+        assert answer.error == "could not connect: the proxy answered 407 (check its user and password)"
 
 
 # --- several addresses, and names that move
@@ -325,7 +324,7 @@ async def test_an_unresponsive_address_leaves_time_for_the_next_one() -> None:
             chosen = target(f"http://hooks.example:{port_of(url)}/", Egress(), timeout=timedelta(seconds=3))
             answer = await attempt(chosen, "127.0.0.3", "127.0.0.2", "127.0.0.4")
     assert answer.status == 200
-    assert answer.seconds > 0.9
+    assert 0.2 < answer.seconds < 2.9
 
 
 async def test_the_lookup_counts_towards_the_timeout_of_the_attempt() -> None:

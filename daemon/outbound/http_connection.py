@@ -1,0 +1,160 @@
+"""One connection to a target, over which one request at a time is made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from daemon.outbound.http_response import LARGEST_BODY, NotHttpError, Response, ResponseParser
+
+if TYPE_CHECKING:
+    import socket
+
+NOT_HTTP = "the answer is not HTTP: it has no status line such as HTTP/1.1 200 OK"
+
+
+class BrokenError(Exception):
+    """The connection ended without an answer. ``was_silent``: not one byte of one had arrived."""
+
+    def __init__(self, reason: BaseException | str | None, *, was_silent: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.was_silent = was_silent
+
+
+class Connection(asyncio.Protocol):
+    """A connection to one checked ``address``; ``is_used`` once it has carried a request."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: str, sock: socket.socket) -> None:
+        self._loop = loop
+        self._socket = sock
+        self.address = address
+        self.transport: asyncio.Transport | None = None
+        self.is_used = self.is_closed = self.may_reuse = False
+        self.idle_since = 0.0
+        self._parser: ResponseParser | None = None
+        self._answer: asyncio.Future[Response] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ends = self._moment = 0.0
+        self._is_silent = True
+
+    def request(self, data: bytes, ends: float, moment: float, *, is_tunnel: bool = False) -> asyncio.Future[Response]:
+        """Send a request; return its response, TimeoutError after ``ends`` (the loop's time), or BrokenError.
+
+        Once the status is known, at most ``moment`` seconds are spent on the rest.
+        """
+        assert self.transport is not None  # noqa: S101 - for the type checker
+        self._parser = ResponseParser(is_tunnel=is_tunnel)
+        self._answer = answer = self._loop.create_future()
+        self._ends, self._moment = ends, moment
+        self._is_silent = True
+        self._timer = self._loop.call_at(ends, self._expire)
+        self.may_reuse = False
+        self.transport.write(data)
+        return answer
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self.is_closed = True
+        self._drop_timer()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Read a part of the answer."""
+        parser = self._parser
+        if parser is None:  # nobody asked
+            self.close()
+            return
+        self._is_silent = False
+        was_unknown = parser.status is None
+        try:
+            parser.feed(data)
+        except NotHttpError:
+            self._fail(NOT_HTTP)
+            return
+        if parser.is_complete:
+            self._succeed(parser)
+        elif was_unknown and parser.status is not None:
+            self._drop_timer()
+            self._timer = self._loop.call_at(min(self._ends, self._loop.time() + self._moment), self._expire)
+
+    def eof_received(self) -> None:
+        """Take what has arrived as the whole answer."""
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take what has arrived as the whole answer, even if the request could not be sent completely."""
+        self.is_closed = True
+        if self._parser is not None and exc is not None and self._parser.status is None:
+            self._read_what_is_left()
+        self._end(exc)
+
+    def _read_what_is_left(self) -> None:
+        """Read an answer that came before the request was sent: the failure to send hides it."""
+        with contextlib.suppress(OSError, NotHttpError, ValueError):
+            while self._parser is not None and not self._is_tls() and (data := self._socket.recv(LARGEST_BODY)):
+                self._is_silent = False
+                self._parser.feed(data)
+
+    def _is_tls(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+
+    def _end(self, reason: BaseException | None) -> None:
+        self.is_closed = True
+        parser = self._parser
+        if parser is None:
+            return
+        try:
+            parser.end()
+        except NotHttpError:
+            self._fail(NOT_HTTP)
+            return
+        if parser.status is None:
+            self._fail(reason)
+        else:
+            self._succeed(parser)
+
+    def _expire(self) -> None:
+        parser, answer = self._parser, self._answer
+        if parser is not None and parser.status is not None:
+            parser.may_reuse = False
+            self._succeed(parser)
+        elif answer is not None and not answer.done():
+            answer.set_exception(TimeoutError())
+            self._forget()
+            self.close()
+
+    def _succeed(self, parser: ResponseParser) -> None:
+        answer = self._answer
+        assert self.transport is not None  # noqa: S101 - for the type checker
+        unsent = not self.is_closed and self.transport.get_write_buffer_size() > 0
+        self.may_reuse = parser.may_reuse and not unsent and not self.is_closed
+        self._forget()
+        self.is_used = True
+        if not self.may_reuse:
+            self.close()
+        if answer is not None and not answer.done():
+            answer.set_result(parser.response())
+
+    def _fail(self, reason: BaseException | str | None) -> None:
+        answer, silent = self._answer, self._is_silent
+        self._forget()
+        self.close()
+        if answer is not None and not answer.done():
+            answer.set_exception(BrokenError(reason, was_silent=silent))
+
+    def _forget(self) -> None:
+        self._drop_timer()
+        self._parser = self._answer = None
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

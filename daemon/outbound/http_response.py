@@ -1,0 +1,193 @@
+"""Parsing HTTP/1 responses as they arrive. The status line decides; nothing after it can turn into an error.
+
+Lenient where receivers are careless: spaces before a colon, folded lines, control characters, any number of headers.
+Only a response whose end is beyond doubt lets its connection be used again. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LARGEST_BODY = 64 * 1024
+LARGEST_HEAD = 256 * 1024
+STATUS_LINE = re.compile(rb"HTTP/([0-9](?:\.[0-9])?)[ \t]+([1-9][0-9]{2})(?=[ \t\r\n]|$)")
+HEAD_END = re.compile(rb"\n\r?\n")
+FOLD = re.compile(rb"\r?\n[ \t]+")
+HEADER = re.compile(
+    rb"^(content-length|transfer-encoding|connection|retry-after|location)[ \t]*:[ \t]*(.*?)[ \t]*\r?$",
+    re.IGNORECASE | re.MULTILINE,
+)
+CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?\r?")
+INTERIM = range(100, 200)
+SWITCHING = 101  # was not asked for, and nothing would follow it
+NO_BODY = frozenset({101, 204, 304})
+SUCCESSFUL_CONNECT = range(200, 300)
+
+
+class NotHttpError(Exception):
+    """What arrives has no status line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response: its status, ``Retry-After`` and ``Location`` as sent, and the beginning of its body."""
+
+    status: int
+    retry_after: str | None
+    body: bytes
+    location: str | None = None
+
+
+class ResponseParser:
+    """The state of one response: ``status`` is known first, then it ``is_complete``."""
+
+    __slots__ = ("_body", "_headers", "_is_tunnel", "_left", "_mode", "_pending", "is_complete", "may_reuse", "status")
+
+    def __init__(self, *, is_tunnel: bool = False) -> None:
+        self.status: int | None = None
+        self.is_complete = False
+        self.may_reuse = False
+        self._is_tunnel = is_tunnel  # an answer to CONNECT
+        self._pending = bytearray()
+        self._body = bytearray()
+        self._headers: dict[bytes, bytes] = {}
+        self._mode = "head"
+        self._left = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Raises NotHttpError."""
+        self._pending += data
+        if self._mode == "head":
+            self._read_head()
+        if self._mode != "head" and not self.is_complete:
+            self._read_body()
+
+    def end(self) -> None:
+        """Take the end of the connection. Raises NotHttpError if it came without a status line."""
+        if self.status is None and self._pending:
+            match = STATUS_LINE.match(bytes(self._pending).lstrip(b"\r\n"))
+            if match is None:
+                raise NotHttpError
+            self.status = int(match[2])
+        if self.status in INTERIM and self.status != SWITCHING:
+            self.status = None
+        self.may_reuse = False
+        self.is_complete = True
+
+    def response(self) -> Response:
+        """Return what has arrived; the status must be known."""
+        headers = self._headers
+        return Response(
+            self.status or 0, _text(headers.get(b"retry-after")), bytes(self._body), _text(headers.get(b"location"))
+        )
+
+    def _read_head(self) -> None:
+        while True:
+            while self._pending.startswith((b"\r", b"\n")):
+                del self._pending[:1]
+            pending = self._pending
+            if not pending.startswith(b"HTTP/"[: len(pending)]):
+                raise NotHttpError
+            match = STATUS_LINE.match(pending)
+            if b"\n" not in pending[:LARGEST_BODY]:
+                if len(pending) >= LARGEST_BODY:
+                    raise NotHttpError
+                return
+            if match is None:
+                raise NotHttpError
+            version, status = bytes(match[1]), int(match[2])  # before the bytes under them move
+            is_interim = status in INTERIM and status != SWITCHING
+            self.status = None if is_interim else status
+            end = HEAD_END.search(pending)
+            if end is None:
+                self.is_complete = not is_interim and len(pending) > LARGEST_HEAD
+                return
+            head = bytes(pending[: end.end()])
+            del pending[: end.end()]
+            if not is_interim:
+                self._judge(version, status, head)
+                return
+
+    def _judge(self, version: bytes, status: int, head: bytes) -> None:
+        """Decide how the body ends, and whether the connection can be used again."""
+        plain = FOLD.sub(b" ", head)
+        headers = self._headers
+        for spelt, value in HEADER.findall(plain):
+            name = spelt.lower()
+            headers[name] = headers[name] + b"," + value if name in headers and name != b"location" else value
+        tokens = {each.strip().lower() for each in headers.get(b"connection", b"").split(b",")}
+        lengths = {each.strip() for each in headers.get(b"content-length", b"").split(b",")} - {b""}
+        coding = headers.get(b"transfer-encoding", b"").lower()
+        keeps = b"close" not in tokens and (version == b"1.1" or b"keep-alive" in tokens) and plain == head
+        if (self._is_tunnel and status in SUCCESSFUL_CONNECT) or status in NO_BODY:
+            self._mode, self._left, self.may_reuse = "length", 0, keeps and status != SWITCHING
+        elif b"chunked" in coding:
+            self._mode, self.may_reuse = "size", keeps and coding == b"chunked" and not lengths
+        elif not coding and len(lengths) == 1 and (length := lengths.pop()).isdigit() and len(length) < 16:  # noqa: PLR2004 - digits
+            self._mode, self._left, self.may_reuse = "length", int(length), keeps
+        else:
+            self._mode = "close"
+
+    def _read_body(self) -> None:
+        if self._mode == "close":
+            self._take(len(self._pending))
+        elif self._mode == "length":
+            self._take(self._left)
+            self.is_complete = self.is_complete or not self._left
+        else:
+            while self._pending and not self.is_complete and self._read_chunk():
+                pass
+        if self.is_complete and self._pending:
+            self.may_reuse = False  # more than was announced
+
+    def _read_chunk(self) -> bool:
+        """Read one part of a chunked body; return whether there may be another in what has arrived."""
+        if self._mode == "data":
+            self._take(self._left)
+            if self._left:
+                return False
+            self._mode = "after"
+        if self._mode == "trailer":
+            return self._read_trailer()
+        line, newline, _rest = self._pending.partition(b"\n")
+        if not newline:
+            self.is_complete = len(line) > LARGEST_HEAD
+            return False
+        del self._pending[: len(line) + 1]
+        if self._mode == "after":
+            self._mode = "size"
+            return not line.strip() or self._give_up()
+        match = CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            return self._give_up()
+        self._left = int(match[1], 16)
+        self._mode = "data" if self._left else "trailer"
+        return True
+
+    def _read_trailer(self) -> bool:
+        line, newline, _rest = self._pending.partition(b"\n")
+        if not newline:
+            self.is_complete = len(line) > LARGEST_HEAD
+            return False
+        del self._pending[: len(line) + 1]
+        self.is_complete = not line.strip()
+        return True
+
+    def _give_up(self) -> bool:
+        """End a body that cannot be understood: the verdict stands, the connection does not."""
+        self.is_complete, self.may_reuse = True, False
+        return False
+
+    def _take(self, count: int) -> None:
+        part = self._pending[:count]
+        del self._pending[:count]
+        self._left -= len(part)
+        self._body += part[: LARGEST_BODY - len(self._body)]
+        if len(self._body) >= LARGEST_BODY and (self._left > 0 or self._mode != "length"):
+            self._give_up()
+
+
+def _text(value: bytes | None) -> str | None:
+    """Return a header's value as text, or None if it is not ASCII."""
+    return value.decode() if value and value.isascii() else None

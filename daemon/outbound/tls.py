@@ -1,0 +1,92 @@
+"""TLS of the standard library: contexts, shared because each takes long to create, and failures in words."""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from daemon.settings import Tls
+
+EXPIRED, NOT_YET, SELF_SIGNED, SELF_SIGNED_IN_CHAIN, NO_ISSUER, UNVERIFIABLE = 10, 9, 18, 19, 20, 21
+WRONG_NAME, WRONG_ADDRESS = 62, 64
+TRUST = "(set tls.ca of the target to the file of its certificate authority)"
+VERIFICATION = {
+    EXPIRED: "the certificate has expired (renew it on the target)",
+    NOT_YET: "the certificate is not valid yet (check the clocks of both machines)",
+    SELF_SIGNED: "the certificate is self-signed (set tls.ca of the target to its file)",
+    SELF_SIGNED_IN_CHAIN: f"the certificate comes from an authority that is not trusted {TRUST}",
+    NO_ISSUER: f"the certificate comes from an authority that is not trusted {TRUST}",
+    UNVERIFIABLE: f"the certificate comes from an authority that is not trusted {TRUST}",
+    WRONG_NAME: "the certificate is for another name (use a name in the certificate as the host of the url)",
+    WRONG_ADDRESS: "the certificate is for another address (use a name in the certificate as the host of the url)",
+}
+REASONS = (  # parts of OpenSSL's names for reasons
+    ("CERTIFICATE_REQUIRED", "the target requires a client certificate (set tls.certificate and tls.key)"),
+    ("HANDSHAKE_FAILURE", "the target refused the TLS handshake (it may require tls.certificate and tls.key)"),
+    ("UNKNOWN_CA", "the target does not trust the client certificate (set tls.certificate to one from its authority)"),
+    ("ALERT_BAD_CERTIFICATE", "the target refused the client certificate (check tls.certificate)"),
+    ("CERTIFICATE_EXPIRED", "the client certificate has expired (renew tls.certificate)"),
+    ("PROTOCOL_VERSION", "the target supports no TLS version since 1.2 (update the target)"),
+    ("UNSUPPORTED_PROTOCOL", "the target supports no TLS version since 1.2 (update the target)"),
+    ("WRONG_VERSION_NUMBER", "the target does not speak TLS (use http:// or another port)"),
+    ("HTTP_REQUEST", "the target does not speak TLS (use http:// or another port)"),
+)
+
+
+class NoAuthoritiesError(Exception):
+    """No certificate authorities are installed on this machine."""
+
+
+def context(tls: Tls | None) -> ssl.SSLContext:
+    """Return the context of a target. Raises NoAuthoritiesError, and ssl.SSLError if its files are unusable."""
+    identity = None if tls is None or tls.identity is None else tls.identity.get_secret_value()
+    return _context(None if tls is None else tls.ca, identity, ssl.get_default_verify_paths())
+
+
+def explain(error: ssl.SSLError) -> str:
+    """Return what is wrong with the TLS of a target, with the remedy."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = VERIFICATION.get(error.verify_code)
+        return words or f"the certificate is not accepted: {error.verify_message}"
+    reason = error.reason or ""
+    words = next((words for part, words in REASONS if part in reason), None)
+    return words or f"TLS failed: {reason.replace('_', ' ').lower() or 'the target ended the handshake'}"
+
+
+@functools.lru_cache(maxsize=256)
+def _context(ca: str | None, identity: str | None, paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_default_verify_paths()
+    # A certificate that is its own authority is trusted if it is named; the strict rules would refuse many.
+    made.verify_flags = (made.verify_flags | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
+    if ca is not None:
+        made.load_verify_locations(cadata=ca)
+    elif not made.cert_store_stats()["x509"] and not (paths.capath and any(Path(paths.capath).iterdir())):
+        raise NoAuthoritiesError
+    if identity is not None:
+        _load_identity(made, identity)
+    return made
+
+
+def _load_identity(made: ssl.SSLContext, identity: str) -> None:
+    """Load a certificate with its key, which the library reads only from a file: one that only we can read."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("identity"), "w", encoding="utf-8") as file:
+            file.write(identity)
+            file.flush()
+            made.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_no_password)
+        return
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+        file.write(identity)
+        file.flush()
+        made.load_cert_chain(file.name, password=_no_password)
+
+
+def _no_password() -> str:
+    raise ssl.SSLError("the key is encrypted")
