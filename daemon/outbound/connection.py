@@ -6,6 +6,7 @@ It follows no redirects, ignores proxy environment variables and does not decomp
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ class PinnedClient:
         proxy = None if target.proxy is None else target.proxy.get_secret_value()
         self._proxy = None if proxy is None else urls.parse(proxy)
         self._moment = moment
+        self._seconds = target.timeout.total_seconds()
+        without_identity = self._url.scheme == "https" and (target.tls is None or target.tls.identity is None)
+        self._hint = " (the target may require tls.certificate and tls.key)" if without_identity else ""
         self._most_idle = target.concurrency
         there = _host(self._url, target.egress, lookup, clock)
         self._host = there if self._proxy is None else _host(self._proxy, resolver.ANYWHERE, lookup, clock)
@@ -66,16 +70,16 @@ class PinnedClient:
         connection = self._take_idle(loop.time())
         while True:
             if connection is None:
-                connection = await self._open(ends, seconds)
+                connection = await self._open(ends)
             was_used = connection.is_used
             self._busy.add(connection)
             try:
                 return await connection.request(data, ends, self._moment)
             except TimeoutError:
-                raise errors.NoAnswer(f"no answer within {seconds:g} s") from None
+                raise errors.NoAnswer(f"no answer within {self._seconds:g} s") from None
             except http_connection.BrokenError as error:
                 if not (was_used and error.was_silent):
-                    raise _failure(error) from None
+                    raise _failure(error, self._hint) from None
                 connection = None
             except BaseException:
                 connection.close()
@@ -129,14 +133,14 @@ class PinnedClient:
                 connection.close()
         return None
 
-    async def _open(self, ends: float, seconds: float) -> http_connection.Connection:
+    async def _open(self, ends: float) -> http_connection.Connection:
         """Open a connection. Raises NoAnswer."""
         try:
             async with asyncio.timeout_at(ends):
                 return await self._dialer.open(self._preferred(), ends)
         except TimeoutError:
             self._host.doubt()
-            raise errors.NoAnswer(f"could not connect within {seconds:g} s") from None
+            raise errors.NoAnswer(f"could not connect within {self._seconds:g} s") from None
         except errors.NoAnswer:
             self._host.doubt()
             raise
@@ -177,13 +181,14 @@ def _host(url: urls.Url, rules: Egress, lookup: resolver.Lookup, clock: Callable
     return resolver.Host(url.host, url.port, rules, lookup, clock)
 
 
-def _failure(error: http_connection.BrokenError) -> errors.NoAnswer:
+def _failure(error: http_connection.BrokenError, hint: str) -> errors.NoAnswer:
     if isinstance(error.reason, str):
         return errors.NoAnswer(error.reason)
+    hint = hint if error.was_silent and not isinstance(error.reason, ssl.SSLError) else ""
     kind = errors.NoAnswer
     if isinstance(error.reason, OSError) and error.reason.errno in resolver.RESOURCES:
         kind = errors.OutOfResources
-    return kind(f"the connection broke{connecting.why(error)}")
+    return kind(f"the connection broke{connecting.why(error)}{hint}")
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:

@@ -58,8 +58,16 @@ class Authority:
             (x509.ExtendedKeyUsage([usage]), False),
             days=days,
         )
-        plain = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        return Pair(signed.public_bytes(PEM).decode(), plain.decode())
+        return Pair(signed.public_bytes(PEM).decode(), _plain(key))
+
+    @classmethod
+    def alone(cls, *names: str) -> Pair:
+        """Return a self-signed certificate for these names and addresses, and its key."""
+        whole = cls(names[0])
+        ours = x509.BasicConstraints(ca=True, path_length=None)
+        alternative = x509.SubjectAlternativeName([_general(each) for each in names])
+        signed = whole._signed(whole._name, whole._key, (ours, True), (alternative, False))
+        return Pair(signed.public_bytes(PEM).decode(), _plain(whole._key))
 
     def server(self, folder: Path, *names: str, clients_of: Authority | None = None, days: int = 1) -> ssl.SSLContext:
         """Return a server's TLS context; it may require a client certificate of another authority."""
@@ -86,6 +94,10 @@ class Authority:
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def _plain(key: Key) -> str:
+    return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
 
 def _general(name: str) -> x509.GeneralName:
