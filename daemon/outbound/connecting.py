@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from daemon import errors
 from daemon.outbound import tls as tls_rules
-from daemon.outbound.http_connection import BrokenError, Connection
+from daemon.outbound.http_connection import BrokenError, HttpConnection
 from daemon.outbound.http_response import SUCCESSFUL_CONNECT
 from daemon.outbound.resolver import RESOURCES
 
@@ -38,10 +38,10 @@ class Dialer:
         self._proxy_header = proxy_header
         self._port = (proxy or url).port
 
-    async def open(self, addresses: Sequence[str], ends: float) -> Connection:
+    async def open(self, addresses: Sequence[str], ends: float) -> HttpConnection:
         """Connect to the first address that accepts, or else raise NoAnswer for the first that failed."""
         waiting = list(interleaved(addresses))
-        running: set[asyncio.Task[Connection]] = set()
+        running: set[asyncio.Task[HttpConnection]] = set()
         failure: errors.NoAnswer | None = None
         try:
             while waiting or running:
@@ -65,7 +65,7 @@ class Dialer:
             await _drop(running)
         raise failure or errors.NoAnswer("could not connect: no address")
 
-    async def _open_one(self, address: str, ends: float) -> Connection:
+    async def _open_one(self, address: str, ends: float) -> HttpConnection:
         """Connect to an address. Raises NoAnswer."""
         try:
             context = tls_rules.context(self._tls) if self._url.scheme == "https" else None
@@ -81,10 +81,10 @@ class Dialer:
             kind = errors.OutOfResources if error.errno in RESOURCES else errors.NoAnswer
             raise kind(f"could not connect: {system_words(error)}") from None
 
-    async def _connect(self, address: str, context: ssl.SSLContext | None, ends: float) -> Connection:
+    async def _connect(self, address: str, context: ssl.SSLContext | None, ends: float) -> HttpConnection:
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-        connection = Connection(loop, address, sock)
+        connection = HttpConnection(loop, address, sock)
         try:
             sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -100,7 +100,7 @@ class Dialer:
             raise
         return connection
 
-    async def _tunnel(self, connection: Connection, context: ssl.SSLContext, ends: float) -> None:
+    async def _tunnel(self, connection: HttpConnection, context: ssl.SSLContext, ends: float) -> None:
         """Ask the proxy for a connection to the target, and begin TLS inside it. Raises NoAnswer."""
         place = f"{self._url.host}:{self._url.port}".encode()
         request = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (place, place, self._proxy_header)
@@ -156,7 +156,7 @@ def proxy_header(proxy: str | None) -> bytes:
     return b"proxy-authorization: Basic %b\r\n" % b64encode(pair.encode())
 
 
-async def _drop(running: set[asyncio.Task[Connection]]) -> None:
+async def _drop(running: set[asyncio.Task[HttpConnection]]) -> None:
     """End attempts to connect that are no longer needed."""
     for task in running:
         task.cancel()

@@ -53,8 +53,8 @@ class PinnedClient:
         self._dialer = connecting.Dialer(self._url, target.tls, self._proxy, credentials)
         self._begin = self._request_begin(headers or {}, credentials)
         self._addresses: tuple[str, ...] = ()
-        self._idle: list[http_connection.Connection] = []
-        self._busy: set[http_connection.Connection] = set()
+        self._idle: list[http_connection.HttpConnection] = []
+        self._busy: set[http_connection.HttpConnection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
@@ -122,7 +122,7 @@ class PinnedClient:
             await self._behind_proxy.check(seconds)
         self._addresses = await self._host.permitted(seconds)
 
-    def _take_idle(self, now: float) -> http_connection.Connection | None:
+    def _take_idle(self, now: float) -> http_connection.HttpConnection | None:
         """Return a kept connection to an address that is still permitted."""
         while self._idle:
             connection = self._idle.pop()
@@ -133,7 +133,7 @@ class PinnedClient:
                 connection.close()
         return None
 
-    async def _open(self, ends: float) -> http_connection.Connection:
+    async def _open(self, ends: float) -> http_connection.HttpConnection:
         """Open a connection. Raises NoAnswer."""
         try:
             async with asyncio.timeout_at(ends):
@@ -150,7 +150,7 @@ class PinnedClient:
         used = {each.address for each in (*self._busy, *self._idle)}
         return sorted(self._addresses, key=lambda each: each not in used)
 
-    def _release(self, connection: http_connection.Connection | None, loop: asyncio.AbstractEventLoop) -> None:
+    def _release(self, connection: http_connection.HttpConnection | None, loop: asyncio.AbstractEventLoop) -> None:
         """Keep a connection that can carry another request."""
         if connection is None:
             self._busy = {each for each in self._busy if not each.is_closed}

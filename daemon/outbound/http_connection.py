@@ -23,7 +23,7 @@ class BrokenError(Exception):
         self.was_silent = was_silent
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """A connection to one checked ``address``; ``is_used`` once it has carried a request."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, address: str, sock: socket.socket) -> None:

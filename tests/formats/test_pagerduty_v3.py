@@ -47,7 +47,7 @@ def is_genuine(signatures: str, secret: str, text: bytes) -> bool:
 
 def test_a_receiver_verifies_the_body_with_the_secret_as_text() -> None:
     text = content("pagerduty-v3", TRIGGERED).body
-    signatures = headers(text, SECRET)["x-pagerduty-signature"]
+    signatures = headers(text, SECRET)["X-PagerDuty-Signature"]
     assert is_genuine(signatures, SECRET, text)
     assert not is_genuine(signatures, SECRET.removeprefix("whsec_"), text)
     assert not is_genuine(signatures, SECRET, text + b" ")
@@ -55,7 +55,7 @@ def test_a_receiver_verifies_the_body_with_the_secret_as_text() -> None:
 
 def test_during_rotation_there_is_one_signature_per_secret_separated_by_a_comma() -> None:
     text = content("pagerduty-v3", TRIGGERED).body
-    signatures = headers(text, "whsec_new", "whsec_old")["x-pagerduty-signature"]
+    signatures = headers(text, "whsec_new", "whsec_old")["X-PagerDuty-Signature"]
     assert is_genuine(signatures, "whsec_new", text)
     assert is_genuine(signatures, "whsec_old", text)
     assert re.fullmatch(r"v1=[0-9a-f]{64},v1=[0-9a-f]{64}", signatures)
@@ -69,9 +69,9 @@ def test_a_request_has_a_stable_message_id_and_subscription_id() -> None:
 
     once, again, other = sent("msg_1", "ops"), sent("msg_1", "ops"), sent("msg_2", "chat")
     assert once == again
-    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", once["x-webhook-id"])
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", once["X-Webhook-Id"])
     assert re.fullmatch(r"P[0-9A-F]{13}", once["x-webhook-subscription"])
-    assert once["x-webhook-id"] != other["x-webhook-id"]
+    assert once["X-Webhook-Id"] != other["x-webhook-id"]
     assert once["x-webhook-subscription"] != other["x-webhook-subscription"]
     assert once["webhook-id"] == "msg_1"
 
