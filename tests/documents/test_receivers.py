@@ -191,7 +191,8 @@ def sent(name: str = "standard", *secrets: str) -> tuple[dict[str, str], bytes]:
     made = content(name, samples.event("incident.triggered"))
     signed_with = tuple(SecretStr(each) for each in secrets or ("whsec_" + "B" * 32, SECRET))
     target = Target("ops", SecretStr("http://127.0.0.1:9/"), signed_with, name)
-    return Sender(target, formats.signing(target)).headers("msg_1", made, int(time.time())), made.body
+    headers = Sender(target, formats.signing(target)).headers("msg_1", made, int(time.time()))
+    return {name.lower(): value for name, value in headers.items()}, made.body  # as servers give them
 
 
 def genuine_in(number: int) -> Any:

@@ -71,7 +71,7 @@ def test_a_request_has_a_stable_message_id_and_subscription_id() -> None:
     assert once == again
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", once["X-Webhook-Id"])
     assert re.fullmatch(r"P[0-9A-F]{13}", once["x-webhook-subscription"])
-    assert once["X-Webhook-Id"] != other["x-webhook-id"]
+    assert once["X-Webhook-Id"] != other["X-Webhook-Id"]
     assert once["x-webhook-subscription"] != other["x-webhook-subscription"]
     assert once["webhook-id"] == "msg_1"
 
