@@ -6,7 +6,6 @@ Errors name the check that failed. They contain hosts and ports, and nothing els
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 from base64 import b64encode
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
+
+from daemon.outbound import tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,9 +126,11 @@ def _open_tunnel(connection: socket.socket, route: Route) -> None:
 def _shake_hands(connection: socket.socket, route: Route) -> datetime | None:
     """Return when the certificate ends."""
     try:
-        with _context(route.tls).wrap_socket(connection, server_hostname=route.host) as secure:
+        with tls.context(route.tls).wrap_socket(connection, server_hostname=route.host) as secure:
             end = secure.getpeercert()
             _listen(secure)
+    except tls.NoAuthoritiesError:
+        raise ProbeError("target.tls", "this machine has no CA certificates", "install ca-certificates") from None
     except ssl.SSLCertVerificationError as error:
         remedy = REMEDIES.get(error.verify_code, UNTRUSTED)
         raise ProbeError("target.tls", f"certificate refused: {error.verify_message}", remedy) from None
@@ -146,22 +149,6 @@ def _listen(secure: ssl.SSLSocket) -> None:
     with contextlib.suppress(TimeoutError):
         if not secure.recv(1):
             raise ProbeError("target.tls", "the receiver hung up right after the handshake", CHECK_CERTIFICATE)
-
-
-def _context(tls: Tls | None) -> ssl.SSLContext:
-    """Return a context that trusts the system's authorities and the target's own, and presents our certificate."""
-    context = ssl.create_default_context()
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # stricter than the HTTP client from Python 3.13 on
-    if tls is not None and tls.ca is not None:
-        context.load_verify_locations(cadata=tls.ca)
-    if tls is not None and tls.identity is not None:
-        descriptor = os.memfd_create("identity")  # OpenSSL reads files only; this one is never on a disk
-        try:
-            os.write(descriptor, tls.identity.get_secret_value().encode())
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
-    return context
 
 
 def _reason(error: OSError) -> str:
