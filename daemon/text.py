@@ -37,6 +37,13 @@ def span(seconds: float) -> str:
     return f"{seconds // DAY:.0f} d"
 
 
+def left(done: float, total: float, seconds: float) -> str:
+    """Return how long the rest takes if it goes on as fast as ``done`` of ``total`` did, in so many seconds."""
+    if done <= 0:
+        return "time left unknown"
+    return f"about {span(seconds * max(total - done, 0) / done)} left"
+
+
 def printable(text: str) -> str:
     """Return text that cannot control a terminal: each unprintable character becomes U+FFFD."""
     return "".join(character if character.isprintable() else REPLACEMENT for character in text)

@@ -31,7 +31,7 @@ from daemon.runtime import descriptors, identity, systemd
 from daemon.runtime import log as logging
 from daemon.settings import fingerprint
 from daemon.storage import action_queue, claims, connections, instances, messages, sqlite, targets
-from daemon.storage.database import Database
+from daemon.storage.database import HEAD, Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -216,7 +216,7 @@ def _open(settings: Settings) -> Database:
         log.warning("database.weak_sqlite", warning=weakness)
     try:
         database.lock()
-        database.upgrade()
+        database.upgrade(lambda revision: log.info("schema.upgraded", revision=revision, target=HEAD))
     except BaseException:
         database.close()
         raise

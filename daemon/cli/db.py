@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli import options
+from daemon.cli import options, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,12 +31,13 @@ def upgrade(ctx: typer.Context, *, config: options.Config = None) -> None:
     The daemon does this itself when it starts.
     """
     settings = options.load(ctx, config)
-    from daemon.storage.database import Database
+    from daemon.storage.database import HEAD, Database
 
     database = Database(settings.database.url.get_secret_value())
     try:
         before = database.version()
-        after = database.upgrade()
+        with progress.shown("upgrading the schema", int(HEAD), begun=int(before or 0)) as update:
+            after = database.upgrade(lambda revision: update(int(revision)))
     finally:
         database.close()
     if before == after:
@@ -60,9 +61,11 @@ def prune(ctx: typer.Context, *, config: options.Config = None) -> None:
         known = set(database.read_now(_connections))
         connections = [name for name in settings.connections if name in known]
         arguments = database, settings.database.retention, connections, settings.triggers
-        # In parts, so that a running daemon never waits long for one of them.
-        while part := database.write_now(maintenance.prune, *arguments):
-            removed += part
+        with progress.shown("rows removed") as update:
+            # In parts, so that a running daemon never waits long for one of them.
+            while part := database.write_now(maintenance.prune, *arguments):
+                removed += part
+                update(removed)
     print(f"{removed:,} row{'' if removed == 1 else 's'} removed")
 
 

@@ -50,7 +50,7 @@ def replay(
     Exit code 0: all of them are delivered (with --no-wait: the replay is accepted); 1: some are dead.
     """
     settings = options.load(ctx, config)
-    from daemon.cli import replays as progress
+    from daemon.cli import replays
     from daemon.cli.database import opened
 
     if state is not None:
@@ -69,8 +69,8 @@ def replay(
         if item.state is ReplayState.RUNNING and not is_running:
             terminal.note(f"no daemon is running to carry out replay {item.id} (start it: pagerelay run)")
         elif item.state is ReplayState.RUNNING and wait:
-            item = progress.follow(database, item, quiet=json)
-        progress.report(item, json=json)
+            item = replays.follow(database, item, quiet=json)
+        replays.report(item, json=json)
 
 
 def _create(

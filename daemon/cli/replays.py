@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from datetime import UTC
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import errors
-from daemon.cli import lists, options, terminal
+from daemon.cli import lists, options, progress, terminal
 from daemon.model import ReplayState
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from daemon.views.replay_list import ReplayItem
 
 POLL_SECONDS = 0.5
-REPORT_SECONDS = 10.0  # in a pipe
 STYLES = {ReplayState.RUNNING: "cyan", ReplayState.FINISHED: "green", ReplayState.CANCELLED: "yellow"}
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="The replay's number.")]
@@ -95,14 +94,20 @@ def line(item: ReplayItem) -> str:
 
 def follow(database: Database, item: ReplayItem, *, quiet: bool) -> ReplayItem:
     """Show the progress until the replay is finished, and return it. Ctrl-C does not cancel the replay."""
+    ended = item.delivered + item.dead
+    showing = contextlib.nullcontext() if quiet else progress.shown(f"replay {item.id}", item.total, begun=ended)
     try:
-        if sys.stdout.isatty() and not quiet:
-            return _follow_with_bar(database, item)
-        return _follow_with_lines(database, item, quiet=quiet)
+        with showing as update:
+            while item.finished_at is None:
+                time.sleep(POLL_SECONDS)
+                item = _read(database, item.id)
+                if update is not None:
+                    update(item.delivered + item.dead)
     except KeyboardInterrupt:
         show, cancel = f"pagerelay replays show {item.id} --wait", f"pagerelay replays cancel {item.id}"
         terminal.note(f"replay {item.id} continues (watch it: {show}; cancel it: {cancel})")
         raise
+    return item
 
 
 def report(item: ReplayItem, *, json: bool) -> None:
@@ -112,30 +117,6 @@ def report(item: ReplayItem, *, json: bool) -> None:
     _print(item, json=json)
     if item.finished_at is not None and (item.dead or item.state is ReplayState.CANCELLED):
         raise typer.Exit(FAILED)
-
-
-def _follow_with_bar(database: Database, item: ReplayItem) -> ReplayItem:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=terminal.console(), transient=True) as progress:
-        task = progress.add_task(f"replay {item.id}", total=item.total)
-        while item.finished_at is None:
-            progress.update(task, completed=item.delivered + item.dead)
-            time.sleep(POLL_SECONDS)
-            item = _read(database, item.id)
-    return item
-
-
-def _follow_with_lines(database: Database, item: ReplayItem, *, quiet: bool) -> ReplayItem:
-    reported_at = time.monotonic()
-    while item.finished_at is None:
-        time.sleep(POLL_SECONDS)
-        item = _read(database, item.id)
-        if not quiet and item.finished_at is None and time.monotonic() - reported_at >= REPORT_SECONDS:
-            reported_at = time.monotonic()
-            print(line(item), flush=True)
-    return item
 
 
 def _read(database: Database, replay_id: int) -> ReplayItem:

@@ -16,6 +16,7 @@ from daemon import errors
 from daemon.fan_out import matching
 from daemon.fan_out.messages import FanOut
 from daemon.ingest import commit
+from daemon.ingest.catch_up import CatchUp
 from daemon.model import CLOCK_TOLERANCE, CallPriority
 from daemon.storage import connections, instances, users
 
@@ -140,6 +141,7 @@ class Poller:
         end = self._pagerduty_time() + SECOND
         step = max(FIRST_STEP, self._overlap * 2)
         since = state.watermark - self._overlap
+        catch_up = CatchUp(self._connection.name, since, end)
         while True:
             until = min(end, _whole(since + step))
             read_at = self._clock()
@@ -156,7 +158,7 @@ class Poller:
             if until >= end:
                 self._adapt_overlap(window.calls)
                 return
-            log.info("log.catching_up", connection=self._connection.name, read_up_to=until)
+            catch_up.report(until)
             since = until
             if window.calls <= FEW_CALLS:
                 step *= 2

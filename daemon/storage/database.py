@@ -42,6 +42,10 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+def _ignore(_revision: str) -> None:
+    """Do nothing."""
+
+
 def migrations_path() -> Path:
     """Return the folder of the migrations: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).parents[1] / "_migrations"
@@ -191,8 +195,8 @@ class Database:
 
         return self.read_now(look)
 
-    def upgrade(self) -> str:
-        """Create or upgrade the schema to ``HEAD``; return the revision.
+    def upgrade(self, report: Callable[[str], None] = _ignore) -> str:
+        """Create or upgrade the schema to ``HEAD``; return the revision. Call ``report`` with each revision on the way.
 
         Raises SchemaTooNew for a schema of a later version. Replicas may call it at the same time: one upgrades, the
         others wait.
@@ -206,7 +210,7 @@ class Database:
                 "(install the version that wrote it, or a newer one)"
             )
         try:
-            self.write_now(_migrate if self.is_sqlite else _migrate_alone)
+            self.write_now(_migrate if self.is_sqlite else _migrate_alone, report)
         except errors.PermissionDenied as error:
             present, reason = f"schema {revision}" if revision else "no schema", str(error).removeprefix("database: ")
             raise errors.PermissionDenied(
@@ -236,18 +240,19 @@ def engine_url(url: str) -> sa.URL:
     return parsed
 
 
-def _migrate(tx: sa.Connection) -> None:
+def _migrate(tx: sa.Connection, report: Callable[[str], None]) -> None:
     from alembic import command, config  # noqa: PLC0415 - 1.8 s of imports that only an upgrade should pay for
 
     settings = config.Config()
     settings.set_main_option("script_location", str(migrations_path()))
     settings.attributes["connection"] = tx
+    settings.attributes["report"] = report
     command.upgrade(settings, "head")
 
 
-def _migrate_alone(tx: sa.Connection) -> None:
+def _migrate_alone(tx: sa.Connection, report: Callable[[str], None]) -> None:
     tx.execute(sa.text("SELECT pg_advisory_xact_lock(7243091142)"))
-    _migrate(tx)
+    _migrate(tx, report)
 
 
 def _explain(error: sa.exc.DBAPIError) -> str:

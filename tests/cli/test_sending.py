@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from daemon.cli import replays as progress
+from daemon.cli import progress
+from daemon.cli import replays as cli_replays
 from daemon.storage import replays, schema
 from daemon.storage.database import Database
 
@@ -78,7 +79,7 @@ def test_a_replay_prints_its_size_and_its_result(
     pagerelay: Call, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(cli_replays, "POLL_SECONDS", 0.01)
     asleep, slept = time.sleep, threading.Event()
 
     def sleep(seconds: float) -> None:
@@ -89,10 +90,9 @@ def test_a_replay_prints_its_size_and_its_result(
 
     monkeypatch.setattr(time, "sleep", sleep)
     result = pagerelay("replay", "--since", "1h")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, "replay 1: 0 of 3, time left unknown\n")
     assert result.stdout.splitlines() == [
         "replay 1 sends 3 deliveries again",
-        "replay 1 running: 0 of 3 delivered, 0 dead",
         "replay 1 finished: 3 of 3 delivered, 0 dead",
     ]
 

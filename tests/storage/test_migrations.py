@@ -133,9 +133,11 @@ def test_alembic_sees_no_difference_in_types_defaults_or_indexes(empty: Database
 
 def test_upgrading_an_empty_database_works_and_upgrading_again_changes_nothing(empty: Database) -> None:
     assert empty.version() is None
-    assert empty.upgrade() == HEAD
+    revisions: list[str] = []
+    assert empty.upgrade(revisions.append) == HEAD
+    assert revisions == [f"{number:04}" for number in range(1, int(HEAD) + 1)], "each is reported"
     built = catalogue(empty)
-    assert empty.upgrade() == HEAD
+    assert empty.upgrade(revisions.append) == HEAD
     assert empty.version() == HEAD
     assert catalogue(empty) == built
     empty.check()
