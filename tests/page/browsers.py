@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from playwright.async_api import async_playwright
 
 from daemon import api
@@ -33,8 +34,25 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
+CHECK = """rules => {
+  const grave = axe._audit.rules.filter(each => each.enabled && ['serious', 'critical'].includes(each.impact));
+  return axe.run({runOnly: rules ?? grave.map(each => each.id), resultTypes: ['violations']});
+}"""
+OF_LAYOUT = ["color-contrast", "scrollable-region-focusable"]  # the rules whose outcome depends on size and colours
+WATCH_STREAMS = """(() => {
+  window.streams = [];
+  window.signals = 0;
+  window.EventSource = class extends EventSource {
+    constructor(url) {
+      super(url);
+      streams.push(this);
+      this.addEventListener('changed', () => { signals += 1; });
+    }
+  };
+})()"""
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 375, "height": 740}
+A_LONG_TIME = 90_000  # ms: longer than any timer of the script
 
 
 @dataclass
@@ -48,16 +66,22 @@ class Window:
     async def open(self, path: str) -> None:
         await self.page.goto(self.address + path)
 
-    async def violations(self) -> list[str]:
-        """Return the accessibility violations of serious or critical impact."""
-        await self.page.evaluate(AXE)
-        results: dict[str, Any] = await self.page.evaluate("axe.run()")
-        return [
-            f"{each['id']}: {node['html']}"
-            for each in results["violations"]
-            if each["impact"] in {"serious", "critical"}
-            for node in each["nodes"]
-        ]
+    async def violations(self, rules: list[str] | None = None) -> list[str]:
+        """Return the accessibility violations of serious or critical impact, of all rules or of these."""
+        if rules is None:
+            await self.page.evaluate(AXE)
+        results: dict[str, Any] = await self.page.evaluate(CHECK, rules)
+        return [f"{each['id']}: {node['html']}" for each in results["violations"] for node in each["nodes"]]
+
+    async def requests_in_a_long_time(self) -> list[str]:
+        """Return what the script asks for by itself while its clock, which must be installed, goes on."""
+        requests: list[str] = []
+        self.page.on("request", lambda request: requests.append(request.url))
+        await self.page.clock.run_for(A_LONG_TIME)
+        last = f"{self.address}/static/icon.svg"
+        await self.page.evaluate("url => fetch(url).then(answer => answer.status)", last)
+        assert requests.pop() == last, "reported in their order, so that none is still to come"
+        return requests
 
 
 @contextlib.asynccontextmanager
@@ -72,18 +96,21 @@ async def browsing() -> AsyncIterator[Browser]:
 
 
 @contextlib.asynccontextmanager
-async def window(browser: Browser, address: str, **options: Any) -> AsyncIterator[Window]:
-    """A window of the browser, signed in."""
+async def window(browser: Browser, address: str, path: str | None = "/", **options: Any) -> AsyncIterator[Window]:
+    """A window of the browser, signed in, on one of the pages; without a path, it is neither."""
     context = await browser.new_context(**{"viewport": DESKTOP, "timezone_id": "Europe/Berlin"} | options)
+    await context.add_init_script(WATCH_STREAMS)
     page = await context.new_page()
     opened = Window(page, address)
     page.on("console", lambda message: opened.complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    await opened.open("/sign-in")
-    await page.fill("#token", shown.TOKEN)
-    await page.click("button.main")
-    await page.wait_for_selector("text=Sign out")
-    await page.wait_for_load_state("load")
+    if path is not None:
+        async with httpx.AsyncClient(base_url=address, trust_env=False) as http:
+            await http.post("/sign-in", data={"token": shown.TOKEN})
+            cookies = [{"name": name, "value": value, "url": address} for name, value in http.cookies.items()]
+        await context.add_cookies(cookies)  # type: ignore[arg-type]  # a TypedDict
+        await page.clock.install()
+        await opened.open(path)
     yield opened
     await context.close()
 

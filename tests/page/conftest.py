@@ -11,18 +11,18 @@ from pydantic import SecretStr
 
 from daemon import api
 from daemon.control import Services
+from tests.conftest import ManualClock
 from tests.harness import shown
 from tests.page.person import Person, visiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from fastapi import FastAPI
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from tests.conftest import ManualClock
 
 collect_ignore = [] if shutil.which("chromium") else ["test_in_a_browser.py"]
 
@@ -31,7 +31,11 @@ READ_TOKEN = "canary-read-token"
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    loaded = shown.settings(tmp_path, database_url)
+    return _settings(tmp_path, database_url)
+
+
+def _settings(folder: Path, database_url: str) -> Settings:
+    loaded = shown.settings(folder, database_url)
     assert loaded.api is not None
     return dataclasses.replace(loaded, api=dataclasses.replace(loaded.api, read_token=SecretStr(READ_TOKEN)))
 
@@ -59,8 +63,26 @@ async def person(app: FastAPI) -> AsyncIterator[Person]:
         yield signed_in
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database that many tests share, because they change nothing."""
+    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
+
+
+@pytest.fixture(scope="module")
+def kept_app(kept: Database, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return api.create(kept, _settings(tmp_path_factory.mktemp("kept-app"), "sqlite:///elsewhere.db"))
+
+
 @pytest.fixture
-async def reader(app: FastAPI) -> AsyncIterator[Person]:
+async def visitor(kept_app: FastAPI) -> AsyncIterator[Person]:
+    """Somebody who may change everything, and only looks."""
+    async with visiting(kept_app) as signed_in:
+        yield signed_in
+
+
+@pytest.fixture
+async def reader(kept_app: FastAPI) -> AsyncIterator[Person]:
     """Somebody who may only look."""
-    async with visiting(app, READ_TOKEN) as signed_in:
+    async with visiting(kept_app, READ_TOKEN) as signed_in:
         yield signed_in

@@ -53,32 +53,32 @@ def is_safe(headers: dict[str, str]) -> bool:
     )
 
 
-async def test_every_answer_has_the_policy_and_is_not_stored(person: Person) -> None:
+async def test_every_answer_has_the_policy_and_is_not_stored(visitor: Person) -> None:
     for path in (*PAGES, *UNKNOWN, "/sign-in", "/static/page.css", "/targets/ops/pause"):
-        assert is_safe(dict((await person.http.get(path)).headers)), path
+        assert is_safe(dict((await visitor.http.get(path)).headers)), path
 
 
-async def test_the_api_s_answers_are_not_stored_or_sniffed_either(person: Person) -> None:
+async def test_the_api_s_answers_are_not_stored_or_sniffed_either(visitor: Person) -> None:
     for path in ("/v1/status", "/healthz", "/metrics", "/openapi.json"):
-        headers = (await person.http.get(path)).headers
+        headers = (await visitor.http.get(path)).headers
         assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
 
 
-async def test_what_does_not_exist_is_a_page_with_status_404(person: Person) -> None:
+async def test_what_does_not_exist_is_a_page_with_status_404(visitor: Person) -> None:
     for path in UNKNOWN:
-        response = await person.http.get(path)
+        response = await visitor.http.get(path)
         assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
 
 
-async def test_a_wrong_method_is_a_page_with_status_405(person: Person) -> None:
-    response = await person.http.get("/targets/ops/pause")
+async def test_a_wrong_method_is_a_page_with_status_405(visitor: Person) -> None:
+    response = await visitor.http.get("/targets/ops/pause")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
 
 
-async def test_an_unknown_path_of_the_api_stays_a_problem_document(person: Person) -> None:
+async def test_an_unknown_path_of_the_api_stays_a_problem_document(visitor: Person) -> None:
     for path in ("/v1", "/v1/nothing"):
-        response = await person.http.get(path)
+        response = await visitor.http.get(path)
         assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
 
 
@@ -105,15 +105,15 @@ async def test_without_its_database_the_page_says_so(person: Person, database: D
     assert "The database is locked." in response.text
 
 
-async def test_no_page_holds_a_secret(person: Person) -> None:
+async def test_no_page_holds_a_secret(visitor: Person) -> None:
     for path in PAGES:
-        text = await person.read(path)
+        text = await visitor.read(path)
         assert [canary for canary in shown.CANARIES if canary in text] == [], path
 
 
-async def test_no_page_has_inline_scripts_or_styles_or_loads_anything_from_elsewhere(person: Person) -> None:
+async def test_no_page_has_inline_scripts_or_styles_or_loads_anything_from_elsewhere(visitor: Person) -> None:
     for path in PAGES:
-        text = await person.read(path)
+        text = await visitor.read(path)
         assert re.findall(r"<script(?! src=\"/static/page\.js\" defer></script>)", text) == []
         assert re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:", text) == []
         assert re.findall(r"(?:src|href)=\"(?!/)(?!#)([^\"]*)\"", text) == []

@@ -55,8 +55,8 @@ CHANGES = (
 )
 
 
-async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards(app: FastAPI) -> None:
-    async with visiting(app, None) as person:
+async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards(kept_app: FastAPI) -> None:
+    async with visiting(kept_app, None) as person:
         response = await person.http.get("/targets/ops?test=x")
         assert (response.status_code, response.headers["location"]) == (
             303,
@@ -71,8 +71,8 @@ async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards
 @pytest.mark.parametrize(
     "place", ["https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example", "x"]
 )
-async def test_signing_in_never_leads_to_another_site(app: FastAPI, place: str) -> None:
-    async with visiting(app, None) as person:
+async def test_signing_in_never_leads_to_another_site(kept_app: FastAPI, place: str) -> None:
+    async with visiting(kept_app, None) as person:
         assert (await person.sign_in(next=place)).headers["location"] == "/"
 
 
@@ -87,8 +87,8 @@ async def test_a_wrong_token_gives_one_text_and_no_session(app: FastAPI) -> None
         assert (await person.http.get("/")).status_code == 303
 
 
-async def test_the_cookie_is_for_this_site_only_and_not_for_scripts(app: FastAPI) -> None:
-    async with visiting(app, None) as person:
+async def test_the_cookie_is_for_this_site_only_and_not_for_scripts(kept_app: FastAPI) -> None:
+    async with visiting(kept_app, None) as person:
         cookie = (await person.sign_in()).headers["set-cookie"]
         assert re.search(r"; HttpOnly; Max-Age=43200; Path=/; SameSite=strict$", cookie)
         assert shown.TOKEN not in cookie
@@ -96,17 +96,17 @@ async def test_the_cookie_is_for_this_site_only_and_not_for_scripts(app: FastAPI
         assert "; Secure" in secure.headers["set-cookie"]
 
 
-async def test_a_proxy_elsewhere_is_not_believed(app: FastAPI) -> None:
-    transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
+async def test_a_proxy_elsewhere_is_not_believed(kept_app: FastAPI) -> None:
+    transport = httpx.ASGITransport(kept_app, client=("192.0.2.1", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         headers = {"x-forwarded-proto": "https"}
         answer = await http.post("/sign-in", data={"token": shown.TOKEN}, headers=headers)
         assert "; Secure" not in answer.headers["set-cookie"]
 
 
-async def test_the_cookie_does_not_open_the_api(person: Person) -> None:
-    assert (await person.http.get("/v1/status")).status_code == 401
-    assert (await person.http.post("/v1/targets/ops/pause")).status_code == 401
+async def test_the_cookie_does_not_open_the_api(visitor: Person) -> None:
+    assert (await visitor.http.get("/v1/status")).status_code == 401
+    assert (await visitor.http.post("/v1/targets/ops/pause")).status_code == 401
 
 
 async def test_signing_out_ends_the_session_wherever_its_cookie_is(person: Person) -> None:
@@ -125,6 +125,12 @@ async def test_a_changed_token_ends_the_session(person: Person, database: Databa
     async with visiting(api.create(database, changed), None) as other:
         response = await other.http.get("/", headers={"cookie": f"{cookie.name}={cookie.value}"})
         assert response.headers["location"] == "/sign-in"
+
+
+async def test_every_page_is_whole_without_a_script(visitor: Person) -> None:
+    for path in PAGES:
+        text = await visitor.read(path)
+        assert len(re.findall(r"<h1[ >]", text.partition("<main")[2])) == 1, path
 
 
 async def test_the_read_token_shows_every_page_without_buttons(reader: Person) -> None:
@@ -148,10 +154,10 @@ async def test_the_read_token_changes_nothing(reader: Person) -> None:
         {"origin": "http://localhost.evil.example"},
     ],
 )
-async def test_a_form_of_another_site_changes_nothing(person: Person, headers: dict[str, str]) -> None:
+async def test_a_form_of_another_site_changes_nothing(visitor: Person, headers: dict[str, str]) -> None:
     for path in ("/targets/ops/pause", "/sign-out", "/sign-in"):
-        assert (await person.http.post(path, headers=headers)).status_code == 403
-    assert "paused" not in await person.read("/targets/ops")
+        assert (await visitor.http.post(path, headers=headers)).status_code == 403
+    assert "paused" not in await visitor.read("/targets/ops")
 
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "same-origin"}, {"origin": "http://localhost"}, {}])
@@ -188,9 +194,9 @@ async def test_below_a_path_prefix_every_address_has_it(database: Database, app:
         assert [link for link in links if not link.startswith("/relay/")] == []
 
 
-async def test_the_read_token_is_not_the_token(app: FastAPI) -> None:
+async def test_the_read_token_is_not_the_token(kept_app: FastAPI) -> None:
     assert READ_TOKEN != shown.TOKEN
-    async with visiting(app, READ_TOKEN) as person:
+    async with visiting(kept_app, READ_TOKEN) as person:
         assert "read only" in await person.read("/")
 
 
