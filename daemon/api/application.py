@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Response
+from starlette.routing import Route
 
 import daemon
 from daemon.api import (
@@ -18,6 +18,7 @@ from daemon.api import (
     health,
     hosts,
     problem_documents,
+    refusals,
     reload,
     replays,
     request_limits,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from daemon.storage.database import Database
 
 FIRST_ERROR = "4"
-PREFIX = "/v1"
-OF_PAGE = "pagerelay.page"  # in the scope of requests for the page
 CONFIG_HEADER = "Pagerelay-Config-Hash"
 
 
@@ -80,11 +79,14 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
     )
     app.path_prefix = "" if settings.api is None else settings.api.root_path
     page = _page(database, settings, services)
+    refused = refusals.Refusals(page)
     if settings.api is not None:
-        app.add_middleware(hosts.Hosts, settings.api.hosts)
-    app.add_middleware(request_limits.RequestLimits, unexpected=lambda scope: _unexpected(scope, page))
+        app.add_middleware(hosts.Hosts, settings.api.hosts, refused)
+    app.add_middleware(request_limits.RequestLimits, refused)
     problem_documents.install(app)
-    app.include_router(health.router(database, settings, metrics))
+    own = health.router(database, settings, metrics)
+    app.include_router(own)
+    refused.own = {app.openapi_url, *(route.path for route in own.routes if isinstance(route, Route))}
     admit, stamp = Depends(access.bearer(settings.api)), Depends(_stamp(fingerprint(settings)))
     for router in (
         status.router(database, settings),
@@ -99,15 +101,15 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
     ):
         app.include_router(
             router,
-            prefix=PREFIX,
+            prefix=refusals.PREFIX,
             dependencies=[admit, stamp],
             responses=access.REFUSALS,
         )
     app.include_router(
-        reload.router(settings, services), prefix=PREFIX, dependencies=[stamp], responses=access.REFUSALS
+        reload.router(settings, services), prefix=refusals.PREFIX, dependencies=[stamp], responses=access.REFUSALS
     )
     if page is not None:
-        app.router.default = _paths_of_the_page(app.router.default, page)
+        app.router.default = _paths_of_the_page(app.router.default, page, refused)
     return app
 
 
@@ -121,25 +123,13 @@ def _page(database: Database, settings: Settings, services: Services) -> PageApp
     return application.PageApplication(database, settings, api, services)
 
 
-def _paths_of_the_page(unknown: ASGIApp, page: PageApplication) -> ASGIApp:
+def _paths_of_the_page(unknown: ASGIApp, page: PageApplication, refused: refusals.Refusals) -> ASGIApp:
     """Return the application for every path that the API does not have; below /v1 that is none."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path == PREFIX or path.startswith(f"{PREFIX}/"):
-            await unknown(scope, receive, send)
-        else:
-            scope[OF_PAGE] = True
-            await page(scope, receive, send)
+        await (page if refused.is_of_page(scope) else unknown)(scope, receive, send)
 
     return serve
-
-
-def _unexpected(scope: Scope, page: PageApplication | None) -> ASGIApp:
-    """Return the response to an unexpected error, which shows no details."""
-    if page is not None and OF_PAGE in scope:
-        return page.unexpected
-    return problem_documents.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error (see the log)")
 
 
 def _stamp(config_hash: str) -> Callable[[Response], None]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
-from daemon.api import problem_documents
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from daemon.api.refusals import Refusals
+
+DETAIL = "this server does not accept requests for this host name (add the name to api.hosts)"
 
 
 class Hosts:
@@ -22,8 +24,9 @@ class Hosts:
     These are loopback names, the address that the connection came to, and ``names``; None admits every name.
     """
 
-    def __init__(self, app: ASGIApp, names: Iterable[str] | None) -> None:
+    def __init__(self, app: ASGIApp, names: Iterable[str] | None, refusals: Refusals) -> None:
         self._app = app
+        self._refusals = refusals
         self._names = None if names is None else frozenset(name.lower() for name in names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,8 +34,8 @@ class Hosts:
         if scope["type"] == "http" and self._names is not None:
             host = Headers(scope=scope).get("host")
             if host is not None and not self._is_own(host, scope):
-                detail = "this server has another name (list the names that may be asked for under api.hosts)"
-                await problem_documents.respond(HTTPStatus.MISDIRECTED_REQUEST, detail)(scope, receive, send)
+                response = self._refusals.response(scope, HTTPStatus.MISDIRECTED_REQUEST, DETAIL)
+                await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

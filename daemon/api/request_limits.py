@@ -9,28 +9,27 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
-from daemon.api import problem_documents
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from daemon.api.refusals import Refusals
 
 log = structlog.get_logger()
 
 MOST_REQUESTS = 256  # at once; the others are asked to come back
-BACK_SOON = {"Retry-After": "1", "Cache-Control": "no-store"}
+BUSY = "too many requests at once (try again in a second)"
 SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+BACK_SOON = {"Retry-After": "1"} | SAFE_HEADERS
 LARGEST_BODY = 384 * 1024  # a note of 25,000 characters, each an escaped pair of surrogates, takes 310 KB
 
 
 class RequestLimits:
-    """ASGI middleware around the whole application. ``unexpected`` returns the response to an unexpected error."""
+    """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, unexpected: Callable[[Scope], ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, refusals: Refusals) -> None:
         self._app = app
         self._running = 0
-        self._unexpected = unexpected
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -38,7 +37,7 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         if self._running >= MOST_REQUESTS:
-            refusal = problem_documents.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once", BACK_SOON)
+            refusal = self._refusals.response(scope, HTTPStatus.SERVICE_UNAVAILABLE, BUSY, BACK_SOON)
             await refusal(scope, receive, send)
             return
         self._running += 1
@@ -63,7 +62,7 @@ class RequestLimits:
             log.exception("request.failed", method=scope["method"], path=scope["path"])
             if begun:
                 raise  # the response has begun, so only breaking the connection is left
-            await self._unexpected(scope)(scope, receive, send_unstored)
+            await self._refusals.unexpected(scope)(scope, receive, send_unstored)
 
 
 def _bounded(receive: Receive) -> Receive:

@@ -42,10 +42,10 @@ from daemon.settings import Access
 from daemon.storage import sessions as stored_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.responses import Response
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from daemon.control import Services
     from daemon.settings import ApiSettings, Settings
@@ -119,6 +119,18 @@ class PageApplication:
         """Respond to a request whose handling failed; the log has the details."""
         response = _failure(self._site, _unexpected)(Request(scope, receive), Exception())
         await response(scope, receive, _safely(send))
+
+    def refusal(self, status: HTTPStatus, detail: str, headers: Mapping[str, str]) -> ASGIApp:
+        """Return the page for a request that is not handled at all; whose it is, was not looked at."""
+
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            visit = Visit(self._site, Request(scope, receive), None, self._site.clock())
+            values = {"title": status.phrase, "message": _remedied(detail)}
+            response = visit.page("error.html", values, status)
+            response.headers.update({**SAFE_HEADERS, **headers})
+            await response(scope, receive, send)
+
+        return respond
 
 
 def _safely(send: Send) -> Send:
@@ -221,3 +233,9 @@ def _no_database(error: Exception) -> Explained:
 def _sentence(error: Exception) -> str:
     message = str(error)
     return f"{message[:1].upper()}{message[1:]}."
+
+
+def _remedied(detail: str) -> str:
+    """Return an error message with its remedy, which is in brackets, as two sentences."""
+    problem, _, remedy = detail.rstrip(")").partition(" (")
+    return " ".join(f"{each[:1].upper()}{each[1:]}." for each in (problem, remedy) if each)

@@ -123,4 +123,4 @@ async def test_too_many_requests_at_once_are_asked_to_come_back(app: FastAPI, mo
     async with client_of(app) as client:
         answer = await client.get("/healthz")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert answer.json()["detail"] == "too many requests at once"
+    assert answer.json()["detail"] == "too many requests at once (try again in a second)"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
 import sqlalchemy as sa
 import structlog
 
 from daemon import errors
+from daemon.api import request_limits
 from daemon.storage import schema
 from tests.harness import shown
 from tests.page.test_signing_in import PAGES
@@ -93,6 +95,29 @@ async def test_an_unexpected_error_shows_no_details(person: Person, app: FastAPI
     assert "log has the details" in response.text
     assert "Traceback" not in response.text
     assert "JSON" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/", "/targets/ops", "/nothing", "/static/page.css"])
+async def test_under_a_foreign_name_a_page_says_what_to_do(visitor: Person, path: str) -> None:
+    response = await visitor.http.get(path, headers={"host": "evil.example"})
+    assert (response.status_code, response.headers["content-type"]) == (421, "text/html; charset=utf-8")
+    assert is_safe(dict(response.headers))
+    assert "does not accept requests for this host name. Add the name to api.hosts." in response.text
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/status", "/healthz", "/metrics", "/openapi.json"])
+async def test_under_a_foreign_name_programs_get_problem_documents(visitor: Person, path: str) -> None:
+    response = await visitor.http.get(path, headers={"host": "evil.example"})
+    assert (response.status_code, response.headers["content-type"]) == (421, "application/problem+json")
+
+
+async def test_a_busy_server_says_so_on_a_page(visitor: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_limits, "MOST_REQUESTS", 0)
+    response = await visitor.http.get("/deliveries")
+    assert (response.status_code, response.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert (is_safe(dict(response.headers)), response.headers["retry-after"]) == (True, "1")
+    assert "Too many requests at once. Try again in a second." in response.text
+    assert (await visitor.http.get("/v1/status")).headers["content-type"] == "application/problem+json"
 
 
 async def test_without_its_database_the_page_says_so(person: Person, database: Database) -> None:
