@@ -19,7 +19,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help screenshots install setup demo test check endurance bench format lint lock
+.PHONY: help screenshots man install setup demo test check endurance bench format lint lock
 
 help:  ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,13 @@ lint: $(VENV)/.dev  ## check format, lint rules, types, imports and dead code
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture $(CODE)
 	@echo 'format, lint, types, imports and dead code: no problems'
+
+man: $(VENV)/.run  ## write the manual page man/pagerelay.1, and man/completions, for packages
+	@mkdir -p man/completions
+	@$(BIN)/python -m tests.documents.man_page > man/pagerelay.1
+	@for shell in bash zsh fish; do \
+		_PAGERELAY_COMPLETE=source_$$shell $(BIN)/pagerelay > man/completions/pagerelay.$$shell || exit 1; \
+	done
 
 screenshots: $(VENV)/.dev  ## take the pictures of the page in docs/screenshots anew (needs Chromium)
 	@$(BIN)/python -m tests.page.screenshots docs/screenshots
