@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +21,7 @@ from daemon.page import (
     connection,
     deliveries,
     delivery,
+    doctor,
     event,
     events,
     incident,
@@ -77,6 +79,7 @@ PAGES = (
     actions,
     new_action,  # before action: its path would be an id
     action,
+    doctor,
     live,
 )
 OPEN = (sign_in, static_files)  # without a session
@@ -96,6 +99,7 @@ class PageApplication:
             samples=SampleResults(),
             choices=Choices(database, settings, services),
             live=live.Live(database, services.changes),
+            examining=asyncio.Lock(),
             clock=database.clock,
         )
         routes = [

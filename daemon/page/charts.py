@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from daemon import text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -47,9 +49,7 @@ def spark(label: str, lower: Sequence[int], upper: Sequence[int]) -> Markup:
     """Return small stacked bars without axes."""
     top = max((one + other for one, other in zip(lower, upper, strict=True)), default=0) or 1
     step = SPARK_WIDTH / max(len(lower), 1)
-    parts = [
-        Markup('<line class="axis" x1="0" x2="{}" y1="{}" y2="{}"/>').format(SPARK_WIDTH, SPARK_HEIGHT, SPARK_HEIGHT)
-    ]
+    parts = [_base()]
     for index, (one, other) in enumerate(zip(lower, upper, strict=True)):
         for base, value, style in ((0, one, "good"), (one, other, "bad")):
             if value:
@@ -57,6 +57,15 @@ def spark(label: str, lower: Sequence[int], upper: Sequence[int]) -> Markup:
                 y = SPARK_HEIGHT - 1 - base / top * (SPARK_HEIGHT - 1) - height
                 parts.append(_rectangle(index * step + 0.4, max(y, 0), step - 0.8, height, style))
     return _svg("spark", SPARK_WIDTH, SPARK_HEIGHT, label, parts)
+
+
+def spark_line(label: str, values: Sequence[float | None], top: float | None = None) -> Markup:
+    """Return a small line without axes; where a value is missing, it has a gap. Its top is the largest value."""
+    top = top or max((value for value in values if value is not None), default=0) or 1
+    step = SPARK_WIDTH / max(len(values), 1)
+    heights = (None if value is None else 1 + (1 - value / top) * (SPARK_HEIGHT - 2) for value in values)
+    path = _path("line", [((index + 0.5) * step, y) for index, y in enumerate(heights)])
+    return _svg("spark", SPARK_WIDTH, SPARK_HEIGHT, label, [_base(), path])
 
 
 def ceiling(value: float) -> float:
@@ -69,20 +78,24 @@ def ceiling(value: float) -> float:
         size *= 10
 
 
+def _base() -> Markup:
+    line = '<line class="axis" x1="0" x2="{}" y1="{}" y2="{}"/>'
+    return Markup(line).format(SPARK_WIDTH, SPARK_HEIGHT, SPARK_HEIGHT)  # noqa: S704 - a constant
+
+
 def _axes(top: float, starts: Sequence[datetime], step: float) -> Markup:
     parts = []
     for part in (0, 0.5, 1):
         y = _y(part * top, top)
         value = part * top
         parts.append(Markup('<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, WIDTH, y, y))
-        text = f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"  # noqa: PLR2004 - kilo
-        parts.append(Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(LEFT - 5, y + 3, text))
+        amount = f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"  # noqa: PLR2004 - kilo
+        parts.append(Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(LEFT - 5, y + 3, amount))
     for index, start in enumerate(starts):
         if index % max(len(starts) // 6, 1) == 0:
             x = LEFT + (index + 0.5) * step
-            parts.append(
-                Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x, HEIGHT - 3, f"{start:%H:%M}")
-            )
+            label = '<text x="{:.1f}" y="{}" text-anchor="middle" data-hour="{}">{:%H:%M}</text>'
+            parts.append(Markup(label).format(x, HEIGHT - 3, text.iso(start), start))  # noqa: S704 - a constant
     return Markup("").join(parts)
 
 
@@ -99,8 +112,8 @@ def _bar(x: float, width: float, base: float, value: float, top: float, style: s
 
 
 def _rectangle(x: float, y: float, width: float, height: float, style: str) -> Markup:
-    text = '<rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
-    return Markup(text).format(style, x, y, width, height)  # noqa: S704 - a constant
+    element = '<rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+    return Markup(element).format(style, x, y, width, height)  # noqa: S704 - a constant
 
 
 def _path(style: str, points: Sequence[tuple[float, float | None]]) -> Markup:

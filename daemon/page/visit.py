@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from daemon.settings import Access
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
     from datetime import datetime
 
@@ -43,6 +44,7 @@ class Site:
     samples: SampleResults
     choices: Choices
     live: Live
+    examining: asyncio.Lock  # one run of the doctor at a time
     clock: Clock
 
 

@@ -61,13 +61,16 @@ daemon over HTTP; it comes back as an event.
 """
 YOUR_TURN = """
 That was one incident. More follow until you press Ctrl-C, and users of this
-account reopen some of them. Act on #{number} yourself as {name}, in a second
-terminal, and watch it come back as a webhook:
+account reopen some of them. Now it is your turn: act on the incident that was
+just triggered, #{number}, as {name}. In a second terminal, in this folder:
 
   export PAGERELAY_CONFIG={config}
   {command} incidents
   {command} action AcknowledgeIncident \\
       incidentId={incident} userId={user} --wait 10
+
+It comes back as a webhook. Resolve it over HTTP:
+
   curl -sS -H 'Authorization: Bearer {token}' \\
       -H 'Content-Type: application/json' \\
       -d '{{"parameters": {{"incidentId": "{incident}", "userId": "{user}"}}}}' \\
@@ -75,10 +78,15 @@ terminal, and watch it come back as a webhook:
 
 """
 THE_PAGE = """\
-Watch it in a browser, signed in by this link, which works once:
+Watch it in a browser. This link signs in once:
 
   {link}
+
+To sign in again, open {address}/ and enter the token
+{token}
+
 """
+KIND_WIDTH = 14  # columns; longer types are shortened, so that the arrows stay below each other
 API_PORT = 8421
 
 
@@ -161,7 +169,8 @@ class Demonstration:
         """Play one incident from trigger to resolution; on a terminal continue with others until stopped."""
         await ready.wait()
         await self._until(lambda: self._simulator.calls)  # the baseline: nothing before it is sent
-        self._console.print(THE_PAGE.format(link=self._link), style="dim", soft_wrap=True)
+        page = THE_PAGE.format(link=self._link, address=self._address, token=self._token)
+        self._console.print(page, style="dim", soft_wrap=True)
         account = self._account
         alice, bob, *_ = account.directory.users
         incident = account.trigger("Disk almost full on db-1", service=account.directory.services[0]).id
@@ -180,6 +189,7 @@ class Demonstration:
         await self._until(self._all_delivered)
         if sys.stdout.isatty():
             yours = account.trigger("Certificate expires in 3 days", service=account.directory.services[1])
+            await self._until(self._all_delivered)
             self._console.print(self._your_turn(yours, alice), soft_wrap=True)
             lives = asyncio.create_task(Lifecycles(account, rate=RATE, pace=PACE).run())
             await stop.wait()
@@ -269,7 +279,8 @@ class Demonstration:
     def _print_attempts(self, attempts: Sequence[Received], remark: str = "") -> None:
         body = attempts[0].body
         number, kind = body["data"]["incident"]["incident_number"], body["type"].removeprefix("incident.")
-        line = Text(f"#{number} {kind:<12} →")
+        kind = kind if len(kind) <= KIND_WIDTH else f"{kind[: KIND_WIDTH - 1]}…"
+        line = Text(f"#{number} {kind:<{KIND_WIDTH}} →")
         for attempt in attempts:
             line.append(f"  {attempt.target} ").append(
                 str(attempt.status), style="green" if attempt.status == OK else "red"

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from daemon import api
 from daemon.control import Services
+from tests.api.desk import opened
 from tests.conftest import ManualClock
 from tests.harness import shown
 from tests.page.person import Person, visiting
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
+    from tests.api.desk import Desk
 
 collect_ignore = [] if shutil.which("chromium") else ["test_in_a_browser.py"]
 
@@ -86,3 +88,10 @@ async def reader(kept_app: FastAPI) -> AsyncIterator[Person]:
     """Somebody who may only look."""
     async with visiting(kept_app, READ_TOKEN) as signed_in:
         yield signed_in
+
+
+@pytest.fixture
+async def desk(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Desk]:
+    """A page over a simulated account."""
+    async with opened(database, clock, tmp_path) as ready:
+        yield ready

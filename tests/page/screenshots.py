@@ -88,7 +88,7 @@ def fill(tx: sa.Connection, scene: Scene, now: datetime) -> None:
     reason = {"failing_since": since, "last_error": "answered 503", "probe_at": now + MINUTE / 2, "probes": 14}
     for name in ("chat", "statuspage", "tickets"):
         down = scene.down and name == "tickets"
-        state = reason if down else {"last_success_at": now - MINUTE / 5}
+        state = reason | {"last_success_at": since} if down else {"last_success_at": now - MINUTE / 5}
         shown.insert(tx, schema.targets, {"name": name} | state)
     shown.insert(tx, schema.permits, *({"connection": "acme", "at": now, "priority": 1} for _ in range(4)))
     _events(tx, scene, now, since)
@@ -210,12 +210,17 @@ async def _take(
             client = pagerduty.Client(acme, Permits(database, "acme", acme.limits, "a"))
             async with browsers.served(database, settings, Services({"acme": client})) as address:
                 for name, path, options in pictures:
+                    database.write_now(_is_alive)
                     async with browsers.window(browser, address, timezone_id="UTC", **options) as window:
                         await window.open(path)
                         await window.page.wait_for_load_state("load")
                         await window.page.screenshot(path=folder / f"{name}.png")
             await client.close()
         database.close()
+
+
+def _is_alive(tx: sa.Connection) -> None:
+    tx.execute(schema.instances.update().values(heartbeat_at=system_clock()))
 
 
 def _settings(folder: Path, database: str, simulator: str, key: str) -> Settings:

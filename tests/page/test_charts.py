@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -40,6 +41,15 @@ def test_every_bar_lies_within_its_chart(pairs: list[tuple[int, int]]) -> None:
             assert y >= -0.1
             assert x + wide <= width
             assert y + high <= height + 0.1
+
+
+@given(st.lists(st.none() | st.floats(0, 1e9), max_size=24))
+def test_every_point_of_a_small_line_lies_within_it(values: list[float | None]) -> None:
+    root = ET.fromstring(charts.spark_line("Duration", values))
+    (path,) = root.iter("path")
+    points = [(float(x), float(y)) for x, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", path.attrib["d"])]
+    assert len(points) == sum(value is not None for value in values)
+    assert all(0 <= x <= charts.SPARK_WIDTH and 0 <= y <= charts.SPARK_HEIGHT for x, y in points)
 
 
 def test_a_line_has_a_gap_where_nothing_happened() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
@@ -190,6 +192,12 @@ async def test_times_are_shown_in_the_readers_zone_with_utc_beside_them(browser:
         text = await window.page.inner_text("main time[data-at] >> nth=0")
         assert "UTC)" in text
         assert await window.page.get_attribute("main time[data-at] >> nth=0", "title")
+        await window.open("/")
+        label = window.page.locator("svg.chart [data-hour] >> nth=0")
+        local = await label.inner_text()
+        at = datetime.fromisoformat(await label.get_attribute("data-hour") or "")
+        assert local == f"{at.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}"
+        assert await window.page.inner_text("figcaption [data-zone] >> nth=0") == "(local time)"
 
 
 async def test_without_a_script_somebody_signs_in_and_uses_a_button(browser: Browser, address: str) -> None:

@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import actions
-from tests.api.desk import opened
 from tests.page.person import forms_in, visiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
-    from daemon.storage.database import Database
     from tests.api.desk import Desk
-    from tests.conftest import ManualClock
     from tests.page.person import Form, Person
-
-
-@pytest.fixture
-async def desk(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with opened(database, clock, tmp_path) as ready:
-        yield ready
 
 
 @pytest.fixture

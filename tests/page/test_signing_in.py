@@ -43,6 +43,7 @@ PAGES = (
     "/actions/new",
     "/actions/new?operation=CreateIncident&connection=acme",
     "/replays",
+    "/doctor",
 )
 CHANGES = (
     "/targets/ops/pause",
@@ -52,6 +53,7 @@ CHANGES = (
     "/replays",
     "/replays/1/cancel",
     "/actions/ResolveIncident",
+    "/doctor",
 )
 
 

@@ -51,6 +51,11 @@
       const at = new Date(each.dateTime);
       each.title = local ? `${clock(at)}, ${utc(at)}` : utc(at);
     }
+    for (const each of document.querySelectorAll("[data-hour]")) {
+      const at = new Date(each.dataset.hour);
+      put(each, `${two(at.getHours())}:${two(at.getMinutes())}`);
+    }
+    for (const each of document.querySelectorAll("[data-zone]")) put(each, local ? "(local time)" : "(UTC)");
     ages();
   };
 
