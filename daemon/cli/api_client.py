@@ -37,6 +37,7 @@ class ApiClient:
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(RESPONSE_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,  # a proxy must not see the token
+            verify=url.startswith("https:"),  # a context that nobody uses costs tens of milliseconds
             follow_redirects=False,
         )
 

@@ -21,7 +21,7 @@ from daemon.simulator import Account, Simulator
 from daemon.storage import action_queue, connections, instances
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     import sqlalchemy as sa
 
@@ -98,34 +98,36 @@ class Office:
         self.clock.advance(max(seconds, 0.001))
 
     def ask(self, operation: str, *, notify: tuple[str, ...] = (), key: str | None = None, **parameters: Any) -> str:
-        """Queue an action; answers its id."""
-        checked = actions.check(actions.REGISTRY[operation], parameters)
-        request = action_queue.NewAction(
-            checked.operation,
-            "acme",
-            checked.parameters,
-            checked.incident_id,
-            checked.batch_key,
-            checked.secret,
-            notify,
-            key,
-        )
+        """Queue an action; return its id."""
+        request = _request(operation, parameters, notify, key)
         return self.database.write_now(action_queue.accept, request, self.clock()).id
+
+    def ask_all(self, operation: str, parameters: Iterable[Json]) -> list[str]:
+        """Queue an action for each set of parameters in one transaction; return their ids."""
+        requests = [_request(operation, each, (), None) for each in parameters]
+        return self.database.write_now(lambda tx: [action_queue.accept(tx, each, self.clock()).id for each in requests])
 
     def action(self, action_id: str) -> Action:
         """Return an action in its current state."""
-        found = self.database.read_now(action_queue.find, action_id)
-        assert found is not None
-        return found
+        (action,) = self.actions(action_id)
+        return action
+
+    def actions(self, *ids: str) -> list[Action]:
+        """Return actions in their current state."""
+        rows = self.database.read_now(lambda tx: [action_queue.find(tx, each) for each in ids])
+        known = [each for each in rows if each is not None]
+        assert len(known) == len(ids)
+        return known
 
     async def work(self, executor: Executor, *ids: str, hours: float = 3) -> list[Action]:
         """Let an executor work until these actions have ended; between tries time passes."""
         until = self.clock.now.timestamp() + hours * 3600
-        while not all(self.action(each).state in ENDED for each in ids):
-            assert self.clock.now.timestamp() < until, [self.action(each) for each in ids]
-            if await executor.run_once() is not None:
-                self.clock.advance(1)
-        return [self.action(each) for each in ids]
+        while waiting := [each for each in self.actions(*ids) if each.state not in ENDED]:
+            assert self.clock.now.timestamp() < until, waiting
+            pause = await executor.run_once()
+            if pause is not None:
+                self.clock.advance(max(pause, 1))
+        return self.actions(*ids)
 
     async def carry_out(self, operation: str, **parameters: Any) -> Action:
         """Queue one action and see it to its end."""
@@ -151,8 +153,21 @@ class Office:
         return [(each.url.path, _body(each)) for each in self.line.requests if each.method == method]
 
 
-def _body(request: httpx.Request) -> Json:
+def _request(operation: str, parameters: Json, notify: tuple[str, ...], key: str | None) -> action_queue.NewAction:
+    checked = actions.check(actions.REGISTRY[operation], parameters)
+    return action_queue.NewAction(
+        checked.operation,
+        "acme",
+        checked.parameters,
+        checked.incident_id,
+        checked.batch_key,
+        checked.secret,
+        notify,
+        key,
+    )
 
+
+def _body(request: httpx.Request) -> Json:
     body: Json = orjson.loads(request.content or b"{}")
     return body
 

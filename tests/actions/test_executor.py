@@ -60,7 +60,7 @@ async def test_actions_on_one_incident_run_in_order_and_others_overtake(office: 
 
 async def test_500_acknowledgements_take_only_a_few_calls(office: Office) -> None:
     incidents = [office.incident() for _ in range(500)]
-    ids = [office.ask("AcknowledgeIncident", incidentId=each.id, userId=office.alice) for each in incidents]
+    ids = office.ask_all("AcknowledgeIncident", ({"incidentId": each.id, "userId": office.alice} for each in incidents))
     ended = await office.work(office.executor(), *ids)
     assert {each.outcome for each in ended} == {Outcome.DONE}
     assert all(each.result and each.result["status"] == "acknowledged" for each in ended)
@@ -159,7 +159,7 @@ async def test_an_action_with_lasting_temporary_errors_fails_after_a_while_with_
 
 
 async def test_two_daemons_share_the_queue_and_run_each_action_once(office: Office) -> None:
-    incidents = [office.incident() for _ in range(40)]
+    incidents = [office.incident() for _ in range(20)]
     ids = [office.ask("AddNoteToIncident", incidentId=each.id, userId=office.alice, note="x") for each in incidents]
     one, two = office.executor("one"), office.executor("two")
     await asyncio.gather(office.work(one, *ids), office.work(two, *ids))

@@ -37,9 +37,9 @@ async def test_nothing_is_lost_when_the_daemon_is_killed_under_load(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     figures = await scenarios.crash(
-        tmp_path, database_url, incidents=50, seconds=4, kills=3, seed=seed, pace=PACE, limits=None
+        tmp_path, database_url, incidents=25, seconds=3, kills=2, seed=seed, pace=PACE, limits=None
     )
-    assert figures["events"] > 200
+    assert figures["events"] > 100
 
 
 @SQLITE
@@ -84,7 +84,7 @@ async def test_a_target_that_was_down_receives_everything_in_order_and_no_other_
 async def test_every_action_takes_effect_once_while_writes_fail_and_the_daemon_is_killed(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
-    figures = await acting.once(tmp_path, database_url, count=40, kills=2, seconds=4, seed=seed)
+    figures = await acting.once(tmp_path, database_url, count=25, kills=2, seconds=3, seed=seed)
     assert figures["tried_again"] > 0, "writes did go wrong"
 
 
@@ -93,7 +93,7 @@ async def test_a_flood_of_actions_uses_the_whole_budget_without_blocking_polls(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     limits = {"calls": 15, "period": "1s", "poll_interval": "500ms"}
-    figures = await acting.flood(tmp_path, database_url, count=40, limits=limits, seed=seed, together=False)
+    figures = await acting.flood(tmp_path, database_url, count=30, limits=limits, seed=seed, together=False)
     assert figures["polls"] >= 0.5 * figures["seconds"], "half as many as there may be"
 
 
@@ -102,6 +102,6 @@ async def test_a_killed_daemon_loses_nothing_of_a_replay_and_live_messages_do_no
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     figures = await replaying.replay(
-        tmp_path, database_url, count=2000, kills=1, incidents=1, seconds=0.2, seed=seed, pace=PACE
+        tmp_path, database_url, count=800, kills=1, incidents=1, seconds=0.2, seed=seed, pace=PACE
     )
     assert figures["new"] > 0

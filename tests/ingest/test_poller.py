@@ -205,8 +205,8 @@ async def test_an_entry_that_appears_an_hour_late_is_found_by_the_sweep(
     daemon = Daemon(database, account)
     await daemon.poll(0)
     happened = account.clock.advance(5)
-    for _ in range(125):
-        await daemon.poll()
+    for _ in range(13):
+        await daemon.poll(300)
     account.happen("trigger", at=happened)
     await daemon.poll()
     assert daemon.journal() == []
@@ -251,13 +251,13 @@ async def test_a_malformed_response_about_an_incident_does_not_close_it(
     await daemon.poll(0)
     account.incidents["P1"]["status"] = "resolved"
     account.fail = lambda request: httpx.Response(200, json=body) if request.url.path == "/incidents/P1" else None
-    for _ in range(21):
-        await daemon.poll()
+    for _ in range(3):
+        await daemon.poll(210)
     await daemon.reconcile.run()
     assert daemon.journal() == []
     account.fail = lambda _request: None
-    for _ in range(21):
-        await daemon.poll()
+    for _ in range(3):
+        await daemon.poll(210)
     await daemon.reconcile.run()
     assert daemon.journal() == ["P1 resolved"]
 
@@ -265,11 +265,11 @@ async def test_a_malformed_response_about_an_incident_does_not_close_it(
 async def test_days_of_downtime_are_read_in_windows_oldest_first(database: Database, account: FakePagerDuty) -> None:
     daemon = Daemon(database, account)
     await daemon.poll(0)
-    for number in range(3000):
-        account.clock.advance(86.4)
+    for number in range(1500):
+        account.clock.advance(172.8)
         account.happen("trigger", f"P{number}")
     calls = await daemon.poll()
-    assert daemon.journal() == [f"P{number} triggered" for number in range(3000)]
+    assert daemon.journal() == [f"P{number} triggered" for number in range(1500)]
     assert calls < 60
 
 
@@ -411,14 +411,14 @@ async def test_in_a_storm_polls_shorten_the_overlap_and_restore_it_afterwards(
     daemon = Daemon(database, account)
     await daemon.poll(0)
     costs = []
-    for number in range(12):
+    for number in range(8):
         for entry in range(200):
             account.happen("trigger", f"P{number}-{entry}")
         costs.append(await daemon.poll())
-    assert len(daemon.journal()) == 2400
+    assert len(daemon.journal()) == 1600
     assert max(costs[-3:]) <= 7
-    for _ in range(20):
-        await daemon.poll()
+    for _ in range(5):
+        await daemon.poll(120)
     since = account.requests[-1].url.params["since"]
     assert since == (account.clock() - timedelta(seconds=330)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
