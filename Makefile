@@ -11,6 +11,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal --hypothesis-seed=$(SEED)
 CODE := $(wildcard daemon migrations tests bench)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
@@ -19,7 +20,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help screenshots man install setup demo test check endurance bench format lint lock
+.PHONY: help screenshots man install setup demo test other check endurance bench format lint lock
 
 help:  ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,11 +32,14 @@ setup: $(VENV)/.dev  ## create or complete .venv with what developing takes, too
 demo: $(VENV)/.run  ## run a simulated PagerDuty, the daemon and a receiver: no account needed
 	@$(BIN)/pagerelay demo $(ARGS)
 
-test: $(VENV)/.dev  ## run every test, on SQLite and PostgreSQL (ARGS="-k order" selects, SEED=7 reseeds)
-	@echo "property tests: seed $(SEED) (choose another: make test SEED=…)"
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal --hypothesis-seed=$(SEED) $(ARGS)
+test: $(VENV)/.dev  ## run every test, each on SQLite or PostgreSQL (ARGS="-k order" selects, SEED=7 reseeds)
+	@echo "seed of the property tests and of the databases: $(SEED) (choose another: make test SEED=…)"
+	@$(PYTEST) --databases one $(ARGS)
 
-check: lint test  ## run lint, then test: what CI runs
+other: $(VENV)/.dev  ## run the tests with a database again, on the other database
+	@$(PYTEST) --databases other $(ARGS)
+
+check: lint test other  ## run lint, then every test on both databases: what CI runs
 
 lint: $(VENV)/.dev  ## check format, lint rules, types, imports and dead code
 	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo 'Not formatted. Run: make format'; exit 1; }

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from daemon.storage import schema
 from daemon.storage.database import Database
-from tests.harness import compiled_statements, pooler, recordings, type_adapters
+from tests.harness import compiled_statements, pooler, recordings, two_databases, type_adapters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,9 +59,10 @@ START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that puts a pooler in front of PostgreSQL."""
+    """Add the options that put a pooler in front of PostgreSQL and choose the database of each test."""
     text = "run the tests on PostgreSQL through PgBouncer in transaction mode (apt install pgbouncer)"
     parser.addoption("--pgbouncer", action="store_true", help=text)
+    two_databases.add_option(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,6 +71,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if folder and not hasattr(config, "workerinput"):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
     gc.set_threshold(GARBAGE)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run each test on the databases that are asked for."""
+    two_databases.choose(config, items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
