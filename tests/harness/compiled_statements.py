@@ -37,7 +37,7 @@ def share(patch: pytest.MonkeyPatch) -> None:
 
     def create_engine(*args: Any, **options: Any) -> sa.Engine:
         engine = create(*args, **options)
-        engine._compiled_cache = cache  # type: ignore[assignment]
+        engine._compiled_cache = cache
         return engine
 
     patch.setattr(sa, "create_engine", create_engine)

@@ -255,7 +255,7 @@ EVERY = 5  # has no factor in common with the number of VALUES, so that every va
 
 def some(mutants: Iterator[tuple[str, Json]], request: pytest.FixtureRequest) -> Iterator[tuple[str, Json]]:
     """Return a fifth of the mutants, another one for another seed; all of them with the thorough profile."""
-    if hypothesis.settings.default.max_examples > hypothesis.settings.get_profile("pagerelay").max_examples:
+    if hypothesis.settings().max_examples > hypothesis.settings.get_profile("pagerelay").max_examples:
         return mutants
     return itertools.islice(mutants, int(request.config.getoption("--hypothesis-seed") or 0) % EVERY, None, EVERY)
 
