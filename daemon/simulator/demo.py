@@ -84,9 +84,8 @@ Watch it in a browser. This link signs in once:
 
 To sign in again, open {address}/ and enter the token
 {token}
-
 """
-KIND_WIDTH = 14  # columns; longer types are shortened, so that the arrows stay below each other
+KIND_WIDTH = 14  # columns; after a longer type the line breaks, so that the arrows stay below each other
 API_PORT = 8421
 
 
@@ -279,8 +278,10 @@ class Demonstration:
     def _print_attempts(self, attempts: Sequence[Received], remark: str = "") -> None:
         body = attempts[0].body
         number, kind = body["data"]["incident"]["incident_number"], body["type"].removeprefix("incident.")
-        kind = kind if len(kind) <= KIND_WIDTH else f"{kind[: KIND_WIDTH - 1]}…"
-        line = Text(f"#{number} {kind:<{KIND_WIDTH}} →")
+        start = f"#{number} "
+        width = len(start) + KIND_WIDTH
+        line = Text(f"{start}{kind}\n" + " " * width if len(kind) > KIND_WIDTH else f"{start}{kind}".ljust(width))
+        line.append(" →")
         for attempt in attempts:
             line.append(f"  {attempt.target} ").append(
                 str(attempt.status), style="green" if attempt.status == OK else "red"

@@ -39,7 +39,16 @@ def test_a_long_line_of_the_story_wraps_within_its_column() -> None:
     demonstration._print_attempts(
         [received("ops", 1, 200, kind), received("chat", 1, 200, kind), received("moody", 3, 503, kind)], "attempt 3"
     )
-    first, second = output.getvalue().splitlines()
-    assert max(len(first), len(second)) <= 80
-    assert second.startswith(" " * 21)
-    assert "…" not in first
+    first, *others = output.getvalue().splitlines()
+    assert max(map(len, [first, *others])) <= 80
+    assert first.rstrip().endswith(kind.removeprefix("incident."))
+    assert all(each.startswith(" " * 21) for each in others)
+    assert "".join(others).split() == ["→", "ops", "200", "chat", "200", "moody", "503", "attempt", "3"]
+
+
+def test_the_arrows_of_the_story_stay_below_each_other() -> None:
+    output = io.StringIO()
+    demonstration = Demonstration(Console(width=80, file=output))
+    for kind in ("incident.resolved", "incident.unacknowledged", "incident.custom_field_values.updated"):
+        demonstration._print_attempts([received("ops", 1, 200, kind)])
+    assert len({line.index("→") for line in output.getvalue().splitlines() if "→" in line}) == 1
