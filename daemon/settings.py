@@ -227,6 +227,11 @@ class ApiSettings:
     root_path: str = ""
     hosts: tuple[str, ...] | None = None
 
+    @property
+    def has_page(self) -> bool:
+        """Return whether people can sign in to a page."""
+        return self.page and self.token is not None
+
     def access_of(self, token: str) -> Access | None:
         """Return what somebody with this token may do; None: nothing."""
         for access, secret in ((Access.FULL, self.token), (Access.READ, self.read_token)):

@@ -18,7 +18,7 @@ from daemon.settings import Access
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.settings import ApiSettings
+    from daemon.control import Current
 
 log = structlog.get_logger()
 
@@ -56,11 +56,12 @@ class WrongTokens:
             self._seen.popitem(last=False)
 
 
-def bearer(settings: ApiSettings | None) -> Callable[[Request, HTTPAuthorizationCredentials | None], None]:
+def bearer(current: Current) -> Callable[[Request, HTTPAuthorizationCredentials | None], None]:
     """Return a dependency that requires the token, or the read token for GET; without a token it rejects everybody."""
     wrong_tokens = WrongTokens()
 
     def admit(request: Request, credentials: Credentials) -> None:
+        settings = current.settings.api
         if settings is None or settings.token is None:
             detail = "no token is configured, so /v1 is disabled (set api.token in the configuration)"
             raise HTTPException(HTTPStatus.FORBIDDEN, detail)

@@ -21,8 +21,7 @@ from daemon.views import action_list, paging
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from daemon.control import Services
-    from daemon.settings import Settings
+    from daemon.control import Current
     from daemon.storage.database import Database
 
 LONGEST_WAIT = 60
@@ -85,10 +84,10 @@ Wait = Annotated[
 ]
 
 
-def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+def router(database: Database, current: Current) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["actions"])
-    endpoint = ActionEndpoint(database, settings, services)
+    endpoint = ActionEndpoint(database, current)
     for operation in actions.REGISTRY.values():
         routes.add_api_route(
             f"/actions/{operation.name}",
@@ -106,7 +105,7 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         action_id: Annotated[str, Path(alias="id", description="The action's id")],
     ) -> action_list.ActionItem:
         """Cancel a queued action: it fails with the code ``cancelled``."""
-        return await control.cancel(database, services, action_id)
+        return await control.cancel(database, current.services, action_id)
 
     @routes.post("/actions/{operation}", include_in_schema=False)
     async def unknown(operation: str) -> None:
@@ -134,10 +133,9 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
 class ActionEndpoint:
     """Accepts requests: checks them, queues them, and waits for the result if asked to."""
 
-    def __init__(self, database: Database, settings: Settings, services: Services) -> None:
+    def __init__(self, database: Database, current: Current) -> None:
         self._database = database
-        self._settings = settings
-        self._services = services
+        self._current = current
 
     def handler(self, operation: actions.Operation) -> Callable[..., Awaitable[action_list.ActionItem]]:
         """Return the function that handles requests for an operation."""
@@ -146,12 +144,13 @@ class ActionEndpoint:
             body: ActionRequest, request: Request, response: Response, idempotency_key: Key = None, wait: Wait = 0
         ) -> action_list.ActionItem:
             order = control.ActionOrder(operation, body.parameters, body.connection, body.notify, idempotency_key)
-            item = await control.queue(self._database, self._settings, self._services, order)
+            settings, services = self._current.settings, self._current.services
+            item = await control.queue(self._database, settings, services, order)
 
             async def look() -> action_list.ActionItem:
                 return await self._database.read(action_list.find, item.id) or item
 
-            item = await self._services.waiting.until_finished(item, wait, look, lambda: _disconnected(request))
+            item = await services.waiting.until_finished(item, wait, look, lambda: _disconnected(request))
             response.headers["Location"] = f"/v1/actions/{item.id}"
             response.status_code = HTTPStatus.OK if item.state in FINISHED else HTTPStatus.ACCEPTED
             return item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Response
@@ -26,7 +27,6 @@ from daemon.api import (
     targets,
     triggers,
 )
-from daemon.settings import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from daemon.control import Services
+    from daemon.control import Current
     from daemon.page.application import PageApplication
-    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 FIRST_ERROR = "4"
@@ -44,13 +43,14 @@ CONFIG_HEADER = "Pagerelay-Config-Hash"
 
 
 class Application(FastAPI):
-    """FastAPI with problem documents for errors. ``path_prefix`` is what a reverse proxy puts before every path."""
+    """FastAPI with problem documents for errors."""
 
-    path_prefix = ""
+    current: Current
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request, whether or not the proxy has removed the prefix."""
-        scope["root_path"] = self.path_prefix
+        """Handle one request, whether or not a reverse proxy has removed the prefix that it puts before every path."""
+        settings = self.current.settings.api
+        scope["root_path"] = "" if settings is None else settings.root_path
         await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
@@ -66,8 +66,8 @@ class Application(FastAPI):
         return self.openapi_schema
 
 
-def create(database: Database, settings: Settings, services: Services, metrics: CollectorRegistry | None) -> FastAPI:
-    """Return the application. Only /v1 requires the token."""
+def create(database: Database, current: Current, metrics: CollectorRegistry | None) -> FastAPI:
+    """Return the application, which outlives reloads. Only /v1 requires the token."""
     app = Application(
         title="pagerelay",
         version=daemon.__version__,
@@ -77,66 +77,62 @@ def create(database: Database, settings: Settings, services: Services, metrics: 
         redirect_slashes=False,
         responses={503: {"model": problem_documents.Problem, "description": "The database cannot be used"}},
     )
-    app.path_prefix = "" if settings.api is None else settings.api.root_path
-    page = _page(database, settings, services)
-    refused = refusals.Refusals(page)
-    if settings.api is not None:
-        app.add_middleware(hosts.Hosts, settings.api.hosts, refused)
+    app.current = current
+    refused = refusals.Refusals(_page(database, current))
+    app.add_middleware(hosts.Hosts, current, refused)
     app.add_middleware(request_limits.RequestLimits, refused)
     problem_documents.install(app)
-    own = health.router(database, settings, metrics)
+    own = health.router(database, current, metrics)
     app.include_router(own)
     refused.own = {app.openapi_url, *(route.path for route in own.routes if isinstance(route, Route))}
-    admit, stamp = Depends(access.bearer(settings.api)), Depends(_stamp(fingerprint(settings)))
+    admit, stamp = access.bearer(current), Depends(_stamp(current))
     for router in (
-        status.router(database, settings),
-        doctor.router(database, settings, services),
-        connections.router(database, settings, services),
-        triggers.router(database, settings),
-        targets.router(database, settings, services),
+        status.router(database, current),
+        doctor.router(database, current),
+        connections.router(database, current),
+        triggers.router(database, current),
+        targets.router(database, current),
         events.router(database),
-        deliveries.router(database, settings, services),
-        actions.router(database, settings, services),
-        replays.router(database, settings, services),
+        deliveries.router(database, current),
+        actions.router(database, current),
+        replays.router(database, current),
     ):
         app.include_router(
-            router,
-            prefix=refusals.PREFIX,
-            dependencies=[admit, stamp],
-            responses=access.REFUSALS,
+            router, prefix=refusals.PREFIX, dependencies=[Depends(admit), stamp], responses=access.REFUSALS
         )
     app.include_router(
-        reload.router(settings, services), prefix=refusals.PREFIX, dependencies=[stamp], responses=access.REFUSALS
+        reload.router(current, admit), prefix=refusals.PREFIX, dependencies=[stamp], responses=access.REFUSALS
     )
-    if page is not None:
-        app.router.default = _paths_of_the_page(app.router.default, page, refused)
+    app.router.default = _paths_of_the_page(app.router.default, refused)
     return app
 
 
-def _page(database: Database, settings: Settings, services: Services) -> PageApplication | None:
-    """Return the page's application, if there is a page."""
-    api = settings.api
-    if api is None or api.token is None or not api.page:
-        return None
-    from daemon.page import application  # noqa: PLC0415 - costs nothing while it is off
+def _page(database: Database, current: Current) -> Callable[[], PageApplication | None]:
+    """Return a function that returns the page's application, if there is a page now."""
 
-    return application.PageApplication(database, settings, api, services)
+    @functools.cache
+    def page() -> PageApplication:
+        from daemon.page import application  # noqa: PLC0415 - costs nothing while it is off
+
+        return application.PageApplication(database, current)
+
+    return lambda: page() if current.settings.api is not None and current.settings.api.has_page else None
 
 
-def _paths_of_the_page(unknown: ASGIApp, page: PageApplication, refused: refusals.Refusals) -> ASGIApp:
+def _paths_of_the_page(unknown: ASGIApp, refused: refusals.Refusals) -> ASGIApp:
     """Return the application for every path that the API does not have; below /v1 that is none."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        await (page if refused.is_of_page(scope) else unknown)(scope, receive, send)
+        await (refused.page_of(scope) or unknown)(scope, receive, send)
 
     return serve
 
 
-def _stamp(config_hash: str) -> Callable[[Response], None]:
+def _stamp(current: Current) -> Callable[[Response], None]:
     """Return a dependency that tells the command line with which configuration this daemon runs."""
 
     def stamp(response: Response) -> None:
-        response.headers[CONFIG_HEADER] = config_hash
+        response.headers[CONFIG_HEADER] = current.config_hash
 
     return stamp
 

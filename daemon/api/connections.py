@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.control import Services
+    from daemon.control import Current
     from daemon.pagerduty import Client
-    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 Pick = TypeVar("Pick")
@@ -88,14 +87,15 @@ class PickQuery(BaseModel):
 ConnectionName = Annotated[str, Path(description="The connection's name")]
 
 
-def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+def router(database: Database, current: Current) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["connections"])
-    lists = pick_lists.PickLists(database, settings, services)
+    lists = pick_lists.PickLists(database, current)
 
     @routes.get("/connections")
     async def connections() -> ConnectionList:
         """List the connections."""
+        settings = current.settings
 
         def look(tx: sa.Connection) -> tuple[ConnectionStatus, ...]:
             return connection_health.read(tx, settings.connections, settings.triggers.values(), database.now(tx))

@@ -15,8 +15,7 @@ from daemon.model import DeliveryState  # noqa: TC001 - pydantic reads the annot
 from daemon.views import delivery_list, paging
 
 if TYPE_CHECKING:
-    from daemon.control import Services
-    from daemon.settings import Settings
+    from daemon.control import Current
     from daemon.storage.database import Database
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
@@ -35,7 +34,7 @@ class DeliveryQuery(IncidentQuery):
     state: DeliveryState | None = Field(None, description="Only deliveries in this state")
 
 
-def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+def router(database: Database, current: Current) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["deliveries"])
 
@@ -56,6 +55,6 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         number: Annotated[int, Path(alias="id", description="The delivery's id")],
     ) -> delivery_list.DeliveryItem:
         """Send a delivery again, or immediately if it is pending."""
-        return await control.redeliver(database, settings, services, number)
+        return await control.redeliver(database, current.settings, current.services, number)
 
     return routes

@@ -11,14 +11,13 @@ from daemon.control import doctor
 from daemon.control.doctor import Diagnosis  # noqa: TC001 - FastAPI reads the annotations
 
 if TYPE_CHECKING:
-    from daemon.control import Services
-    from daemon.settings import Settings
+    from daemon.control import Current
     from daemon.storage.database import Database
 
 Offline = Annotated[bool, Query(description="Skip whatever needs the network")]
 
 
-def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+def router(database: Database, current: Current) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["status"])
     turn = asyncio.Lock()  # one examination at a time, whoever asks
@@ -26,8 +25,9 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
     @routes.get("/doctor")
     async def examine(*, offline: Offline = False) -> Diagnosis:
         """Check everything that pagerelay depends on; nothing is changed, and nothing sent to targets."""
+        services = current.services
         examination = doctor.Examination(
-            settings, database, hints=services.hints, clients=services.clients or None, offline=offline
+            current.settings, database, hints=services.hints, clients=services.clients or None, offline=offline
         )
         async with turn:
             return await doctor.examine(examination)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from prometheus_client import CollectorRegistry
 
-    from daemon.settings import Settings
+    from daemon.control import Current
     from daemon.storage.database import Database, Failure
 
 log = structlog.get_logger()
@@ -55,17 +55,19 @@ class Ready:
     warnings: list[str] | None = None
 
 
-def router(database: Database, settings: Settings, counted: CollectorRegistry | None) -> APIRouter:
+def router(database: Database, current: Current, counted: CollectorRegistry | None) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["health"])
 
     def unready(tx: sa.Connection) -> list[str]:
+        settings = current.settings
         return connection_health.read_unready(tx, settings.connections, settings.triggers.values(), database.now(tx))
 
     def live_instances(tx: sa.Connection) -> tuple[overview.Instance, ...]:
         return overview.live_instances(tx, database.now(tx))
 
     def status(tx: sa.Connection) -> overview.Overview:
+        settings = current.settings
         return overview.read(tx, settings.connections, settings.triggers, settings.targets, database.now(tx))
 
     @routes.get("/healthz", response_model=Alive, responses=STUCK)

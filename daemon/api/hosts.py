@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from daemon.api.refusals import Refusals
+    from daemon.control import Current
 
 DETAIL = "this server does not accept requests for this host name (add the name to api.hosts)"
 
@@ -21,34 +22,36 @@ DETAIL = "this server does not accept requests for this host name (add the name 
 class Hosts:
     """ASGI middleware that answers only requests for the server's own names, against DNS rebinding.
 
-    These are loopback names, the address that the connection came to, and ``names``; None admits every name.
+    These are loopback names, the address that the connection came to, and ``api.hosts``; without those, every name.
     """
 
-    def __init__(self, app: ASGIApp, names: Iterable[str] | None, refusals: Refusals) -> None:
+    def __init__(self, app: ASGIApp, current: Current, refusals: Refusals) -> None:
         self._app = app
         self._refusals = refusals
-        self._names = None if names is None else frozenset(name.lower() for name in names)
+        self._current = current
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "http" and self._names is not None:
+        api = self._current.settings.api
+        if scope["type"] == "http" and api is not None and api.hosts is not None:
             host = Headers(scope=scope).get("host")
-            if host is not None and not self._is_own(host, scope):
+            if host is not None and not _is_own(host, api.hosts, scope):
                 response = self._refusals.response(scope, HTTPStatus.MISDIRECTED_REQUEST, DETAIL)
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _is_own(self, host: str, scope: Scope) -> bool:
-        name = _without_port(host).lower().rstrip(".")
-        if name in (self._names or ()) or name == "localhost" or name.endswith(".localhost"):
-            return True
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        server = scope.get("server")
-        return address.is_loopback or (server is not None and name == server[0].lower())
+
+def _is_own(host: str, names: Iterable[str], scope: Scope) -> bool:
+    name = _without_port(host).lower().rstrip(".")
+    if name in map(str.lower, names) or name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    server = scope.get("server")
+    return address.is_loopback or (server is not None and name == server[0].lower())
 
 
 def _without_port(host: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from daemon.api import problem_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from starlette.types import ASGIApp, Scope
 
@@ -18,9 +18,12 @@ PREFIX = "/v1"
 
 
 class Refusals:
-    """Chooses the kind of response by the path. ``own`` are the paths outside /v1 that are not the page's."""
+    """Chooses the kind of response by the path. ``own`` are the paths outside /v1 that are not the page's.
 
-    def __init__(self, page: PageApplication | None) -> None:
+    ``page`` returns the page's application, or None while there is no page.
+    """
+
+    def __init__(self, page: Callable[[], PageApplication | None]) -> None:
         self._page = page
         self.own: Collection[str | None] = ()
 
@@ -28,17 +31,19 @@ class Refusals:
         self, scope: Scope, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
     ) -> ASGIApp:
         """Return the response that says what is wrong."""
-        if self._page is None or not self.is_of_page(scope):
+        page = self.page_of(scope)
+        if page is None:
             return problem_documents.respond(status, detail, headers)
-        return self._page.refusal(status, detail, headers or {})
+        return page.refusal(status, detail, headers or {})
 
     def unexpected(self, scope: Scope) -> ASGIApp:
         """Return the response to an unexpected error, which shows no details."""
-        if self._page is not None and self.is_of_page(scope):
-            return self._page.unexpected
+        page = self.page_of(scope)
+        if page is not None:
+            return page.unexpected
         return problem_documents.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error (see the log)")
 
-    def is_of_page(self, scope: Scope) -> bool:
-        """Return whether a path is the page's, if there is one."""
+    def page_of(self, scope: Scope) -> PageApplication | None:
+        """Return the page's application if there is a page, and the path is the page's."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        return path != PREFIX and not path.startswith(f"{PREFIX}/") and path not in self.own
+        return None if path == PREFIX or path.startswith(f"{PREFIX}/") or path in self.own else self._page()

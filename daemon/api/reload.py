@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.exceptions import HTTPException
 
-from daemon.api import access, problem_documents
+from daemon.api import problem_documents
 from daemon.api.access import Credentials  # noqa: TC001 - FastAPI reads the annotations
 from daemon.settings import Access
 
 if TYPE_CHECKING:
-    from daemon.control import Services
-    from daemon.settings import Settings
+    from collections.abc import Callable
+
+    from fastapi.security import HTTPAuthorizationCredentials
+
+    from daemon.control import Current
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     409: {"model": problem_documents.Problem, "description": "A change needs a restart"},
@@ -31,26 +34,27 @@ class ReloadResult:
     applied: bool
 
 
-def router(settings: Settings, services: Services) -> APIRouter:
-    """Return the route. Besides the token in force, it accepts the one that the file has now."""
+def router(current: Current, admit: Callable[[Request, HTTPAuthorizationCredentials | None], None]) -> APIRouter:
+    """Return the route. ``admit`` knows the tokens in force; this route also accepts the one that the file has now."""
     routes = APIRouter(tags=["reload"])
-    in_force = access.bearer(settings.api)
 
-    async def admit(request: Request, credentials: Credentials) -> None:
+    async def admit_new(request: Request, credentials: Credentials) -> None:
         token = credentials.credentials if credentials is not None else ""
-        known = None if settings.api is None else settings.api.access_of(token)
-        if known is not Access.FULL and token and services.reloads is not None and await services.reloads.admits(token):
+        api, reloads = current.settings.api, current.services.reloads
+        known = None if api is None else api.access_of(token)
+        if known is not Access.FULL and token and reloads is not None and await reloads.admits(token):
             return
-        in_force(request, credentials)
+        admit(request, credentials)
 
-    @routes.post("/reload", responses=ANSWERS, dependencies=[Depends(admit)])
+    @routes.post("/reload", responses=ANSWERS, dependencies=[Depends(admit_new)])
     async def reload(
         dry_run: Annotated[bool, Query(description="Only check, and say what would change")] = False,  # noqa: FBT002 - a query parameter
     ) -> ReloadResult:
         """Read the configuration again: all of it takes effect, or with a mistake nothing."""
-        if services.reloads is None:
+        reloads = current.services.reloads
+        if reloads is None:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "this server runs without a daemon")
-        result = await services.reloads.reload(dry_run=dry_run)
+        result = await reloads.reload(dry_run=dry_run)
         return ReloadResult(list(result.changed), result.applied)
 
     return routes

@@ -15,8 +15,7 @@ from daemon.model import DeliveryState
 from daemon.views import paging, replay_list
 
 if TYPE_CHECKING:
-    from daemon.control import Services
-    from daemon.settings import Settings
+    from daemon.control import Current
     from daemon.storage.database import Database
 
 LOCATION: dict[str, Any] = {"Location": {"schema": {"type": "string"}, "description": "The URL of the replay"}}
@@ -43,14 +42,14 @@ class ReplayRequest(BaseModel):
     )
 
 
-def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+def router(database: Database, current: Current) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["replays"])
 
     @routes.post("/replays", status_code=HTTPStatus.ACCEPTED, responses=ACCEPTED)
     async def create(request: ReplayRequest, response: Response) -> replay_list.ReplayItem:
         """Send delivered or dead deliveries again, with the same ids; a daemon does so part by part."""
-        item = await control.create(database, settings, services, control.NewReplay(**dict(request)))
+        item = await control.create(database, current.settings, current.services, control.NewReplay(**dict(request)))
         response.headers["Location"] = f"/v1/replays/{item.id}"
         return item
 
@@ -71,6 +70,6 @@ def router(database: Database, settings: Settings, services: Services) -> APIRou
         number: Annotated[int, Path(alias="id", description="The replay's id")],
     ) -> replay_list.ReplayItem:
         """Cancel a replay: unsent deliveries return to their previous state. A finished replay is unchanged."""
-        return await control.cancel(database, services, number)
+        return await control.cancel(database, current.services, number)
 
     return routes

@@ -13,8 +13,7 @@ from daemon.delivery import sample_delivery  # noqa: TC001 - FastAPI reads the a
 from daemon.views import target_health
 
 if TYPE_CHECKING:
-    from daemon.control import Services
-    from daemon.settings import Settings
+    from daemon.control import Current
     from daemon.storage.database import Database
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
@@ -40,28 +39,29 @@ class TestResults:
     next: None = None
 
 
-def router(database: Database, settings: Settings, services: Services) -> APIRouter:
+def router(database: Database, current: Current) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["targets"])
 
     @routes.get("/targets")
     async def targets() -> TargetList:
         """List the targets."""
-        return TargetList(await database.read(lambda tx: target_health.read(tx, settings.targets, database.now(tx))))
+        known = current.settings.targets
+        return TargetList(await database.read(lambda tx: target_health.read(tx, known, database.now(tx))))
 
     @routes.post("/targets/{name}/pause", responses=NOT_FOUND)
     async def pause(name: TargetName) -> target_health.TargetStatus:
         """Send nothing to a target until it is resumed; its messages wait."""
-        return await control.pause(database, settings, services, name)
+        return await control.pause(database, current.settings, current.services, name)
 
     @routes.post("/targets/{name}/resume", responses=NOT_FOUND)
     async def resume(name: TargetName) -> target_health.TargetStatus:
         """Send to a target again, immediately."""
-        return await control.resume(database, settings, services, name)
+        return await control.resume(database, current.settings, current.services, name)
 
     @routes.post("/targets/{name}/test", responses=NOT_FOUND)
     async def test(name: TargetName) -> TestResults:
         """Send a signed sample of each message type that a target receives, immediately and past the queue."""
-        return TestResults(await control.test(settings, name))
+        return TestResults(await control.test(current.settings, name))
 
     return routes

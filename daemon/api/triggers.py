@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from daemon.views import trigger_health
 
 if TYPE_CHECKING:
-    from daemon.settings import Settings
+    from daemon.control import Current
     from daemon.storage.database import Database
 
 
@@ -22,13 +22,13 @@ class TriggerList:
     next: None = None
 
 
-def router(database: Database, settings: Settings) -> APIRouter:
+def router(database: Database, current: Current) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["triggers"])
 
     @routes.get("/triggers")
     async def triggers() -> TriggerList:
         """List the triggers."""
-        return TriggerList(await database.read(trigger_health.read, settings.triggers))
+        return TriggerList(await database.read(trigger_health.read, current.settings.triggers))
 
     return routes

@@ -26,7 +26,8 @@ from daemon import api, config, maintenance
 from daemon.app.generation import Generation, Process
 from daemon.app.reloading import Reloader, install
 from daemon.config import hints
-from daemon.control import Waiting
+from daemon.control import Current, Waiting
+from daemon.control.changes import Changes
 from daemon.runtime import descriptors, identity, systemd
 from daemon.runtime import log as logging
 from daemon.settings import fingerprint
@@ -122,50 +123,48 @@ async def _running(loaded: Loaded, *, signals: bool) -> AsyncIterator[str | None
             database = await asyncio.to_thread(_open, settings)
         parts.callback(database.close)
         metrics = _registry(database)
-        process = Process(database, metrics, Waiting())
+        process = Process(database, metrics, Waiting(), Changes())
         work = Work(process)
         reloader = Reloader(loaded, metrics, work.replace)
-        await work.begin(settings, reloader)
+        current = await work.begin(settings, reloader)
         parts.push_async_callback(work.end)
         if signals:
             parts.callback(install(reloader))
-        yield await parts.enter_async_context(
-            api.serving(database, settings, work.current.services, metrics, bound, work.switch)
-        )
+        yield await parts.enter_async_context(api.serving(database, current, metrics=metrics, bound=bound))
 
 
 class Work:
     """The generation that works now, and those before it that end what they have begun."""
 
     def __init__(self, process: Process) -> None:
-        self.switch = api.Switch()
-        self.current: Generation
         self._process = process
         self._reloader: Reloader
+        self._newest: Generation
+        self._current: Current
         self._ending: dict[asyncio.Task[None], Generation] = {}
 
-    async def begin(self, settings: Settings, reloader: Reloader) -> None:
-        """Start the first generation."""
+    async def begin(self, settings: Settings, reloader: Reloader) -> Current:
+        """Start the first generation; return what requests see of it, and of those that replace it."""
         self._reloader = reloader
-        self.current = await self._next(settings)
+        self._newest = await self._next(settings)
         await self._process.database.read(_log_orphaned, settings)
-        self.current.start()
+        self._newest.start()
+        self._current = Current(settings, self._newest.services)
+        return self._current
 
     async def replace(self, settings: Settings) -> None:
         """Start another generation in the place of the current one, which ends in the background."""
-        old = self.current
+        old = self._newest
         new = await self._next(settings, is_first=False)
         logging.configure(
             settings.log.format,
             settings.log.level,
             hide=[*config.secrets(settings), *config.secrets(old.settings)],
         )
-        database, services = self._process.database, new.services
-        if settings.api is not None:
-            app = await asyncio.to_thread(api.create, database, settings, services, metrics=self._process.metrics)
-            self.switch.use(app, services)
+        self._current.use(settings, new.services)
+        self._process.changes.restart()
         await old.stop_polling(LONGEST_POLL)  # first: what it reads is sent as the old configuration says
-        self.current = new
+        self._newest = new
         ending = asyncio.create_task(old.end(old.longest_attempt + MARGIN), name="end of the old configuration")
         self._ending[ending] = old
         ending.add_done_callback(self._ended)
@@ -179,7 +178,7 @@ class Work:
     async def end(self) -> None:
         """End all generations; running attempts and actions may finish."""
         older = dict(self._ending)
-        ends = [self.current.end(GRACE), *([asyncio.wait(older, timeout=GRACE.total_seconds())] if older else [])]
+        ends = [self._newest.end(GRACE), *([asyncio.wait(older, timeout=GRACE.total_seconds())] if older else [])]
         await asyncio.gather(*ends)
         for task, generation in older.items():
             if not task.done():

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from daemon.control import Waiting
+    from daemon.control.changes import Changes
     from daemon.settings import Connection, Settings
     from daemon.storage.database import Database
 
@@ -47,11 +48,12 @@ TICKS_PER_INTERVAL = 4
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What outlives a reload: the database, the process's counters, and requests that wait."""
+    """What outlives a reload: the database, the process's counters, requests that wait, and what open pages see."""
 
     database: Database
     metrics: CollectorRegistry
     waiting: Waiting
+    changes: Changes
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Generation:
             waiting=self.process.waiting,
             wake_targets=self.deliveries.wake,
             wake_replays=replaying.wake,
+            changes=self.process.changes,
             hints=hints.of(self.settings),
         )
         self._heartbeat = maintenance.Heartbeat(

@@ -5,7 +5,8 @@ Reading is in ``views``. Nothing here knows HTTP: what goes wrong is an exceptio
 
 from __future__ import annotations
 
+from daemon.control.current import Current
 from daemon.control.services import Services
 from daemon.control.waiting import Waiting
 
-__all__ = ["Services", "Waiting"]
+__all__ = ["Current", "Services", "Waiting"]

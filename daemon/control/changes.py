@@ -12,12 +12,18 @@ class Changes:
     def __init__(self) -> None:
         self.number = 0
         self.stopping = False
+        self.restarts = 0
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
         """Record a change."""
         self.number += 1
         self._changed.set()
+
+    def restart(self) -> None:
+        """Record that everything may have changed, so that open pages connect again."""
+        self.restarts += 1
+        self.notify()
 
     def stop(self) -> None:
         """End all waiting for good."""

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from daemon.control.services import Services
+    from daemon.control.current import Current
     from daemon.pagerduty import Client
-    from daemon.settings import Settings
+    from daemon.settings import Connection
     from daemon.storage.database import Database
     from daemon.views.connection_health import ConnectionStatus
 
@@ -28,38 +28,38 @@ Pick = TypeVar("Pick")
 class PickLists:
     """Reads pick-lists from PagerDuty."""
 
-    def __init__(self, database: Database, settings: Settings, services: Services) -> None:
+    def __init__(self, database: Database, current: Current) -> None:
         self._database = database
-        self._settings = settings
-        self._clients = services.clients
-        self._patience = services.patience.total_seconds()
+        self._current = current
 
     async def read(
         self, name: str, ask: Callable[[Client, str | None], Awaitable[list[Pick]]], text: str | None
     ) -> list[Pick]:
         """Return a list. Raises NotFound for an unknown connection, and PagerDutyError."""
-        client = self._clients.get(name)
+        services, settings = self._current.services, self._current.settings
+        client = services.clients.get(name)
         if client is None:
-            raise errors.NotFound(f"unknown connection {quoted(name)}{did_you_mean(name, self._clients)}")
+            raise errors.NotFound(f"unknown connection {quoted(name)}{did_you_mean(name, services.clients)}")
+        patience = services.patience.total_seconds()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(patience):
                 return await ask(client, text)
         except TimeoutError:
-            raise await self._late(name) from None
+            raise await self._late(settings.connections[name], patience) from None
 
-    async def _late(self, name: str) -> errors.Temporary:
+    async def _late(self, connection: Connection, patience: float) -> errors.Temporary:
         """Return the error for a time-out, with its likely cause."""
 
         def look(tx: sa.Connection) -> tuple[ConnectionStatus, timedelta | None]:
             now = self._database.now(tx)
-            (status,) = connection_health.read(tx, {name: self._settings.connections[name]}, (), now)
+            (status,) = connection_health.read(tx, {connection.name: connection}, (), now)
             return status, None if status.blocked_until is None else status.blocked_until - now
 
         status, blocked = await self._database.read(look)
         if blocked is not None:
-            message = f"connection {name} is rate-limited by PagerDuty"
+            message = f"connection {connection.name} is rate-limited by PagerDuty"
             return errors.Temporary(message, status=HTTPStatus.TOO_MANY_REQUESTS, delay=blocked)
         if not status.budget.left:
-            message = f"the call budget of connection {name} is used up at the moment"
+            message = f"the call budget of connection {connection.name} is used up at the moment"
             return errors.Temporary(message, status=HTTPStatus.TOO_MANY_REQUESTS)
-        return errors.Temporary(f"PagerDuty did not answer within {self._patience:g} s")
+        return errors.Temporary(f"PagerDuty did not answer within {patience:g} s")

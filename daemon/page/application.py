@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from daemon.control import Services
-    from daemon.settings import ApiSettings, Settings
+    from daemon.control import Current
     from daemon.storage.database import Database
 
 Handler: TypeAlias = "Callable[[Visit], Awaitable[Response]]"
@@ -88,17 +87,15 @@ OPEN = (sign_in, static_files)  # without a session
 class PageApplication:
     """The page as an ASGI application; its policy is on every response."""
 
-    def __init__(self, database: Database, settings: Settings, api: ApiSettings, services: Services) -> None:
+    def __init__(self, database: Database, current: Current) -> None:
         self._site = site = Site(
             database=database,
-            settings=settings,
-            api=api,
-            services=services,
+            current=current,
             templates=Templates(),
             attempts=sessions.SignInAttempts(time.monotonic),
             samples=SampleResults(),
-            choices=Choices(database, settings, services),
-            live=live.Live(database, services.changes),
+            choices=Choices(database, current),
+            live=live.Live(database, current.services.changes),
             examining=asyncio.Lock(),
             clock=database.clock,
         )

@@ -13,9 +13,8 @@ from daemon.pagerduty import picks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from daemon.control import Services
+    from daemon.control import Current
     from daemon.pagerduty import Client
-    from daemon.settings import Settings
     from daemon.storage.database import Database
 
 KEPT_SECONDS = {"incidents": 10.0, "users": 120.0, "policies": 120.0}
@@ -41,12 +40,17 @@ class ChoiceList:
 class Choices:
     """Reads pick-lists from PagerDuty."""
 
-    def __init__(self, database: Database, settings: Settings, services: Services) -> None:
-        self._lists = PickLists(database, settings, services)
+    def __init__(self, database: Database, current: Current) -> None:
+        self._lists = PickLists(database, current)
+        self._current = current
+        self._services = current.services
         self._kept: dict[tuple[str, str], tuple[float, ChoiceList]] = {}
 
     async def read(self, connection: str, kind: str) -> ChoiceList:
         """Return a pick-list; without one, ids can still be typed."""
+        if self._services is not self._current.services:  # another configuration, perhaps another account
+            self._services = self._current.services
+            self._kept.clear()
         until, kept = self._kept.get((connection, kind), (0.0, ChoiceList(())))
         if time.monotonic() < until:
             return kept

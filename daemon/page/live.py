@@ -45,12 +45,13 @@ class Live:
     async def signals(self) -> AsyncIterator[str]:
         """Yield a server-sent event for each change, with a comment now and then in between."""
         woken = asyncio.Event()
+        restarts = self._changes.restarts
         self._listeners.add(woken)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name="page changes")
         try:
             yield "retry: 2000\n: connected\n\n"
-            while not self._changes.stopping:
+            while not self._ends(restarts):
                 try:
                     async with asyncio.timeout(PING_SECONDS):
                         await woken.wait()
@@ -58,13 +59,17 @@ class Live:
                     yield ": still here\n\n"
                     continue
                 woken.clear()
-                if not self._changes.stopping:
+                if not self._ends(restarts):
                     yield f"event: changed\ndata: {self.number}\n\n"
         finally:
             self._listeners.discard(woken)
             if not self._listeners and self._looking is not None:
                 self._looking.cancel()
                 self._looking = None
+
+    def _ends(self, restarts: int) -> bool:
+        """Return whether a listener that came after this many restarts is to connect again, or the daemon stops."""
+        return self._changes.stopping or self._changes.restarts != restarts
 
     async def _look(self) -> None:
         """Wake the listeners after each change, until cancelled or the daemon stops."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from daemon.control import Services
+    from daemon.control import Current, Services
     from daemon.page.choices import Choices
     from daemon.page.live import Live
     from daemon.page.rendering import Templates
@@ -36,9 +36,7 @@ class Site:
     """What all pages share."""
 
     database: Database
-    settings: Settings
-    api: ApiSettings
-    services: Services
+    current: Current
     templates: Templates
     attempts: SignInAttempts
     samples: SampleResults
@@ -46,6 +44,22 @@ class Site:
     live: Live
     examining: asyncio.Lock  # one run of the doctor at a time
     clock: Clock
+
+    @property
+    def settings(self) -> Settings:
+        """Return the configuration in force."""
+        return self.current.settings
+
+    @property
+    def services(self) -> Services:
+        """Return the parts of the daemon that work for it."""
+        return self.current.services
+
+    @property
+    def api(self) -> ApiSettings:
+        """Return what it says about the server; without a server there are no visits."""
+        assert self.settings.api is not None  # noqa: S101 - for the type checker: a reload cannot remove it
+        return self.settings.api
 
 
 @dataclass(frozen=True, slots=True)

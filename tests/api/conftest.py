@@ -31,7 +31,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 @pytest.fixture
 def app(database: Database, settings: Settings, clock: ManualClock) -> FastAPI:
     database.write_now(shown.fill, clock.now)
-    return api.create(database, settings)
+    return api.create(database, api.Current(settings))
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -41,7 +41,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def read_only_app(kept: Database, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return api.create(kept, shown.settings(tmp_path_factory.mktemp("read-only"), "sqlite:///elsewhere.db"))
+    return api.create(kept, api.Current(shown.settings(tmp_path_factory.mktemp("read-only"), "sqlite:///elsewhere.db")))
 
 
 @pytest.fixture

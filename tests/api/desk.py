@@ -135,7 +135,7 @@ async def opened(
             executor.wake()
 
         work = Services({"acme": client}, wake or woke, waiting, patience)
-        app = api.create(database, settings, work)
+        app = api.create(database, api.Current(settings, work))
         async with client_of(app) as http:
             yield Desk(account, simulator, database, settings, app, http, work, executor, woken)
         await client.close()

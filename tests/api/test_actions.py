@@ -197,7 +197,9 @@ async def test_a_request_repeated_after_a_crash_before_the_response_creates_one_
         with pytest.raises(KilledError):
             await desk.ask("GetUser", key="once", userId=desk.alice)
         dying = False
-        async with client_of(api.create(database, desk.settings, desk.work)) as desk.http:  # it was started again
+        async with client_of(
+            api.create(database, api.Current(desk.settings, desk.work))
+        ) as desk.http:  # it was started again
             async with desk.executing():
                 answer = await desk.ask("GetUser", key="once", userId=desk.alice, wait=10)
             assert (answer.status_code, answer.json()["state"]) == (200, "succeeded")

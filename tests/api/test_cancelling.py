@@ -51,7 +51,7 @@ async def test_a_request_repeated_after_the_default_targets_changed_is_still_the
     path = "/v1/actions/ResolveIncident"
     ids = []
     for notify in (("ops",), ("chat",), ()):
-        app = api.create(database, replace(settings, actions_notify=notify))
+        app = api.create(database, api.Current(replace(settings, actions_notify=notify)))
         async with client_of(app) as client:
             answer = await client.post(path, json=request, headers=key)
             ids.append(answer.json()["id"])

@@ -109,7 +109,7 @@ async def test_metrics_include_the_counters_of_the_process(
 ) -> None:
     counted = CollectorRegistry()
     Counter("pagerelay_attempts", "Attempts", ("target",), registry=counted).labels("ops").inc(7)
-    async with client_of(api.create(database, settings, metrics=counted), token=None) as client:
+    async with client_of(api.create(database, api.Current(settings), metrics=counted), token=None) as client:
         assert _samples((await client.get("/metrics")).text)["pagerelay_attempts_total", "ops"] == 7
 
 
@@ -144,7 +144,7 @@ async def test_a_large_body_is_rejected_with_and_without_content_length(app: Fas
 
 
 async def test_the_server_logs_where_it_listens_and_that_it_stops(database: Database, settings: Settings) -> None:
-    async with api.serving(database, settings) as address:
+    async with api.serving(database, api.Current(settings)) as address:
         assert address is not None
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.get(f"{address}/healthz")
@@ -156,7 +156,7 @@ async def test_the_server_logs_where_it_listens_and_that_it_stops(database: Data
 
 
 async def test_no_server_runs_when_the_api_is_disabled(database: Database, settings: Settings) -> None:
-    async with api.serving(database, replace(settings, api=None)) as address:
+    async with api.serving(database, api.Current(replace(settings, api=None))) as address:
         assert address is None
 
 
@@ -165,12 +165,12 @@ async def test_an_address_in_use_is_reported_in_one_sentence(database: Database,
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = replace(settings, api=replace(settings.api, port=other.getsockname()[1]))
         with pytest.raises(errors.PagerelayError, match=r"cannot listen on 127.0.0.1:.*in use"):
-            async with api.serving(database, taken):
+            async with api.serving(database, api.Current(taken)):
                 pass
 
 
 async def test_the_server_does_not_block_the_event_loop(database: Database, settings: Settings) -> None:
-    async with api.serving(database, settings) as address, httpx.AsyncClient(trust_env=False) as client:
+    async with api.serving(database, api.Current(settings)) as address, httpx.AsyncClient(trust_env=False) as client:
         answers = await asyncio.gather(*(client.get(f"{address}/healthz") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
 
@@ -198,7 +198,7 @@ async def refused_after(address: str, content: bytes) -> tuple[bytes, int]:
 async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
     database: Database, settings: Settings, head: bytes
 ) -> None:
-    async with api.serving(database, settings) as address:
+    async with api.serving(database, api.Current(settings)) as address:
         assert address is not None
         line, sent = await refused_after(address, head + b"x" * 20_000)
     assert line.startswith(b"HTTP/1.1 400 ")
@@ -206,7 +206,7 @@ async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
 
 
 async def test_pipelined_requests_are_answered_one_after_the_other(database: Database, settings: Settings) -> None:
-    async with api.serving(database, settings) as address:
+    async with api.serving(database, api.Current(settings)) as address:
         assert address is not None
         host, port = address.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -226,7 +226,7 @@ async def test_two_colons_listen_on_both_families_and_show_ipv4_addresses_as_suc
 ) -> None:
     assert settings.api is not None
     on_both = replace(settings, api=replace(settings.api, host="::", hosts=()))
-    async with api.serving(database, on_both) as url:
+    async with api.serving(database, api.Current(on_both)) as url:
         assert url is not None
         host = f"[{address}]" if ":" in address else address
         port = url.rpartition(":")[2]
@@ -242,7 +242,7 @@ async def test_a_machine_without_ipv6_listens_on_every_ipv4_address(
 ) -> None:
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     assert settings.api is not None
-    async with api.serving(database, replace(settings, api=replace(settings.api, host="::"))) as url:
+    async with api.serving(database, api.Current(replace(settings, api=replace(settings.api, host="::")))) as url:
         assert url is not None
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(f"http://127.0.0.1:{url.rpartition(':')[2]}/healthz")).status_code == 200
@@ -257,7 +257,7 @@ async def test_the_images_health_check_sees_whether_the_daemon_is_alive(database
         )
         return await process.wait()
 
-    async with api.serving(database, settings) as address:
+    async with api.serving(database, api.Current(settings)) as address:
         assert address is not None
         port = address.rpartition(":")[2]
         assert await check(port) == 0

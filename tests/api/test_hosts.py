@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def asked_for(database: Database, settings: Settings, hosts: tuple[str, ...] | None, host: str) -> int:
     """Return the status of a request with this Host header that arrived at 10.1.2.3."""
     assert settings.api is not None
-    app = api.create(database, replace(settings, api=replace(settings.api, hosts=hosts)))
+    app = api.create(database, api.Current(replace(settings, api=replace(settings.api, hosts=hosts))))
 
     async def arrived(scope, receive, send) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - ASGI
         await app(scope | {"server": ("10.1.2.3", 8421)}, receive, send)

@@ -23,7 +23,7 @@ def document() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/none.db"
         database = Database(url)
-        made = api.create(database, shown.settings(Path(folder), url)).openapi()
+        made = api.create(database, api.Current(shown.settings(Path(folder), url))).openapi()
         database.close()
     return made
 

@@ -40,7 +40,7 @@ async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, a
 @contextlib.asynccontextmanager
 async def served(database: Database, settings: Settings) -> AsyncIterator[str]:
     """Serve the API."""
-    async with api.serving(database, settings) as address:
+    async with api.serving(database, api.Current(settings)) as address:
         assert address is not None
         yield address
 

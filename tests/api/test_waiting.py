@@ -106,7 +106,7 @@ async def test_above_the_limit_of_waits_the_response_is_202_at_once(desk: Desk) 
 
 
 async def test_a_wait_ends_when_the_client_disconnects(desk: Desk) -> None:
-    async with api.serving(desk.database, desk.settings, desk.work) as address:
+    async with api.serving(desk.database, api.Current(desk.settings, desk.work)) as address:
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             asking = asyncio.create_task(_ask(client, address, wait=60))
             await eventually(lambda: desk.work.waiting._waiting)
@@ -118,7 +118,7 @@ async def test_a_wait_ends_when_the_client_disconnects(desk: Desk) -> None:
 
 async def test_a_wait_ends_with_a_response_when_the_daemon_stops(desk: Desk) -> None:
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
-        async with api.serving(desk.database, desk.settings, desk.work) as address:
+        async with api.serving(desk.database, api.Current(desk.settings, desk.work)) as address:
             asking = [asyncio.create_task(_ask(client, address, wait=60)) for _ in range(3)]
             await eventually(lambda: sum(map(len, desk.work.waiting._waiting.values())) == 3)
         answers = await asyncio.gather(*asking)

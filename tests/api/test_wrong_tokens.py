@@ -48,7 +48,7 @@ def test_the_log_of_wrong_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_wrong_token_is_logged_without_it_and_a_missing_one_is_not(
     database: Database, settings: Settings
 ) -> None:
-    app = api.create(database, settings)
+    app = api.create(database, api.Current(settings))
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         with structlog.testing.capture_logs() as lines:

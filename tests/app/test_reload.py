@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from daemon import app, config
 from daemon.simulator import Account, Simulator
@@ -241,3 +242,29 @@ async def test_sighup_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             while await house.metric("pagerelay_config_last_reload_success_timestamp_seconds") == began:
                 await asyncio.sleep(0)
         await house.trigger("one", "two")
+
+
+async def test_the_page_and_its_open_connections_follow_a_reload(house: House) -> None:
+    async with asyncio.timeout(30):
+        signed_in = await house.http.post("/sign-in", data={"token": TOKEN}, headers={"sec-fetch-site": "same-origin"})
+        assert signed_in.status_code == 303
+        async with house.http.stream("GET", "/live") as open_page:
+            assert open_page.status_code == 200
+            house.write(token=f"{NEW_TOKEN}, hosts: [relay.example.com]")
+            assert (await house.reload()).status_code == 200
+            async for _ in open_page.aiter_lines():  # it ends, so that the page connects again, which signs it out
+                pass
+        assert (await house.http.get("/")).headers["location"] == "/sign-in"
+        other_name = {"host": "evil.example.com"}
+        assert (await house.http.get("/sign-in", headers=other_name)).status_code == 421
+        house.write(token=f"{NEW_TOKEN}, page: false")
+        assert (await house.reload(NEW_TOKEN)).status_code == 200
+        assert (await house.http.get("/sign-in")).status_code == 404
+
+
+async def test_a_wrong_token_is_logged_in_one_place_whatever_it_asks_for(house: House) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await house.reload("canary-guess")
+        await house.http.get("/v1/status", headers={"authorization": "Bearer canary-guess"})
+        await house.reload("canary-guess")
+    assert [line["path"] for line in lines if line["event"] == "request.wrong_token"] == ["/v1/reload"]

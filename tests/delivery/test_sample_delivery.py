@@ -122,7 +122,7 @@ async def test_a_paused_target_is_tested_over_http_and_nothing_is_recorded(tmp_p
     database.write_now(shown.insert, schema.targets, {"name": "ops", "paused_at": START})
     async with receiver.serving() as url:
         made = settings(tmp_path, url)
-        async with client_of(api.create(database, made)) as client:
+        async with client_of(api.create(database, api.Current(made))) as client:
             answer = await client.post("/v1/targets/ops/test")
             missing = await client.post("/v1/targets/opps/test")
     assert answer.status_code == 200

@@ -118,5 +118,5 @@ async def window(browser: Browser, address: str, path: str | None = "/", **optio
 @contextlib.asynccontextmanager
 async def served(database: Database, settings: Settings, services: Services) -> AsyncIterator[str]:
     """The page over HTTP; yields its address."""
-    async with api.serving(database, settings, services) as address:
+    async with api.serving(database, api.Current(settings, services)) as address:
         yield address or ""

@@ -56,7 +56,7 @@ def services(woken: list[str]) -> Services:
 @pytest.fixture
 def app(database: Database, settings: Settings, services: Services, clock: ManualClock) -> FastAPI:
     database.write_now(shown.fill, clock.now)
-    return api.create(database, settings, services)
+    return api.create(database, api.Current(settings, services))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def kept_app(kept: Database, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return api.create(kept, _settings(tmp_path_factory.mktemp("kept-app"), "sqlite:///elsewhere.db"))
+    return api.create(kept, api.Current(_settings(tmp_path_factory.mktemp("kept-app"), "sqlite:///elsewhere.db")))
 
 
 @pytest.fixture

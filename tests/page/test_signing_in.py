@@ -124,7 +124,7 @@ async def test_a_changed_token_ends_the_session(person: Person, database: Databa
     (cookie,) = person.http.cookies.jar
     assert settings.api is not None
     changed = dataclasses.replace(settings, api=dataclasses.replace(settings.api, token=SecretStr("another")))
-    async with visiting(api.create(database, changed), None) as other:
+    async with visiting(api.create(database, api.Current(changed)), None) as other:
         response = await other.http.get("/", headers={"cookie": f"{cookie.name}={cookie.value}"})
         assert response.headers["location"] == "/sign-in"
 
@@ -173,7 +173,7 @@ async def test_there_is_no_page_without_a_token_or_where_it_is_off(database: Dat
         dataclasses.replace(settings.api, page=False),
         dataclasses.replace(settings.api, token=None, read_token=None),
     ):
-        async with visiting(api.create(database, dataclasses.replace(settings, api=off)), None) as person:
+        async with visiting(api.create(database, api.Current(dataclasses.replace(settings, api=off))), None) as person:
             for path in ("/", "/sign-in", "/static/page.js"):
                 response = await person.http.get(path)
                 assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
@@ -183,7 +183,7 @@ async def test_below_a_path_prefix_every_address_has_it(database: Database, app:
     del app  # it has filled the database
     assert settings.api is not None
     below = dataclasses.replace(settings, api=dataclasses.replace(settings.api, root_path="/relay"))
-    async with visiting(api.create(database, below), None) as person:
+    async with visiting(api.create(database, api.Current(below)), None) as person:
         assert (await person.http.get("/targets/ops")).headers["location"].startswith("/relay/sign-in?next=%2Ftargets")
         response = await person.http.post("/relay/sign-in", data={"token": shown.TOKEN, "next": "/targets/ops"})
         assert (response.headers["location"], "Path=/relay;" in response.headers["set-cookie"]) == (
