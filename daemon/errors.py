@@ -3,9 +3,10 @@
 PagerelayError
 ├── ConfigurationError       the configuration cannot be used (exit code 2)
 ├── DatabaseError            the database cannot be used
-│   ├── SchemaTooNew         a newer version of pagerelay wrote it
-│   ├── DatabaseInUse        another daemon holds the SQLite file
-│   └── PermissionDenied     the role lacks a privilege in PostgreSQL
+│   ├── DatabaseUnsuitable   it never can unless somebody changes it (exit code 2)
+│   │   ├── SchemaTooNew     a newer version of pagerelay wrote it
+│   │   └── PermissionDenied the role lacks a privilege in PostgreSQL
+│   └── DatabaseInUse        another daemon holds the SQLite file
 ├── ConditionError           a trigger's condition is invalid, or fails for a message
 ├── FormatError              a message cannot be rendered in a target's format
 ├── ActionError              an action cannot take effect, and retrying would not help
@@ -87,7 +88,11 @@ class DatabaseError(PagerelayError):
     """The database cannot be used."""
 
 
-class SchemaTooNew(DatabaseError):
+class DatabaseUnsuitable(DatabaseError):
+    """The database cannot be used until somebody changes it: no restart of the daemon mends it."""
+
+
+class SchemaTooNew(DatabaseUnsuitable):
     """A newer version of pagerelay wrote the database."""
 
 
@@ -95,7 +100,7 @@ class DatabaseInUse(DatabaseError):
     """Another daemon uses the same SQLite file."""
 
 
-class PermissionDenied(DatabaseError):
+class PermissionDenied(DatabaseUnsuitable):
     """The role in the database's URL lacks a privilege."""
 
 

@@ -57,13 +57,18 @@ async def listening(app: ASGIApp, bound: socket.socket) -> AsyncIterator[str]:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket; ``::`` listens on IPv6 and IPv4. Raises PagerelayError if the address cannot be used."""
+    """Return a bound socket; ``::`` listens on IPv6 and IPv4.
+
+    Raises PagerelayError if the address cannot be used, as ConfigurationError if it never can.
+    """
     try:
         bound = _listen(host.strip("[]"), port)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # otherwise asyncio's own loop is 40 ms late
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
         message = f"api.listen: cannot listen on {host}:{port}: {reason} (choose another port, or null)"
+        if isinstance(error, PermissionError):
+            raise errors.ConfigurationError([message]) from error
         raise errors.PagerelayError(message) from error
     return bound
 

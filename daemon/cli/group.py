@@ -77,7 +77,9 @@ class Commands(TyperGroup):
 
 
 def _exit_code(error: errors.PagerelayError) -> int:
-    return WRONG_USE if isinstance(error, errors.ConfigurationError | errors.UsageError) else FAILED
+    """Return 2 for what only a person can mend, so that a service manager does not try for ever."""
+    lasting = errors.ConfigurationError | errors.UsageError | errors.DatabaseUnsuitable
+    return WRONG_USE if isinstance(error, lasting) else FAILED
 
 
 def _invalid_value(error: typer.BadParameter) -> str | None:

@@ -20,12 +20,15 @@ EXTENSION = 60_000_000  # microseconds
 
 
 def notify(state: str) -> None:
-    """Send ``state`` (``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``, ``STATUS=…``) to the service manager."""
+    """Send ``state`` (``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``, ``STATUS=…``) to the service manager.
+
+    A manager that does not read, so that its buffer is full, misses it: the daemon waits for nobody.
+    """
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sender:
         try:
             sender.sendto(state.encode(), address)
         except OSError:

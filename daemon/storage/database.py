@@ -116,18 +116,17 @@ class Database:
                     tx.exec_driver_sql(begin)
                 yield tx
         except sa.exc.DBAPIError as error:
-            failure = errors.PermissionDenied if postgres.is_permission_denied(error) else errors.DatabaseError
-            raise self._failed(_explain(error), failure) from error
+            raise self._failed(_explain(error), _kind(error)) from error
         except sa.exc.TimeoutError as error:
             message = "database: no session became free (check whether the server is overloaded or unreachable)"
             raise self._failed(message) from error
         except FileChangedError as error:
             raise self._failed(str(error)) from error
 
-    def _failed(self, message: str, failure: type[errors.DatabaseError] = errors.DatabaseError) -> errors.DatabaseError:
+    def _failed(self, message: str, kind: type[errors.DatabaseError] = errors.DatabaseError) -> errors.DatabaseError:
         if self._failure is None:
             self._failure = Failure(time.monotonic(), message)
-        return failure(message)
+        return kind(message)
 
     @property
     def failure(self) -> Failure | None:
@@ -154,7 +153,7 @@ class Database:
     def lock(self) -> None:
         """Lock a SQLite file until ``close``; does nothing for PostgreSQL.
 
-        Raises DatabaseInUse if another daemon uses the file.
+        Raises DatabaseInUse if another daemon uses the file, and DatabaseUnsuitable without the right to write it.
         """
         if not self.is_sqlite or self.url.database in (None, "", ":memory:"):
             return
@@ -163,7 +162,14 @@ class Database:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             message = f"cannot write {path}: {error.strerror} (give the daemon a directory that it may write to)"
-            raise errors.DatabaseError(message) from error
+            # A missing directory may be a disk that is not mounted yet.
+            kind = errors.DatabaseUnsuitable if isinstance(error, PermissionError) else errors.DatabaseError
+            raise kind(message) from error
+        file = Path(self.url.database)
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            os.close(handle)
+            message = f"cannot write {file}: it belongs to another user (run: chown {os.geteuid()} {file})"
+            raise errors.DatabaseUnsuitable(message)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -253,6 +259,13 @@ def _migrate(tx: sa.Connection, report: Callable[[str], None]) -> None:
 def _migrate_alone(tx: sa.Connection, report: Callable[[str], None]) -> None:
     tx.execute(sa.text("SELECT pg_advisory_xact_lock(7243091142)"))
     _migrate(tx, report)
+
+
+def _kind(error: sa.exc.DBAPIError) -> type[errors.DatabaseError]:
+    """Return the class of the error to raise."""
+    if postgres.is_permission_denied(error):
+        return errors.PermissionDenied
+    return errors.DatabaseUnsuitable if sqlite.is_no_database(error.orig) else errors.DatabaseError
 
 
 def _explain(error: sa.exc.DBAPIError) -> str:

@@ -36,7 +36,7 @@ def create_engine(url: sa.URL, pool_size: int, *, writes: bool) -> sa.Engine:
         if encoding != "UTF8":
             name = connection.info.dbname
             connection.close()
-            raise errors.DatabaseError(
+            raise errors.DatabaseUnsuitable(
                 f'the database "{name}" has the encoding {encoding}, which cannot store all texts '
                 f"(create one with: createdb --encoding=UTF8 --template=template0 {name}_utf8)"
             )

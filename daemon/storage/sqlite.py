@@ -65,6 +65,11 @@ def create_engine(url: sa.URL, pool_size: int) -> sa.Engine:
     return engine
 
 
+def is_no_database(error: object) -> bool:
+    """Return whether an error of the driver says that the file is not a SQLite database."""
+    return isinstance(error, driver.DatabaseError) and "file is not a database" in str(error)
+
+
 class FileChangedError(Exception):
     """The file of an open database was removed or replaced."""
 

@@ -6,14 +6,17 @@ import asyncio
 import queue
 import socket
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 
 from daemon import app, config
 from daemon.app import generation
+from daemon.app.reloading import Reloader
 from daemon.delivery import loop
 from daemon.delivery.loop import DeliveryLoop
 from daemon.runtime import systemd
@@ -145,3 +148,32 @@ async def test_a_restart_helps_when_work_has_ended_or_stands_still_or_the_databa
     assert database.failure is not None
     database._failure = replace(database.failure, since=database.failure.since - STUCK_SECONDS - 1)
     assert generation.stuck(database, deliveries, []) == "database: gone (for more than five minutes)"
+
+
+def test_a_manager_that_does_not_read_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "deaf"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(str(tmp_path / "deaf"))
+
+        def send() -> None:
+            for _ in range(1000):
+                systemd.notify("WATCHDOG=1")
+
+        sending = threading.Thread(target=send, daemon=True)
+        sending.start()
+        sending.join(30)
+        assert not sending.is_alive()
+
+
+async def test_a_reload_by_signal_is_announced_with_its_time_and_its_end(manager: Manager, tmp_path: Path) -> None:
+    settings = shown.settings(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}")
+    reloader = Reloader(config.read(settings.source, {}), CollectorRegistry(), lambda _settings: asyncio.sleep(0))
+    for text in (settings.source.read_text(), "nonsense: 1\n"):
+        settings.source.write_text(text)
+        began = time.monotonic_ns() // 1000
+        reloader.on_hangup()
+        await asyncio.gather(*reloader._tasks)
+        first, last = manager.messages()
+        reloading, _, at = first.partition("\nMONOTONIC_USEC=")
+        assert (reloading, last) == ("RELOADING=1", "READY=1")
+        assert began <= int(at) <= time.monotonic_ns() // 1000
