@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.storage.database import Database
 from tests.conftest import Postgres
-from tests.endurance import acting, replaying, scenarios, trouble
+from tests.endurance import acting, reloading, replaying, scenarios, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,7 @@ RUNS: dict[str, Callable[[Path, str, int], Any]] = {
     "replay": lambda folder, url, seed: replaying.replay(
         folder, url, count=10_000, kills=5, incidents=20, seconds=10, seed=seed
     ),
+    "reload": lambda folder, url, seed: reloading.long(folder, url, seed=seed),
     "idle": lambda folder, url, seed: scenarios.idle(folder, url, seconds=600, seed=seed),
 }
 

@@ -74,11 +74,13 @@ async def reloads(
         return figures
 
 
-def check_flat(figures: Figures) -> None:
-    """Fail if descriptors or memory grew from the second to the last tenth of the run."""
-    _, early, *_, late = figures["parts"]
+async def long(folder: Path, url: str, *, seed: int) -> Figures:
+    """Reload 1,000 times; descriptors and memory do not grow from the third to the last tenth."""
+    figures = await reloads(folder, url, count=1000, rate=1, pause=0.1, seed=seed)
+    early, late = figures["parts"][2], figures["parts"][-1]
     assert late["descriptors"] <= early["descriptors"] + 8, figures
     assert late["memory_mb"] <= 1.1 * early["memory_mb"] + 8, figures
+    return figures
 
 
 async def _reload_often(

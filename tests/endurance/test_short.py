@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.endurance import acting, replaying, scenarios, trouble
+from tests.cli import forked
+from tests.endurance import acting, reloading, replaying, scenarios, trouble, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +107,8 @@ async def test_a_killed_daemon_loses_nothing_of_a_replay_and_live_messages_do_no
         tmp_path, database_url, count=800, kills=1, incidents=1, seconds=0.2, seed=seed, pace=PACE
     )
     assert figures["new"] > 0
+
+
+async def test_reloads_under_load_lose_and_double_nothing(tmp_path: Path, database_url: str, seed: int) -> None:
+    figures = await reloading.reloads(tmp_path, database_url, count=9, rate=2, pause=0, seed=seed, pace=PACE)
+    assert figures["messages"] > 5
