@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.endurance import acting, replaying, scenarios, trouble
-from tests.cli import forked
-from tests.endurance import acting, reloading, replaying, scenarios, trouble, world
+from tests.endurance import acting, reloading, replaying, scenarios, trouble
 
 if TYPE_CHECKING:
     from pathlib import Path

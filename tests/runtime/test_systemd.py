@@ -25,7 +25,7 @@ from tests.harness import shown
 from tests.harness.eventually import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -89,9 +89,9 @@ async def test_a_daemon_whose_schema_upgrade_takes_long_asks_for_more_time_and_t
     may_go_on, stop = threading.Event(), asyncio.Event()
     upgrade = Database.upgrade
 
-    def slowly(database: Database) -> str:
+    def slowly(database: Database, report: Callable[[str], None]) -> str:
         assert may_go_on.wait(30)
-        return upgrade(database)
+        return upgrade(database, report)
 
     monkeypatch.setattr(Database, "upgrade", slowly)
     settings = shown.settings(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}")
