@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.cli import terminal
+from daemon.text import span
 from daemon.views import troubles
 from daemon.views.health import Health
 from daemon.views.troubles import Subject, Trouble
@@ -26,10 +27,13 @@ def lines(status: Overview) -> Iterable[str]:
 
 
 def hints(status: Overview) -> Iterable[str]:
-    """Yield one line for each thing that does no harm, but that the project should hear of."""
+    """Yield one line for each thing that does no harm and is worth knowing."""
     if status.database_warning:
         yield status.database_warning
     for connection in status.connections:
+        if (catch_up := connection.catch_up) is not None:
+            behind, left = span(connection.lag or 0), span(catch_up.left)
+            yield f"{connection.name}: catching up: {catch_up.done:.0%} read, {behind} behind, about {left} left"
         types = connection.unknown_entry_types
         if types:
             names = [f"{each.type} ({each.entries:,})" for each in types[:MOST_TYPES]]

@@ -47,6 +47,17 @@ class UnknownEntryType:
 
 
 @dataclass(frozen=True, slots=True)
+class CatchUpProgress:
+    """How far a running poll has read the log after a downtime: the share that is done, and the seconds left.
+
+    ``left`` is an estimate from the speed so far.
+    """
+
+    done: float
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionStatus:
     """One PagerDuty account. ``lag`` is the age of its watermark in seconds."""
 
@@ -60,6 +71,7 @@ class ConnectionStatus:
     last_error: str | None
     watermark: datetime | None
     lag: float | None
+    catch_up: CatchUpProgress | None
     budget: Budget
     blocked_until: datetime | None
     actions: ActionQueue
@@ -91,6 +103,7 @@ def read(
             name=name,
             health=_health(row, patience(connection, triggers), now),
             lag=None if row is None or row.watermark is None else (now - row.watermark).total_seconds(),
+            catch_up=_catch_up(row, patience(connection, triggers), now),
             budget=Budget(limits.calls, limits.period.total_seconds(), used, max(limits.calls - used, 0)),
             blocked_until=_blocked_until(row, now),
             actions=queues[name],
@@ -125,6 +138,19 @@ def patience(connection: Connection, triggers: Iterable[Trigger]) -> timedelta:
     every = [trigger.every for trigger in triggers if trigger.connection == connection.name]
     limit = connection.limits.poll_interval
     return max(max(limit, min(every, default=limit)) * MISSED_POLLS, SHORTEST_PATIENCE)
+
+
+def _catch_up(row: Any, patience: timedelta, now: datetime) -> CatchUpProgress | None:  # noqa: ANN401 - a row of the connections table, or None
+    """Return how far a running poll has come; None if it is not far behind, or has not read anything yet.
+
+    The log was read up to about the end of the last successful poll when this one began.
+    """
+    if row is None or None in (row.polled_by, row.last_success_at, row.last_poll_at, row.watermark):
+        return None
+    read, behind = row.watermark - row.last_success_at, now - row.watermark
+    if behind <= patience or read <= timedelta(0):
+        return None
+    return CatchUpProgress(done=read / (read + behind), left=behind / read * (now - row.last_poll_at).total_seconds())
 
 
 def _reason(row: Any) -> str:  # noqa: ANN401 - a row of the connections table, or None

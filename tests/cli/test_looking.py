@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,21 @@ def test_status_as_json_is_one_document(kept: Call) -> None:
     assert [each["health"] for each in status["connections"]] == ["ok", "failing"]
     assert status["targets"][1]["pending"] == 2
     assert status["now"].endswith("Z")
+
+
+def test_status_says_how_far_a_connection_has_caught_up(pagerelay: Call, filled: str) -> None:
+    database = Database(filled)
+    now = database.read_now(database.now)
+    values = {
+        "polled_by": "a",
+        "last_success_at": now - timedelta(hours=40),
+        "last_poll_at": now - timedelta(minutes=9),
+    }
+    row = schema.connections.update().values(values | {"watermark": now - timedelta(hours=10)})
+    database.write_now(lambda tx: tx.execute(row) and None)
+    database.close()
+    line = "note: acme: catching up: 75% read, 10 h behind, about 3 min left"
+    assert line in " ".join(pagerelay("status").stdout.split())
 
 
 def test_status_says_how_far_a_clock_is_off(pagerelay: Call, filled: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -33,6 +34,23 @@ async def test_it_says_that_all_is_well(person: Person, database: Database, cloc
     text = await person.read("/")
     assert "All is well" in text
     assert "<title>All is well · pagerelay</title>" in text
+
+
+async def test_a_connection_that_catches_up_shows_how_far_it_has_come(
+    person: Person, database: Database, clock: ManualClock
+) -> None:
+    now = clock.now
+    values = {
+        "polled_by": "a",
+        "last_success_at": now - timedelta(hours=40),
+        "last_poll_at": now - timedelta(minutes=9),
+    }
+    mine = schema.connections.update().where(schema.connections.c.name == "acme")
+    database.write_now(lambda tx: tx.execute(mine.values(values | {"watermark": now - timedelta(hours=10)})) and None)
+    assert "10 h, caught up in about 3 min" in await person.read("/")
+    text = await person.read("/connections/acme")
+    assert "75 % read, 10 h behind, about 3 min left" in text
+    assert "Not polled since" not in text
 
 
 async def test_a_failing_target_is_retried_and_paused_from_it(person: Person, woken: list[str]) -> None:

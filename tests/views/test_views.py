@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from daemon import errors
 from daemon.storage import schema
 from daemon.storage.database import Database
 from daemon.views import action_list, connection_health, delivery_list, event_list, overview, target_health
+from daemon.views.connection_health import CatchUpProgress
 from daemon.views.health import Health
 from daemon.views.target_health import origin
 from tests.conftest import ManualClock
@@ -109,6 +110,24 @@ def test_blocked_late_and_new_connections_have_their_own_state(
     status = look(database, settings, clock)
     assert [each.health for each in status.connections] == [Health.LATE, Health.LATE]
     assert status.connections[0].blocked_until is None
+
+
+def test_a_poll_that_reads_the_log_of_a_downtime_shows_how_far_it_has_come(
+    filled: Database, settings: Settings, clock: ManualClock
+) -> None:
+    now = clock()
+    began = {"last_success_at": now - timedelta(hours=4), "last_poll_at": now - timedelta(minutes=2), "polled_by": "a"}
+
+    def read_up_to(hours: float, **values: Any) -> CatchUpProgress | None:
+        row = began | {"watermark": now - timedelta(hours=hours)} | values
+        mine = schema.connections.c.name == "acme"
+        filled.write_now(lambda tx: tx.execute(schema.connections.update().where(mine).values(row)) and None)
+        return look(filled, settings, clock).connections[0].catch_up
+
+    assert read_up_to(1) == CatchUpProgress(done=0.75, left=40.0)
+    assert read_up_to(4) is None, "nothing was read yet"
+    assert read_up_to(0) is None, "it has caught up"
+    assert read_up_to(1, polled_by=None) is None, "nobody reads"
 
 
 def test_a_paused_target_has_the_state_paused(filled: Database, settings: Settings, clock: ManualClock) -> None:
