@@ -36,6 +36,7 @@ class Field:
     value: str
     problem: str | None
     choices: ChoiceList | None
+    list_kind: str
 
 
 async def show(visit: Visit) -> Response:
@@ -50,6 +51,8 @@ async def queue(visit: Visit) -> Response:
     """Queue an action, or show the form again with what is wrong."""
     operation = control.operation_named(visit.path("operation"))
     fields = await visit.form()
+    if "look_up" in fields:
+        return await _form(visit, operation, fields, {}, searches=True)
     values = {name: fields[name].strip() for name in operation.parameters.model_fields if fields.get(name, "").strip()}
     key = fields.get("key", "")
     order = control.ActionOrder(
@@ -63,6 +66,15 @@ async def queue(visit: Visit) -> Response:
     return visit.see("actions", item)
 
 
+async def offer(visit: Visit) -> Response:
+    """Return the options of a pick-list that contain what was typed."""
+    kind, connection = visit.query.get("kind", ""), visit.query.get("connection", "")
+    if not visit.may_change or kind not in choices.KINDS or connection not in visit.site.settings.connections:
+        raise errors.NotFound("unknown list")
+    found = await visit.site.choices.read(connection, kind, visit.query.get("text", ""))
+    return visit.page("options.html", {"choices": found.choices})
+
+
 async def _accept(visit: Visit, order: control.ActionOrder) -> str:
     """Queue an action; return its id. The same form sent twice is one action, a changed one is another."""
     site = visit.site
@@ -74,22 +86,31 @@ async def _accept(visit: Visit, order: control.ActionOrder) -> str:
 
 
 async def _form(
-    visit: Visit, operation: actions.Operation, values: Mapping[str, str], problems: Mapping[str, str]
+    visit: Visit,
+    operation: actions.Operation,
+    values: Mapping[str, str],
+    problems: Mapping[str, str],
+    *,
+    searches: bool = False,
 ) -> Response:
+    """Show the form of an operation; ``searches`` narrows its pick-lists to what the fields contain."""
     known = list(visit.site.settings.connections)
     chosen = values.get("connection", "")
     connection = chosen if chosen in known else known[0]
     names = list(operation.parameters.model_fields)
-    kinds = sorted({choices.OF_PARAMETER[name] for name in names if name in choices.OF_PARAMETER})
-    lists = dict(
-        zip(kinds, await asyncio.gather(*(visit.site.choices.read(connection, kind) for kind in kinds)), strict=True)
-    )
+    kinds = {name: choices.OF_PARAMETER[name] for name in names if name in choices.OF_PARAMETER}
+    read = visit.site.choices.read
+    await asyncio.gather(*(read(connection, kind) for kind in sorted(set(kinds.values()))))  # kept for what follows
+    lists = {
+        name: await read(connection, kind, values.get(name, "") if searches else "") for name, kind in kinds.items()
+    }
     fields = [_field(operation, name, values, problems, lists) for name in names]
     shown = {
         "operation": operation,
         "fields": fields,
         "connection": connection,
         "connections": known,
+        "searches": searches,
         "problems": problems,
         "others": [f"{name} {problem}" for name, problem in problems.items() if name not in names],
         "key": f"page-{secrets.token_urlsafe(16)}",
@@ -105,7 +126,7 @@ def _field(
     lists: Mapping[str, ChoiceList],
 ) -> Field:
     schema = operation.parameters.model_json_schema()["properties"][name]
-    pick_list = lists.get(choices.OF_PARAMETER.get(name, ""))
+    pick_list = lists.get(name)
     kind = "text"
     if name in operation.secret:
         kind = "secret"
@@ -116,7 +137,8 @@ def _field(
     elif schema.get("maxLength", 0) > LONG:
         kind = "lines"
     value = "" if kind == "secret" else values.get(name, "")
-    return Field(name, _label(name), kind, schema.get("description"), value, problems.get(name), pick_list)
+    list_kind = choices.OF_PARAMETER.get(name, "")
+    return Field(name, _label(name), kind, schema.get("description"), value, problems.get(name), pick_list, list_kind)
 
 
 def _label(name: str) -> str:
@@ -125,4 +147,8 @@ def _label(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-ROUTES = (("GET", "/actions/new", show), ("POST", "/actions/{operation}", queue))
+ROUTES = (
+    ("GET", "/actions/new", show),
+    ("GET", "/actions/new/options", offer),
+    ("POST", "/actions/{operation}", queue),
+)

@@ -55,7 +55,7 @@ class _Forms(HTMLParser):
             if "selected" in values:
                 self.forms[-1].fields[self._select] = values.get("value", "")
         elif tag == "button":
-            self._in_button = True
+            self._in_button = not self.forms[-1].label  # Enter presses the first one
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Route
 
     from daemon.settings import Settings
 
@@ -187,6 +187,28 @@ async def test_from_a_red_target_to_its_attempts_and_sending_again_takes_two_cli
         await eventually(lambda: woken == ["ops"])
 
 
+async def test_a_long_pick_list_is_looked_up_once_after_the_last_key(browser: Browser, address: str) -> None:
+    async with browsers.window(browser, address, "/actions/new?operation=AddNoteToIncident&connection=acme") as window:
+        options = '<datalist><option value="PALICE">Alice Archer</option></datalist>'
+        requests: list[str] = []
+
+        async def answer(route: Route) -> None:
+            requests.append(route.request.url)
+            await route.fulfill(body=options, content_type="text/html")
+
+        await window.page.route("**/options?*", answer)
+        await window.page.evaluate("document.getElementById('p-userId').dataset.lookUp = '/actions/new/options?x=y'")
+        await window.page.focus("#p-userId")
+        await window.page.clock.pause_at(system_clock() + timedelta(minutes=1))
+        for key in "alice":
+            await window.page.keyboard.press(key)
+        assert requests == []
+        await window.page.clock.run_for(500)
+        await eventually(lambda: window.page.evaluate("document.getElementById('l-userId').options.length"), 1)
+        assert requests == [f"{address}/actions/new/options?x=y&text=alice"]
+        assert window.complaints == []
+
+
 async def test_times_are_shown_in_the_readers_zone_with_utc_beside_them(browser: Browser, address: str) -> None:
     async with browsers.window(browser, address, "/events/evt_1") as window:
         text = await window.page.inner_text("main time[data-at] >> nth=0")
@@ -194,7 +216,7 @@ async def test_times_are_shown_in_the_readers_zone_with_utc_beside_them(browser:
         assert await window.page.get_attribute("main time[data-at] >> nth=0", "title")
         await window.open("/")
         label = window.page.locator("svg.chart [data-hour] >> nth=0")
-        local = await label.inner_text()
+        local = await label.text_content()
         at = datetime.fromisoformat(await label.get_attribute("data-hour") or "")
         assert local == f"{at.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}"
         assert await window.page.inner_text("figcaption [data-zone] >> nth=0") == "(local time)"

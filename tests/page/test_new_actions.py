@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import actions
+from daemon.control import Current
+from daemon.page.choices import KEPT_SECONDS, MOST_SEARCHES, Choices
+from daemon.pagerduty import lookups
+from tests.harness.watch import Watch
 from tests.page.person import forms_in, visiting
 
 if TYPE_CHECKING:
@@ -46,6 +50,40 @@ async def test_the_pick_lists_offer_ids_by_name_and_cost_one_call_each(person: P
         assert re.search(rf'<option value="{incident.id}">[^<]*Disk almost full', text)
         assert text.count(f'<option value="{desk.alice}">Alice') == 2
     assert len(desk.simulator.calls) == 2
+
+
+async def test_names_are_looked_up_without_a_script_and_nothing_is_queued(person: Person, desk: Desk) -> None:
+    form = await form_of(person, "AcknowledgeIncident")
+    response = await person.send(form, userId="alice", look_up="yes")
+    assert response.status_code == 200
+    assert re.search(rf"1 entry matches “alice”: Alice[^<]*<span class=\"code\">{desk.alice}", response.text)
+    (shown_again,) = [each for each in forms_in(response.text) if each.label == "AcknowledgeIncident"]
+    assert shown_again.fields["userId"] == "alice"
+    assert await desk.queued() == []
+
+
+async def test_a_whole_list_is_searched_here_and_a_long_one_at_pagerduty_within_bounds(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch()
+    lists = Choices(desk.database, Current(desk.settings, desk.work), watch)
+    assert [each.id for each in (await lists.read("acme", "users", "ALICE")).choices] == [desk.alice]
+    assert len(desk.simulator.calls) == 1
+    watch.seconds += KEPT_SECONDS["users"]
+    monkeypatch.setattr(lookups, "MOST", 2)  # so that two users make a list that may have more
+    sizes = [len((await lists.read("acme", "users", text)).choices) for text in ("", "a", "al", "alice", "alice a")]
+    assert sizes == [2, 2, 1, 1, 1]
+    assert len(desk.simulator.calls) == 4, "al is a whole list, so that more letters need no call"
+    for number in range(2 * MOST_SEARCHES):
+        await lists.read("acme", "users", f"x{number}")
+    assert len(desk.simulator.calls) <= 4 + MOST_SEARCHES
+
+
+async def test_options_are_for_those_who_may_act(person: Person, desk: Desk) -> None:
+    path = "/actions/new/options?connection=acme&kind=users&text=alice"
+    assert f'value="{desk.alice}"' in await person.read(path)
+    for wrong in ("kind=nothing&connection=acme", "kind=users&connection=nobody"):
+        await person.read(f"/actions/new/options?{wrong}", 404)
 
 
 async def test_an_incident_is_resolved_from_its_page(person: Person, desk: Desk) -> None:

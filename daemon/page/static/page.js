@@ -3,6 +3,7 @@
 (() => {
   const LEAST_MS = 1000; // between two fetches
   const ALWAYS_MS = 30000; // also without a signal
+  const LOOK_UP_MS = 400; // after the last key
   const body = document.body;
   const root = body.dataset.root;
   const lightSwitch = document.getElementById("live-switch");
@@ -147,6 +148,22 @@
     if (!document.hidden) ages();
     if (!paused && !document.hidden && Date.now() - fetched > ALWAYS_MS) { connect(); soon(); }
   }, 1000);
+
+  // Pick-lists that are too long to be sent whole
+  const looking = new WeakMap();
+  document.addEventListener("input", (event) => {
+    const field = event.target;
+    if (!field.dataset.lookUp) return;
+    clearTimeout(looking.get(field));
+    looking.set(field, setTimeout(async () => {
+      const text = field.value.trim();
+      if (text.length < 2 || [...field.list.options].some((each) => each.value === text)) return;
+      const answer = await fetch(`${field.dataset.lookUp}&text=${encodeURIComponent(text)}`);
+      if (!answer.ok || field.value.trim() !== text) return;
+      const options = new DOMParser().parseFromString(await answer.text(), "text/html").querySelectorAll("option");
+      field.list.replaceChildren(...options);
+    }, LOOK_UP_MS));
+  });
 
   // Copying
   document.addEventListener("click", (event) => {
