@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-LARGEST_BODY = 64 * 1024
-LARGEST_HEAD = 256 * 1024
+LARGEST_BODY = LARGEST_HEAD = 64 * 1024
 STATUS_LINE = re.compile(rb"HTTP/([0-9](?:\.[0-9])?)[ \t]+([1-9][0-9]{2})(?=[ \t\r\n]|$)")
 HEAD_END = re.compile(rb"\n\r?\n")
 FOLD = re.compile(rb"\r?\n[ \t]+")
 HEADER = re.compile(
-    rb"^(content-length|transfer-encoding|connection|retry-after|location)[ \t]*:[ \t]*(.*?)[ \t]*\r?$",
+    rb"^(content-length|transfer-encoding|connection|retry-after|location)[ \t]*:([^\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
 CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?\r?")
@@ -101,7 +100,8 @@ class ResponseParser:
             self.status = None if is_interim else status
             end = HEAD_END.search(pending)
             if end is None:
-                self.is_complete = not is_interim and len(pending) > LARGEST_HEAD
+                if len(pending) > LARGEST_HEAD:
+                    self._give_up()
                 return
             head = bytes(pending[: end.end()])
             del pending[: end.end()]
@@ -113,8 +113,8 @@ class ResponseParser:
         """Decide how the body ends, and whether the connection can be used again."""
         plain = FOLD.sub(b" ", head)
         headers = self._headers
-        for spelt, value in HEADER.findall(plain):
-            name = spelt.lower()
+        for spelt, text in HEADER.findall(plain):
+            name, value = spelt.lower(), text.strip()
             headers[name] = headers[name] + b"," + value if name in headers and name != b"location" else value
         tokens = {each.strip().lower() for each in headers.get(b"connection", b"").split(b",")}
         lengths = {each.strip() for each in headers.get(b"content-length", b"").split(b",")} - {b""}
@@ -175,7 +175,9 @@ class ResponseParser:
         return True
 
     def _give_up(self) -> bool:
-        """End a body that cannot be understood: the verdict stands, the connection does not."""
+        """End a response whose rest cannot be read: the verdict stands if there is one, the connection does not."""
+        if self.status is None:
+            raise NotHttpError
         self.is_complete, self.may_reuse = True, False
         return False
 

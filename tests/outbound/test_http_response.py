@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import h11
@@ -131,3 +132,20 @@ def test_a_connection_is_not_used_again_after_an_ambiguous_answer(rest: bytes) -
 def test_what_has_no_status_line_is_not_an_answer(data: bytes) -> None:
     with pytest.raises(NotHttpError):
         parsed(data, [], is_closed=True)
+
+
+@pytest.mark.parametrize("gap", [b" ", b"\t", b"\r", b"a ", b"\r\n "])
+def test_reading_odd_headers_takes_time_that_grows_with_their_size(gap: bytes) -> None:
+    def seconds(count: int) -> float:
+        started = time.process_time()
+        assert (
+            parsed(b"HTTP/1.1 503 No\r\nretry-after:5" + gap * count + b"5\r\ncontent-length:0\r\n\r\n", [])[0] == 503
+        )
+        return time.process_time() - started
+
+    assert min(seconds(60_000 // len(gap)) for _ in range(3)) < 0.25  # quadratic: minutes
+
+
+def test_interim_answers_without_end_are_not_an_answer() -> None:
+    with pytest.raises(NotHttpError):
+        parsed(b"HTTP/1.1 103 Early Hints\r\n" + b"link: x\r\n" * 10_000, [])
