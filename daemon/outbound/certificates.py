@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from daemon import errors
 from daemon.outbound import tls as tls_rules
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def is_usable(tls: Tls) -> bool:
         tls_rules.context(tls)
     except ssl.SSLError:
         return False
-    except tls_rules.NoAuthoritiesError:  # the first attempt reports it
+    except errors.NoAnswer:  # the first attempt reports it
         pass
     return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import ssl
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.25  # seconds before the next address is tried beside one that does not respond (RFC 8305)
 PROXY_UNAUTHORIZED = 407
+COULD_NOT = "could not connect"
 
 
 class Dialer:
@@ -36,91 +36,86 @@ class Dialer:
         self._tls = tls
         self._proxy = proxy
         self._proxy_header = proxy_header
-        self._port = (proxy or url).port
+        self._name = url.host.strip("[]").removesuffix(".")
 
     async def open(self, addresses: Sequence[str], ends: float) -> HttpConnection:
         """Connect to the first address that accepts, or else raise NoAnswer for the first that failed."""
-        waiting = list(interleaved(addresses))
+        waiting = interleaved(addresses)
         running: set[asyncio.Task[HttpConnection]] = set()
         failure: errors.NoAnswer | None = None
         try:
             while waiting or running:
                 if waiting:
                     running.add(asyncio.create_task(self._open_one(waiting.pop(0), ends)))
-                done, running = await asyncio.wait(
-                    running, timeout=PATIENCE if waiting else None, return_when=asyncio.FIRST_COMPLETED
-                )
+                patience = PATIENCE if waiting else None
+                done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
+                    running.remove(task)
                     try:
-                        connection = task.result()
+                        return task.result()
+                    except errors.OutOfResources:
+                        raise
                     except errors.NoAnswer as error:
                         failure = failure or error
-                        if isinstance(error, errors.OutOfResources):
-                            raise
-                    else:
-                        done.remove(task)
-                        running |= done
-                        return connection
         finally:
-            await _drop(running)
-        raise failure or errors.NoAnswer("could not connect: no address")
+            for task in running:
+                task.cancel()
+                task.add_done_callback(_close)
+        raise failure or errors.NoAnswer(f"{COULD_NOT}: no address")
 
     async def _open_one(self, address: str, ends: float) -> HttpConnection:
         """Connect to an address. Raises NoAnswer."""
         try:
             context = tls_rules.context(self._tls) if self._url.scheme == "https" else None
-        except tls_rules.NoAuthoritiesError:
-            raise errors.NoAnswer(
-                "cannot create an HTTP client: No CA certificates on this machine (install ca-certificates)"
-            ) from None
-        try:
-            return await self._connect(address, context, ends)
-        except ssl.SSLError as error:
-            raise errors.NoAnswer(f"could not connect: {tls_rules.explain(error)}") from None
+            if self._proxy is None or context is None:
+                return await self._connect(address, context)
+            connection = await self._connect(address, None)
+            try:
+                await self._tunnel(connection, context, ends)
+            except BaseException:
+                connection.close()
+                raise
         except OSError as error:
-            kind = errors.OutOfResources if error.errno in RESOURCES else errors.NoAnswer
-            raise kind(f"could not connect: {system_words(error)}") from None
+            raise no_answer(COULD_NOT, error) from None
+        return connection
 
-    async def _connect(self, address: str, context: ssl.SSLContext | None, ends: float) -> HttpConnection:
+    async def _connect(self, address: str, context: ssl.SSLContext | None) -> HttpConnection:
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-        connection = HttpConnection(loop, address, sock)
         try:
             sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, (address, self._port))
-            first = context if self._proxy is None else None
-            await loop.create_connection(lambda: connection, sock=sock, ssl=first, server_hostname=self._name(first))
-            if context is not None and self._proxy is not None:
-                await self._tunnel(connection, context, ends)
+            await loop.sock_connect(sock, (address, (self._proxy or self._url).port))
+            _transport, connection = await loop.create_connection(
+                lambda: HttpConnection(loop, address, sock),
+                sock=sock,
+                ssl=context,
+                server_hostname=self._name if context else None,
+            )
         except BaseException:
-            connection.close()
-            if connection.transport is None:
-                sock.close()
+            sock.close()
             raise
         return connection
 
     async def _tunnel(self, connection: HttpConnection, context: ssl.SSLContext, ends: float) -> None:
-        """Ask the proxy for a connection to the target, and begin TLS inside it. Raises NoAnswer."""
+        """Ask the proxy for a connection to the target, and begin TLS inside it. Raises NoAnswer and OSError."""
         place = f"{self._url.host}:{self._url.port}".encode()
         request = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (place, place, self._proxy_header)
         try:
             answer = await connection.request(request, ends, 0.0, is_tunnel=True)
         except BrokenError as error:
-            raise errors.NoAnswer(f"could not connect: the proxy broke the connection{why(error)}") from None
+            raise no_answer(f"{COULD_NOT}: the proxy broke the connection", error.reason) from None
         if answer.status not in SUCCESSFUL_CONNECT:
             remedy = " (check its user and password)" if answer.status == PROXY_UNAUTHORIZED else ""
-            raise errors.NoAnswer(f"could not connect: the proxy answered {answer.status}{remedy}")
-        if connection.transport is None or connection.is_closed:
-            raise errors.NoAnswer("could not connect: the proxy closed the connection")
+            raise errors.NoAnswer(f"{COULD_NOT}: the proxy answered {answer.status}{remedy}")
+        if connection.is_closed:
+            raise errors.NoAnswer(f"{COULD_NOT}: the proxy closed the connection")
         transport = await asyncio.get_running_loop().start_tls(
-            connection.transport, connection, context, server_hostname=self._name(context)
+            connection.transport, connection, context, server_hostname=self._name
         )
-        assert transport is not None  # noqa: S101 - for the type checker
-        connection.transport, connection.is_used = transport, False
-
-    def _name(self, context: ssl.SSLContext | None) -> str | None:
-        return None if context is None else self._url.host.strip("[]").removesuffix(".")
+        if transport is None:  # the proxy closed it during the handshake
+            raise ConnectionResetError
+        connection.transport = transport
 
 
 def interleaved(addresses: Sequence[str]) -> list[str]:
@@ -130,21 +125,18 @@ def interleaved(addresses: Sequence[str]) -> list[str]:
     return [each for each in chain.from_iterable(zip_longest(first, other)) if each is not None]
 
 
-def system_words(error: OSError) -> str:
-    """Return what the system says about an error."""
-    if error.errno is None:
-        return str(error) or "the connection was closed during the handshake"
-    return f"{os.strerror(error.errno)} (os error {error.errno})"
-
-
-def why(error: BrokenError) -> str:
-    """Return the reason of a broken connection, after a colon."""
-    reason = error.reason
+def no_answer(what: str, reason: BaseException | str | None, hint: str = "") -> errors.NoAnswer:
+    """Return the error that says what failed and why; ``None`` is a connection that ended."""
+    kind = errors.NoAnswer
     if isinstance(reason, ssl.SSLError):
-        return f": {tls_rules.explain(reason)}"
+        return kind(f"{what}: {tls_rules.explain(reason)}")
     if isinstance(reason, OSError):
-        return f": {system_words(reason)}"
-    return ": connection closed before message completed"
+        kind = errors.OutOfResources if reason.errno in RESOURCES else kind
+        words = str(reason) or "the connection was closed during the handshake"
+        why = words if reason.errno is None else f"{os.strerror(reason.errno)} (os error {reason.errno})"
+    else:
+        why = str(reason or "connection closed before message completed")
+    return kind(f"{what}: {why}{hint}")
 
 
 def proxy_header(proxy: str | None) -> bytes:
@@ -156,13 +148,7 @@ def proxy_header(proxy: str | None) -> bytes:
     return b"proxy-authorization: Basic %b\r\n" % b64encode(pair.encode())
 
 
-async def _drop(running: set[asyncio.Task[HttpConnection]]) -> None:
-    """End attempts to connect that are no longer needed."""
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)
-    for task in running:
-        if not task.cancelled() and task.exception() is None:
-            with contextlib.suppress(OSError):
-                task.result().close()
+def _close(task: asyncio.Task[HttpConnection]) -> None:
+    """Close a connection that is no longer needed."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()

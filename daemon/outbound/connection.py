@@ -6,13 +6,13 @@ It follows no redirects, ignores proxy environment variables and does not decomp
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from typing import TYPE_CHECKING
 
 import daemon
 from daemon import errors
-from daemon.outbound import connecting, http_connection, resolver, urls
+from daemon.outbound import connecting, resolver, urls
+from daemon.outbound.http_connection import BrokenError, HttpConnection
 from daemon.outbound.http_response import LARGEST_BODY, Response
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ class PinnedClient:
         credentials = connecting.proxy_header(proxy)
         self._dialer = connecting.Dialer(self._url, target.tls, self._proxy, credentials)
         self._begin = self._request_begin(headers or {}, credentials)
-        self._addresses: tuple[str, ...] = ()
-        self._idle: list[http_connection.HttpConnection] = []
-        self._busy: set[http_connection.HttpConnection] = set()
+        self._idle: list[HttpConnection] = []
+        self._busy: set[HttpConnection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
     async def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
@@ -65,27 +64,28 @@ class PinnedClient:
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
         data = b"%b%bcontent-length: %d\r\n\r\n%b" % (self._begin, _lines(headers), len(body), body)
-        if not self._is_resolved():
-            await self._resolve(max(seconds, 0.0))
-        connection = self._take_idle(loop.time())
+        if self._behind_proxy is not None:
+            await self._behind_proxy.check(max(seconds, 0.0))
+        addresses = await self._host.permitted(max(ends - loop.time(), 0.0))
+        kept = self._take_idle(addresses, loop.time())
         while True:
-            if connection is None:
-                connection = await self._open(ends)
-            was_used = connection.is_used
-            self._busy.add(connection)
+            connection = kept or await self._open(addresses, ends)
             try:
-                return await connection.request(data, ends, self._moment)
-            except TimeoutError:
-                raise errors.NoAnswer(f"no answer within {self._seconds:g} s") from None
-            except http_connection.BrokenError as error:
-                if not (was_used and error.was_silent):
-                    raise _failure(error, self._hint) from None
-                connection = None
-            except BaseException:
-                connection.close()
-                raise
-            finally:
-                self._release(connection, loop)
+                return await self._exchange(connection, data, ends)
+            except BrokenError as error:
+                if kept is None or not error.was_silent:
+                    raise self._failure(error) from None
+            kept = None
+
+    async def _exchange(self, connection: HttpConnection, data: bytes, ends: float) -> Response:
+        self._busy.add(connection)
+        try:
+            return await connection.request(data, ends, self._moment)
+        except TimeoutError:
+            raise errors.NoAnswer(f"no answer within {self._seconds:g} s") from None
+        finally:
+            self._busy.discard(connection)
+            self._keep(connection)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -109,35 +109,21 @@ class PinnedClient:
         own = {name: value for name, value in own.items() if name not in given}
         return b"POST %b HTTP/1.1\r\n%b%b%b" % (target.encode(), _lines(own), credentials, _lines(headers))
 
-    def _is_resolved(self) -> bool:
-        """Return whether nothing has to be resolved first."""
-        if not self._addresses or not self._host.is_unchanged():
-            return False
-        return self._behind_proxy is None or self._behind_proxy.is_unchanged()
-
-    async def _resolve(self, seconds: float) -> None:
-        """Resolve the host to permitted addresses. Raises NoAnswer if that fails in ``seconds``."""
-        self._addresses = ()
-        if self._behind_proxy is not None:
-            await self._behind_proxy.check(seconds)
-        self._addresses = await self._host.permitted(seconds)
-
-    def _take_idle(self, now: float) -> http_connection.HttpConnection | None:
+    def _take_idle(self, addresses: Sequence[str], now: float) -> HttpConnection | None:
         """Return a kept connection to an address that is still permitted."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.address in self._addresses and now - connection.idle_since < IDLE:
-                if not connection.is_closed:
-                    return connection
-            else:
-                connection.close()
+            if connection.address in addresses and now - connection.idle_since < IDLE and not connection.is_closed:
+                return connection
+            connection.close()
         return None
 
-    async def _open(self, ends: float) -> http_connection.HttpConnection:
-        """Open a connection. Raises NoAnswer."""
+    async def _open(self, addresses: Sequence[str], ends: float) -> HttpConnection:
+        """Open a connection, rather to an address in use. Raises NoAnswer."""
+        used = {each.address for each in (*self._busy, *self._idle)}
         try:
             async with asyncio.timeout_at(ends):
-                return await self._dialer.open(self._preferred(), ends)
+                return await self._dialer.open(sorted(addresses, key=lambda each: each not in used), ends)
         except TimeoutError:
             self._host.doubt()
             raise errors.NoAnswer(f"could not connect within {self._seconds:g} s") from None
@@ -145,50 +131,31 @@ class PinnedClient:
             self._host.doubt()
             raise
 
-    def _preferred(self) -> Sequence[str]:
-        """Return the permitted addresses, those in use first."""
-        used = {each.address for each in (*self._busy, *self._idle)}
-        return sorted(self._addresses, key=lambda each: each not in used)
-
-    def _release(self, connection: http_connection.HttpConnection | None, loop: asyncio.AbstractEventLoop) -> None:
-        """Keep a connection that can carry another request."""
-        if connection is None:
-            self._busy = {each for each in self._busy if not each.is_closed}
-            return
-        self._busy.discard(connection)
-        if not connection.may_reuse or connection.is_closed:
-            return
-        if len(self._idle) >= self._most_idle:
+    def _keep(self, connection: HttpConnection) -> None:
+        """Keep a connection that can carry another request; close any other."""
+        if not connection.may_reuse or len(self._idle) >= self._most_idle:
             connection.close()
             return
+        loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
         self._idle.append(connection)
         if self._sweep is None:
             self._sweep = loop.call_later(IDLE, self._close_idle, loop)
 
     def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the connections that have not been used for long."""
-        oldest = loop.time() - IDLE
-        for connection in self._idle:
-            if connection.idle_since <= oldest:
-                connection.close()
-        self._idle = [each for each in self._idle if not each.is_closed]
-        left = min((each.idle_since for each in self._idle), default=None)
-        self._sweep = None if left is None else loop.call_at(left + IDLE, self._close_idle, loop)
+        """Close the connections that have not been used for long; they are the first."""
+        while self._idle and (self._idle[0].is_closed or self._idle[0].idle_since <= loop.time() - IDLE):
+            self._idle.pop(0).close()
+        self._sweep = loop.call_at(self._idle[0].idle_since + IDLE, self._close_idle, loop) if self._idle else None
+
+    def _failure(self, error: BrokenError) -> errors.NoAnswer:
+        if isinstance(error.reason, str):
+            return errors.NoAnswer(error.reason)
+        return connecting.no_answer("the connection broke", error.reason, self._hint if error.was_silent else "")
 
 
 def _host(url: urls.Url, rules: Egress, lookup: resolver.Lookup, clock: Callable[[], float]) -> resolver.Host:
     return resolver.Host(url.host, url.port, rules, lookup, clock)
-
-
-def _failure(error: http_connection.BrokenError, hint: str) -> errors.NoAnswer:
-    if isinstance(error.reason, str):
-        return errors.NoAnswer(error.reason)
-    hint = hint if error.was_silent and not isinstance(error.reason, ssl.SSLError) else ""
-    kind = errors.NoAnswer
-    if isinstance(error.reason, OSError) and error.reason.errno in resolver.RESOURCES:
-        kind = errors.OutOfResources
-    return kind(f"the connection broke{connecting.why(error)}{hint}")
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from daemon.outbound.http_response import LARGEST_BODY, NotHttpError, Response, ResponseParser
 
@@ -24,17 +24,18 @@ class BrokenError(Exception):
 
 
 class HttpConnection(asyncio.Protocol):
-    """A connection to one checked ``address``; ``is_used`` once it has carried a request."""
+    """A connection to one checked ``address``. Whoever made a request closes it, unless it ``may_reuse``."""
+
+    transport: asyncio.Transport
 
     def __init__(self, loop: asyncio.AbstractEventLoop, address: str, sock: socket.socket) -> None:
         self._loop = loop
         self._socket = sock
         self.address = address
-        self.transport: asyncio.Transport | None = None
-        self.is_used = self.is_closed = self.may_reuse = False
+        self.is_closed = self.may_reuse = False
         self.idle_since = 0.0
         self._parser: ResponseParser | None = None
-        self._answer: asyncio.Future[Response] | None = None
+        self._answer: asyncio.Future[Response] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._ends = self._moment = 0.0
         self._is_silent = True
@@ -44,26 +45,23 @@ class HttpConnection(asyncio.Protocol):
 
         Once the status is known, at most ``moment`` seconds are spent on the rest.
         """
-        assert self.transport is not None  # noqa: S101 - for the type checker
         self._parser = ResponseParser(is_tunnel=is_tunnel)
-        self._answer = answer = self._loop.create_future()
+        self._answer = self._loop.create_future()
         self._ends, self._moment = ends, moment
-        self._is_silent = True
+        self._is_silent, self.may_reuse = True, False
         self._timer = self._loop.call_at(ends, self._expire)
-        self.may_reuse = False
         self.transport.write(data)
-        return answer
+        return self._answer
 
     def close(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once. A request that is under way breaks."""
         self.is_closed = True
-        self._drop_timer()
-        if self.transport is not None:
-            self.transport.abort()
+        self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's have another class
+        """Keep the transport, which TLS replaces."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Read a part of the answer."""
@@ -79,9 +77,10 @@ class HttpConnection(asyncio.Protocol):
             self._fail(NOT_HTTP)
             return
         if parser.is_complete:
+            self.may_reuse = parser.may_reuse and not self.is_closed and not self.transport.get_write_buffer_size()
             self._succeed(parser)
-        elif was_unknown and parser.status is not None:
-            self._drop_timer()
+        elif was_unknown and parser.status is not None and self._timer is not None:
+            self._timer.cancel()
             self._timer = self._loop.call_at(min(self._ends, self._loop.time() + self._moment), self._expire)
 
     def eof_received(self) -> None:
@@ -90,23 +89,18 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take what has arrived as the whole answer, even if the request could not be sent completely."""
-        self.is_closed = True
-        if self._parser is not None and exc is not None and self._parser.status is None:
+        if exc is not None and self.transport.get_extra_info("ssl_object") is None:
             self._read_what_is_left()
         self._end(exc)
 
     def _read_what_is_left(self) -> None:
         """Read an answer that came before the request was sent: the failure to send hides it."""
-        with contextlib.suppress(OSError, NotHttpError, ValueError):
-            while self._parser is not None and not self._is_tls() and (data := self._socket.recv(LARGEST_BODY)):
-                self._is_silent = False
-                self._parser.feed(data)
-
-    def _is_tls(self) -> bool:
-        return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+        with contextlib.suppress(OSError, ValueError):
+            while self._parser is not None and (data := self._socket.recv(LARGEST_BODY)):
+                self.data_received(data)
 
     def _end(self, reason: BaseException | None) -> None:
-        self.is_closed = True
+        self.is_closed, self.may_reuse = True, False
         parser = self._parser
         if parser is None:
             return
@@ -121,39 +115,23 @@ class HttpConnection(asyncio.Protocol):
             self._succeed(parser)
 
     def _expire(self) -> None:
-        parser, answer = self._parser, self._answer
+        parser = self._parser
         if parser is not None and parser.status is not None:
-            parser.may_reuse = False
             self._succeed(parser)
-        elif answer is not None and not answer.done():
-            answer.set_exception(TimeoutError())
-            self._forget()
-            self.close()
+        elif self._forget():
+            self._answer.set_exception(TimeoutError())
 
     def _succeed(self, parser: ResponseParser) -> None:
-        answer = self._answer
-        assert self.transport is not None  # noqa: S101 - for the type checker
-        unsent = not self.is_closed and self.transport.get_write_buffer_size() > 0
-        self.may_reuse = parser.may_reuse and not unsent and not self.is_closed
-        self._forget()
-        self.is_used = True
-        if not self.may_reuse:
-            self.close()
-        if answer is not None and not answer.done():
-            answer.set_result(parser.response())
+        if self._forget():
+            self._answer.set_result(parser.response())
 
     def _fail(self, reason: BaseException | str | None) -> None:
-        answer, silent = self._answer, self._is_silent
-        self._forget()
-        self.close()
-        if answer is not None and not answer.done():
-            answer.set_exception(BrokenError(reason, was_silent=silent))
+        if self._forget():
+            self._answer.set_exception(BrokenError(reason, was_silent=self._is_silent))
 
-    def _forget(self) -> None:
-        self._drop_timer()
-        self._parser = self._answer = None
-
-    def _drop_timer(self) -> None:
+    def _forget(self) -> bool:
+        """End the request; return whether somebody still waits for its answer."""
+        self._parser = None
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        return not self._answer.done()

@@ -63,7 +63,6 @@ class Host:
         self._problem: str | None = None
         self._lacks = False  # descriptors to resolve with
         self._refused: str | None = None
-        self._has_changed = False
         self._query: asyncio.Future[tuple[str, ...]] | None = None
         self._queried_at = self._resolved_at = self._due = float("-inf")
         self.is_address = _is_address(name)
@@ -71,15 +70,10 @@ class Host:
             self._due = float("inf")
             self._judge((name.strip("[]"),))
 
-    def is_unchanged(self) -> bool:
-        """Return whether ``permitted`` and ``check`` would give the same result without waiting."""
-        return not self._has_changed and self._clock() < self._due
-
     async def permitted(self, seconds: float) -> tuple[str, ...]:
         """Return the permitted addresses, at least one. Raises NoAnswer if there are none within ``seconds``."""
         if self._clock() >= self._due:
             await self._resolve(seconds)
-        self._has_changed = False
         if self._problem is not None:
             raise (errors.OutOfResources if self._lacks else errors.NoAnswer)(self._problem)
         return self._permitted
@@ -89,7 +83,6 @@ class Host:
         if self._clock() >= self._due:
             with contextlib.suppress(errors.NoAnswer):
                 await self._resolve(min(seconds, PATIENCE))
-        self._has_changed = False
         if self._refused is not None:
             raise errors.NoAnswer(self._refused)
 
@@ -116,7 +109,6 @@ class Host:
     def _on_resolved(self, query: asyncio.Future[tuple[str, ...]]) -> None:
         now = self._clock()
         self._query = None
-        self._has_changed = True  # whoever started the query may have given up waiting
         if (error := query.exception()) is None:
             self._resolved_at, self._due = now, now + FRESH
             self._judge(query.result())

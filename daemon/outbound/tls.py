@@ -9,21 +9,23 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemon import errors
+
 if TYPE_CHECKING:
     from daemon.settings import Tls
 
-EXPIRED, NOT_YET, SELF_SIGNED, SELF_SIGNED_IN_CHAIN, NO_ISSUER, UNVERIFIABLE = 10, 9, 18, 19, 20, 21
-WRONG_NAME, WRONG_ADDRESS = 62, 64
-TRUST = "(set tls.ca of the target to the file of its certificate authority)"
-VERIFICATION = {
-    EXPIRED: "the certificate has expired (renew it on the target)",
-    NOT_YET: "the certificate is not valid yet (check the clocks of both machines)",
-    SELF_SIGNED: "the certificate is self-signed (set tls.ca of the target to its file)",
-    SELF_SIGNED_IN_CHAIN: f"the certificate comes from an authority that is not trusted {TRUST}",
-    NO_ISSUER: f"the certificate comes from an authority that is not trusted {TRUST}",
-    UNVERIFIABLE: f"the certificate comes from an authority that is not trusted {TRUST}",
-    WRONG_NAME: "the certificate is for another name (use a name in the certificate as the host of the url)",
-    WRONG_ADDRESS: "the certificate is for another address (use a name in the certificate as the host of the url)",
+NO_AUTHORITIES = "this machine has no CA certificates (install ca-certificates)"
+TRUST = "the certificate comes from an authority that is not trusted (set tls.ca of the target to its file)"
+NAME = "(use a name in the certificate as the host of the url)"
+VERIFICATION = {  # by OpenSSL's code
+    9: "the certificate is not valid yet (check the clocks of both machines)",
+    10: "the certificate has expired (renew it on the target)",
+    18: "the certificate is self-signed (set tls.ca of the target to its file)",
+    19: TRUST,
+    20: TRUST,
+    21: TRUST,
+    62: f"the certificate is for another name {NAME}",
+    64: f"the certificate is for another address {NAME}",
 }
 REASONS = (  # parts of OpenSSL's names for reasons
     ("CERTIFICATE_REQUIRED", "the target requires a client certificate (set tls.certificate and tls.key)"),
@@ -38,12 +40,11 @@ REASONS = (  # parts of OpenSSL's names for reasons
 )
 
 
-class NoAuthoritiesError(Exception):
-    """No certificate authorities are installed on this machine."""
-
-
 def context(tls: Tls | None) -> ssl.SSLContext:
-    """Return the context of a target. Raises NoAuthoritiesError, and ssl.SSLError if its files are unusable."""
+    """Return the context of a target.
+
+    Raises ssl.SSLError if its certificate or key is unusable, and NoAnswer if this machine has no authorities.
+    """
     identity = None if tls is None or tls.identity is None else tls.identity.get_secret_value()
     return _context(None if tls is None else tls.ca, identity, ssl.get_default_verify_paths())
 
@@ -68,7 +69,7 @@ def _context(ca: str | None, identity: str | None, paths: ssl.DefaultVerifyPaths
     if ca is not None:
         made.load_verify_locations(cadata=ca)
     elif not made.cert_store_stats()["x509"] and not (paths.capath and any(Path(paths.capath).iterdir())):
-        raise NoAuthoritiesError
+        raise errors.NoAnswer(NO_AUTHORITIES)
     if identity is not None:
         _load_identity(made, identity)
     return made

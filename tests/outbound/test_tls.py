@@ -79,8 +79,7 @@ async def test_a_machine_without_certificate_authorities_is_a_clear_error(monkey
     monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
     for url in ("https://127.0.0.1:1/in", "https://hooks.example/in"):
         answer = await attempt(url, None)
-        assert str(answer.error).startswith("cannot create an HTTP client: ")
-        assert "No CA certificates" in str(answer.error)
+        assert answer.error == "this machine has no CA certificates (install ca-certificates)"
 
 
 async def test_a_certificate_for_another_name_is_refused(authority: Authority, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from daemon import errors
 from daemon.outbound import tls
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _shake_hands(connection: socket.socket, route: Route) -> datetime | None:
         with tls.context(route.tls).wrap_socket(connection, server_hostname=route.host) as secure:
             end = secure.getpeercert()
             _listen(secure)
-    except tls.NoAuthoritiesError:
+    except errors.NoAnswer:
         raise ProbeError("target.tls", "this machine has no CA certificates", "install ca-certificates") from None
     except ssl.SSLCertVerificationError as error:
         remedy = REMEDIES.get(error.verify_code, UNTRUSTED)
