@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 from pydantic import SecretStr
 
 from daemon.model import Content
 from daemon.outbound import connecting, sender
 from daemon.outbound.http_connection import NOT_HTTP
-from daemon.settings import Target
+from daemon.settings import Target, Tls
+from tests.harness.certificates import Authority
 from tests.harness.listening import listening
 from tests.harness.receivers import SECRET, Receiver
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 CONTENT = Content(b"{}", "application/json")
 ANSWER = b"HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 3\r\n\r\nabc"
@@ -27,6 +30,11 @@ ANSWER = b"HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 3\r\n\r\nabc"
 
 def target(url: str, **more: Any) -> Target:
     return Target("ops", SecretStr(url), (SecretStr(SECRET),), timeout=timedelta(seconds=15), **more)
+
+
+def sockets() -> int:
+    """Return how many descriptors this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def shut(writer: asyncio.StreamWriter) -> None:
@@ -108,3 +116,41 @@ async def test_no_header_can_begin_another_line() -> None:
         answer = await sending.send("msg_1", Content(b"{}", "text/plain\r\nx: y"), 1)
         await sending.close()
     assert (answer.status, answer.error, receiver.got) == (None, "a header contains a line break (remove it)", [])
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_either_event_loop_reads_tls_and_an_answer_before_the_request_was_sent(
+    run: Callable[[Coroutine[Any, Any, None]], None], tmp_path: Path
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 No\r\nretry-after: 7\r\ncontent-length: 3\r\n\r\nbig")
+        await writer.drain()
+        writer.transport.abort()
+
+    async def both() -> None:
+        async with listening(refuse) as port:
+            sending = sender.Sender(target(f"http://127.0.0.1:{port}/"))
+            answer = await sending.send("msg_1", Content(b"x" * 20_000_000, "text/plain"), 1)
+            await sending.close()
+        assert (answer.status, answer.retry_after, answer.excerpt) == (413, "7", "big")
+        authority, receiver = Authority(), Receiver()
+        async with receiver.serving(tls=authority.server(tmp_path, "127.0.0.1")) as url:
+            sending = sender.Sender(target(url, tls=Tls(authority.pem)))
+            for _ in range(2):
+                assert (await sending.send("msg_1", CONTENT, 1)).status == 200
+            await sending.close()
+        assert (receiver.connections, len(receiver.got)) == (1, 2)
+
+    run(both())
+
+
+async def test_closing_leaves_no_socket_open() -> None:
+    """As in a reload, after which no socket of a former target remains."""
+    receiver = Receiver()
+    async with receiver.serving() as url:
+        sending = sender.Sender(target(url))
+        assert (await sending.send("msg_1", CONTENT, 1)).status == 200
+        before = sockets()
+        await sending.close()
+        assert sockets() == before - 1
