@@ -43,7 +43,7 @@ def bad_replies(mib: int) -> Sequence[Reply]:
     packed = {"content-encoding": "gzip", "content-type": "application/json"}
     return (
         Reply(how="hang"),
-        Reply(how="drip"),
+        Reply(how="drip", status=500),
         Reply(500, packed, body=bomb(mib)),
         Reply(200, packed, body=bomb(mib)),
         Reply(how="endless", status=500),

@@ -91,8 +91,11 @@ class Receiver:
             await reply.held()
         if reply.delay:
             await asyncio.sleep(reply.delay)
+        is_success = 200 <= reply.status < 300
+        if is_success and reply.how in ENDLESS:
+            self.accepted.append(request)
         alive = await HOWS[reply.how](reply, writer)
-        if alive and 200 <= reply.status < 300:
+        if is_success and alive:
             self.accepted.append(request)
         return alive
 
@@ -140,6 +143,7 @@ HOWS: dict[str, Callable[[Reply, asyncio.StreamWriter], Awaitable[bool]]] = {
     "reset": _reset,
     "endless": _endless,
 }
+ENDLESS = frozenset({"drip", "endless"})  # the status line alone decides
 
 
 def payload(request: Request) -> Any:
