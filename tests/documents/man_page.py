@@ -36,7 +36,7 @@ ENVIRONMENT = {
 STATUS = {
     "0": "Success.",
     "1": "The command failed, and said why in one line.",
-    "2": "Wrong use, or a mistake in the configuration.",
+    "2": "Wrong use, a mistake in the configuration, or a database that somebody must change first.",
 }
 
 
