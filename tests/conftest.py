@@ -90,6 +90,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "not run, because promtool is missing (apt install prometheus): part of documents/test_monitoring"
         )
+    if shutil.which("kubernetes-validate") is None:
+        terminalreporter.write_line(
+            "not run, because kubernetes-validate is missing (pipx install kubernetes-validate): part of documents/test_deploy"
+        )
     if pooler.PROGRAM is None:
         terminalreporter.write_line(
             "not run, because PgBouncer is missing (apt install pgbouncer): endurance/test_pooler, storage/test_tls"

@@ -30,6 +30,7 @@ API_VERSIONS = {
 SECRETS = "/run/secrets/pagerelay/"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 Manifest = dict[str, Any]
+KUBERNETES = ("1.25", "1.37")  # the oldest and the newest version that the manifests are checked for
 
 
 def load(path: Path) -> Any:
@@ -229,3 +230,17 @@ def test_kustomize_builds_the_same_where_it_is_installed(variant: str) -> None:
             pod_of(manifest)[part].sort(key=lambda each: each["name"])
         pod_of(manifest)["containers"][0]["volumeMounts"].sort(key=lambda each: each["mountPath"])
     assert built == expected
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_schemas_of_the_kubernetes_api_accept_every_manifest_where_they_are_installed(
+    manifests: dict[str, Manifest], version: str, tmp_path: Path
+) -> None:
+    program = shutil.which("kubernetes-validate")  # from PyPI; too large for everybody to install it
+    if program is None:
+        return
+    built = tmp_path / "manifests.yaml"
+    built.write_text(yaml.safe_dump_all(manifests.values()), encoding="utf-8")
+    command = [program, "--strict", "--kubernetes-version", version, built]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
