@@ -92,7 +92,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
     if shutil.which("kubernetes-validate") is None:
         terminalreporter.write_line(
-            "not run, because kubernetes-validate is missing (pipx install kubernetes-validate): part of documents/test_deploy"
+            "not run, because kubernetes-validate is missing "
+            "(pipx install kubernetes-validate): part of documents/test_deploy"
         )
     if pooler.PROGRAM is None:
         terminalreporter.write_line(

@@ -241,6 +241,6 @@ def test_the_schemas_of_the_kubernetes_api_accept_every_manifest_where_they_are_
         return
     built = tmp_path / "manifests.yaml"
     built.write_text(yaml.safe_dump_all(manifests.values()), encoding="utf-8")
-    command = [program, "--strict", "--kubernetes-version", version, built]
+    command = [program, "--strict", "--kubernetes-version", version, str(built)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
