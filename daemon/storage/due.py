@@ -20,8 +20,10 @@ from daemon.storage.deliveries import PENDING, unclaimed, update, waiting_since
 from daemon.storage.schema import deliveries
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
+
+    Columns = Callable[[sa.FromClause], list[sa.ColumnElement[Any]]]
 
 BEHIND_RUNNING = timedelta(milliseconds=500)
 
@@ -114,22 +116,35 @@ def _claimed(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     return [*columns, waiting_since(table).label("begun_at"), table.c.replay.is_not(None).label("replayed")]
 
 
+def _blocking(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+    """Return the columns of a delivery that others wait for."""
+    return [table.c[name] for name in ("id", "target", "incident_id", "claimed_by", "next_attempt_at")]
+
+
+def _for_each(tx: sa.Connection, rows: sa.FromClause, columns: Columns, ids: sa.Select[Any]) -> sa.Select[Any]:
+    """Return the query for columns of the deliveries that ``ids`` selects for each of the rows, which it refers to.
+
+    Each row looks into an index: without statistics a planner may as well go through all pending deliveries, and
+    through the rows for each of them.
+    """
+    if sql.is_postgres(tx):
+        selected = ids.with_only_columns(*columns(deliveries)).correlate(rows).lateral()
+        return sa.select(selected).select_from(rows.join(selected, sa.true()))
+    chosen = deliveries.alias()  # SQLite has no LATERAL
+    among = chosen.c.id.in_(ids.correlate(rows).scalar_subquery())
+    return sa.select(*columns(chosen)).select_from(rows.join(chosen, among))
+
+
 def _due_for(
     tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool, untried: bool
 ) -> list[Delivery]:
     name_table = sql.value_table(tx, names)
     mine = deliveries.c.target == name_table.c.value, *_free_of_class(replayed=replayed)
-    first = sa.select(*_claimed(deliveries)).where(*mine, deliveries.c.next_attempt_at <= now)
+    first = sa.select(deliveries.c.id).where(*mine, deliveries.c.next_attempt_at <= now)
     if untried:
         first = first.where(deliveries.c.attempts == 0)
-    first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit).correlate(name_table)
-    if sql.is_postgres(tx):
-        selected = first.lateral()
-        query = sa.select(selected).select_from(name_table.join(selected, sa.true()))
-    else:  # SQLite has no LATERAL
-        ids = first.with_only_columns(deliveries.c.id).scalar_subquery()
-        chosen = deliveries.alias()
-        query = sa.select(*_claimed(chosen)).select_from(name_table.join(chosen, chosen.c.id.in_(ids)))
+    first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit)
+    query = _for_each(tx, name_table, _claimed, first)
     return [Delivery(*row) for row in tx.execute(query).all()]
 
 
@@ -150,9 +165,9 @@ def _blockers(
         _of_class(replayed=replayed),
         ~sql.among(tx, deliveries.c.id, [each.id for each in due]),
     )
-    query = sa.select(*columns, deliveries.c.claimed_by, deliveries.c.next_attempt_at).where(*earlier)
+    query = _for_each(tx, line, _blocking, sa.select(deliveries.c.id).where(*earlier))
     blockers: defaultdict[Line, list[Any]] = defaultdict(list)
-    for row in tx.execute(query.order_by(deliveries.c.id)).all():
+    for row in sorted(tx.execute(query).all(), key=lambda row: row.id):
         blockers[row.target, row.incident_id].append(row)
     return blockers
 
