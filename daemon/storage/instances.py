@@ -1,4 +1,8 @@
-"""Running daemons: each has a row that its heartbeat keeps fresh, and holds claims in other tables by its id."""
+"""Running daemons: each has a row that its heartbeat keeps fresh, and holds claims in other tables by its id.
+
+One heartbeat per daemon replaces an expiry on every claimed row. On SQLite a start frees all claims, since no other
+daemon can be alive.
+"""
 
 from __future__ import annotations
 
