@@ -11,6 +11,7 @@ from tests.api.client import client_of
 from tests.api.desk import Desk, opened
 from tests.conftest import ManualClock
 from tests.harness import shown
+from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,6 +32,12 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 @pytest.fixture
 def app(database: Database, settings: Settings, clock: ManualClock) -> FastAPI:
     database.write_now(shown.fill, clock.now)
+    return application(database, api.Current(settings))
+
+
+@pytest.fixture
+def own_app(database: Database, settings: Settings) -> FastAPI:
+    """Return an application that a test may change."""
     return api.create(database, api.Current(settings))
 
 

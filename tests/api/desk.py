@@ -17,6 +17,7 @@ from daemon.simulator import Account, Simulator
 from daemon.storage import connections, instances, schema
 from tests.api.client import client_of
 from tests.harness import shown
+from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -135,7 +136,7 @@ async def opened(
             executor.wake()
 
         work = Services({"acme": client}, wake or woke, waiting, patience)
-        app = api.create(database, api.Current(settings, work))
+        app = application(database, api.Current(settings, work))
         async with client_of(app) as http:
             yield Desk(account, simulator, database, settings, app, http, work, executor, woken)
         await client.close()

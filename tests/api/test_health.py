@@ -113,12 +113,12 @@ async def test_metrics_include_the_counters_of_the_process(
         assert _samples((await client.get("/metrics")).text)["pagerelay_attempts_total", "ops"] == 7
 
 
-async def test_an_unexpected_error_is_answered_with_a_problem_without_details(app: FastAPI) -> None:
-    @app.get("/broken")
+async def test_an_unexpected_error_is_answered_with_a_problem_without_details(own_app: FastAPI) -> None:
+    @own_app.get("/broken")
     async def broken() -> None:
         raise RuntimeError("canary-password")
 
-    async with client_of(app) as client:
+    async with client_of(own_app) as client:
         answer = await client.get("/broken")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert answer.json()["detail"] == "unexpected error (see the log)"
@@ -130,12 +130,12 @@ async def _much() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_large_body_is_rejected_with_and_without_content_length(app: FastAPI, announced: bool) -> None:  # noqa: FBT001
-    @app.post("/taking")
+async def test_a_large_body_is_rejected_with_and_without_content_length(own_app: FastAPI, announced: bool) -> None:  # noqa: FBT001
+    @own_app.post("/taking")
     async def taking(body: dict[str, int]) -> int:
         return len(body)
 
-    async with client_of(app) as client:
+    async with client_of(own_app) as client:
         content = bytes(LARGEST_BODY + 1) if announced else _much()
         answer = await client.post("/taking", content=content, headers={"content-type": "application/json"})
         fitting = await client.post("/taking", json={"a": 1})
