@@ -77,7 +77,7 @@ class InvalidRequest(UsageError):
 
 
 class NotFound(UsageError):
-    """What a request names does not exist, or no longer."""
+    """The named object does not exist, or no longer exists."""
 
 
 class ConditionError(PagerelayError):
@@ -85,11 +85,11 @@ class ConditionError(PagerelayError):
 
 
 class DatabaseError(PagerelayError):
-    """The database cannot be used."""
+    """The database is unavailable."""
 
 
 class DatabaseUnsuitable(DatabaseError):
-    """The database cannot be used until somebody changes it: no restart of the daemon mends it."""
+    """The database is unavailable until somebody fixes it: restarting the daemon does not help."""
 
 
 class SchemaTooNew(DatabaseUnsuitable):

@@ -179,7 +179,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPeriods:
-    """How long rows are kept."""
+    """The retention period of each kind of row."""
 
     events: timedelta = timedelta(days=30)
     deliveries: timedelta = timedelta(days=7)
@@ -189,7 +189,7 @@ class RetentionPeriods:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """Where everything is stored, and for how long."""
+    """The database, and the retention of its rows."""
 
     url: SecretStr
     retention: RetentionPeriods = field(default_factory=RetentionPeriods)
@@ -197,14 +197,14 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """How log lines look (auto, console or json), and the lowest level that is written."""
+    """The format of log lines (auto, console or json), and the lowest level that is written."""
 
     format: str = "auto"
     level: str = "info"
 
 
 class Access(enum.StrEnum):
-    """What a token allows."""
+    """The access that a token gives."""
 
     FULL = "full"
     READ = "read"
@@ -212,7 +212,7 @@ class Access(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Where the HTTP server listens, and who may use it.
+    """The address of the HTTP server, and its tokens.
 
     ``token`` allows everything, ``read_token`` only what changes nothing. ``page`` is whether the page for people is
     served. ``root_path`` is the path prefix that a reverse proxy adds, such as ``/pagerelay``.

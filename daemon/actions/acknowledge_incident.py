@@ -21,7 +21,7 @@ class AcknowledgeIncident(ChangeParameters):
 
 
 def _holds(incident: Json, parameters: AcknowledgeIncident, _before: Json | None) -> bool:
-    """Return whether the incident is acknowledged user_ids this user."""
+    """Return whether the incident is acknowledged by this user."""
     user_ids = [
         lenient_json.get_text(lenient_json.get_object(acknowledgement, "acknowledger"), "id")
         for acknowledgement in _acknowledgements(incident)
@@ -41,7 +41,7 @@ CHANGE = Change(
 )
 OPERATION = Operation(
     name="AcknowledgeIncident",
-    help="Acknowledge an incident. One that is resolved stays resolved.",
+    help="Acknowledge an incident. A resolved incident stays resolved.",
     parameters=AcknowledgeIncident,
     result="Incident",
     run=CHANGE.run,

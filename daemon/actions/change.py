@@ -164,7 +164,7 @@ class Change:
         return left
 
     async def _write_all(self, members: Sequence[_Member]) -> dict[str, RunOutcome]:
-        """Make one request for all; after a refusal, split the batch until member error has its action."""
+        """Make one request for all; after a refusal, split the batch until each error has its action."""
         if len(members) == 1:
             try:
                 return {members[0].id: await self._write(members[0].action_run, members[0].parameters)}
@@ -229,10 +229,10 @@ async def with_sender(action_run: ActionRun, user_id: str, write: Callable[[str]
 
 
 def not_found(error: errors.Permanent, what: str) -> errors.ActionError | errors.Permanent:
-    """Return a "not incidents" error that names the missing object; any other error unchanged."""
+    """Return a "not found" error that names the missing object; any other error unchanged."""
     if error.status != HTTPStatus.NOT_FOUND:
         return error
-    message = f"PagerDuty has no {what}, or the key may not see it"
+    message = f"PagerDuty has no {what}, or the API key cannot see it"
     return errors.ActionError("not_found", message, status=error.status, pagerduty_code=error.code)
 
 

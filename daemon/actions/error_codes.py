@@ -89,7 +89,7 @@ def while_retrying(error: errors.PagerDutyError) -> Json:
 
 def gave_up(error: errors.PagerDutyError, patience: str) -> Json:
     """Return the error of an action that is no longer retried."""
-    return _error(GAVE_UP, f"given up after {patience}: {error}", error.status, error.code)
+    return _error(GAVE_UP, f"gave up after {patience}: {error}", error.status, error.code)
 
 
 def _error(code: str, message: str, status: int | None, pagerduty_code: int | None) -> Json:

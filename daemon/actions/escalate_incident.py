@@ -60,7 +60,7 @@ CHANGE = Change(
 )
 OPERATION = Operation(
     name="EscalateIncident",
-    help="Give an incident to the first level of an escalation policy.",
+    help="Assign an incident to the first level of an escalation policy.",
     parameters=EscalateIncident,
     result="Incident",
     run=CHANGE.run,

@@ -175,7 +175,7 @@ class Executor:
         """Return the outcomes by action id; actions that are missing must run alone."""
         operation = REGISTRY.get(claimed[0].operation)
         if operation is None:
-            unknown = errors.ActionError("unknown_operation", f"this version has no operation {claimed[0].operation}")
+            unknown = errors.ActionError("unknown_operation", f"unknown operation {claimed[0].operation}")
             return {action.id: unknown for action in claimed}
         try:
             if len(claimed) > 1 and operation.run_batch is not None:
@@ -190,7 +190,7 @@ class Executor:
             log.exception("action.crashed", operation=operation.name, actions=[action.id for action in claimed])
             if len(claimed) > 1:
                 return {}  # one of them fails all; run alone it does no harm
-            broken = errors.Temporary(f"an unexpected {type(error).__name__}, which is in the log")
+            broken = errors.Temporary(f"unexpected {type(error).__name__} (see the log)")
             return dict.fromkeys((action.id for action in claimed), broken)
 
     async def _runs(self, claimed: Sequence[Action]) -> list[ActionRun]:
@@ -232,7 +232,7 @@ class Executor:
             user = {}
         email = user.get("email")
         if not isinstance(email, str) or not email or not email.isprintable():
-            message = f"PagerDuty has no user {user_id} with an e-mail address, or the key may not see it"
+            message = f"PagerDuty has no user {user_id} with an e-mail address, or the API key cannot see it"
             raise errors.ActionError("user_not_found", message)
         await self._database.write(users.save, self._connection, email, user_id, self._clock())
         self._emails[user_id] = email

@@ -40,7 +40,7 @@ def _rank(incident: Json) -> tuple[bool, str, int]:
 
 OPERATION = Operation(
     name="GetIncidentByKey",
-    help="Find an incident by its key: the open one, else the newest.",
+    help="Find an incident by its key: the open one, otherwise the newest.",
     parameters=GetIncidentByKey,
     result="Incident",
     run=run,

@@ -27,7 +27,7 @@ async def run(action_run: ActionRun, parameters: GetUser) -> Succeeded:
 
 OPERATION = Operation(
     name="GetUser",
-    help="Look a user up, with contact methods, notification rules and teams.",
+    help="Look up a user, with contact methods, notification rules and teams.",
     parameters=GetUser,
     result="User",
     run=run,

@@ -54,7 +54,7 @@ CHANGE = Change(
 )
 OPERATION = Operation(
     name="SnoozeIncident",
-    help="Let an acknowledged incident sleep for some seconds.",
+    help="Snooze an acknowledged incident for a number of seconds.",
     parameters=SnoozeIncident,
     result="Incident",
     run=CHANGE.run,

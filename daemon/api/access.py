@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": problem_documents.Problem, "description": "The token is missing or wrong"},
-    403: {"model": problem_documents.Problem, "description": "No token is configured, or it may only read"},
+    403: {"model": problem_documents.Problem, "description": "No token is configured, or the token is read-only"},
 }
 
 LOG_SECONDS = 60.0  # between two lines about one address
@@ -73,6 +73,6 @@ def bearer(current: Current) -> Callable[[Request, HTTPAuthorizationCredentials 
             detail = "invalid token" if token_text else "a token is required (Authorization: Bearer …)"
             raise HTTPException(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})
         if access is Access.READ and request.method not in READING:
-            raise HTTPException(HTTPStatus.FORBIDDEN, "the read token may change nothing (use api.token)")
+            raise HTTPException(HTTPStatus.FORBIDDEN, "the read token cannot change anything (use api.token)")
 
     return admit

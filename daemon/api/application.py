@@ -75,7 +75,7 @@ def create(database: Database, current: Current, metrics: CollectorRegistry | No
         docs_url=None,  # these pages load scripts from the internet
         redoc_url=None,
         redirect_slashes=False,
-        responses={503: {"model": problem_documents.Problem, "description": "The database cannot be used"}},
+        responses={503: {"model": problem_documents.Problem, "description": "The database is unavailable"}},
     )
     app.current = current
     refused = refusals.Refusals(_page(database, current))

@@ -37,10 +37,10 @@ FAILURES: dict[int | str, dict[str, Any]] = {
     },
     503: {
         "model": problem_documents.Problem,
-        "description": "No call is allowed now, or the database cannot be used",
+        "description": "The call budget is used up, or the database is unavailable",
         "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, if known"}},
     },
-    504: {"model": problem_documents.Problem, "description": "PagerDuty did not answer in time"},
+    504: {"model": problem_documents.Problem, "description": "PagerDuty did not respond in time"},
 }
 
 

@@ -30,7 +30,7 @@ class DeliveryQuery(IncidentQuery):
     """Filters of deliveries."""
 
     trigger: str | None = Field(None, description="Only deliveries of this trigger")
-    target: str | None = Field(None, description="Only deliveries for this target")
+    target: str | None = Field(None, description="Only deliveries to this target")
     state: DeliveryState | None = Field(None, description="Only deliveries in this state")
 
 

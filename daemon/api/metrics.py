@@ -95,7 +95,7 @@ def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]
     )
     yield _gauge(
         "connection_budget_limit",
-        "Allowed calls per period",
+        "Maximum number of calls per period",
         "connection",
         ((one.name, one.budget.calls) for one in each),
     )
@@ -129,7 +129,9 @@ def _of_actions(connections: Iterable[ConnectionStatus], now: datetime) -> Itera
     labels = ("connection", "state")
     unfinished = GaugeMetricFamily("pagerelay_actions_unfinished", "Queued and running actions", labels=labels)
     oldest = GaugeMetricFamily(
-        "pagerelay_actions_oldest_seconds", "Age of the oldest queued or running action, 0 without one", labels=labels
+        "pagerelay_actions_oldest_seconds",
+        "Age of the oldest queued or running action; 0 if there is none",
+        labels=labels,
     )
     for one in connections:
         queue = one.actions

@@ -48,12 +48,12 @@ def router(current: Current, admit: Callable[[Request, HTTPAuthorizationCredenti
 
     @routes.post("/reload", responses=ANSWERS, dependencies=[Depends(admit_new)])
     async def reload(
-        dry_run: Annotated[bool, Query(description="Only check, and say what would change")] = False,  # noqa: FBT002 - a query parameter
+        dry_run: Annotated[bool, Query(description="Only check, and report what would change")] = False,  # noqa: FBT002 - a query parameter
     ) -> ReloadResult:
         """Read the configuration again: all of it takes effect, or with a mistake nothing."""
         reloads = current.services.reloads
         if reloads is None:
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "this server runs without a daemon")
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "this server cannot reload: it runs without a daemon")
         result = await reloads.reload(dry_run=dry_run)
         return ReloadResult(list(result.changed), result.applied)
 

@@ -36,7 +36,7 @@ class ReplayRequest(BaseModel):
     since: AwareDatetime = Field(description="Start of the period, with an offset")
     until: AwareDatetime | None = Field(None, description="End of the period; the default is now")
     trigger: str | None = Field(None, description="Only deliveries of this trigger")
-    target: str | None = Field(None, description="Only deliveries for this target")
+    target: str | None = Field(None, description="Only deliveries to this target")
     state: Literal[DeliveryState.DELIVERED, DeliveryState.DEAD] | None = Field(
         None, description="Only deliveries in this state; the default is both"
     )

@@ -48,7 +48,7 @@ TICKS_PER_INTERVAL = 4
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What outlives a reload: the database, the process's counters, requests that wait, and what open pages see."""
+    """The parts that outlive a reload: the database, counters, waiting requests, and what open pages see."""
 
     database: Database
     metrics: CollectorRegistry
@@ -217,12 +217,12 @@ class Generation:
 
 
 def stuck(database: Database, deliveries: DeliveryLoop, working: Iterable[asyncio.Task[None]]) -> str | None:
-    """Return what a restart of the daemon may mend, or None."""
+    """Return a problem that a restart of the daemon may fix, or None."""
     if database.failure is not None and database.is_stuck(time.monotonic()):
         return f"{database.failure.error} (for more than five minutes)"
     if ended := [task.get_name() for task in working if task.done()]:
         return f"the work on {', '.join(ended)} has ended"
-    return "the work on deliveries stands still" if deliveries.is_stuck() else None
+    return "the delivery loop is stuck" if deliveries.is_stuck() else None
 
 
 def _tick(settings: Settings) -> timedelta:

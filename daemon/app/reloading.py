@@ -121,11 +121,11 @@ def install(reloader: Reloader) -> Callable[[], None]:
 
 
 class ReloadMetrics:
-    """What ``/metrics`` shows of the configuration."""
+    """The metrics of the configuration."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._successful = Gauge(
-            "pagerelay_config_last_reload_successful", "1 unless the last reload found a mistake", registry=registry
+            "pagerelay_config_last_reload_successful", "0 if the last reload found a mistake, else 1", registry=registry
         )
         self._succeeded_at = Gauge(
             "pagerelay_config_last_reload_success_timestamp_seconds",
@@ -133,7 +133,9 @@ class ReloadMetrics:
             registry=registry,
         )
         self._hash = Gauge(
-            "pagerelay_config_hash", "Differs between daemons with other configurations", registry=registry
+            "pagerelay_config_hash",
+            "Hash of the configuration; it differs between daemons with different configurations",
+            registry=registry,
         )
 
     def succeeded(self, settings: Settings) -> None:

@@ -136,7 +136,7 @@ def _through_api(settings: Settings, request: NewAction, deadline: float) -> Act
         body = {"connection": request.connection, "parameters": request.parameters}
         if not request.notify_by_default:
             body["notify"] = request.notify
-        with _continuing("if it was queued in time, the action", "list"):
+        with _continuing("the action, if it was already queued,", "list"):
             response = api.request(
                 "POST",
                 f"/actions/{request.operation}",
@@ -191,7 +191,7 @@ def _read(database: Database, action_id: str) -> ActionItem:
 
     item = database.read_now(action_list.find, action_id)
     if item is None:
-        raise errors.PagerelayError(f"the action {action_id} is gone from the database")
+        raise errors.PagerelayError(f"unknown action {action_id} (it may have been pruned)")
     return item
 
 
@@ -223,7 +223,7 @@ def _report(item: ActionItem, *, wait: float, json: bool) -> None:
         terminal.note(line)
         raise typer.Exit(FAILED)
     if item.state in UNFINISHED and wait:
-        terminal.note(f"{line}: not finished within {wait:g} s, continues (see: pagerelay actions show {item.id})")
+        terminal.note(f"{line}: not finished within {wait:g} s; it continues (see: pagerelay actions show {item.id})")
         raise typer.Exit(FAILED)
     if not json:
         terminal.console().print(line, soft_wrap=True)

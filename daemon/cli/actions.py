@@ -88,7 +88,9 @@ def cancel(
     config: options.Config = None,
     connection: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Every queued action of this connection, which may have been removed."),
+        typer.Option(
+            metavar="NAME", help="All queued actions of this connection, even one that is no longer configured."
+        ),
     ] = None,
 ) -> None:
     """Cancel queued actions.
@@ -96,7 +98,7 @@ def cancel(
     A cancelled action ends as failed, with the code cancelled.
     """
     if bool(action_ids) == bool(connection):
-        raise errors.UsageError("name either actions or a --connection")
+        raise errors.UsageError("requires either action ids or --connection")
     settings = options.load(ctx, config)
     from daemon.cli import outcome
     from daemon.cli.database import opened

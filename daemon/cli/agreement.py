@@ -1,4 +1,4 @@
-"""Whether the running daemon has the configuration that a command works with: if not, a warning says so."""
+"""The comparison of a command's configuration with the running daemon's, and a warning if they differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check(settings: Settings, config_hash: str | None, place: str) -> bool:
     if config_hash is None or config_hash == fingerprint(settings):
         return True
     terminal.note(
-        f"warning: {settings.files}: the daemon {place} runs with another configuration"
+        f"warning: {settings.files}: the daemon {place} runs with a different configuration"
         " (restart it if the files are newer, else use its files and environment variables)"
     )
     return False

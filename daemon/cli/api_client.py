@@ -75,7 +75,7 @@ class ApiClient:
         raise _error(self.url, response.status_code, str(content["detail"]))
 
     def _compare(self, response: httpx.Response) -> None:
-        """Warn once if the daemon runs with another configuration."""
+        """Warn once if the daemon runs with a different configuration."""
         if self._settings is not None:
             agreement.check(self._settings, response.headers.get(CONFIG_HEADER), f"at {self.url}")
             self._settings = None
@@ -88,7 +88,7 @@ class ApiClient:
 def connect(settings: Settings, *, compare: bool = True) -> ApiClient | None:
     """Return a client for the configured API, or None if the configuration has no usable one.
 
-    ``compare``: warn if the daemon runs with another configuration.
+    ``compare``: warn if the daemon runs with a different configuration.
     """
     api = settings.api
     if api is None or api.port == 0 or api.token is None:
@@ -110,7 +110,9 @@ def _error(url: str, status: int, detail: str) -> errors.PagerelayError:
     """Return a refusal as an error. What only the daemon finds wrong, it has from an older configuration."""
     match status:
         case HTTPStatus.UNPROCESSABLE_ENTITY:
-            return errors.UsageError(f"the daemon at {url} refuses: {detail} (restart it if the configuration is new)")
+            return errors.UsageError(
+                f"the daemon at {url} rejected the request: {detail} (restart it if the files have changed)"
+            )
         case HTTPStatus.CONFLICT:
             return errors.Conflict(detail)
         case _:

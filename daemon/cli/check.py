@@ -13,7 +13,7 @@ app = typer.Typer(**options.PLAIN)
 def check(ctx: typer.Context, *, config: options.Config = None) -> None:
     """Check the configuration, without network access.
 
-    Prints one line for each mistake, and then exits with code 2. Notes name what is valid and probably not meant so.
+    Prints one line for each mistake, and then exits with code 2. Notes name valid values that are probably a mistake.
     """
     from daemon.config import hints
 

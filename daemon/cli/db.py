@@ -103,7 +103,7 @@ def restore(ctx: typer.Context, file: File, *, config: options.Config = None) ->
         revision = backups.restore(file, path, kept)
     print(f"restored {path} with schema {revision} from {file}")
     if kept.exists():
-        print(f"the previous database is {kept}; remove it when you do not need it any more")
+        print(f"the previous database is {kept}; remove it when you no longer need it")
 
 
 @contextlib.contextmanager

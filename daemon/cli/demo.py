@@ -11,7 +11,7 @@ app = typer.Typer(**options.PLAIN)
 
 @app.command()
 def demo() -> None:
-    """Show incidents becoming webhooks, without an account.
+    """Show how incidents become webhooks, without an account.
 
     Runs a simulated account, the daemon and a receiver in one process, and leaves nothing behind.
     """

@@ -37,7 +37,7 @@ def doctor(
     send: Annotated[bool, typer.Option("--send", help="Send each target signed samples.")] = False,
     bundle: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a tar for a bug report, without secrets.", show_default=False),
+        typer.Option(metavar="FILE", help="Write a tar file for a bug report, without secrets.", show_default=False),
     ] = None,
 ) -> None:
     """Check everything that pagerelay depends on.

@@ -77,7 +77,7 @@ class Commands(TyperGroup):
 
 
 def _exit_code(error: errors.PagerelayError) -> int:
-    """Return 2 for what only a person can mend, so that a service manager does not try for ever."""
+    """Return 2 for an error that only a person can fix, so that a service manager does not retry for ever."""
     lasting = errors.ConfigurationError | errors.UsageError | errors.DatabaseUnsuitable
     return WRONG_USE if isinstance(error, lasting) else FAILED
 

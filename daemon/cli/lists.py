@@ -1,4 +1,4 @@
-"""What the commands that list and show rows of the database have in common: reading, JSON, and empty lists."""
+"""Listing and showing rows of the database: reading, JSON, and explanations of empty lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Key = TypeVar("Key")
 
-NEW_TRIGGER = "a new trigger starts at the present, unless it has a start"
+NEW_TRIGGER = "a new trigger sends only events from now on, unless start is set"
 
 
 def show_page(

@@ -24,7 +24,7 @@ LARGEST = 256 * 1024  # bytes
 
 
 class _UnreadableError(Exception):
-    """Why a value cannot be read; its message follows the key."""
+    """A value that cannot be read. The message follows the key."""
 
 
 def read(operation: Operation, arguments: Sequence[str]) -> dict[str, str]:
@@ -37,7 +37,7 @@ def read(operation: Operation, arguments: Sequence[str]) -> dict[str, str]:
         if not equals or not key:
             problems.append((f"argument {number}", "must be key=value"))
         elif key in values:
-            problems.append((key, "is given twice"))
+            problems.append((key, "is set twice (remove one)"))
         elif value == STDIN and from_stdin is not None:
             problems.append((key, f"cannot be read from standard input: {from_stdin} is"))
         else:

@@ -26,7 +26,7 @@ def reload(
     json: options.Json = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check, and print what would change.")] = False,
 ) -> None:
-    """Let the running daemon read its configuration again.
+    """Reload the configuration of the running daemon.
 
     With a mistake nothing changes. A change of database.url or api.listen needs a restart.
     """
@@ -35,7 +35,7 @@ def reload(
     settings = options.load(ctx, config)
     api = api_client.connect(settings, compare=False)
     if api is None:
-        raise errors.PagerelayError("reload needs api.listen and api.token (without them: kill -HUP the daemon)")
+        raise errors.PagerelayError("reload requires api.listen and api.token (without them: kill -HUP the daemon)")
     with contextlib.closing(api):
         query = {"dry_run": "true"} if dry_run else None
         answer = api.request("POST", "/reload", query=query, patience=PATIENCE)
@@ -50,6 +50,6 @@ def reload(
 def _lines(answer: Json) -> str:
     changed = [terminal.plain(path) for path in answer["changed"]]
     if not changed:
-        return "nothing differs" if not answer["applied"] else "reloaded; nothing differs"
+        return "nothing would change" if not answer["applied"] else "reloaded; nothing has changed"
     title = "reloaded; changed:" if answer["applied"] else "would change:"
     return "\n".join([title, *(f"  {path}" for path in changed)])

@@ -113,7 +113,7 @@ def _app(section: file_model.ConnectionSection, tree: Tree, place: Place) -> set
     if on_loopback and not _on_loopback(url):
         tree.mistake((*where, "token_url"), "must be a loopback address, since api_url is one")
     if "incidents.read" not in app.scopes:
-        tree.mistake((*where, "scopes"), "must include incidents.read, without which no event can be read")
+        tree.mistake((*where, "scopes"), "must include incidents.read, which is required to read events")
     scope = " ".join((f"as_account-{section.region}.{app.subdomain}", *dict.fromkeys(app.scopes)))
     return settings.OAuth2(SecretStr(url), app.client_id, app.client_secret, scope, in_body=True)
 
@@ -124,7 +124,7 @@ def _on_loopback(url: str) -> bool:
 
 def _check_ceilings(limits: settings.Limits, place: Place, tree: Tree) -> None:
     """Check that the limits are not looser than ``CEILING``."""
-    reason = "(looser limits only where api_url is a loopback address)"
+    reason = "(higher limits are only allowed if api_url is a loopback address)"
     if limits.calls > CEILING.calls:
         tree.mistake((*place, "calls"), f"must be at most {CEILING.calls} {reason}")
     if limits.period < CEILING.period:
@@ -317,9 +317,9 @@ def api(file: file_model.File, tree: Tree) -> settings.ApiSettings | None:
     section = file.api
     if section.read_token is not None and ("api", "token") not in tree.blamed:
         if section.token is None:
-            tree.mistake(("api", "read_token"), "needs a token beside it (set api.token as well)")
+            tree.mistake(("api", "read_token"), "requires api.token (set it as well)")
         elif section.read_token == section.token:
-            tree.mistake(("api", "read_token"), "must differ from api.token, which may change everything")
+            tree.mistake(("api", "read_token"), "must differ from api.token, which has full access")
     if section.listen is None:
         return None
     host, _, port = section.listen.rpartition(":")

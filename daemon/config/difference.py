@@ -1,4 +1,4 @@
-"""What differs between two configurations, as dotted paths of the file."""
+"""The differences between two configurations, as dotted paths of the file."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _text(path: Path, tree: Tree) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        tree.mistake_in(path, content[: error.start].count(b"\n") + 1, "this line is not text in UTF-8")
+        tree.mistake_in(path, content[: error.start].count(b"\n") + 1, "this line is not valid UTF-8")
         return ""
 
 
@@ -101,7 +101,7 @@ def _assignments(path: Path, text: str, tree: Tree) -> list[tuple[int, str, str]
         if binding.key is None and not binding.error:
             continue  # a comment or an empty line
         if binding.error or binding.value is None or not NAME.fullmatch(binding.key or ""):
-            tree.mistake_in(path, line, "cannot be understood (write NAME=value, or NAME='value with # and spaces')")
+            tree.mistake_in(path, line, "invalid line (write NAME=value, or NAME='value with # and spaces')")
         elif binding.key in ELSEWHERE:
             tree.mistake_in(path, line, f"{binding.key} has no effect in this file (set it in the environment)")
         elif "$(" in binding.value:

@@ -93,18 +93,18 @@ class ApiSection(Section):
     read_token: Token = None
     """A second token, which may read everything and change nothing."""
     page: bool = True
-    """Whether the page for people is served at the root."""
+    """Whether the web page is served at the root."""
     root_path: RootPath | None = None
     """The path prefix under which a reverse proxy serves pagerelay, such as /pagerelay."""
     hosts: Annotated[list[HostName], Field(min_length=1)] | None = None
-    """The names that requests may be for. By default any, or those of loopback if only that is listened on."""
+    """Host names that requests may use. By default any, or only loopback names if api.listen is a loopback address."""
 
 
 class LimitsSection(Section):
     """The call budget of a connection."""
 
     calls: Annotated[int, Field(ge=1, le=100_000), WHOLE] = 30
-    """The most calls to PagerDuty in any period."""
+    """The maximum number of calls to PagerDuty in any period."""
     period: Duration = timedelta(seconds=60)
     """How long the period is."""
     poll_interval: Duration = timedelta(seconds=30)
@@ -132,7 +132,7 @@ class ConnectionSection(Section):
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["api_key"]}, {"required": ["oauth"]}]})
 
     api_key: ApiKey | None = Field(None, examples=["${PAGERDUTY_API_KEY}"])
-    """A REST API key. A read-only key is enough for events; actions need full access. Or else oauth."""
+    """A REST API key. A read-only key is enough for events; actions require full access. An app uses oauth instead."""
     oauth: AppSection | None = None
     """An app with Scoped OAuth, instead of api_key."""
     region: Literal["us", "eu"] = "us"
@@ -156,7 +156,7 @@ class RateLimitSection(Section):
     """A limit on a target's attempts."""
 
     calls: Annotated[int, Field(ge=1, examples=[100]), WHOLE]
-    """The most attempts in any period."""
+    """The maximum number of attempts in any period."""
     period: Duration = Field(examples=["60s"])
     """How long the period is."""
 
@@ -167,7 +167,7 @@ class RetrySection(Section):
     first: Duration = timedelta(seconds=5)
     """The pause after the first failed attempt."""
     factor: Annotated[float, Field(ge=1, le=100), NUMBER] = 3.0
-    """The factor by which each further pause is longer."""
+    """The factor by which the pause grows with each further failure."""
     max: Duration = timedelta(hours=8)
     """The longest pause."""
     horizon: Duration = timedelta(hours=76)
@@ -238,7 +238,7 @@ class TargetSection(Section):
     order: Literal["per-incident", "none"] = "per-incident"
     """Whether the messages of an incident are sent one after the other."""
     concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = 8
-    """The most simultaneous attempts."""
+    """The maximum number of simultaneous attempts."""
     rate_limit: RateLimitSection | None = None
     """A limit on attempts; unlimited by default."""
     retry: RetrySection = Field(default_factory=RetrySection)

@@ -1,4 +1,4 @@
-"""What in a valid configuration is probably not meant so: hints, which refuse nothing."""
+"""Hints about values that are valid but probably a mistake. They reject nothing."""
 
 from __future__ import annotations
 

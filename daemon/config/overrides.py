@@ -35,7 +35,7 @@ def _place(tree: Tree, variable: str) -> Place | None:
         known = list(json_schema.section(place).get("properties", names))
         matches = [name for name in known if _plain(name) == _plain(part)]
         if len(matches) > 1:
-            tree.mistake_of_variable(variable, f"may mean {' or '.join(matches)} (set it in the file)")
+            tree.mistake_of_variable(variable, f"is ambiguous: {' or '.join(matches)} (set it in the file)")
             return None
         if not matches:
             section = f" in {dotted(place)}" if place else ""

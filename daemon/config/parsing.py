@@ -47,7 +47,7 @@ def text_of(content: bytes, tree: Tree) -> str | None:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        tree.mistake_at((line, 0), "not valid YAML: this line is not text in UTF-8")
+        tree.mistake_at((line, 0), "not valid YAML: this line is not valid UTF-8")
         return None
 
 

@@ -72,7 +72,7 @@ class _References:
 
     def _variable(self, name: str, separator: str, default: str) -> str:
         if not NAME.fullmatch(name) or "${" in default:
-            return self._complain(f"a reference that cannot be understood ({SYNTAX})")
+            return self._complain(f"an invalid reference ({SYNTAX})")
         value = self._environ.get(name)
         if name in self._origins:
             self.origins.append(self._origins[name])
@@ -96,9 +96,9 @@ class _References:
         except OSError as error:
             return self._complain(f"the file {path} cannot be read: {reason(path, error)}")
         except ValueError:
-            return self._complain(f"the file {path} cannot be read: it is not text in UTF-8")
+            return self._complain(f"the file {path} cannot be read: it is not valid UTF-8")
         if len(content) > LARGEST_VALUE:
-            return self._complain(f"the file {path} cannot be read: it is longer than {LARGEST_VALUE} characters")
+            return self._complain(f"the file {path} cannot be read: it is larger than {LARGEST_VALUE} characters")
         return content.rstrip("\r\n")
 
     def _complain(self, what: str) -> str:

@@ -89,7 +89,7 @@ def tls(section: file_model.TargetSection, tree: Tree, place: Place) -> settings
     key = _content(section.tls.key, lambda pem: certificates.problem_of_key(pem, certificate), tree, (*where, "key"))
     tls_settings = settings.Tls(ca, SecretStr(f"{certificate}\n{key}") if certificate and key else None)
     if not certificates.is_usable(tls_settings):
-        tree.mistake(where, "cannot be used: OpenSSL refuses the certificates or the key (a key may be too short)")
+        tree.mistake(where, "cannot be used: OpenSSL rejects the certificate or the key (a key may be too short)")
     return tls_settings
 
 

@@ -108,7 +108,7 @@ def number(value: Any) -> float:  # noqa: ANN401 - whatever the file holds
 def name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return the name of an entry."""
     if isinstance(value, str) and not re.fullmatch(NAME, value):
-        raise wrong("a name begins with a letter or digit, and has only letters, digits and . _ - (63 at most)")
+        raise wrong("a name must begin with a letter or digit, and contain only letters, digits and . _ - (at most 63)")
     return value
 
 

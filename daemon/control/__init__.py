@@ -1,4 +1,4 @@
-"""What people may ask of the daemon: the API and the page call the same functions, so nothing is decided twice.
+"""The requests that people may make: the API and the page call the same functions, so nothing is decided twice.
 
 Reading is in ``views``. Nothing here knows HTTP: what goes wrong is an exception of ``daemon.errors``.
 """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Current:
-    """What requests see. They read it each time they need it, because a reload replaces it."""
+    """The configuration and parts that requests use. They read it whenever needed, because a reload replaces it."""
 
     def __init__(self, settings: Settings, services: Services | None = None) -> None:
         self.use(settings, services or Services())

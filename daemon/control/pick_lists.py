@@ -62,4 +62,4 @@ class PickLists:
         if not status.budget.left:
             message = f"the call budget of connection {connection.name} is used up at the moment"
             return errors.Temporary(message, status=HTTPStatus.TOO_MANY_REQUESTS)
-        return errors.Temporary(f"PagerDuty did not answer within {patience:g} s")
+        return errors.Temporary(f"PagerDuty did not respond within {patience:g} s")

@@ -1,4 +1,4 @@
-"""What a reload of the configuration did."""
+"""The result of reloading the configuration."""
 
 from __future__ import annotations
 

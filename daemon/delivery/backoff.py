@@ -1,4 +1,4 @@
-"""What follows an attempt: success, a retry, a dead letter, or a pause of the target.
+"""The decision after an attempt: success, a retry, a dead letter, or a pause of the target.
 
 Pure: time and jitter are arguments.
 """

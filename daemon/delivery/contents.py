@@ -30,7 +30,7 @@ KEPT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Unrenderable:
-    """Why a message has no content; ``final``: it never will."""
+    """The reason why a message has no content; ``final``: it never will."""
 
     reason: str
     final: bool = False

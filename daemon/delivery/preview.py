@@ -1,4 +1,4 @@
-"""What a delivery sends, for people: the body, and the headers without signatures and secrets."""
+"""The request of a delivery, for people: the body, and the headers without signatures and secrets."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class AttemptMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the workers of all targets share. ``now`` is the database's time, ``clock`` this machine's."""
+    """The parts that the workers of all targets share. ``now`` is the database's time, ``clock`` this machine's."""
 
     recorder: Recorder
     metrics: AttemptMetrics

@@ -1,4 +1,4 @@
-"""How far the reading of a log after a downtime has come."""
+"""The progress of reading a log after a downtime."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Alerting:
         self._wake_targets = wake_targets
 
     async def run(self) -> timedelta:
-        """Queue all due alerts, target in its own transaction, which locks one row."""
+        """Queue all due alerts, each in its own transaction, which locks one row."""
         for table, name in await self._database.read(self._look):
             kind = await self._database.write(self._enqueue, table, name)
             if kind is not None:

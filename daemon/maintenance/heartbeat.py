@@ -29,7 +29,7 @@ EVERY = timedelta(seconds=4)
 
 @dataclass(frozen=True, slots=True)
 class Self:
-    """What a daemon's row says about it: its id, and what the status shows."""
+    """The content of a daemon's row: its id, and what the status shows."""
 
     instance: str
     hostname: str
@@ -64,7 +64,9 @@ class Heartbeat:
         was_silent = not self._presence.is_current()
         began = self._presence.now()
         if not await self._database.write(self._beat):
-            log.warning("instance.was_reaped", remedy="other daemons have taken over its work; it starts afresh")
+            log.warning(
+                "instance.was_reaped", remedy="other daemons have taken over its work; it continues as a new one"
+            )
             await self._stop_work()
             began = self._presence.now()
             await self._database.write(self._register)

@@ -79,7 +79,7 @@ class AccessTokens(abc.ABC):
         fetching = self._fetching or self._begin()
         await asyncio.wait((fetching,), timeout=max(seconds, 0.0))  # one caller's time-out must not cancel the others'
         if not fetching.done():
-            raise errors.NoToken(self._about("no answer in time"))
+            raise errors.NoToken(self._about("no response in time"))
         return fetching.result()
 
     async def close(self) -> None:

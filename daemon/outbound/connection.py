@@ -82,7 +82,7 @@ class PinnedClient:
         try:
             return await connection.request(data, ends, self._moment)
         except TimeoutError:
-            raise errors.NoAnswer(f"no answer within {self._seconds:g} s") from None
+            raise errors.NoAnswer(f"no response within {self._seconds:g} s") from None
         finally:
             self._busy.discard(connection)
             self._keep(connection)

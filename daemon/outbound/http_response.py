@@ -25,7 +25,7 @@ SUCCESSFUL_CONNECT = range(200, 300)
 
 
 class NotHttpError(Exception):
-    """What arrives has no status line."""
+    """The bytes that arrive have no status line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from daemon.settings import Tls
 
 NO_AUTHORITIES = "this machine has no CA certificates (install ca-certificates)"
-TRUST = "the certificate comes from an authority that is not trusted (set tls.ca of the target to its file)"
+TRUST = "the certificate is signed by an authority that is not trusted (set tls.ca of the target to its file)"
 NAME = "(use a name in the certificate as the host of the url)"
 VERIFICATION = {  # by OpenSSL's code
     9: "the certificate is not valid yet (check the clocks of both machines)",
@@ -33,8 +33,8 @@ REASONS = (  # parts of OpenSSL's names for reasons
     ("UNKNOWN_CA", "the target does not trust the client certificate (set tls.certificate to one from its authority)"),
     ("ALERT_BAD_CERTIFICATE", "the target refused the client certificate (check tls.certificate)"),
     ("CERTIFICATE_EXPIRED", "the client certificate has expired (renew tls.certificate)"),
-    ("PROTOCOL_VERSION", "the target supports no TLS version since 1.2 (update the target)"),
-    ("UNSUPPORTED_PROTOCOL", "the target supports no TLS version since 1.2 (update the target)"),
+    ("PROTOCOL_VERSION", "the target supports neither TLS 1.2 nor 1.3 (update the target)"),
+    ("UNSUPPORTED_PROTOCOL", "the target supports neither TLS 1.2 nor 1.3 (update the target)"),
     ("WRONG_VERSION_NUMBER", "the target does not speak TLS (use http:// or another port)"),
     ("HTTP_REQUEST", "the target does not speak TLS (use http:// or another port)"),
 )

@@ -163,7 +163,9 @@ def _endpoint(site: Site, handler: Handler, *, is_open: bool) -> Callable[[Reque
             back = None if request.method == "POST" or FRAGMENT in request.headers else _relative(request)
             return visit.see("sign-in", next=back)
         if request.method == "POST" and session.access is not Access.FULL:
-            raise HTTPException(HTTPStatus.FORBIDDEN, "You signed in with the read token, which may change nothing.")
+            raise HTTPException(
+                HTTPStatus.FORBIDDEN, "You signed in with the read token, which cannot change anything."
+            )
         response = await handler(visit)
         if visit.now - session.used_at >= sessions.RENEWED_AFTER:
             sign_in.set_cookie(response, visit, sessions.Session(session.id, session.access, visit.now))
@@ -209,8 +211,8 @@ def _http_error(error: Exception) -> Explained:
     message = error.detail
     if message == HTTPStatus(error.status_code).phrase:
         message = {
-            HTTPStatus.NOT_FOUND: "There is no page with this address.",
-            HTTPStatus.METHOD_NOT_ALLOWED: "This address takes only forms.",
+            HTTPStatus.NOT_FOUND: "There is no page at this address.",
+            HTTPStatus.METHOD_NOT_ALLOWED: "This address accepts only submitted forms.",
         }.get(HTTPStatus(error.status_code), message)
     return error.status_code, message, dict(error.headers or {})
 

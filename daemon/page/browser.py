@@ -1,4 +1,4 @@
-"""What a request says about the browser behind it: its address, its scheme, and where the request came from.
+"""The browser behind a request: its address, its scheme, and the origin of the request.
 
 A reverse proxy is believed only if it connects from loopback.
 """

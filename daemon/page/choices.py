@@ -45,7 +45,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceList:
-    """What can be chosen. ``problem`` says why nothing is offered; ``is_whole`` is False if there may be more."""
+    """The available choices. ``problem`` says why there are none; ``is_whole`` is False if there may be more."""
 
     choices: Sequence[Choice]
     problem: str | None = None

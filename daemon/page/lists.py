@@ -1,4 +1,4 @@
-"""What all lists share: filters from the URL, and pages that go backwards in time."""
+"""Filters from the URL, and pages that go backwards in time, for all lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/: whether all is well, what fails first, and everything else at a glance."""
+"""/: the overview, with failures first."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ log = structlog.get_logger()
 
 COOKIE = "pagerelay_session"
 OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")  # no other host: browsers read // and /\ as one
-USED = "This link was used already, or is too old. Sign in with the token."
-WRONG = "This token is not valid."
+USED = "This link has already been used or has expired. Sign in with the token."
+WRONG = "Invalid token."
 
 
 async def show(visit: Visit) -> Response:

@@ -33,7 +33,7 @@ MOST_FIELDS = 64
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all pages share."""
+    """The parts that all pages share."""
 
     database: Database
     current: Current

@@ -1,4 +1,4 @@
-"""Who pagerelay is to PagerDuty: an API key, or an app's access tokens (Scoped OAuth)."""
+"""Authentication to PagerDuty: an API key, or an app's access tokens (Scoped OAuth)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FRESH = 60.0  # seconds for which a rejected token is not replaced: another one 
 KEY_REMEDIES = {
     401: (
         "check api_key and region: it must be a REST API key, not an integration key or an OAuth token (for an app, "
-        "set oauth instead), and a key of the other region gets the same answer"
+        "set oauth instead), and a key of the other region is rejected in the same way"
     ),
-    403: "the key may not do this: check its rights",
+    403: "the key is not allowed to do this: check its permissions",
 }
 APP_REMEDIES = {
     401: (

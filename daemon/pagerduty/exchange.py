@@ -55,7 +55,7 @@ async def send(http: httpx.AsyncClient, request: httpx.Request, seconds: float) 
             finally:
                 await response.aclose()
     except TimeoutError:
-        message = f"{host} did not answer within {seconds:g} s"
+        message = f"{host} did not respond within {seconds:g} s"
         raise errors.PageTooLarge(message) from None
     except httpx.HTTPError as error:
         kind = errors.Unreachable if isinstance(error, NOT_CONNECTED) else errors.Temporary

@@ -1,4 +1,4 @@
-"""What an unsuccessful response means: retry, give up, or request less. Pure; knows PagerDuty's error codes."""
+"""The meaning of unsuccessful responses: retry, give up, or request less. Pure; knows PagerDuty's error codes."""
 
 from __future__ import annotations
 

@@ -114,5 +114,5 @@ def _texts(record: Json, names: Collection[str]) -> dict[str, str | None]:
 
 
 def _identified(records: list[Json]) -> list[tuple[str, Json]]:
-    """Return the records that have an id, record with its id."""
+    """Return the records that have an id, each with its id."""
     return [(identity, record) for record in records if (identity := lenient_json.get_text(record, "id"))]

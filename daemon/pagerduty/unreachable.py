@@ -1,4 +1,4 @@
-"""Why a call got no response, in words, with what to check. Pure; no text of the library, which may hold the key."""
+"""Explanations of calls without a response, with what to check. Pure; without library text, which may hold the key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHECK_ROUTE = "check the firewall, and proxy if the way out is through one"
+CHECK_ROUTE = "check the firewall, and set proxy if this machine reaches the internet through one"
 
 
 def reason(host: str, error: httpx.HTTPError) -> str:
@@ -28,7 +28,7 @@ def reason(host: str, error: httpx.HTTPError) -> str:
             return words
     if isinstance(error, httpx.ConnectTimeout):
         return f"{host} did not accept a connection in time ({CHECK_ROUTE})"
-    return f"{host} cannot be connected to ({CHECK_ROUTE})"
+    return f"{host} could not be reached ({CHECK_ROUTE})"
 
 
 def _words(host: str, cause: BaseException) -> str | None:

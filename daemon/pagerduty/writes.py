@@ -1,4 +1,4 @@
-"""Writes to PagerDuty: one request record, never retried here.
+"""Writes to PagerDuty: one request each, never retried here.
 
 ``sender`` is the e-mail address of the user in whose name the change is made. Every function raises Temporary,
 after which the change may or may not have been made, or Permanent, after which it was not.

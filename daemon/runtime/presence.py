@@ -1,4 +1,4 @@
-"""Whether the other daemons still count this one as alive.
+"""The right of this daemon to act, which ends when the others no longer count it as alive.
 
 A process can stand still without noticing it: stopped, suspended with its machine, or cut off from the database.
 Others then take its work over. Before each step that others may have taken over, a part asks ``is_current``, which

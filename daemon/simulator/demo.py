@@ -212,7 +212,7 @@ class Demonstration:
 
     @property
     def _link(self) -> str:
-        """The address of the page, which signs in once."""
+        """Return the address of the page, with a link that signs in once."""
         ticket = "" if self._api is None else sessions.ticket(self._api, system_clock())
         return f"{self._address}/sign-in?ticket={ticket}"
 

@@ -28,7 +28,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Ending(enum.Enum):
-    """How a response ends: complete, cut off in its body, or reset before its first byte."""
+    """The end of a response: complete, cut off in its body, or reset before its first byte."""
 
     WHOLE = enum.auto()
     CUT = enum.auto()

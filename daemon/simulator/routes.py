@@ -63,7 +63,7 @@ def _handled(handler: Handler, account: Account, request: SimRequest, named: Map
 
 
 def _log_entries(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:
-    """List log entries, newest first; ``since`` is inclusive, is_overview omits notes and assignments."""
+    """List log entries, newest first; ``since`` is inclusive; ``is_overview`` omits notes and assignments."""
     zone = _zone(account, request)
     now = account.log.now()
     since = _moment(request, "since", zone) or now - DEFAULT_RANGE

@@ -23,7 +23,7 @@ BUSY_SECONDS = 5.0
 
 
 class Owner(NamedTuple):
-    """Whose file it is, and who may read it."""
+    """The owner and the mode of a file."""
 
     uid: int
     gid: int
@@ -114,7 +114,7 @@ def _copy(source: Path, mode: str, destination: Path) -> None:
             old.backup(new, pages=-1)
         except sqlite.driver.OperationalError as error:
             if "full" in str(error):
-                raise errors.DatabaseError(f"cannot write {destination}: {error} (make room there)") from error
+                raise errors.DatabaseError(f"cannot write {destination}: {error} (free some space there)") from error
             raise
         new.execute("PRAGMA journal_mode=DELETE").close()  # everything is in one file
 

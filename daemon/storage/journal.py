@@ -90,7 +90,7 @@ def event_of(row: Any) -> Event:  # noqa: ANN401 - a row with the columns of the
 
 
 def has_unread(tx: sa.Connection, connection: str, readers: Collection[str]) -> bool:
-    """Whether one of these triggers has not read all events of the connection."""
+    """Return whether one of these triggers has not read all events of the connection."""
     last = tx.execute(sa.select(sa.func.max(events.c.seq)).where(events.c.connection == connection)).scalar()
     lowest = tx.execute(_lowest_watermark(tx, readers)).scalar()
     return last is not None and lowest is not None and lowest < last

@@ -20,7 +20,7 @@ CHUNK = 500
 
 
 def is_postgres(tx: sa.Connection) -> bool:
-    """Whether the database is PostgreSQL, otherwise SQLite."""
+    """Return whether the database is PostgreSQL, otherwise SQLite."""
     return tx.dialect.name == "postgresql"
 
 

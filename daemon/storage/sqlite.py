@@ -108,7 +108,7 @@ class DatabaseFile:
     def _changed(self, how: str) -> FileChangedError:
         return FileChangedError(
             f"database: the file {self._path} was {how} while it was in use; nothing more is written "
-            "(put the right file there and restart the daemon)"
+            "(put the right file back and restart the daemon)"
         )
 
 

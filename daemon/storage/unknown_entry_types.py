@@ -1,4 +1,4 @@
-"""How many log entries of types that pagerelay does not know each connection has read, by type."""
+"""The numbers of log entries of unknown types that each connection has read, by type."""
 
 from __future__ import annotations
 

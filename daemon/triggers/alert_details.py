@@ -1,4 +1,4 @@
-"""What the alert that created an incident said: its host, its runbook, whatever its sender put in. Pure."""
+"""The details of the alert that created an incident: its host, its runbook, whatever its sender put in. Pure."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ def _change_bridge(_incident: Json, options: Json, _now: datetime) -> SimulatedC
 
 TYPE = EventType(
     name="incident.conference_bridge.updated",
-    help="An incident has a conference bridge, or another one.",
-    phrase="has another conference bridge",
+    help="The conference bridge of an incident was added or changed.",
+    phrase="has a new conference bridge",
     in_webhooks_v3=True,
     compare=_compare,
     sample=Sample(

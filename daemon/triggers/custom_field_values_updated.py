@@ -22,7 +22,7 @@ def _change_field(incident: Json, options: Json, _now: datetime) -> SimulatedCha
 TYPE = EventType(
     name="incident.custom_field_values.updated",
     help="Custom fields of an incident changed.",
-    phrase="has another value in a custom field",
+    phrase="has a changed custom field",
     log_entry_types=frozenset({"custom_field_value_change_log_entry"}),
     read_changes=field_changes.read,
     sample=field_changes.SAMPLE,

@@ -43,7 +43,7 @@ def _change_description(incident: Json, options: Json, _now: datetime) -> Simula
 TYPE = EventType(
     name="incident.field_values.updated",
     help="Fields of an incident changed, such as its title, description or service.",
-    phrase="has another title",
+    phrase="has a new title",
     log_entry_types=frozenset(
         {"field_value_change_log_entry", "title_change_log_entry", "description_change_log_entry"}
     ),

@@ -28,8 +28,8 @@ def _change_type(_incident: Json, options: Json, _now: datetime) -> SimulatedCha
 
 TYPE = EventType(
     name="incident.incident_type.changed",
-    help="An incident has another incident type.",
-    phrase="has another incident type",
+    help="The type of an incident changed.",
+    phrase="has a new incident type",
     in_webhooks_v3=True,
     compare=_compare,
     sample=Sample(changes={"incident_type": {"from": {"name": "major"}, "to": {"name": "incident_default"}}}),

@@ -29,7 +29,7 @@ def _change_priority(incident: Json, options: Json, _now: datetime) -> Simulated
 TYPE = EventType(
     name="incident.priority_updated",
     help="The priority of an incident changed.",
-    phrase="has another priority",
+    phrase="has a new priority",
     log_entry_types=frozenset({"priority_change_log_entry"}),
     in_webhooks_v3=True,
     read_changes=_read_changes,

@@ -28,7 +28,7 @@ def _add(incident: Json, options: Json, now: datetime) -> SimulatedChange:
 TYPE = EventType(
     name="incident.responder.added",
     help="Somebody was asked to help with an incident.",
-    phrase="has another responder",
+    phrase="has a new responder",
     in_webhooks_v3=True,
     compare=responders.requested,
     sample=responders.sample("pending"),

@@ -25,7 +25,7 @@ def _reply(incident: Json, options: Json, now: datetime) -> SimulatedChange:
 TYPE = EventType(
     name="incident.responder.replied",
     help="Somebody who was asked to help with an incident joined or declined.",
-    phrase="has an answer of a responder",
+    phrase="has a reply from a responder",
     in_webhooks_v3=True,
     compare=responders.answered,
     sample=responders.sample("joined"),

@@ -34,7 +34,7 @@ def _change_service(_incident: Json, options: Json, _now: datetime) -> Simulated
 TYPE = EventType(
     name="incident.service_updated",
     help="An incident was moved to another service.",
-    phrase="has another service",
+    phrase="has a new service",
     in_webhooks_v3=True,
     compare=_compare,
     sample=Sample(changes={"service": {"from": BEFORE, "to": AFTER}}),

@@ -19,7 +19,7 @@ def _change_urgency(incident: Json, _options: Json, _now: datetime) -> Simulated
 TYPE = EventType(
     name="incident.urgency_updated",
     help="The urgency of an incident changed.",
-    phrase="has another urgency",
+    phrase="has a new urgency",
     log_entry_types=frozenset({"urgency_change_log_entry"}),
     verbs=(Verb("change_urgency", "urgency_change", _change_urgency),),
 )

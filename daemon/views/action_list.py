@@ -39,7 +39,7 @@ class ActionQueue:
 
 @dataclass(frozen=True, slots=True)
 class ActionFailure:
-    """Why an action failed or has to be retried. ``code`` is for programs, ``message`` for people.
+    """The error of an action that failed or will be retried. ``code`` is for programs, ``message`` for people.
 
     ``status`` and ``pagerduty_code`` are those of PagerDuty's response, if there was one.
     """

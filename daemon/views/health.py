@@ -6,7 +6,7 @@ import enum
 
 
 class Health(enum.StrEnum):
-    """How a connection, trigger or target is doing, from the best to the worst."""
+    """The health of a connection, trigger or target, from the best to the worst."""
 
     OK = "ok"
     WAITING = "waiting"  # nothing has happened yet

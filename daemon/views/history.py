@@ -1,4 +1,4 @@
-"""What happened by time, for charts: attempts of targets, events and calls of connections."""
+"""Figures over time, for charts: attempts of targets, events and calls of connections."""
 
 from __future__ import annotations
 

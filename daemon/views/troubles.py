@@ -1,4 +1,4 @@
-"""What needs attention, decided once for the command line and the page: each in the same order, the worst first."""
+"""The list of what needs attention, decided once for command line and page: in the same order, the worst first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATTENTION = (Health.FAILING, Health.LATE, Health.PAUSED, Health.BLOCKED)
 
 
 class Subject(enum.StrEnum):
-    """What a trouble is about."""
+    """The subject of a trouble."""
 
     DATABASE = "database"
     DAEMON = "daemon"

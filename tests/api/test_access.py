@@ -34,7 +34,7 @@ async def test_the_read_token_reads_and_changes_nothing(database: Database, sett
             answer = await client.post(path, json={})
             assert (answer.status_code, answer.json()["detail"]) == (
                 403,
-                "the read token may change nothing (use api.token)",
+                "the read token cannot change anything (use api.token)",
             )
     async with client_of(api.create(database, api.Current(settings))) as client:
         assert (await client.get("/v1/targets")).json()["items"][1]["paused"] is False

@@ -131,7 +131,7 @@ async def test_a_pick_list_is_504_when_pagerduty_times_out(
     async with opened(database, clock, tmp_path, patience=timedelta(milliseconds=100)) as desk:
         desk.simulator.faults.set({Fault.SLOW: 1.0})
         answer = await desk.http.get("/v1/connections/acme/users")
-    assert (answer.status_code, answer.json()["detail"]) == (504, "PagerDuty did not answer within 0.1 s")
+    assert (answer.status_code, answer.json()["detail"]) == (504, "PagerDuty did not respond within 0.1 s")
 
 
 def _tight(settings: Settings) -> Settings:

@@ -101,7 +101,7 @@ def test_a_single_connection_is_the_default(tmp_path: Path, configuration: Path,
         (
             ("GetUser", "userId=P1", "userId=P2", "PALICE", "=x"),
             [
-                "GetUser: userId is given twice; argument 3 must be key=value; argument 4 must be key=value",
+                "GetUser: userId is set twice (remove one); argument 3 must be key=value; argument 4 must be key=value",
                 "usage: pagerelay action GetUser userId=…",
             ],
         ),
@@ -163,8 +163,8 @@ def test_a_wait_that_times_out_says_that_the_action_continues_and_exits_with_1(
     (row,) = rows(database_url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == (
-        f"AcknowledgeIncident: queued ({row.id}): not finished within 0.3 s, "
-        f"continues (see: pagerelay actions show {row.id})"
+        f"AcknowledgeIncident: queued ({row.id}): not finished within 0.3 s; "
+        f"it continues (see: pagerelay actions show {row.id})"
     )
     assert row.state == "queued"
 

@@ -53,7 +53,7 @@ def test_a_command_that_acts_warns_of_another_configuration_in_one_line(
     result = pagerelay(*command)
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
     advice = "restart it if the files are newer, else use its files and environment variables"
-    assert warnings == [f"warning: {local}: the daemon on relay1 runs with another configuration ({advice})"]
+    assert warnings == [f"warning: {local}: the daemon on relay1 runs with a different configuration ({advice})"]
     assert warnings[0] not in result.stdout
     if "--json" in command:
         assert json.loads(result.stdout)["instances"][0]["config_hash"] == "0" * 64

@@ -158,7 +158,7 @@ def test_a_daemon_that_refuses_the_token_is_named_and_the_database_is_used(livin
     said = f"{living.address} does not accept the configured api.token (restart the daemon there)\n"
     refused, warning = result.stderr.splitlines(keepends=True)
     assert refused == said
-    assert "runs with another configuration (restart it if the files are newer" in warning
+    assert "runs with a different configuration (restart it if the files are newer" in warning
     assert pagerelay("users", "alice").stdout == living.api("users", "alice").stdout
 
 
@@ -167,7 +167,7 @@ def test_an_action_through_the_api_warns_of_another_configuration(living: Living
     pagerelay = living.configured(living.address.removeprefix("http://"), key="another-key")
     result = pagerelay("action", "GetUser", f"userId={alice}", "--wait", "30")
     (line,) = result.stderr.splitlines()
-    assert f"the daemon at {living.address} runs with another configuration" in line
+    assert f"the daemon at {living.address} runs with a different configuration" in line
     assert (result.exit_code, result.stdout.startswith("GetUser: done: ")) == (0, True)
 
 
@@ -192,6 +192,6 @@ def test_a_connection_unknown_to_the_daemon_is_queried_directly_but_accepts_no_a
     result = pagerelay("action", "GetUser", "userId=PALICE")
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.fullmatch(
-        rf"the daemon at {living.address} refuses: .*connection.* \(restart it if the configuration is new\)\n",
+        rf"the daemon at {living.address} rejected the request: .*connection.* \(restart it if the files have changed\)\n",
         result.stderr,
     )

@@ -174,7 +174,7 @@ def test_deliveries_are_listed_with_their_states(kept: Call) -> None:
 
 def test_one_delivery_is_shown_with_its_attempts(kept: Call) -> None:
     result = kept("deliveries", "show", "3")
-    assert "no answer within 15 s" in result.stdout
+    assert "no response within 15 s" in result.stdout
     assert "evt_3 (incident.triggered)" in result.stdout
     assert len(json.loads(kept("deliveries", "show", "3", "--json").stdout)["attempts"]) == 2
 

@@ -239,6 +239,6 @@ def test_an_empty_list_says_what_would_be_in_it(empty: tuple[Path, Database]) ->
     assert reasons("events")[1] == baseline
     database.write_now(shown.insert, schema.events, shown.event(1, now))
     assert reasons("deliveries", "list") == [
-        "no event has matched a trigger yet: a new trigger starts at the present, unless it has a start"
+        "no event has matched a trigger yet: a new trigger sends only events from now on, unless start is set"
     ]
     database.close()

@@ -136,7 +136,7 @@ def test_on_a_read_only_mount_mode_and_owner_do_not_matter(folder: Path, monkeyp
     assert check(folder).exit_code == 0
 
 
-UNCLEAR = "cannot be understood (write NAME=value, or NAME='value with # and spaces')"
+UNCLEAR = "invalid line (write NAME=value, or NAME='value with # and spaces')"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_wrong_value_is_reported_with_the_lines_of_both_files_and_not_shown(fo
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"KEY=a\nSECRET=\xff", "pagerelay.env:2: this line is not text in UTF-8"),
+        (b"KEY=a\nSECRET=\xff", "pagerelay.env:2: this line is not valid UTF-8"),
         (b"#" * (env_file.LARGEST_FILE + 1), "pagerelay.env: is larger than 1048576 bytes"),
     ],
 )

@@ -233,7 +233,7 @@ def test_an_unusable_file_is_reported_on_one_line(content: bytes, said: str, tmp
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"log:\n  level: caf\xe9\n", "this line is not text in UTF-8"),
+        (b"log:\n  level: caf\xe9\n", "this line is not valid UTF-8"),
         (b"\xef\xbb\xbflog:\n  level: \x00\n", "a control character (remove it)"),
     ],
 )

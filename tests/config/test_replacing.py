@@ -62,7 +62,7 @@ def test_a_file_is_inserted_without_its_trailing_newline(load: Load, tmp_path: P
 
 def test_a_file_whose_content_cannot_be_a_value_is_named(load: Load, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
-    for content, why in ((b"\xff", "it is not text in UTF-8"), (b"x" * 70_000, "it is longer than 65536 characters")):
+    for content, why in ((b"\xff", "it is not valid UTF-8"), (b"x" * 70_000, "it is longer than 65536 characters")):
         secret.write_bytes(content)
         (line,) = mistakes(load, TOKEN.format(f"${{file:{secret}}}"))
         assert line == f"3: api.token: the file {secret} cannot be read: {why}"

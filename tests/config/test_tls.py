@@ -85,5 +85,5 @@ def test_a_key_that_is_too_short_is_rejected(load: Load, text: str, authority: A
     (line,) = mistakes(load, text)
     assert (
         line
-        == "7: targets.ops.tls: cannot be used: OpenSSL refuses the certificates or the key (a key may be too short)"
+        == "7: targets.ops.tls: cannot be used: OpenSSL rejects the certificate or the key (a key may be too short)"
     )

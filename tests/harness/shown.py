@@ -189,7 +189,7 @@ def fill(tx: sa.Connection, now: datetime) -> None:
         delivery(5, now, message_id="msg_5_done", target="chat") | ended,
     )
     tried = {"delivery_id": 3, "duration_ms": 1200}
-    insert(tx, schema.attempts, {"at": now - 2 * MINUTE, "error": "no answer within 15 s"} | tried)
+    insert(tx, schema.attempts, {"at": now - 2 * MINUTE, "error": "no response within 15 s"} | tried)
     insert(tx, schema.attempts, {"at": now - MINUTE, "status": 503, "error": "answered 503", "answer": HOSTILE} | tried)
     insert(tx, schema.permits, *({"connection": "acme", "at": now + MINUTE / 3, "priority": 1} for _ in range(4)))
     insert(

@@ -219,7 +219,7 @@ async def test_the_end_of_an_attempt_does_not_cancel_the_token_request() -> None
     async with server.serving() as url:
         auth = oauth2(url)
         tokens = credentials.Tokens(target(url, auth, timeout=timedelta(minutes=1)), auth)
-        with pytest.raises(errors.NoAnswer, match="no answer in time"):
+        with pytest.raises(errors.NoAnswer, match="no response in time"):
             await tokens.fetch(0)
         one, other = (asyncio.create_task(tokens.fetch(60)) for _ in range(2))
         await eventually(lambda: server.got)

@@ -339,7 +339,7 @@ async def test_the_lookup_counts_towards_the_timeout_of_the_attempt() -> None:
         sending = sender.Sender(chosen, lookup=slow)
         answer = await sending.send("msg_1", CONTENT, 1)
         await sending.close()
-    assert answer.error == "no answer within 2 s"
+    assert answer.error == "no response within 2 s"
     assert answer.seconds < 2.9
 
 

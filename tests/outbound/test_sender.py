@@ -187,7 +187,7 @@ async def test_a_redirect_to_nowhere_is_a_failure_all_the_same(location: str) ->
 
 async def test_an_attempt_times_out_without_an_answer() -> None:
     answer = await answered(Reply(how="hang"), timeout=timedelta(milliseconds=300))
-    assert (answer.status, answer.error) == (None, "no answer within 0.3 s")
+    assert (answer.status, answer.error) == (None, "no response within 0.3 s")
     assert 0.29 <= answer.seconds < 5
 
 
@@ -211,7 +211,7 @@ async def test_an_attempt_times_out_while_a_status_line_trickles_in() -> None:
 
     async with listening(drip) as port:
         answer = await attempt(target(f"http://127.0.0.1:{port}/", timeout=timedelta(milliseconds=300)))
-    assert (answer.status, answer.error) == (None, "no answer within 0.3 s")
+    assert (answer.status, answer.error) == (None, "no response within 0.3 s")
     assert answer.seconds < 5
 
 

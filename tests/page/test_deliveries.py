@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 async def test_a_delivery_shows_each_attempt_and_its_answer(person: Person) -> None:
     text = await person.read("/deliveries/3")
-    for each in ("answered 503", "no answer within 15 s", "1,200 ms", "full", "incident.triggered to ops"):
+    for each in ("answered 503", "no response within 15 s", "1,200 ms", "full", "incident.triggered to ops"):
         assert each in text
 
 

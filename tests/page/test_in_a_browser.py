@@ -169,7 +169,7 @@ async def test_from_a_red_target_to_its_attempts_and_sending_again_takes_four_ke
         for key in ("j", "Enter"):
             await window.page.keyboard.press(key)
         await window.page.wait_for_url("**/deliveries/3")
-        assert "no answer within 15 s" in await window.page.inner_text("#attempts")
+        assert "no response within 15 s" in await window.page.inner_text("#attempts")
         for key in ("1", "Enter"):
             await window.page.keyboard.press(key)
         await eventually(lambda: woken == ["ops"])
@@ -182,7 +182,7 @@ async def test_from_a_red_target_to_its_attempts_and_sending_again_takes_two_cli
     database.write_now(leave_one_trouble)
     async with browsers.window(browser, address, java_script_enabled=has_script) as window:
         await window.page.click("text=last failed attempt")
-        assert "no answer within 15 s" in await window.page.inner_text("#attempts")
+        assert "no response within 15 s" in await window.page.inner_text("#attempts")
         await window.page.click(".buttons button >> nth=0")
         await eventually(lambda: woken == ["ops"])
 

@@ -208,5 +208,5 @@ async def test_a_link_with_a_ticket_signs_in_once(app: FastAPI, settings: Settin
     async with visiting(app, None) as first, visiting(app, None) as second:
         assert (await first.http.get(place)).headers["location"] == "/"
         assert "Sign out" in await first.read("/")
-        assert "was used already" in await second.read(place)
+        assert "has already been used" in await second.read(place)
         assert (await second.http.get("/")).status_code == 303

@@ -34,5 +34,5 @@ async def test_a_test_shows_each_sample_and_what_came_back(person: Person) -> No
     assert (response.status_code, place.startswith("/targets/ops?test=")) == (303, True)
     text = await person.read(place)
     assert "incident.triggered" in text.partition("<h2>Test</h2>")[2].partition("</section>")[0]
-    assert "no longer kept" in await person.read("/targets/ops?test=unknown")
-    assert "no longer kept" in await person.read(place.replace("ops", "chat"))
+    assert "have expired" in await person.read("/targets/ops?test=unknown")
+    assert "have expired" in await person.read(place.replace("ops", "chat"))

@@ -188,7 +188,7 @@ async def test_an_error_contains_host_path_status_code_message_remedy_and_reques
     assert str(raised.value) == (
         "pagerduty.invalid answered /incidents with 401 (2006): It said so; This is wrong "
         "(check api_key and region: it must be a REST API key, not an integration key or an OAuth token (for an app, "
-        "set oauth instead), and a key of the other region gets the same answer) [request abc]"
+        "set oauth instead), and a key of the other region is rejected in the same way) [request abc]"
     )
     assert (raised.value.status, raised.value.code, raised.value.request_id) == (401, 2006, "abc")
 

@@ -59,7 +59,7 @@ async def test_a_call_times_out_as_a_whole_whatever_the_server_does(far: FarSide
     server = Receiver(lambda _request: Reply(how=how))
     async with server.serving() as url, asyncio.timeout(20):
         client = client_of(far, url, call_seconds=0.3)
-        with pytest.raises(errors.Temporary, match=r"did not answer within 0\.3 s"):
+        with pytest.raises(errors.Temporary, match=r"did not respond within 0\.3 s"):
             await client.open_incidents(POLL)
         await client.close()
     assert client.calls == pagerduty_client.ATTEMPTS

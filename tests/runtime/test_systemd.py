@@ -132,7 +132,7 @@ async def test_a_restart_helps_when_work_has_ended_or_stands_still_or_the_databa
     working = [delivering, acting]
     assert generation.stuck(database, deliveries, working) is None  # type: ignore[arg-type]  # any task will do
     monkeypatch.setattr(loop, "STUCK_SECONDS", -1.0)
-    assert generation.stuck(database, deliveries, working) == "the work on deliveries stands still"  # type: ignore[arg-type]
+    assert generation.stuck(database, deliveries, working) == "the delivery loop is stuck"  # type: ignore[arg-type]
     monkeypatch.undo()
     acting.cancel()
     await asyncio.wait([acting])

@@ -275,7 +275,7 @@ def test_a_delivery_is_shown_with_its_attempts_and_its_event(kept: Database) -> 
     found = kept.read_now(delivery_list.find, 3)
     assert found is not None
     assert [(each.status, each.error) for each in found.attempts] == [
-        (None, "no answer within 15 s"),
+        (None, "no response within 15 s"),
         (503, "answered 503"),
     ]
     assert (found.delivery.trigger, found.delivery.type) == ("new", "incident.triggered")

@@ -1,4 +1,4 @@
-"""What can be wrong outside the program: one list of checks for the command, the API and the page.
+"""Checks of everything outside the program: one list of checks for the command, the API and the page.
 
 Nothing here changes anything, neither in PagerDuty nor at a target, unless samples are requested.
 """

@@ -15,7 +15,7 @@ NAME = "configuration"
 
 
 async def check(examination: Examination) -> list[Finding]:
-    """Return what is probably not meant so."""
+    """Return what is valid but probably a mistake."""
     settings = examination.settings
     topic = Topic(settings.source.name)
     kinds = ("connection", settings.connections), ("target", settings.targets), ("trigger", settings.triggers)

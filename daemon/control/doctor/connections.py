@@ -186,7 +186,7 @@ async def _kind(checkup: Checkup) -> str:
             return "an account's key"
         if error.status != FORBIDDEN:
             raise
-        return "a key that may not read users"
+        return "a key without access to users"
     return "a user's key"
 
 
@@ -229,7 +229,7 @@ async def _late(checkup: Checkup) -> Finding:
     status = await _status(checkup)
     if status.budget.left:
         remedy = "try again later; see also https://status.pagerduty.com"
-        return checkup.topic.fail("connection.answer", f"no answer within {PATIENCE:g} s", remedy)
+        return checkup.topic.fail("connection.answer", f"no response within {PATIENCE:g} s", remedy)
     return _budget(checkup.topic, status)
 
 
@@ -244,16 +244,18 @@ async def _status(checkup: Checkup) -> ConnectionStatus:
 def _key(topic: Topic, kind: str, can_write: bool | None) -> Finding:  # noqa: FBT001 - the answer to a question
     name = "connection.key"
     if can_write is False:
-        remedy = f"use a key that may write, or for an app add the scope {WRITE_SCOPE}: actions need it"
+        remedy = f"actions require write access: use a key with it, or add the scope {WRITE_SCOPE} to the app"
         return topic.warn(name, f"{kind}, read-only", remedy)
-    return topic.ok(name, kind if can_write is None else f"{kind}, may write")
+    return topic.ok(name, kind if can_write is None else f"{kind}, with write access")
 
 
 def _log(topic: Topic, response: ApiResponse) -> Finding:
     name = "connection.log"
     entries = response.body.get("log_entries")
     if not isinstance(entries, list):
-        return topic.fail(name, "the answer has no log_entries", "check api_url, and whether a proxy answers instead")
+        return topic.fail(
+            name, "the response has no log_entries", "check api_url, and whether a proxy responds instead"
+        )
     if entries:
         return topic.ok(name, "log entries are visible")
     remedy = "nothing to do in a new account; else check which teams the key's user or app may see"

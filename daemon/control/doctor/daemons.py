@@ -32,7 +32,7 @@ TOPIC = Topic("daemon")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known about daemons: those alive in the database, and the answers of the API, if there are any.
+    """The known state of the daemons: those alive in the database, and the answers of the API, if there are any.
 
     ``unready`` are the reasons why events may not flow. ``config_hash`` and ``status`` are the API's own.
     """
@@ -112,7 +112,7 @@ def _alive(examination: Examination, seen: Seen) -> Finding:
 def _api(examination: Examination, seen: Seen) -> Finding:
     name = "daemon.api"
     if not seen.answers:
-        return TOPIC.fail(name, f"{examination.address} does not answer", "check api.listen, and the daemon's log")
+        return TOPIC.fail(name, f"{examination.address} does not respond", "check api.listen, and the daemon's log")
     if seen.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         remedy = "restart the daemon if api.token is new, else use its files and environment variables"
         return TOPIC.fail(name, f"{examination.address} does not accept the configured api.token", remedy)
@@ -127,9 +127,9 @@ def _configuration(examination: Examination, seen: Seen) -> Finding:
     name, ours = "daemon.configuration", fingerprint(examination.settings)
     for each in seen.live:
         if each.version == daemon.__version__ and each.config_hash not in {None, ours}:
-            return TOPIC.warn(name, f"the daemon on {each.hostname} has another one", OTHER_CONFIGURATION)
+            return TOPIC.warn(name, f"the daemon on {each.hostname} has a different one", OTHER_CONFIGURATION)
     if seen.config_hash not in {None, ours}:
-        return TOPIC.warn(name, f"the daemon at {examination.address} has another one", OTHER_CONFIGURATION)
+        return TOPIC.warn(name, f"the daemon at {examination.address} has a different one", OTHER_CONFIGURATION)
     return TOPIC.ok(name, "the same")
 
 

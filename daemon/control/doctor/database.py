@@ -98,8 +98,8 @@ def _server(tx: sa.Connection, topic: Topic) -> list[Finding]:
 def _encoding(encoding: str, topic: Topic) -> Finding:
     if encoding in {"UTF-8", "UTF8"}:
         return topic.ok("database.encoding", encoding)
-    found = f"{encoding}, which SQLite keeps" if encoding.startswith("UTF-16") else encoding
-    return topic.warn("database.encoding", found, "create a new database, which has UTF-8")
+    found = f"{encoding}, which SQLite cannot change" if encoding.startswith("UTF-16") else encoding
+    return topic.warn("database.encoding", found, "create a new database, which will use UTF-8")
 
 
 def _schema(revision: str | None, topic: Topic) -> Finding:
@@ -129,7 +129,7 @@ def _read_only(tx: sa.Connection) -> str | None:
 
 async def _writable(database: Database, topic: Topic, *, has_tables: bool) -> Finding:
     name = "database.writable"
-    remedy = "let the daemon's user write to the file and its directory, or connect to a server that takes writes"
+    remedy = "let the daemon's user write to the file and its directory, or connect to a server that accepts writes"
 
     try:
         reason = await (database.write(write_nothing) if has_tables else database.write(_read_only)) or _read_only_file(

@@ -1,4 +1,4 @@
-"""What is to be examined, and by which means."""
+"""The subject of an examination, and the means."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ REQUEST_ID = re.compile(r" \[request [^\]]*\]$")
 
 
 class Status(enum.StrEnum):
-    """How serious a finding is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARN = "warn"
@@ -42,7 +42,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What several checks are about: creates their findings."""
+    """The common subject of several checks, which creates their findings."""
 
     name: str
 

@@ -66,7 +66,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How far the probe came: to which address, through a tunnel or not, and when the certificate ends, if any."""
+    """The result of a probe: the address, whether through a tunnel, and the end of the certificate, if any."""
 
     address: str
     has_tunnel: bool
@@ -113,7 +113,7 @@ def _open_tunnel(connection: socket.socket, route: Route) -> None:
                 break
             head += part
     except OSError as error:
-        raise ProbeError("target.proxy", f"no answer to CONNECT: {_reason(error)}", CHECK_PROXY) from None
+        raise ProbeError("target.proxy", f"no response to CONNECT: {_reason(error)}", CHECK_PROXY) from None
     status = head.split(b" ")[1:2]
     code = status[0].decode("ascii", "replace")[:3] if head.startswith(b"HTTP/") and status else "something else"
     if code == "407":
@@ -134,7 +134,7 @@ def _shake_hands(connection: socket.socket, route: Route) -> datetime | None:
         raise ProbeError("target.tls", "this machine has no CA certificates", "install ca-certificates") from None
     except ssl.SSLCertVerificationError as error:
         remedy = REMEDIES.get(error.verify_code, UNTRUSTED)
-        raise ProbeError("target.tls", f"certificate refused: {error.verify_message}", remedy) from None
+        raise ProbeError("target.tls", f"certificate rejected: {error.verify_message}", remedy) from None
     except ssl.SSLError as error:
         found = f"TLS failed: {(error.reason or 'no reason given').replace('_', ' ').lower()}"
         raise ProbeError("target.tls", found, CHECK_CERTIFICATE) from None
@@ -149,10 +149,12 @@ def _listen(secure: ssl.SSLSocket) -> None:
     secure.settimeout(LISTEN_SECONDS)
     with contextlib.suppress(TimeoutError):
         if not secure.recv(1):
-            raise ProbeError("target.tls", "the receiver hung up right after the handshake", CHECK_CERTIFICATE)
+            raise ProbeError(
+                "target.tls", "the receiver closed the connection right after the handshake", CHECK_CERTIFICATE
+            )
 
 
 def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     return (error.strerror or type(error).__name__).lower()

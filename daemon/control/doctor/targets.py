@@ -124,7 +124,11 @@ async def _reached(patient: Patient, executor: ThreadPoolExecutor) -> list[Findi
             await patient.host(url).check(patient.seconds)
     except (errors.NoAnswer, UnicodeError) as error:
         refused = str(error).startswith("refused")
-        name, remedy = ("addresses", "see egress") if refused else ("name", "check the host in url, and DNS")
+        name, remedy = (
+            ("addresses", "check egress.private and egress.allow")
+            if refused
+            else ("name", "check the host in url, and DNS")
+        )
         return [patient.topic.fail_with(f"target.{name}", error, remedy)]
     ours = probe.Route(
         host=url.hostname or "",
@@ -149,7 +153,11 @@ def _described(patient: Patient, route: SplitResult, reached: Reached) -> list[F
         findings = [topic.ok("target.address", f"{reached.address}, permitted")]
     findings.append(topic.ok("target.connection", f"port {_port(route)} accepts connections"))
     if patient.proxy is not None:
-        found = "opens a tunnel to the target" if reached.has_tunnel else "reachable; only a sample shows more (--send)"
+        found = (
+            "opens a tunnel to the target"
+            if reached.has_tunnel
+            else "reachable; send a sample to test the way to the target (--send)"
+        )
         findings.append(topic.ok("target.proxy", found))
     if reached.certificate_end is not None:
         remedy = "have the receiver's certificate renewed"

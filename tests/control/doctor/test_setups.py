@@ -214,7 +214,7 @@ BROKEN: dict[str, tuple[Break, Status, str, str]] = {
     ),
     "unknown authority": (
         lambda world, _: world.change_target(tls=None),
-        *(FAIL, "target.tls", "certificate refused: unable to get local issuer certificate"),
+        *(FAIL, "target.tls", "certificate rejected: unable to get local issuer certificate"),
     ),
     "no TLS": (
         lambda world, _: world.change_target(
@@ -230,12 +230,12 @@ BROKEN: dict[str, tuple[Break, Status, str, str]] = {
     "no daemon": (daemon_is_silent, WARN, "daemon.running", "no daemon is running"),
     "other configuration": (
         lambda world, _: world.write(lambda tx: tx.execute(schema.instances.update().values(config_hash="other"))),
-        *(WARN, "daemon.configuration", "the daemon on db1 has another one"),
+        *(WARN, "daemon.configuration", "the daemon on db1 has a different one"),
     ),
     "stuck loops": (loops_are_stuck, FAIL, "daemon.loops", "connection acme: not polled for 600 s"),
     "API": (
         lambda world, _: world.more.update(address=f"http://{CLOSED}"),
-        *(FAIL, "daemon.api", "http://127.0.0.1:1 does not answer"),
+        *(FAIL, "daemon.api", "http://127.0.0.1:1 does not respond"),
     ),
 }
 
@@ -352,7 +352,7 @@ async def test_the_end_of_a_certificate_is_seen_before_it_comes(world: World, au
 
 async def test_an_expired_certificate_and_one_for_another_name_fail(world: World, authority: Authority) -> None:
     expired = await problem_of(world, authority, days=-1)
-    assert expired == ("target.tls", FAIL, "certificate refused: certificate has expired")
+    assert expired == ("target.tls", FAIL, "certificate rejected: certificate has expired")
     name, status, found = await problem_of(world, authority, names=("other.example",), days=DAYS) or ("", None, "")
     assert (name, status) == ("target.tls", FAIL)
     assert "IP address mismatch" in found
@@ -365,7 +365,7 @@ async def test_a_client_certificate_is_presented_and_its_lack_is_found(
     refused = await problem_of(world, authority, days=DAYS, clients_of=authority)
     assert refused is not None
     assert refused[:2] == ("target.tls", FAIL)
-    assert "certificate required" in refused[2] or "hung up right after the handshake" in refused[2]
+    assert "certificate required" in refused[2] or "closed the connection right after the handshake" in refused[2]
     monkeypatch.setattr(probe, "LISTEN_SECONDS", 0.1)
     for days, expected in ((DAYS, None), (3, ("target.client_certificate", WARN))):
         pair = authority.issue("pagerelay", client=True, days=days)
