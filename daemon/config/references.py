@@ -98,7 +98,7 @@ class _References:
         except ValueError:
             return self._complain(f"the file {path} cannot be read: it is not valid UTF-8")
         if len(content) > LARGEST_VALUE:
-            return self._complain(f"the file {path} cannot be read: it is larger than {LARGEST_VALUE} characters")
+            return self._complain(f"the file {path} cannot be read: it is longer than {LARGEST_VALUE} characters")
         return content.rstrip("\r\n")
 
     def _complain(self, what: str) -> str:

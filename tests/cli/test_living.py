@@ -192,6 +192,7 @@ def test_a_connection_unknown_to_the_daemon_is_queried_directly_but_accepts_no_a
     result = pagerelay("action", "GetUser", "userId=PALICE")
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.fullmatch(
-        rf"the daemon at {living.address} rejected the request: .*connection.* \(restart it if the files have changed\)\n",
+        rf"the daemon at {living.address} rejected the request: .*connection.* "
+        r"\(restart it if the files have changed\)\n",
         result.stderr,
     )
