@@ -47,12 +47,12 @@ class RequestLimits:
             self._running -= 1
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        has_begun = False
 
         async def send_unstored(message: Message) -> None:
-            nonlocal begun
+            nonlocal has_begun
             if message["type"] == "http.response.start":
-                begun = True
+                has_begun = True
                 MutableHeaders(scope=message).update(SAFE_HEADERS)
             await send(message)
 
@@ -60,19 +60,19 @@ class RequestLimits:
             await self._app(scope, _bounded(receive), send_unstored)
         except Exception:  # the outermost handler: no traceback may reach a client
             log.exception("request.failed", method=scope["method"], path=scope["path"])
-            if begun:
+            if has_begun:
                 raise  # the response has begun, so only breaking the connection is left
             await self._refusals.unexpected(scope)(scope, receive, send_unstored)
 
 
 def _bounded(receive: Receive) -> Receive:
-    taken = 0
+    size = 0
 
     async def receive_some() -> Message:
-        nonlocal taken
+        nonlocal size
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > LARGEST_BODY:
+        size += len(message.get("body", b""))
+        if size > LARGEST_BODY:
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must not exceed {LARGEST_BODY} bytes")
         return message
 

@@ -95,15 +95,15 @@ def restore(ctx: typer.Context, file: File, *, config: options.Config = None) ->
 
     with _sqlite(settings, f"pg_restore --clean --if-exists --dbname DATABASE {file}") as database:
         path = Path(database.url.database or "")
-        kept = path.with_name(f"{path.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        previous = path.with_name(f"{path.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
         try:
             database.lock()
         except errors.DatabaseInUse as error:
             raise errors.DatabaseInUse(f"{path} is in use by a running daemon (stop it first, then restore)") from error
-        revision = backups.restore(file, path, kept)
+        revision = backups.restore(file, path, previous)
     print(f"restored {path} with schema {revision} from {file}")
-    if kept.exists():
-        print(f"the previous database is {kept}; remove it when you no longer need it")
+    if previous.exists():
+        print(f"the previous database is {previous}; remove it when you no longer need it")
 
 
 @contextlib.contextmanager

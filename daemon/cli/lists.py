@@ -93,16 +93,16 @@ def why_empty_journal(tx: sa.Connection, settings: Settings, now: datetime) -> l
 
 
 def _why_silent(connection: ConnectionStatus, settings: Settings, now: datetime) -> str:
-    baseline, kept = connection.baseline_at, settings.database.retention.events
+    baseline, retention = connection.baseline_at, settings.database.retention.events
     if baseline is None:
         cause = connection.last_error or "a running daemon does that"
         return f"connection {connection.name} has not been polled yet: {cause} (see: pagerelay status)"
-    if now - baseline < kept:
+    if now - baseline < retention:
         return (
             f"nothing has happened in connection {connection.name} since its first poll"
             f" {terminal.ago(baseline, now)}, which stored a baseline and sent nothing"
         )
-    return f"nothing has happened in connection {connection.name} for {text.span(kept.total_seconds())}"
+    return f"nothing has happened in connection {connection.name} for {text.span(retention.total_seconds())}"
 
 
 def _filtered(filters: Mapping[str, str | None], after: str | None) -> list[str]:

@@ -109,17 +109,17 @@ def printable_key(key: str) -> str:
     return key if KEY.fullmatch(key) else "…"
 
 
-def hint(wrong: str, known: Collection[str]) -> str:
+def hint(name: str, known: Collection[str]) -> str:
     """Return `` (did you mean "x"?)`` if a known name is similar, else the known names."""
-    near = nearest(wrong, known)
+    near = nearest(name, known)
     return listed(known) if near is None else f' (did you mean "{near}"?)'
 
 
-def nearest(wrong: str, known: Collection[str]) -> str | None:
+def nearest(name: str, known: Collection[str]) -> str | None:
     """Return the most similar known name, or None."""
-    if len(wrong) > LONGEST_SHOWN:
+    if len(name) > LONGEST_SHOWN:
         return None
-    return next(iter(get_close_matches(wrong, filter(KEY.fullmatch, known), n=1, cutoff=LIKENESS)), None)
+    return next(iter(get_close_matches(name, filter(KEY.fullmatch, known), n=1, cutoff=LIKENESS)), None)
 
 
 def listed(known: Collection[str]) -> str:

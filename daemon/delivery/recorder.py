@@ -103,15 +103,15 @@ class Recorder:
         records.changes = changes
         if records.is_empty():
             return Recorded(records)
-        written = None
+        result = None
         try:
-            written = await asyncio.shield(self._database.write(self._write, records))
+            result = await asyncio.shield(self._database.write(self._write, records))
         finally:
-            if written is None:
+            if result is None:
                 self._waiting.results[:0] = records.results
                 for until, ids in records.given_back.items():
                     self._waiting.give_back(ids, until)
-        paused, overtaken, expired = written
+        paused, overtaken, expired = result
         for name, count in expired.items():
             log.warning("delivery.dead", target=name, deliveries=count, error=targets.EXPIRED)
         return Recorded(records, paused, overtaken)

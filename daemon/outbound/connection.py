@@ -67,15 +67,15 @@ class PinnedClient:
         if self._behind_proxy is not None:
             await self._behind_proxy.check(max(seconds, 0.0))
         addresses = await self._host.permitted(max(ends - loop.time(), 0.0))
-        kept = self._take_idle(addresses, loop.time())
+        idle = self._take_idle(addresses, loop.time())
         while True:
-            connection = kept or await self._open(addresses, ends)
+            connection = idle or await self._open(addresses, ends)
             try:
                 return await self._exchange(connection, data, ends)
             except BrokenError as error:
-                if kept is None or not error.was_silent:
+                if idle is None or not error.was_silent:
                     raise self._failure(error) from None
-            kept = None
+            idle = None
 
     async def _exchange(self, connection: HttpConnection, data: bytes, ends: float) -> Response:
         self._busy.add(connection)
@@ -105,8 +105,8 @@ class PinnedClient:
         else:
             credentials = b""  # go with CONNECT, and never to the target
         own = {"host": self._url.authority, "user-agent": f"pagerelay/{daemon.__version__}", "accept": "*/*"}
-        given = {name.lower() for name in headers}
-        own = {name: value for name, value in own.items() if name not in given}
+        names = {name.lower() for name in headers}
+        own = {name: value for name, value in own.items() if name not in names}
         return b"POST %b HTTP/1.1\r\n%b%b%b" % (target.encode(), _lines(own), credentials, _lines(headers))
 
     def _take_idle(self, addresses: Sequence[str], now: float) -> HttpConnection | None:

@@ -61,32 +61,34 @@ def explain(error: ssl.SSLError) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _context(ca: str | None, identity: str | None, paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.set_default_verify_paths()
+    tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls_context.minimum_version = ssl.TLSVersion.TLSv1_2
+    tls_context.set_default_verify_paths()
     # A certificate that is its own authority is trusted if it is named; the strict rules would refuse many.
-    made.verify_flags = (made.verify_flags | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
+    tls_context.verify_flags = (
+        tls_context.verify_flags | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    ) & ~ssl.VERIFY_X509_STRICT
     if ca is not None:
-        made.load_verify_locations(cadata=ca)
-    elif not made.cert_store_stats()["x509"] and not (paths.capath and any(Path(paths.capath).iterdir())):
+        tls_context.load_verify_locations(cadata=ca)
+    elif not tls_context.cert_store_stats()["x509"] and not (paths.capath and any(Path(paths.capath).iterdir())):
         raise errors.NoAnswer(NO_AUTHORITIES)
     if identity is not None:
-        _load_identity(made, identity)
-    return made
+        _load_identity(tls_context, identity)
+    return tls_context
 
 
-def _load_identity(made: ssl.SSLContext, identity: str) -> None:
+def _load_identity(tls_context: ssl.SSLContext, identity: str) -> None:
     """Load a certificate with its key, which the library reads only from a file: one that only we can read."""
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("identity"), "w", encoding="utf-8") as file:
             file.write(identity)
             file.flush()
-            made.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_no_password)
+            tls_context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_no_password)
         return
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
         file.write(identity)
         file.flush()
-        made.load_cert_chain(file.name, password=_no_password)
+        tls_context.load_cert_chain(file.name, password=_no_password)
 
 
 def _no_password() -> str:

@@ -184,8 +184,8 @@ async def _session(site: Site, request: Request) -> sessions.Session | None:
 def _relative(request: Request) -> str | None:
     """Return what the browser asked for, below the root path; None for the overview."""
     path = request.url.path.removeprefix(request.scope.get("root_path", ""))
-    wanted = path + (f"?{request.url.query}" if request.url.query else "")
-    return None if wanted == "/" else wanted
+    location = path + (f"?{request.url.query}" if request.url.query else "")
+    return None if location == "/" else location
 
 
 Explained: TypeAlias = "tuple[int, str, dict[str, str]]"

@@ -25,15 +25,15 @@ async def show(visit: Visit) -> Response:
         parts = settings.connections, settings.triggers, settings.targets
         status = overview.read(tx, *parts, database.now(tx))
         targets = troubles.worst_first(status.targets)
-        shown = targets if "all" in visit.query else targets[:MOST_TARGETS]
-        names = [each.name for each in shown]
-        found = troubles.find(status)
-        failing = [each.name for each in found if each.subject is Subject.TARGET][:MOST_TARGETS]
+        visible = targets if "all" in visit.query else targets[:MOST_TARGETS]
+        names = [each.name for each in visible]
+        problems = troubles.find(status)
+        failing = [each.name for each in problems if each.subject is Subject.TARGET][:MOST_TARGETS]
         return status, {
-            "troubles": found,
+            "troubles": problems,
             "last_failed": {name: delivery_list.last_failed(tx, name) for name in failing},
             "events": list(reversed(event_list.read(tx, limit=LAST_EVENTS, last=True).items)),
-            "targets": shown,
+            "targets": visible,
             "last_hour": history.last_hour(tx, names, status.now),
             "by_target": history.of_targets(tx, names[:MOST_TARGETS], status.now),
             "of_all": history.of_all(tx, status.now),

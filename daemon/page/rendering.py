@@ -57,8 +57,8 @@ def at(moment: datetime | None) -> str:
     if moment is None:
         return "–"
     utc = moment.astimezone(UTC)
-    shown = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
-    return Markup('<time datetime="{}" data-at>{}</time>').format(_machine(utc), shown)
+    written_utc = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" data-at>{}</time>').format(_machine(utc), written_utc)
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

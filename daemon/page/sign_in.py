@@ -63,10 +63,10 @@ async def sign_in(visit: Visit) -> Response:
     return _begun(visit, access, fields.get("next", ""))
 
 
-def _begun(visit: Visit, access: Access, wanted: str) -> Response:
+def _begun(visit: Visit, access: Access, location: str) -> Response:
     """Begin a session."""
     log.info("page.signed_in", address=browser.address(visit.request), access=access.value)
-    response = _onwards(visit, wanted)
+    response = _onwards(visit, location)
     set_cookie(response, visit, sessions.begin(access, visit.now))
     return response
 
@@ -102,11 +102,11 @@ def _cookie_path(visit: Visit) -> str:
     return visit.site.api.root_path or "/"
 
 
-def _onwards(visit: Visit, wanted: str) -> Response:
+def _onwards(visit: Visit, location: str) -> Response:
     """Return a redirection to what somebody wanted to see before signing in."""
     response = visit.see("")
-    if OWN_PATH.fullmatch(wanted):
-        response.headers["location"] = visit.site.api.root_path + wanted
+    if OWN_PATH.fullmatch(location):
+        response.headers["location"] = visit.site.api.root_path + location
     return response
 
 

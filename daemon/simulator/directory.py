@@ -103,12 +103,12 @@ class Directory:
         """Return the user with this e-mail address."""
         return next((user for user in self.users if address and user.email == address.lower()), None)
 
-    def user(self, wanted: str) -> User:
+    def user(self, key: str) -> User:
         """Return a user by id, e-mail address or first name. Raises KeyError."""
         for user in self.users:
-            if wanted in {user.id, user.email} or wanted.lower() == user.name.split()[0].lower():
+            if key in {user.id, user.email} or key.lower() == user.name.split()[0].lower():
                 return user
-        raise KeyError(wanted)
+        raise KeyError(key)
 
 
 def short_id(chance: random.Random) -> str:

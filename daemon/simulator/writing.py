@@ -44,7 +44,7 @@ def _update_many(account: Account, request: SimRequest, _named: Mapping[str, str
     if quirk is Bulk.WHOLE:
         for body in bodies:
             _planned(account, body, by)
-    shown = []
+    incidents = []
     for body in bodies:
         try:
             incident, plan = _planned(account, body, by)
@@ -52,11 +52,11 @@ def _update_many(account: Account, request: SimRequest, _named: Mapping[str, str
             if quirk is Bulk.HALFWAY:
                 raise
             if quirk is Bulk.MARKED:
-                shown.append({"id": _id(body), "type": "incident_reference", "error": refused.error})
+                incidents.append({"id": _id(body), "type": "incident_reference", "error": refused.error})
         else:
             _make(account, request, incident, plan, by)
-            shown.append(records.incident(incident, account.directory.team))
-    return json_answer({"incidents": shown})
+            incidents.append(records.incident(incident, account.directory.team))
+    return json_answer({"incidents": incidents})
 
 
 def _add_note(account: Account, request: SimRequest, named: Mapping[str, str]) -> SimResponse:

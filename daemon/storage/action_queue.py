@@ -284,13 +284,13 @@ def count_orphaned(tx: sa.Connection, connections: Collection[str]) -> dict[str,
     return {row[0]: row[1] for row in tx.execute(counted)}
 
 
-def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:
-    """Remove actions that ended more than ``kept`` ago, at most ``limit``; return how many.
+def prune(tx: sa.Connection, retention: timedelta, now: datetime, limit: int) -> int:
+    """Remove actions that ended more than ``retention`` ago, at most ``limit``; return how many.
 
     Their idempotency keys go with them. Actions with a message are kept.
     """
     has_message = sa.exists().where(messages.c.action_id == actions.c.id)
-    old = sa.select(actions.c.seq).where(actions.c.finished_at < now - kept, ~has_message)
+    old = sa.select(actions.c.seq).where(actions.c.finished_at < now - retention, ~has_message)
     old = old.order_by(actions.c.finished_at)
     return int(tx.execute(actions.delete().where(actions.c.seq.in_(old.limit(limit)))).rowcount)
 

@@ -46,10 +46,10 @@ def save(database: Path, file: Path) -> str:
         raise
 
 
-def restore(file: Path, database: Path, kept: Path) -> str:
+def restore(file: Path, database: Path, previous: Path) -> str:
     """Replace the database by a backup; return the backup's schema. The caller holds the database's lock.
 
-    The database that was there becomes ``kept``. Its name leads to a whole database at every moment, so a crash leaves
+    The previous database becomes ``previous``. Its name leads to a whole database at every moment, so a crash leaves
     the old one or the new one. Raises DatabaseError, and then nothing has changed.
     """
     owner = _owner(database)
@@ -67,7 +67,7 @@ def restore(file: Path, database: Path, kept: Path) -> str:
         revision = _check(part, file)
         _give(part, owner)
         if database.exists():
-            _keep(database, kept)
+            _keep(database, previous)
         part.replace(database)
         _sync(database.parent)
     except OSError as error:
@@ -162,7 +162,7 @@ def _give(file: Path, owner: Owner) -> None:
     file.chmod(owner.mode)
 
 
-def _keep(database: Path, kept: Path) -> None:
+def _keep(database: Path, previous: Path) -> None:
     """Give the database a second name, with everything that is in its log.
 
     A log that stayed behind would be applied to the restored file, and damage it. SQLite removes the log of a file that
@@ -170,18 +170,18 @@ def _keep(database: Path, kept: Path) -> None:
     """
     log = _beside(database, "-wal")
     if log.exists():
-        _link(log, _beside(kept, "-wal"))
+        _link(log, _beside(previous, "-wal"))
     try:
         with _opened(database, "rw") as connection:
             connection.execute("PRAGMA journal_mode=DELETE").close()
     except errors.DatabaseError as error:
         if "locked" in str(error):
-            _beside(kept, "-wal").unlink(missing_ok=True)
+            _beside(previous, "-wal").unlink(missing_ok=True)
             message = f"{database} is in use by another command (wait until it ends, then restore again)"
             raise errors.DatabaseError(message) from error
     else:
-        _beside(kept, "-wal").unlink(missing_ok=True)
-    _link(database, kept)
+        _beside(previous, "-wal").unlink(missing_ok=True)
+    _link(database, previous)
     for suffix in BESIDE:
         _beside(database, suffix).unlink(missing_ok=True)
 

@@ -151,8 +151,8 @@ def count_orphaned(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
 def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: datetime, limit: int) -> int:
     """Remove old deliveries with their attempts, and messages without deliveries; return the number of deliveries."""
     count = 0
-    for state, kept in ((DeliveryState.DELIVERED, delivered), (DeliveryState.DEAD, dead)):
-        ended = (deliveries.c.state == state.value) & (deliveries.c.finished_at < now - kept)
+    for state, retention in ((DeliveryState.DELIVERED, delivered), (DeliveryState.DEAD, dead)):
+        ended = (deliveries.c.state == state.value) & (deliveries.c.finished_at < now - retention)
         old = sa.select(deliveries.c.id).where(ended).order_by(deliveries.c.finished_at).limit(limit)
         for part in sql.chunks(tx.execute(old).scalars().all()):
             # The condition is repeated: a replay may have requeued one meanwhile.

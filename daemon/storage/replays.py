@@ -149,9 +149,9 @@ def _hurry_behind(tx: sa.Connection, delivery_id: int, now: datetime) -> None:
     tx.execute(deliveries.update().where(*put_off, behind).values(next_attempt_at=now))
 
 
-def prune(tx: sa.Connection, kept: timedelta, now: datetime, limit: int) -> int:
-    """Remove replays that ended more than ``kept`` ago, at most ``limit``; return how many."""
-    old = sa.select(replays.c.id).where(replays.c.finished_at < now - kept).limit(limit)
+def prune(tx: sa.Connection, retention: timedelta, now: datetime, limit: int) -> int:
+    """Remove replays that ended more than ``retention`` ago, at most ``limit``; return how many."""
+    old = sa.select(replays.c.id).where(replays.c.finished_at < now - retention).limit(limit)
     return int(tx.execute(replays.delete().where(replays.c.id.in_(old))).rowcount)
 
 
@@ -163,9 +163,9 @@ def _lock(tx: sa.Connection) -> Sequence[Any]:
 def _conditions(replay_filter: ReplayFilter | None) -> list[sa.ColumnElement[bool] | sa.TextClause]:
     """Return the conditions for deliveries that match the filter and whose message can still be rendered."""
     of_message = messages.c.id == deliveries.c.message_id
-    kept = (messages.c.event_seq == 0) | sa.exists().where(events.c.seq == messages.c.event_seq)
+    is_available = (messages.c.event_seq == 0) | sa.exists().where(events.c.seq == messages.c.event_seq)
     if replay_filter is None:
-        return [sa.exists().where(of_message, kept)]
+        return [sa.exists().where(of_message, is_available)]
     conditions: list[sa.ColumnElement[bool] | sa.TextClause] = [
         deliveries.c.created_at >= replay_filter.since,
         deliveries.c.created_at <= replay_filter.until,
@@ -176,7 +176,7 @@ def _conditions(replay_filter: ReplayFilter | None) -> list[sa.ColumnElement[boo
         conditions.append(DEAD)
     elif replay_filter.state is not None:
         conditions.append(deliveries.c.state == replay_filter.state.value)
-    return [*conditions, sa.exists().where(of_message, kept)]
+    return [*conditions, sa.exists().where(of_message, is_available)]
 
 
 def _advance(tx: sa.Connection, row: Any, now: datetime) -> set[str]:  # noqa: ANN401 - a row of the replays table

@@ -58,11 +58,11 @@ def row_table(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequen
         recordset = sa.func.json_to_recordset(sa.cast(_json(rows), sa.JSON)).table_valued(*typed)
         return recordset.render_derived(with_types=True)
     processors = {str(each.name): each.type.dialect_impl(tx.dialect).bind_processor(tx.dialect) for each in columns}
-    stored = [
+    bound_rows = [
         {name: process(row[name]) if (process := processors[name]) else row[name] for name in processors}
         for row in rows
     ]
-    value = sa.func.json_each(_json(stored)).table_valued("value").c.value
+    value = sa.func.json_each(_json(bound_rows)).table_valued("value").c.value
     return sa.select(*(sa.func.json_extract(value, f"$.{name}").label(name) for name in processors)).subquery()
 
 

@@ -28,17 +28,17 @@ def read(channel: Json) -> Details:
         return _cut(details, LARGEST) or None
     if not isinstance(details, dict):
         return None
-    left, kept = LARGEST - 2, {}
+    left, parts = LARGEST - 2, {}
     for name, value in details.items():
         left -= _size(name) + 2
         if isinstance(value, str):
             value = _cut(value, left)  # noqa: PLW2901 - the part of the value that fits
         if value is None or _size(value) <= left:
-            kept[name] = value
+            parts[name] = value
             left -= _size(value)
         if left <= 0:
             break
-    return kept or None
+    return parts or None
 
 
 def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON

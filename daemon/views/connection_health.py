@@ -87,14 +87,14 @@ def read(
 ) -> tuple[ConnectionStatus, ...]:
     """Return the configured connections, in the configuration's order."""
     triggers = list(triggers)
-    stored = {row.name: row for row in tx.execute(sa.select(connections))}
+    by_name = {row.name: row for row in tx.execute(sa.select(connections))}
     open_incidents = _count(tx, snapshots.c.connection, snapshots.c.status.in_(OPEN))
     quarantined = _count(tx, quarantine.c.connection)
     unknown = _unknown_entry_types(tx)
     queues = action_list.read_queues(tx, configured, now)
     statuses = []
     for name, connection in configured.items():
-        row = stored.get(name)
+        row = by_name.get(name)
         limits = connection.limits
         used = permits.used(tx, name, limits, now)
         status = rows.as_value(
@@ -121,10 +121,10 @@ def read_unready(
     """Return one line for each connection without a successful poll in its last three poll intervals."""
     triggers = list(triggers)
     columns = connections.c.name, connections.c.last_success_at, connections.c.last_error
-    stored = {row.name: row for row in tx.execute(sa.select(*columns))}
+    by_name = {row.name: row for row in tx.execute(sa.select(*columns))}
     lines = []
     for name, connection in configured.items():
-        row = stored.get(name)
+        row = by_name.get(name)
         if row is None or row.last_success_at is None:
             lines.append(f"connection {name}: not polled yet{_reason(row)}")
         elif now - row.last_success_at > patience(connection, triggers):

@@ -130,8 +130,8 @@ def find(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:
     if row is None:
         return None
     table = schema.attempts
-    stored = tx.execute(sa.select(table).where(table.c.delivery_id == delivery_id).order_by(table.c.id))
-    attempts = [rows.as_value(Attempt, each) for each in stored]
+    attempt_rows = tx.execute(sa.select(table).where(table.c.delivery_id == delivery_id).order_by(table.c.id))
+    attempts = [rows.as_value(Attempt, each) for each in attempt_rows]
     event = tx.execute(sa.select(schema.events).where(schema.events.c.id == row.event_id)).one_or_none()
     batch = [event_list.item(each) for each in tx.execute(_batch(row.message_id))]
     return DeliveryDetail(_item(row), None if event is None else event_list.item(event), attempts, batch)

@@ -121,11 +121,11 @@ def percentile(part: float, within: Sequence[int], total: int) -> float | None:
     """
     if not total:
         return None
-    wanted = part * total
+    rank = part * total
     below, count_below = 0, 0
     for bound, count in zip(LATENCIES, within, strict=True):
-        if count >= wanted and count > count_below:
-            return below + (bound - below) * (wanted - count_below) / (count - count_below)
+        if count >= rank and count > count_below:
+            return below + (bound - below) * (rank - count_below) / (count - count_below)
         below, count_below = bound, count
     return float(LATENCIES[-1])
 

@@ -123,9 +123,9 @@ def live_instances(tx: sa.Connection, now: datetime) -> tuple[Instance, ...]:
 def _instances(tx: sa.Connection, now: datetime) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
     """Return the daemons that run, and those without a recent heartbeat, oldest first."""
     query = sa.select(instances).order_by(instances.c.started_at)
-    stored = [rows.as_value(Instance, row) for row in tx.execute(query)]
-    live = tuple(each for each in stored if each.heartbeat_at >= now - INSTANCE_TTL)
-    return live, tuple(each for each in stored if each not in live)
+    all_instances = [rows.as_value(Instance, row) for row in tx.execute(query)]
+    live = tuple(each for each in all_instances if each.heartbeat_at >= now - INSTANCE_TTL)
+    return live, tuple(each for each in all_instances if each not in live)
 
 
 def _journal(tx: sa.Connection) -> Journal:

@@ -59,13 +59,13 @@ class TargetStatus:
 
 def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
     """Return the configured targets, in the configuration's order."""
-    stored = {row.name: row for row in tx.execute(_counted(tx, configured))}
-    oldest_ids = [row.oldest for row in stored.values() if row.oldest is not None]
+    by_name = {row.name: row for row in tx.execute(_counted(tx, configured))}
+    oldest_ids = [row.oldest for row in by_name.values() if row.oldest is not None]
     created = sa.select(deliveries.c.target, deliveries.c.created_at).where(deliveries.c.id.in_(oldest_ids))
     oldest = {row.target: row.created_at for row in tx.execute(created)}
     statuses = []
     for name, target in configured.items():
-        row = stored.get(name)
+        row = by_name.get(name)
         state = TargetState() if row is None else state_of(row)
         status = rows.as_value(
             TargetStatus,

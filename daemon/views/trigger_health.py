@@ -35,11 +35,11 @@ class TriggerStatus:
 
 def read(tx: sa.Connection, configured: Mapping[str, Trigger]) -> tuple[TriggerStatus, ...]:
     """Return the configured triggers, in the configuration's order."""
-    stored = {row.name: row for row in tx.execute(sa.select(triggers))}
+    by_name = {row.name: row for row in tx.execute(sa.select(triggers))}
     counts: dict[tuple[str, int], int] = {}  # by watermark, which most triggers of a connection share
     statuses = []
     for name, trigger in configured.items():
-        row = stored.get(name)
+        row = by_name.get(name)
         behind = 0
         if row is not None:
             watermark = (trigger.connection, row.watermark)

@@ -196,5 +196,5 @@ async def opened(database: Database, clock: ManualClock, limits: Limits = MANY) 
 @pytest.fixture
 async def office(database: Database, clock: ManualClock) -> AsyncIterator[Office]:
     """Yield an account and a queue without any action."""
-    async with opened(database, clock) as made:
-        yield made
+    async with opened(database, clock) as opened_office:
+        yield opened_office

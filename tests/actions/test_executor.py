@@ -169,13 +169,13 @@ async def test_two_daemons_share_the_queue_and_run_each_action_once(office: Offi
 
 async def test_the_same_key_returns_the_same_action_and_is_an_error_with_another_request(office: Office) -> None:
     incident = office.incident()
-    given: dict[str, Any] = {"incidentId": incident.id, "userId": office.alice}
-    first = office.ask("ResolveIncident", key="abc", **given)
-    assert office.ask("ResolveIncident", key="abc", **given) == first
+    parameters: dict[str, Any] = {"incidentId": incident.id, "userId": office.alice}
+    first = office.ask("ResolveIncident", key="abc", **parameters)
+    assert office.ask("ResolveIncident", key="abc", **parameters) == first
     with pytest.raises(errors.KeyReused):
-        office.ask("AcknowledgeIncident", key="abc", **given)
+        office.ask("AcknowledgeIncident", key="abc", **parameters)
     await office.work(office.executor(), first)
-    assert office.ask("ResolveIncident", key="abc", **given) == first
+    assert office.ask("ResolveIncident", key="abc", **parameters) == first
 
 
 def body_of(office: Office, message_id: str) -> Json:
@@ -243,14 +243,14 @@ async def test_old_actions_are_pruned_with_their_keys_unless_a_message_refers_to
     office: Office,
 ) -> None:
     office.database.write_now(targets.ensure, ["ops"])
-    told = office.ask("GetUser", userId=office.alice, notify=("ops",))
+    notifying = office.ask("GetUser", userId=office.alice, notify=("ops",))
     ended = office.ask("GetUser", userId=office.alice, key="abc")
     waiting = office.ask("AcknowledgeIncident", incidentId="P1", userId=office.alice)
-    await office.work(office.executor(), told, ended)
+    await office.work(office.executor(), notifying, ended)
     office.clock.advance(3600)
-    gone = office.database.write_now(action_queue.prune, timedelta(minutes=30), office.clock(), 100)
-    assert gone == 1
+    pruned = office.database.write_now(action_queue.prune, timedelta(minutes=30), office.clock(), 100)
+    assert pruned == 1
     assert office.database.read_now(action_queue.find, ended) is None
-    assert office.action(told).state is ActionState.SUCCEEDED
+    assert office.action(notifying).state is ActionState.SUCCEEDED
     assert office.action(waiting).state is ActionState.QUEUED
     assert office.ask("GetUser", userId=office.alice, key="abc") != ended

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 
 from daemon.actions import create_incident
@@ -40,14 +40,14 @@ CHANGES = {
 
 def parameters(office: Office, operation: str, incident: Incident) -> dict[str, Any]:
     """Good ones for a change of that incident."""
-    given: dict[str, Any] = {"incidentId": incident.id, "userId": office.alice}
+    values: dict[str, Any] = {"incidentId": incident.id, "userId": office.alice}
     more: dict[str, dict[str, Any]] = {
         "ReassignIncident": {"reassignUserId": office.account.directory.user("erin").id},
         "SnoozeIncident": {"duration": 3600},
         "EscalateIncident": {"policyId": incident.policy.id},  # the one that it has: the hardest case
         "AddNoteToIncident": {"note": "Looking into it."},
     }
-    return given | more.get(operation, {})
+    return values | more.get(operation, {})
 
 
 def prepared(office: Office, operation: str) -> Incident:
@@ -180,8 +180,8 @@ async def test_an_action_whose_effect_already_exists_succeeds(office: Office, re
 async def test_two_actions_with_the_same_note_add_two_notes_even_if_a_connection_breaks(office: Office) -> None:
     incident = office.incident()
     executor = office.executor()
-    given = parameters(office, "AddNoteToIncident", incident)
-    first, second = office.ask("AddNoteToIncident", **given), office.ask("AddNoteToIncident", **given)
+    note = parameters(office, "AddNoteToIncident", incident)
+    first, second = office.ask("AddNoteToIncident", **note), office.ask("AddNoteToIncident", **note)
     await office.work(executor, first)
     office.line.cut = Cuts("before")
     one, two = await office.work(executor, first, second)
@@ -249,7 +249,7 @@ async def test_a_batch_that_another_daemon_took_over_is_abandoned(office: Office
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(
+@note(
     faults=st.lists(FAULTS, max_size=40),
     repeat=st.sampled_from(quirks.Repeat),
 )
@@ -267,17 +267,17 @@ async def test_whatever_fails_every_effect_happens_once_and_nothing_is_reopened(
         return now[0] == when
 
     office.line.cut = cut
-    wanted: Counter[tuple[str, str]] = Counter()
+    expected: Counter[tuple[str, str]] = Counter()
     ids = []
     for operation in (*CHANGES, "AcknowledgeIncident", "AcknowledgeIncident", "ResolveIncident", "ResolveIncident"):
         incident = prepared(office, operation)
         ids.append(office.ask(operation, **parameters(office, operation, incident)))
-        wanted[incident.id, CHANGES[operation]] += 1
+        expected[incident.id, CHANGES[operation]] += 1
     ended = await office.work(office.executor(), *ids)
     assert {each.state for each in ended} == {ActionState.SUCCEEDED}
-    made = office.effects[before:]
-    assert Counter((each.incident_id, each.what) for each in made) == wanted
-    assert not any(each.reopened for each in made)
+    effects = office.effects[before:]
+    assert Counter((each.incident_id, each.what) for each in effects) == expected
+    assert not any(each.reopened for each in effects)
 
 
 async def test_an_incident_that_is_resolved_while_an_acknowledgement_waits_for_a_permit_stays_resolved(

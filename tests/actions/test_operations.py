@@ -113,14 +113,14 @@ async def test_lookups_return_the_objects_of_the_connector(office: Office) -> No
     old = office.account.trigger("Old", key="db-1")
     office.account.resolve(old.id)
     new = office.account.trigger("New", key="db-1")
-    found = await office.carry_out("GetIncidentByKey", incident_key="db-1")
-    assert found.result is not None
-    assert found.result.keys() == INCIDENT
-    assert found.result["id"] == new.id
+    action = await office.carry_out("GetIncidentByKey", incident_key="db-1")
+    assert action.result is not None
+    assert action.result.keys() == INCIDENT
+    assert action.result["id"] == new.id
     office.account.resolve(new.id)
-    found = await office.carry_out("GetIncidentByKey", incident_key="db-1")
-    assert found.result is not None
-    assert found.result["id"] == new.id, "none is open: the newest"
+    action = await office.carry_out("GetIncidentByKey", incident_key="db-1")
+    assert action.result is not None
+    assert action.result["id"] == new.id, "none is open: the newest"
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ async def test_a_changed_address_is_looked_up_again_and_the_action_continues(off
 def test_each_invalid_parameter_is_a_separate_error(
     operation: str, parameters: dict[str, Any], problems: list[tuple[str, str]]
 ) -> None:
-    with pytest.raises(errors.ParameterError) as told:
+    with pytest.raises(errors.ParameterError) as error:
         actions.check(actions.REGISTRY[operation], parameters)
-    assert told.value.problems == problems
+    assert error.value.problems == problems
 
 
 def test_every_operation_of_the_connector_exists_with_its_parameters() -> None:

@@ -66,5 +66,5 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def desk(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with opened(database, clock, tmp_path) as made:
-        yield made
+    async with opened(database, clock, tmp_path) as environment:
+        yield environment

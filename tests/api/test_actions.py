@@ -46,9 +46,9 @@ async def test_an_action_is_queued_and_its_executor_is_woken(desk: Desk) -> None
     [({}, ["ops"]), ({"notify": None}, ["ops"]), ({"notify": []}, []), ({"notify": ["chat", "chat"]}, ["chat"])],
 )
 async def test_the_outcome_goes_to_the_targets_of_the_request_or_else_of_the_configuration(
-    desk: Desk, notify: dict[str, Any], told: list[str]
+    desk: Desk, notify: dict[str, Any], mistakes: list[str]
 ) -> None:
-    assert (await desk.ask(**notify)).json()["notify"] == told
+    assert (await desk.ask(**notify)).json()["notify"] == mistakes
 
 
 async def test_every_operation_of_the_registry_has_a_route(desk: Desk) -> None:
@@ -254,9 +254,9 @@ async def test_a_malicious_body_is_answered_with_a_short_problem(desk: Desk, nam
         ("?after=2&limit=2", ["act_3", "act_4"]),
     ],
 )
-async def test_actions_can_be_filtered(reader: httpx.AsyncClient, path: str, found: list[str]) -> None:
+async def test_actions_can_be_filtered(reader: httpx.AsyncClient, path: str, ids: list[str]) -> None:
     page = (await reader.get(f"/v1/actions{path}")).json()
-    assert [each["id"] for each in page["items"]] == found
+    assert [each["id"] for each in page["items"]] == ids
     assert page["next"] == ("4" if "limit" in path else None)
 
 
@@ -273,11 +273,11 @@ async def test_actions_can_be_filtered(reader: httpx.AsyncClient, path: str, fou
     ],
 )
 async def test_an_invalid_request_is_answered_with_a_problem_document(
-    reader: httpx.AsyncClient, path: str, status: int, said: str
+    reader: httpx.AsyncClient, path: str, status: int, detail: str
 ) -> None:
     answer = await reader.get(f"/v1/actions{path}")
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
 
 
 async def test_an_action_shows_its_error_and_the_time_of_its_next_attempt(reader: httpx.AsyncClient) -> None:
@@ -311,18 +311,18 @@ async def test_no_action_is_accepted_without_the_token(desk: Desk, token: str | 
 
 
 async def test_a_routing_key_is_in_no_response_no_log_and_after_the_end_not_in_the_database(desk: Desk) -> None:
-    wanted = {"service_key": SERVICE_KEY, "description": "Disk full"}
+    parameters = {"service_key": SERVICE_KEY, "description": "Disk full"}
     with structlog.testing.capture_logs() as lines:
-        answers = [await desk.ask("CreateIncident", key="once", **wanted)]
-        answers += [await desk.ask("CreateIncident", key="once", **wanted | {"description": "other"})]
-        answers += [await desk.ask("CreateIncident", **wanted | {"service_key": f"{SERVICE_KEY} "})]
-        answers += [await desk.ask("CreateIncident", **wanted | {"service_Key": SERVICE_KEY})]
-        answers += [await desk.ask("GetUser", **wanted)]
+        answers = [await desk.ask("CreateIncident", key="once", **parameters)]
+        answers += [await desk.ask("CreateIncident", key="once", **parameters | {"description": "other"})]
+        answers += [await desk.ask("CreateIncident", **parameters | {"service_key": f"{SERVICE_KEY} "})]
+        answers += [await desk.ask("CreateIncident", **parameters | {"service_Key": SERVICE_KEY})]
+        answers += [await desk.ask("GetUser", **parameters)]
         assert [each.status_code for each in answers] == [202, 409, 422, 422, 422]
         assert SERVICE_KEY in desk.raw()  # it is needed until the end
         answers += [await desk.http.get(path) for path in ("/v1/actions", "/v1/status", "/metrics")]
         async with desk.executing():
-            ended = await desk.ask("CreateIncident", key="once", **wanted, wait=10)
+            ended = await desk.ask("CreateIncident", key="once", **parameters, wait=10)
     answers += [ended, await desk.http.get(ended.headers["location"])]
     assert ended.json()["state"] in {"succeeded", "failed"}
     assert ended.json()["parameters"] == {"service_key": MASK, "description": "Disk full"}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LISTS = ("incidents", "users", "escalation_policies")
 
 
-async def picked(desk: Desk, kind: str, query: str | None = None) -> list[dict[str, Any]]:
+async def pick_list(desk: Desk, kind: str, query: str | None = None) -> list[dict[str, Any]]:
     """The items of a pick-list."""
     answer = await desk.http.get(f"/v1/connections/acme/{kind}", params={} if query is None else {"query": query})
     assert (answer.status_code, answer.json()["next"]) == (200, None)
@@ -42,42 +42,42 @@ async def test_incidents_lists_the_open_incidents_newest_first(desk: Desk, clock
     second = desk.account.trigger("Certificate expired", service=desk.account.directory.services[1], urgency="low")
     done = desk.incident()
     desk.account.resolve(done.id, desk.account.directory.user("alice"))
-    found = await picked(desk, "incidents")
-    assert [each["id"] for each in found] == [second.id, first.id]
-    assert (found[0]["status"], found[0]["urgency"], found[0]["service"]) == (
+    items = await pick_list(desk, "incidents")
+    assert [each["id"] for each in items] == [second.id, first.id]
+    assert (items[0]["status"], items[0]["urgency"], items[0]["service"]) == (
         "triggered",
         "low",
         desk.account.directory.services[1].name,
     )
-    assert found[0]["assignees"]
-    assert "Certificate expired" in found[0]["summary"]
-    assert found[0]["html_url"].startswith("http")
-    assert set(found[0]) == set(objects.incident({})) | {"service", "assignees"}, "the connector's Incident"
-    assert found[0]["assignedUserId"] is not None
-    assert found[0]["escalation_policy"]["id"] == desk.account.directory.policies[1].id
-    assert [each["id"] for each in await picked(desk, "incidents", "CERTIFICATE")] == [second.id]
-    assert await picked(desk, "incidents", "nothing like it") == []
+    assert items[0]["assignees"]
+    assert "Certificate expired" in items[0]["summary"]
+    assert items[0]["html_url"].startswith("http")
+    assert set(items[0]) == set(objects.incident({})) | {"service", "assignees"}, "the connector's Incident"
+    assert items[0]["assignedUserId"] is not None
+    assert items[0]["escalation_policy"]["id"] == desk.account.directory.policies[1].id
+    assert [each["id"] for each in await pick_list(desk, "incidents", "CERTIFICATE")] == [second.id]
+    assert await pick_list(desk, "incidents", "nothing like it") == []
 
 
 async def test_users_and_policies_can_be_searched(desk: Desk) -> None:
     alice = desk.account.directory.user("alice")
-    (found,) = await picked(desk, "users", "alice")
-    assert (found["id"], found["name"], found["email"]) == (alice.id, alice.name, alice.email)
-    assert set(found) == set(objects.user({})) | {"html_url"}, "the connector's User"
-    assert (found["role"], found["time_zone"], found["billed"]) == ("user", "Etc/UTC", True)
-    assert len(await picked(desk, "users")) == len(desk.account.directory.users)
-    policies = await picked(desk, "escalation_policies")
+    (items,) = await pick_list(desk, "users", "alice")
+    assert (items["id"], items["name"], items["email"]) == (alice.id, alice.name, alice.email)
+    assert set(items) == set(objects.user({})) | {"html_url"}, "the connector's User"
+    assert (items["role"], items["time_zone"], items["billed"]) == ("user", "Etc/UTC", True)
+    assert len(await pick_list(desk, "users")) == len(desk.account.directory.users)
+    policies = await pick_list(desk, "escalation_policies")
     assert [each["id"] for each in policies] == [each.id for each in desk.account.directory.policies]
-    (one,) = await picked(desk, "escalation_policies", policies[0]["name"])
+    (one,) = await pick_list(desk, "escalation_policies", policies[0]["name"])
     assert set(one) == {"id", "name", "html_url"}
 
 
 async def test_a_pick_list_costs_one_call_of_the_shared_budget(desk: Desk) -> None:
     for kind in LISTS:
-        await picked(desk, kind)
+        await pick_list(desk, kind)
     assert len(desk.simulator.calls) == 3
-    given = desk.database.read_now(lambda tx: list(tx.execute(schema.permits.select())))
-    assert [each.priority for each in given] == [CallPriority.ACTION] * 3
+    permits = desk.database.read_now(lambda tx: list(tx.execute(schema.permits.select())))
+    assert [each.priority for each in permits] == [CallPriority.ACTION] * 3
 
 
 @pytest.mark.parametrize("kind", LISTS)
@@ -105,18 +105,18 @@ async def test_an_invalid_query_is_422_and_makes_no_call(desk: Desk, query: dict
     ],
 )
 async def test_a_failure_of_pagerduty_is_answered_with_a_problem_that_says_why(
-    desk: Desk, fault: Fault, status: int, said: str, retry_after: str | None
+    desk: Desk, fault: Fault, status: int, detail: str, retry_after: str | None
 ) -> None:
     desk.simulator.faults.once(fault)
     answer = await desk.http.get("/v1/connections/acme/users")
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
     assert answer.headers.get("retry-after") == retry_after
 
 
 async def test_an_api_key_that_pagerduty_rejects_is_502_with_a_remedy(desk: Desk, database: Database) -> None:
-    wrong = replace(desk.settings.connections["acme"], api_key=SecretStr("canary-key"))
-    client = pagerduty.Client(wrong, Permits(database, "acme", wrong.limits, "one"))
+    rejected = replace(desk.settings.connections["acme"], api_key=SecretStr("canary-key"))
+    client = pagerduty.Client(rejected, Permits(database, "acme", rejected.limits, "one"))
     desk.work.clients["acme"] = client  # type: ignore[index]
     answer = await desk.http.get("/v1/connections/acme/users")
     await client.close()

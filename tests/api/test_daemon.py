@@ -31,8 +31,8 @@ async def test_requests_to_a_running_daemon_take_effect_and_are_counted(tmp_path
             living.running(settings) as address,
             httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, timeout=90) as client,
         ):
-            wanted = {"parameters": {"incidentId": incident.id, "userId": alice}, "notify": []}
-            answer = await client.post("/v1/actions/ResolveIncident", json=wanted, params={"wait": 60})
+            request = {"parameters": {"incidentId": incident.id, "userId": alice}, "notify": []}
+            answer = await client.post("/v1/actions/ResolveIncident", json=request, params={"wait": 60})
             (pick,) = (await client.get("/v1/connections/acme/users?query=alice")).json()["users"]
             status = (await client.get("/v1/status")).json()
             (connection,), (instance,) = status["connections"], status["instances"]
@@ -48,18 +48,18 @@ async def test_requests_to_a_running_daemon_take_effect_and_are_counted(tmp_path
         "failed_within": 3600.0,
     }
     assert instance["config_hash"] == answer.headers["pagerelay-config-hash"] == fingerprint(settings)
-    found = {
+    users = {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(metrics)
         for sample in family.samples
     }
-    assert found[("pagerelay_config_hash",)] == int(fingerprint(settings)[:12], 16)
+    assert users[("pagerelay_config_hash",)] == int(fingerprint(settings)[:12], 16)
     acme = ("connection", "acme")
-    ended = found["pagerelay_actions_total", acme, ("operation", "ResolveIncident"), ("state", "succeeded")]
+    ended = users["pagerelay_actions_total", acme, ("operation", "ResolveIncident"), ("state", "succeeded")]
     assert ended == 1
-    assert found["pagerelay_permits_total", acme, ("priority", "action")] == 3  # user, resolution, list
-    assert found["pagerelay_permit_wait_seconds_total", acme, ("priority", "action")] > 0
-    assert found["pagerelay_actions_unfinished", acme, ("state", "queued")] == 0
+    assert users["pagerelay_permits_total", acme, ("priority", "action")] == 3  # user, resolution, list
+    assert users["pagerelay_permit_wait_seconds_total", acme, ("priority", "action")] > 0
+    assert users["pagerelay_actions_unfinished", acme, ("state", "queued")] == 0
 
 
 async def test_orphaned_work_is_logged_at_the_start(tmp_path: Path, database_url: str) -> None:

@@ -86,22 +86,22 @@ def _samples(text: str) -> dict[tuple[str, ...], float]:
 async def test_metrics_include_gauges_read_from_the_database(client: httpx.AsyncClient, clock: ManualClock) -> None:
     answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
-    found = _samples(answer.text)
-    assert found["pagerelay_connection_last_success_timestamp_seconds", "acme"] == clock.now.timestamp() - 12
-    assert found["pagerelay_connection_budget_used", "acme"] == 4
-    assert found["pagerelay_connection_failing", "beta"] == 1
-    assert found["pagerelay_connection_quarantined_records", "beta"] == 1
-    assert found["pagerelay_connection_unknown_log_entries_total", "acme", "teleport_log_entry"] == 3
-    assert found["pagerelay_deliveries", "ops", "pending"] == 2
-    assert found["pagerelay_deliveries", "dead", "ops"] == 1
-    assert found["pagerelay_target_oldest_pending_seconds", "ops"] == 180
-    assert found["pagerelay_trigger_events_behind", "new"] == 2
-    assert found["pagerelay_actions_unfinished", "acme", "queued"] == 1
-    assert found["pagerelay_actions_unfinished", "beta", "running"] == 0
-    assert found["pagerelay_actions_oldest_seconds", "acme", "queued"] == 60
-    assert found["pagerelay_actions_oldest_seconds", "acme", "running"] == 120
-    assert found["pagerelay_actions_oldest_seconds", "beta", "running"] == 0
-    assert found["process_resident_memory_bytes",] > 1e6
+    samples = _samples(answer.text)
+    assert samples["pagerelay_connection_last_success_timestamp_seconds", "acme"] == clock.now.timestamp() - 12
+    assert samples["pagerelay_connection_budget_used", "acme"] == 4
+    assert samples["pagerelay_connection_failing", "beta"] == 1
+    assert samples["pagerelay_connection_quarantined_records", "beta"] == 1
+    assert samples["pagerelay_connection_unknown_log_entries_total", "acme", "teleport_log_entry"] == 3
+    assert samples["pagerelay_deliveries", "ops", "pending"] == 2
+    assert samples["pagerelay_deliveries", "dead", "ops"] == 1
+    assert samples["pagerelay_target_oldest_pending_seconds", "ops"] == 180
+    assert samples["pagerelay_trigger_events_behind", "new"] == 2
+    assert samples["pagerelay_actions_unfinished", "acme", "queued"] == 1
+    assert samples["pagerelay_actions_unfinished", "beta", "running"] == 0
+    assert samples["pagerelay_actions_oldest_seconds", "acme", "queued"] == 60
+    assert samples["pagerelay_actions_oldest_seconds", "acme", "running"] == 120
+    assert samples["pagerelay_actions_oldest_seconds", "beta", "running"] == 0
+    assert samples["process_resident_memory_bytes",] > 1e6
 
 
 async def test_metrics_include_the_counters_of_the_process(
@@ -163,9 +163,9 @@ async def test_no_server_runs_when_the_api_is_disabled(database: Database, setti
 async def test_an_address_in_use_is_reported_in_one_sentence(database: Database, settings: Settings) -> None:
     assert settings.api is not None
     with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = replace(settings, api=replace(settings.api, port=other.getsockname()[1]))
+        occupied = replace(settings, api=replace(settings.api, port=other.getsockname()[1]))
         with pytest.raises(errors.PagerelayError, match=r"cannot listen on 127.0.0.1:.*in use"):
-            async with api.serving(database, api.Current(taken)):
+            async with api.serving(database, api.Current(occupied)):
                 pass
 
 

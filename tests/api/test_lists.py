@@ -73,12 +73,12 @@ async def test_targets_show_whether_they_are_paused_and_hide_secrets_in_their_ur
 
 
 async def test_the_cursor_of_a_page_leads_to_the_next_page(reader: httpx.AsyncClient) -> None:
-    found, cursor = [], None
+    ids, cursor = [], None
     for _ in range(3):
         page = (await reader.get("/v1/events", params={"limit": 2} | ({"after": cursor} if cursor else {}))).json()
-        found += [each["id"] for each in page["items"]]
+        ids += [each["id"] for each in page["items"]]
         cursor = page["next"]
-    assert found == ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5"]
+    assert ids == ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5"]
     assert cursor is None
 
 
@@ -90,10 +90,10 @@ async def test_filters_are_applied_to_the_lists(reader: httpx.AsyncClient) -> No
 
 
 async def test_a_delivery_shows_its_attempts(reader: httpx.AsyncClient) -> None:
-    found = (await reader.get("/v1/deliveries/3")).json()
-    assert found["delivery"]["state"] == "pending"
-    assert [each["status"] for each in found["attempts"]] == [None, 503]
-    assert found["event"]["id"] == "evt_3"
+    delivery = (await reader.get("/v1/deliveries/3")).json()
+    assert delivery["delivery"]["state"] == "pending"
+    assert [each["status"] for each in delivery["attempts"]] == [None, 503]
+    assert delivery["event"]["id"] == "evt_3"
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ async def test_a_delivery_shows_its_attempts(reader: httpx.AsyncClient) -> None:
     ],
 )
 async def test_an_invalid_request_is_answered_with_a_problem_document(
-    reader: httpx.AsyncClient, path: str, status: int, said: str
+    reader: httpx.AsyncClient, path: str, status: int, detail: str
 ) -> None:
     answer = await reader.get(path)
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert (answer.status_code, problem["status"], problem["type"]) == (status, status, "about:blank")
-    assert said in problem["detail"]
+    assert detail in problem["detail"]
 
 
 @pytest.mark.parametrize(

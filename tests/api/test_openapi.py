@@ -23,9 +23,9 @@ def document() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/none.db"
         database = Database(url)
-        made = api.create(database, api.Current(shown.settings(Path(folder), url))).openapi()
+        schema = api.create(database, api.Current(shown.settings(Path(folder), url))).openapi()
         database.close()
-    return made
+    return schema
 
 
 def test_the_document_in_docs_is_identical_to_the_served_one() -> None:

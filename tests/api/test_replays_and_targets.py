@@ -65,10 +65,10 @@ async def test_a_replay_is_created_shown_and_cancelled(
     work = api.Services(wake_replays=lambda: woken.append("replays"))
     async with client_of(api.create(database, api.Current(settings, work))) as client:
         answer = await client.post("/v1/replays", json=since(clock, state="dead", target="ops"))
-        made = answer.json()
-        assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/replays/{made['id']}")
-        assert (made["state"], made["total"], made["taken"], made["skipped"]) == ("running", 1, 0, None)
-        assert made["filters"] == {
+        replay = answer.json()
+        assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/replays/{replay['id']}")
+        assert (replay["state"], replay["total"], replay["taken"], replay["skipped"]) == ("running", 1, 0, None)
+        assert replay["filters"] == {
             "since": "2026-11-22T10:00:00Z",
             "until": "2026-11-23T10:00:00Z",
             "trigger": None,
@@ -77,11 +77,11 @@ async def test_a_replay_is_created_shown_and_cancelled(
         }
         database.write_now(replays.advance, clock.advance(1))
         (has_more,) = (await client.get("/v1/status")).json()["replays"]
-        assert (has_more["id"], has_more["taken"], has_more["pending"]) == (made["id"], 1, 1)
+        assert (has_more["id"], has_more["taken"], has_more["pending"]) == (replay["id"], 1, 1)
         _, ops = (await client.get("/v1/targets")).json()["items"]
         assert (ops["pending"], ops["replayed"]) == (3, 1)
         for _ in range(2):
-            answer = await client.post(f"/v1/replays/{made['id']}/cancel")
+            answer = await client.post(f"/v1/replays/{replay['id']}/cancel")
             assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
         assert (await client.get(answer.request.url.path.removesuffix("/cancel"))).json() == answer.json()
         assert (await client.get("/v1/replays")).json() == {"items": [answer.json()], "next": None}
@@ -103,11 +103,11 @@ async def test_a_replay_is_created_shown_and_cancelled(
     ],
 )
 async def test_an_invalid_replay_is_answered_with_a_problem_and_not_created(
-    client: httpx.AsyncClient, body: dict[str, Any], said: str
+    client: httpx.AsyncClient, body: dict[str, Any], detail: str
 ) -> None:
     answer = await client.post("/v1/replays", json=body)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
     assert (await client.get("/v1/replays")).json()["items"] == []
 
 

@@ -71,9 +71,9 @@ def counted_reads(desk: Desk) -> list[None]:
     read = desk.database.read
 
     async def counting(*arguments: object) -> object:
-        found: object = await read(*arguments)  # type: ignore[arg-type]
+        result: object = await read(*arguments)  # type: ignore[arg-type]
         reads.append(None)
-        return found
+        return result
 
     desk.database.read = counting  # type: ignore[method-assign, assignment]
     return reads
@@ -87,8 +87,8 @@ async def test_a_wait_queries_the_database_rarely(desk: Desk) -> None:
 
 async def test_many_clients_can_wait_for_one_action_and_it_is_carried_out_once(desk: Desk) -> None:
     incident = desk.incident()
-    wanted = {"incidentId": incident.id, "userId": desk.alice, "note": "on it"}
-    asking = [asyncio.create_task(desk.ask("AddNoteToIncident", key="k", **wanted, wait=60)) for _ in range(10)]
+    parameters = {"incidentId": incident.id, "userId": desk.alice, "note": "on it"}
+    asking = [asyncio.create_task(desk.ask("AddNoteToIncident", key="k", **parameters, wait=60)) for _ in range(10)]
     await eventually(lambda: sum(map(len, desk.work.waiting._waiting.values())) == 10)
     async with desk.executing():
         answers = await asyncio.wait_for(asyncio.gather(*asking), PATIENCE)

@@ -108,9 +108,9 @@ def test_a_single_connection_is_the_default(tmp_path: Path, configuration: Path,
     ],
 )
 def test_a_usage_error_says_what_is_expected_and_queues_nothing(
-    pagerelay: Call, database_url: str, arguments: tuple[str, ...], said: list[str]
+    pagerelay: Call, database_url: str, arguments: tuple[str, ...], message: list[str]
 ) -> None:
-    assert lines(pagerelay("action", *arguments, "--connection", "acme")) == said
+    assert lines(pagerelay("action", *arguments, "--connection", "acme")) == message
     assert rows(database_url) == []
 
 
@@ -124,9 +124,9 @@ def test_a_usage_error_says_what_is_expected_and_queues_nothing(
     ],
 )
 def test_unknown_names_are_usage_errors(
-    pagerelay: Call, database_url: str, options: tuple[str, ...], said: str
+    pagerelay: Call, database_url: str, options: tuple[str, ...], message: str
 ) -> None:
-    assert lines(pagerelay(*ACKNOWLEDGE, *options)) == [said]
+    assert lines(pagerelay(*ACKNOWLEDGE, *options)) == [message]
     assert rows(database_url) == []
 
 
@@ -134,8 +134,8 @@ def test_a_target_whose_format_does_not_support_actions_is_a_usage_error(
     pagerelay: Call, configuration: Path, database_url: str
 ) -> None:
     configuration.write_text(configuration.read_text().replace("  chat: {", "  chat: {format: connector, "))
-    said = "the target chat uses format connector, which has no payload for action results (use another target)"
-    assert lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--notify", "chat")) == [said]
+    message = "the target chat uses format connector, which has no payload for action results (use another target)"
+    assert lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--notify", "chat")) == [message]
     assert rows(database_url) == []
 
 
@@ -157,9 +157,9 @@ def test_a_wait_out_of_range_is_a_usage_error(pagerelay: Call, database_url: str
 def test_a_wait_that_times_out_says_that_the_action_continues_and_exits_with_1(
     pagerelay: Call, database_url: str
 ) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     result = pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--wait", "0.3")
-    assert time.monotonic() - begun >= 0.3
+    assert time.monotonic() - started >= 0.3
     (row,) = rows(database_url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == (
@@ -181,8 +181,8 @@ def test_the_same_key_and_request_return_the_same_action(pagerelay: Call, databa
 
 @pytest.mark.parametrize("key", ["", "two words", "ü", "x" * 256])
 def test_a_key_that_the_api_would_reject_is_a_usage_error(pagerelay: Call, database_url: str, key: str) -> None:
-    (said,) = lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--idempotency-key", key))
-    assert said == "--idempotency-key must be 1 to 255 printable ASCII characters without spaces"
+    (message,) = lines(pagerelay(*ACKNOWLEDGE, "--connection", "acme", "--idempotency-key", key))
+    assert message == "--idempotency-key must be 1 to 255 printable ASCII characters without spaces"
     assert rows(database_url) == []
 
 
@@ -255,10 +255,10 @@ def test_a_value_can_be_read_from_a_file_or_from_standard_input(
     ],
 )
 def test_an_unreadable_value_is_a_usage_error(
-    pagerelay: Call, database_url: str, arguments: tuple[str, ...], stdin: bytes, said: str
+    pagerelay: Call, database_url: str, arguments: tuple[str, ...], stdin: bytes, message: str
 ) -> None:
     first, usage = lines(pagerelay(*CREATE, *arguments, stdin=stdin))
-    assert first.startswith(f"CreateIncident: {said}")
+    assert first.startswith(f"CreateIncident: {message}")
     assert usage == "usage: pagerelay action CreateIncident service_key=… description=…"
     assert rows(database_url) == []
 

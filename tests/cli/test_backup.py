@@ -153,9 +153,9 @@ def test_a_backup_under_load_has_whole_transactions_and_is_restored_row_by_row(
     first, second = result.stdout.splitlines()
     assert first == f"restored {path} with schema {HEAD} from {files[1]}"
     assert rows(path) == contents[1]
-    (kept,) = path.parent.glob("pagerelay.db.before-*")
-    assert str(kept) in second
-    assert rows(kept) == before
+    (previous,) = path.parent.glob("pagerelay.db.before-*")
+    assert str(previous) in second
+    assert rows(previous) == before
 
 
 def test_a_restored_file_keeps_mode_and_owner_and_has_no_log_of_its_predecessor(
@@ -197,8 +197,8 @@ def test_a_damaged_database_is_kept_in_all_its_parts(command: Call, path: Path, 
     path.write_bytes(b"not SQLite at all" * 1000)
     path.with_name("pagerelay.db-wal").write_bytes(b"its log")
     assert command("db", "restore", str(tmp_path / "one.db")).exit_code == 0
-    kept = {each.name.partition("Z")[2]: each.read_bytes() for each in path.parent.glob("*.before-*")}
-    assert kept == {"": b"not SQLite at all" * 1000, "-wal": b"its log"}
+    previous = {each.name.partition("Z")[2]: each.read_bytes() for each in path.parent.glob("*.before-*")}
+    assert previous == {"": b"not SQLite at all" * 1000, "-wal": b"its log"}
     assert rows(path) == saved
 
 
@@ -272,7 +272,7 @@ def _too_new(file: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_good_backup_changes_nothing(
-    command: Call, path: Path, tmp_path: Path, change: Any, said: str
+    command: Call, path: Path, tmp_path: Path, change: Any, message: str
 ) -> None:
     file = tmp_path / "one.db"
     assert command("db", "backup", str(file)).exit_code == 0
@@ -282,7 +282,7 @@ def test_a_file_that_is_no_good_backup_changes_nothing(
     assert (result.exit_code, result.stdout) == (1, "")
     assert len(result.stderr.splitlines()) == 1
     assert str(file) in result.stderr
-    assert any(each in result.stderr for each in said.split("|"))
+    assert any(each in result.stderr for each in message.split("|"))
     assert (rows(path), path.stat().st_ino) == (before, inode)
     assert names(path.parent) == {"pagerelay.db", "pagerelay.db.lock"}
 

@@ -129,11 +129,11 @@ def test_a_usage_error_exits_with_2_and_refers_to_the_help(arguments: tuple[str,
         (("action", "GetUser", "userId=P1", "--wait", "\x1b"), '--wait must be a number, not "\ufffd"'),
     ],
 )
-def test_an_invalid_number_is_reported_on_one_line_that_names_it(arguments: tuple[str, ...], said: str) -> None:
+def test_an_invalid_number_is_reported_on_one_line_that_names_it(arguments: tuple[str, ...], message: str) -> None:
     result = invoke(*arguments)
     command = " ".join(arguments[:2] if arguments[0] in {"deliveries", "replays"} else arguments[:1])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"{said} (see: pagerelay {command} --help)\n"
+    assert result.stderr == f"{message} (see: pagerelay {command} --help)\n"
 
 
 def test_the_help_of_every_command_fits_on_its_line() -> None:

@@ -44,8 +44,8 @@ def test_operations_are_completed() -> None:
 @pytest.mark.parametrize("wait", [(), ("--wait", "30")])
 def test_missing_parameters_are_completed(wait: tuple[str, ...]) -> None:
     assert offered("action", *wait, "SnoozeIncident", "") == ["incidentId=", "userId=", "duration="]
-    given = ("SnoozeIncident", "incidentId", "=", "P1")
-    assert offered("action", *wait, *given, "") == ["userId=", "duration="]
+    words = ("SnoozeIncident", "incidentId", "=", "P1")
+    assert offered("action", *wait, *words, "") == ["userId=", "duration="]
 
 
 def test_a_single_parameter_is_completed_without_a_trailing_space() -> None:

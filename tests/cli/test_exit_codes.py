@@ -114,14 +114,14 @@ def test_a_port_that_is_not_allowed_is_for_a_person(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_in_use_may_be_free_after_a_restart(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        code, text = run(on_sqlite(tmp_path), PAGERELAY_API__LISTEN=f"127.0.0.1:{taken.getsockname()[1]}")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        code, text = run(on_sqlite(tmp_path), PAGERELAY_API__LISTEN=f"127.0.0.1:{listener.getsockname()[1]}")
     assert (code, "Address already in use" in text) == (MENDED_BY_A_RESTART, True)
 
 
 def test_a_database_server_that_is_not_there_may_be_there_after_a_restart(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     code, _ = run(shown.settings(tmp_path, f"postgresql://pagerelay@127.0.0.1:{port}/pagerelay").source)
     assert code == MENDED_BY_A_RESTART
 

@@ -144,8 +144,8 @@ def test_an_interrupted_wait_says_that_the_action_continues(
     item = database.read_now(action_list.read, last=True, limit=1).items[0]
     database.close()
     assert item.parameters == {"userId": "PALICE"}
-    said = f"{item.id} continues (see: pagerelay actions show {item.id})\n"
-    assert (process.returncode, out, error) == (130, "", said)
+    message = f"{item.id} continues (see: pagerelay actions show {item.id})\n"
+    assert (process.returncode, out, error) == (130, "", message)
 
 
 def test_a_secret_is_prompted_for_on_a_terminal_and_not_echoed(configuration: Path) -> None:
@@ -164,9 +164,9 @@ def test_a_secret_is_prompted_for_on_a_terminal_and_not_echoed(configuration: Pa
     os.close(parent)
     assert b"a-key-of-mine" not in seen
     database = Database(f"sqlite:///{configuration.with_name('pagerelay.db')}")
-    stored = database.read_now(lambda tx: tx.execute(schema.actions.select()).all())[-1].parameters
+    parameters = database.read_now(lambda tx: tx.execute(schema.actions.select()).all())[-1].parameters
     database.close()
-    assert json.loads(stored)["service_key"] == "a-key-of-mine"
+    assert json.loads(parameters)["service_key"] == "a-key-of-mine"
 
 
 def test_a_terminal_gets_colours_unless_they_are_disabled(configuration: Path) -> None:
@@ -204,10 +204,10 @@ def test_the_daemon_runs_until_sigterm_and_is_seen_by_status(
     status, _ = start("-c", str(configuration), "status", "--json").communicate(timeout=PATIENCE)
     assert len(json.loads(status)["instances"]) == 1
 
-    begun = time.monotonic()
+    started = time.monotonic()
     daemon.terminate()
     _, rest = daemon.communicate(timeout=PATIENCE)
     assert daemon.returncode == 0
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - started < 10
     assert json.loads(rest.splitlines()[-1])["event"] == "daemon.stopped"
     assert [each for each in shown.CANARIES if each in rest] == []

@@ -99,8 +99,8 @@ def test_a_replay_prints_its_size_and_its_result(
 
 def test_a_replay_without_wait_can_be_shown_and_cancelled(pagerelay: Call, database: Database) -> None:
     result = pagerelay("replay", "--since", "1h", "--state", "dead", "--no-wait", "--json")
-    made = json.loads(result.stdout)
-    assert (result.exit_code, made["total"], made["filters"]["state"]) == (0, 1, "dead")
+    replay = json.loads(result.stdout)
+    assert (result.exit_code, replay["total"], replay["filters"]["state"]) == (0, 1, "dead")
     database.write_now(lambda tx: replays.advance(tx, database.now(tx)))
     assert "replay 1 running: 0 of 1 delivered, 0 dead, 1 pending (see: pagerelay replays)" in words(
         pagerelay("status").stdout
@@ -150,11 +150,11 @@ def test_an_interrupted_wait_says_that_the_replay_continues(
     ],
 )
 def test_an_invalid_replay_is_a_usage_error_and_not_created(
-    pagerelay: Call, filled: str, arguments: tuple[str, ...], said: str
+    pagerelay: Call, filled: str, arguments: tuple[str, ...], message: str
 ) -> None:
     result = pagerelay("replay", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr
     assert pagerelay("replays", "list").stdout == "no replays\n"
 
 
@@ -178,7 +178,7 @@ def test_targets_are_listed_paused_and_resumed(pagerelay: Call, database: Databa
     )
     assert json.loads(pagerelay("targets", "list", "--json").stdout)["items"][1]["paused_reason"] == "paused by hand"
     assert pagerelay("targets", "resume", "ops").stdout == "ops: resumed, 2 pending\n"
-    found = row(database, schema.targets, "ops")
-    assert (found.paused_at, found.paused_reason, found.failing_since, found.probes) == (None, None, None, 0)
-    wrong = pagerelay("targets", "pause", "opps")
-    assert (wrong.exit_code, wrong.stderr) == (2, 'unknown target "opps" (did you mean "ops"?)\n')
+    target = row(database, schema.targets, "ops")
+    assert (target.paused_at, target.paused_reason, target.failing_since, target.probes) == (None, None, None, 0)
+    result = pagerelay("targets", "pause", "opps")
+    assert (result.exit_code, result.stderr) == (2, 'unknown target "opps" (did you mean "ops"?)\n')

@@ -94,22 +94,22 @@ def ended(daemon: subprocess.Popen[str]) -> tuple[int, list[str], float]:
     """The status with which it ended, what it said until then, and how long that took."""
     began = time.monotonic()
     daemon.terminate()
-    _, said = daemon.communicate(timeout=PATIENCE)
-    return daemon.returncode, [json.loads(line)["event"] for line in said.splitlines()], time.monotonic() - began
+    _, output = daemon.communicate(timeout=PATIENCE)
+    return daemon.returncode, [json.loads(line)["event"] for line in output.splitlines()], time.monotonic() - began
 
 
 def test_a_hanging_database_does_not_delay_the_end_of_the_daemon(postgres: Postgres, tmp_path: Path) -> None:
     assert timedelta(seconds=9) < app.LONGEST_END < timedelta(seconds=10)
     with on_the_way(postgres, tmp_path, forked.HASTY) as (way, daemon):
         way.freeze()
-        status, said, seconds = ended(daemon)
-    assert (status, said[-1]) == (0, "daemon.abandoned")
+        status, output, seconds = ended(daemon)
+    assert (status, output[-1]) == (0, "daemon.abandoned")
     assert seconds < 5
 
 
 def test_a_daemon_ends_cleanly_after_its_database_is_gone(postgres: Postgres, tmp_path: Path) -> None:
     with on_the_way(postgres, tmp_path) as (way, daemon):
         way.vanish()
-        status, said, _seconds = ended(daemon)
-    assert (status, said[-1]) == (0, "daemon.stopped")
-    assert "daemon.deregistration_failed" in said
+        status, output, _seconds = ended(daemon)
+    assert (status, output[-1]) == (0, "daemon.stopped")
+    assert "daemon.deregistration_failed" in output

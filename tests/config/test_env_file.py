@@ -103,8 +103,8 @@ def test_a_file_of_ones_own_that_nobody_else_may_read_is_used(folder: Path, mode
 def test_a_file_that_others_may_access_is_refused_with_the_command_that_mends_it(folder: Path, mode: int) -> None:
     path = folder / env_file.FILE_NAME
     path.chmod(mode)
-    said = f"other users may have access to it: its mode is {mode:04o} (run: chmod 600 {path})"
-    assert complaints(folder) == [f"pagerelay.env: {said}"]
+    message = f"other users may have access to it: its mode is {mode:04o} (run: chmod 600 {path})"
+    assert complaints(folder) == [f"pagerelay.env: {message}"]
 
 
 def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,9 +152,9 @@ UNCLEAR = "invalid line (write NAME=value, or NAME='value with # and spaces')"
         ("PAGERELAY_CONFIG=x", ["1: PAGERELAY_CONFIG has no effect in this file (set it in the environment)"]),
     ],
 )
-def test_a_mistake_in_the_file_is_named_with_its_line(folder: Path, text: str, said: list[str]) -> None:
+def test_a_mistake_in_the_file_is_named_with_its_line(folder: Path, text: str, message: list[str]) -> None:
     write(folder / env_file.FILE_NAME, text)
-    assert complaints(folder) == [f"pagerelay.env:{line}" for line in said]
+    assert complaints(folder) == [f"pagerelay.env:{line}" for line in message]
 
 
 def test_a_wrong_value_is_reported_with_the_lines_of_both_files_and_not_shown(folder: Path) -> None:
@@ -175,9 +175,9 @@ def test_a_wrong_value_is_reported_with_the_lines_of_both_files_and_not_shown(fo
         (b"#" * (env_file.LARGEST_FILE + 1), "pagerelay.env: is larger than 1048576 bytes"),
     ],
 )
-def test_an_unusable_file_is_reported_on_one_line(folder: Path, content: bytes, said: str) -> None:
+def test_an_unusable_file_is_reported_on_one_line(folder: Path, content: bytes, message: str) -> None:
     (folder / env_file.FILE_NAME).write_bytes(content)
-    assert complaints(folder) == [said]
+    assert complaints(folder) == [message]
 
 
 def test_a_pipe_is_not_waited_for_and_a_dangling_link_is_reported(folder: Path) -> None:

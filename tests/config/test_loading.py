@@ -22,9 +22,11 @@ NEW = "triggers:\n  new: {on: incident.triggered, to: [ops]}\n"
 
 def test_the_defaults_are_the_documented_ones(load: Load) -> None:
     settings = load(MINIMAL + NEW)
-    kept = settings.database.retention
+    retention = settings.database.retention
     assert settings.database.url.get_secret_value() == "sqlite:///pagerelay.db"
-    assert [kept.events, kept.deliveries, kept.dead, kept.actions] == [timedelta(days=each) for each in (30, 7, 30, 30)]
+    assert [retention.events, retention.deliveries, retention.dead, retention.actions] == [
+        timedelta(days=each) for each in (30, 7, 30, 30)
+    ]
     assert (settings.log.format, settings.log.level) == ("auto", "info")
     assert settings.api == ApiSettings("127.0.0.1", 8421, None, hosts=())
     connection = settings.connections["acme"]
@@ -136,8 +138,8 @@ def test_with_a_simulator_events_also_go_to_the_simulator_and_not_to_pagerduty(l
 @pytest.mark.parametrize("host", ["127.0.0.1.example.com", "localhost.example.com", "10.0.0.1", "0.0.0.0", "[::]"])
 def test_a_host_that_only_looks_like_loopback_is_not_loopback(load: Load, host: str) -> None:
     limits = "{calls: 31, period: 60s, poll_interval: 30s}"
-    found = mistakes(load, f'connections: {{sim: {{api_key: k, api_url: "http://{host}", limits: {limits}}}}}')
-    assert [line.split()[1] for line in found] == ["connections.sim.api_url:", "connections.sim.limits.calls:"]
+    problems = mistakes(load, f'connections: {{sim: {{api_key: k, api_url: "http://{host}", limits: {limits}}}}}')
+    assert [line.split()[1] for line in problems] == ["connections.sim.api_url:", "connections.sim.limits.calls:"]
 
 
 def test_the_ceilings_themselves_and_tighter_limits_are_accepted(load: Load) -> None:
@@ -223,11 +225,11 @@ def test_an_unreadable_default_file_is_an_error_and_not_skipped(
         (b"#" * (1024 * 1024 + 1), "is larger than 1048576 bytes"),
     ],
 )
-def test_an_unusable_file_is_reported_on_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+def test_an_unusable_file_is_reported_on_one_line(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     result = invoke("check", "-c", str(path))
-    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{path}: {said}\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{path}: {message}\n")
 
 
 @pytest.mark.parametrize(
@@ -237,10 +239,10 @@ def test_an_unusable_file_is_reported_on_one_line(content: bytes, said: str, tmp
         (b"\xef\xbb\xbflog:\n  level: \x00\n", "a control character (remove it)"),
     ],
 )
-def test_a_line_that_is_not_utf_8_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf_8_is_named(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
-    assert invoke("check", "-c", str(path)).stderr == f"{path}:2: not valid YAML: {said}\n"
+    assert invoke("check", "-c", str(path)).stderr == f"{path}:2: not valid YAML: {message}\n"
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 TOKEN = "connections: {{acme: {{api_key: k}}}}\napi:\n  token: {}\n"
 
 
-def token(load: Load, written: str, **environment: str) -> str | None:
+def token(load: Load, text: str, **environment: str) -> str | None:
     """What a text in the file becomes."""
-    api = load(TOKEN.format(written), **environment).api
+    api = load(TOKEN.format(text), **environment).api
     assert api is not None
     return None if api.token is None else api.token.get_secret_value()
 
@@ -47,10 +47,8 @@ def token(load: Load, written: str, **environment: str) -> str | None:
         ("${NAME}", {"NAME": "true"}, "true"),
     ],
 )
-def test_a_reference_is_replaced_by_its_value(
-    load: Load, written: str, environment: dict[str, str], becomes: str
-) -> None:
-    assert token(load, written, **environment) == becomes
+def test_a_reference_is_replaced_by_its_value(load: Load, text: str, environment: dict[str, str], becomes: str) -> None:
+    assert token(load, text, **environment) == becomes
 
 
 def test_a_file_is_inserted_without_its_trailing_newline(load: Load, tmp_path: Path) -> None:

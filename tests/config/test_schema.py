@@ -45,7 +45,7 @@ def test_a_reference_may_stand_for_any_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"connections": {}},
         {"connections": {"my account": {"api_key": "k"}}},
@@ -66,9 +66,9 @@ def test_a_reference_may_stand_for_any_value() -> None:
     ],
     ids=str,
 )
-def test_a_mistake_does_not_match_the_schema(wrong: dict[str, Any]) -> None:
+def test_a_mistake_does_not_match_the_schema(invalid: dict[str, Any]) -> None:
     assert fits(targets=target())
-    assert not fits(**wrong)
+    assert not fits(**invalid)
 
 
 @pytest.mark.parametrize("on", [*triggers.REGISTRY, *triggers.BY_OPERATION])

@@ -90,8 +90,8 @@ def test_a_secret_in_another_form_is_told_which_rule_it_breaks(tmp_path: Path, s
 @pytest.mark.parametrize("size", [24, 32, 33, 63, 64])
 def test_a_secret_of_every_permitted_length_is_taken(tmp_path: Path, size: int) -> None:
     secret = f"whsec_{encoded(os.urandom(size))}"
-    (stored,) = load(tmp_path, {"VALUE": secret}, secret='"${VALUE}"').targets["ops"].secrets
-    assert stored.get_secret_value() == secret
+    (value,) = load(tmp_path, {"VALUE": secret}, secret='"${VALUE}"').targets["ops"].secrets
+    assert value.get_secret_value() == secret
 
 
 def test_a_pipe_that_nobody_writes_is_refused_instead_of_waited_for(tmp_path: Path) -> None:

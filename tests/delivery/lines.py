@@ -106,8 +106,8 @@ def states(database: Database) -> Counter[str]:
 
 def standing(database: Database, name: str = "ops") -> Any:
     """Return a target's row."""
-    wanted = sa.select(schema.targets).where(schema.targets.c.name == name)
-    return database.read_now(lambda tx: tx.execute(wanted).one())
+    query = sa.select(schema.targets).where(schema.targets.c.name == name)
+    return database.read_now(lambda tx: tx.execute(query).one())
 
 
 async def seen(database: Database, column: str, *, there: bool = True) -> None:

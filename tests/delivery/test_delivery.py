@@ -332,9 +332,9 @@ async def test_a_message_whose_template_fails_is_retried_with_the_reason(live: D
 
 def noted_success(database: Database) -> datetime | None:
     """Return the recorded time of the last success of ops."""
-    wanted = sa.select(schema.targets.c.last_success_at).where(schema.targets.c.name == "ops")
-    found: datetime | None = database.read_now(lambda tx: tx.execute(wanted).scalar())
-    return found
+    query = sa.select(schema.targets.c.last_success_at).where(schema.targets.c.name == "ops")
+    success_at: datetime | None = database.read_now(lambda tx: tx.execute(query).scalar())
+    return success_at
 
 
 async def test_a_success_is_recorded_once_and_hides_no_later_one_of_another_daemon(

@@ -33,13 +33,13 @@ async def test_a_target_that_responds_410_is_paused_and_loses_nothing(live: Data
     async with gate.receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
         await seen(live, "paused_at")
         assert standing(live).paused_reason == "answered 410"
-        told = len(gate.receiver.got)
-        assert told <= 8
+        count = len(gate.receiver.got)
+        assert count <= 8
         deliveries.wake(["ops"])
         await eventually(lambda: states(live), {"pending": 30})
         gate.down = False
         live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
-        assert len(gate.receiver.got) == told
+        assert len(gate.receiver.got) == count
         deliveries.wake(["ops"])
         await eventually(lambda: states(live), {"delivered": 30})
     assert standing(live).paused_at is None

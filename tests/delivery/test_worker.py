@@ -118,8 +118,8 @@ async def test_waiting_for_the_rate_limit_does_not_delay_the_shutdown(live: Data
     rate = RateLimit(1, HOUR)
     async with receiver.serving() as url, delivering(live, target("ops", url, rate_limit=rate)) as deliveries:
         await eventually(lambda: states(live), {"delivered": 1, "pending": 2})
-        begun = time.monotonic()
+        started = time.monotonic()
         await deliveries.stop(HOUR)
-        assert time.monotonic() - begun < 60
+        assert time.monotonic() - started < 60
     assert {row.claimed_by for row in rows(live)} == {None}
     assert len(receiver.got) == 1

@@ -67,7 +67,7 @@ class Story:
         entry_id = f"R{next(self._ids)}"
         if kind == "trigger" and "first_trigger_log_entry" not in self.incidents[incident]:
             self.incidents[incident]["first_trigger_log_entry"] = {"id": entry_id}
-        made = LogEntry(
+        record = LogEntry(
             id=entry_id,
             type=f"{kind}_log_entry",
             created_at=(START + timedelta(seconds=at)).replace(microsecond=0),
@@ -78,8 +78,8 @@ class Story:
             note=note,
             raw={"channel": {"type": channel}},
         )
-        self.entries.append(made)
-        return made
+        self.entries.append(record)
+        return record
 
 
 @dataclass

@@ -29,8 +29,8 @@ def changes(kind: str, **record: Any) -> Any:
     story = Story()
     entry = story.entry(kind, 60)
     entry = replace(entry, raw=record)
-    found = detection.read("acme", {}, [entry], (), history=HISTORY, read_at=START, now=START)
-    return found.events[0].payload["changes"]
+    detected = detection.read("acme", {}, [entry], (), history=HISTORY, read_at=START, now=START)
+    return detected.events[0].payload["changes"]
 
 
 @pytest.mark.parametrize(("old", "new"), [(P1, P2), (None, P1), (P1, None)])
@@ -49,8 +49,8 @@ def test_a_snooze_includes_its_seconds_and_its_end() -> None:
 
 @pytest.mark.parametrize("kind", ["custom_field_value_change", "field_value_change"])
 def test_field_changes_include_the_new_and_previous_values(kind: str) -> None:
-    told = changes(kind, channel={"changeset": {"customer_fields": [OWN], "application_fields": [THEIRS]}})
-    assert told == {
+    values = changes(kind, channel={"changeset": {"customer_fields": [OWN], "application_fields": [THEIRS]}})
+    assert values == {
         "fields": [
             {"id": "PF1", "name": "environment", "value": ["production"], "old_value": None},
             {"id": "PF2", "name": "service", "value": "PSVC2", "old_value": "PSVC1"},
@@ -77,11 +77,11 @@ def test_a_title_or_description_change_includes_the_previous_one(name: str) -> N
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("kind", ["priority_change", "snooze", "custom_field_value_change", "field_value_change"])
 def test_values_missing_from_an_entry_are_not_invented(kind: str, junk: Any) -> None:
-    spoilt = dict.fromkeys(("old_priority", "new_priority"), junk if not isinstance(junk, dict) else None)
+    invalid = dict.fromkeys(("old_priority", "new_priority"), junk if not isinstance(junk, dict) else None)
     for record in (
         {},
         {"channel": junk},
-        {"channel": {"changeset": junk, "duration": None if junk == 7 else junk, **spoilt}, "changed_actions": junk},
+        {"channel": {"changeset": junk, "duration": None if junk == 7 else junk, **invalid}, "changed_actions": junk},
         {"channel": {"changeset": {"customer_fields": junk if junk != {"id": {}} else [junk]}}},
         {"summary": "Changed from P1 to P2 for 3600 seconds"},
     ):
@@ -104,8 +104,8 @@ def test_no_changes_contain_contact_details() -> None:
     }
     entry = records.log_entry(record)
     assert isinstance(entry, LogEntry)
-    found = detection.read("acme", {}, [entry], (), history=HISTORY, read_at=START, now=START)
-    assert found.events[0].payload["changes"] == {"priority": {"from": None, "to": P1}}
+    detected = detection.read("acme", {}, [entry], (), history=HISTORY, read_at=START, now=START)
+    assert detected.events[0].payload["changes"] == {"priority": {"from": None, "to": P1}}
 
 
 @pytest.mark.parametrize("junk", JUNK)

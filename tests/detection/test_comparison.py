@@ -44,8 +44,8 @@ def reconcile(
 ) -> tuple[tuple[Event, ...], dict[str, Snapshot]]:
     """Return the result of a reconciliation this many seconds after START, and the snapshots after it."""
     at = START + timedelta(seconds=after)
-    found = detection.reconcile("acme", snapshots, [("P1", read)], history=HISTORY, settled=at, read_at=at, now=at)
-    return found.events, {**snapshots, **{each.incident_id: each for each in found.snapshots}}
+    detected = detection.reconcile("acme", snapshots, [("P1", read)], history=HISTORY, settled=at, read_at=at, now=at)
+    return detected.events, {**snapshots, **{each.incident_id: each for each in detected.snapshots}}
 
 
 def test_this_test_covers_every_type_detected_by_comparison() -> None:
@@ -106,10 +106,10 @@ def test_a_change_in_an_embedded_incident_takes_its_place_in_the_log_order(kind:
     entries = [story.entry("annotate", 10), story.entry("annotate", 50)]
     story.incidents["P1"].update(incident(30, **{key: new}))
     now = START + timedelta(seconds=60)
-    found = detection.read("acme", known, entries[::-1], (), history=HISTORY, read_at=now, now=now)
-    assert [each.type for each in found.events] == ["incident.annotated", kind, "incident.annotated"]
-    assert found.events[1].detected_by is DetectedBy.RECONCILIATION
-    after = {each.incident_id: each for each in found.snapshots}
+    detected = detection.read("acme", known, entries[::-1], (), history=HISTORY, read_at=now, now=now)
+    assert [each.type for each in detected.events] == ["incident.annotated", kind, "incident.annotated"]
+    assert detected.events[1].detected_by is DetectedBy.RECONCILIATION
+    after = {each.incident_id: each for each in detected.snapshots}
     assert reconcile(after, 120, incident(30, **{key: new}))[0] == ()
 
 
@@ -129,21 +129,21 @@ def asked(user: str, state: str = "pending", at: float = 20, answered: float | N
     }
 
 
-def told(events: tuple[Event, ...]) -> list[tuple[str, str, str, float]]:
+def summaries(events: tuple[Event, ...]) -> list[tuple[str, str, str, float]]:
     """Return of each event the end of its type, the responder, the state, and the seconds since START."""
-    found = []
+    detected = []
     for each in events:
         responder = each.payload["changes"]["responder"]
         seconds = (each.occurred_at - START).total_seconds()
-        found.append((each.type.rpartition(".")[2], responder["user"]["id"], responder["state"], seconds))
-    return found
+        detected.append((each.type.rpartition(".")[2], responder["user"]["id"], responder["state"], seconds))
+    return detected
 
 
 def test_each_request_for_a_responder_and_each_answer_is_an_event() -> None:
     _, known = reconcile({}, 0, incident(incidents_responders=[]))
     both = [asked("PBOB"), asked("PCAROL", at=21)]
     events, known = reconcile(known, 60, incident(21, incidents_responders=both))
-    assert told(events) == [("added", "PBOB", "pending", 20), ("added", "PCAROL", "pending", 21)]
+    assert summaries(events) == [("added", "PBOB", "pending", 20), ("added", "PCAROL", "pending", 21)]
     assert len({each.id for each in events}) == 2
     assert events[0].payload["agent"]["id"] == "PALICE"
     assert events[0].payload["changes"]["responder"] == {
@@ -154,7 +154,7 @@ def test_each_request_for_a_responder_and_each_answer_is_an_event() -> None:
     }
     answers = [asked("PBOB", "joined", answered=70), asked("PCAROL", "declined", at=21, answered=71)]
     events, known = reconcile(known, 120, incident(71, incidents_responders=answers))
-    assert told(events) == [("replied", "PBOB", "joined", 70), ("replied", "PCAROL", "declined", 71)]
+    assert summaries(events) == [("replied", "PBOB", "joined", 70), ("replied", "PCAROL", "declined", 71)]
     assert events[0].payload["agent"]["id"] == "PBOB"
     assert reconcile(known, 180, incident(71, incidents_responders=answers))[0] == ()
 
@@ -162,7 +162,7 @@ def test_each_request_for_a_responder_and_each_answer_is_an_event() -> None:
 def test_a_request_and_its_answer_between_two_readings_are_two_events() -> None:
     _, known = reconcile({}, 0, incident(incidents_responders=[]))
     events, _ = reconcile(known, 60, incident(30, incidents_responders=[asked("PBOB", "joined", answered=30)]))
-    assert told(events) == [("added", "PBOB", "pending", 20), ("replied", "PBOB", "joined", 30)]
+    assert summaries(events) == [("added", "PBOB", "pending", 20), ("replied", "PBOB", "joined", 30)]
 
 
 def test_a_user_who_is_asked_again_is_another_request_and_a_withdrawn_one_is_no_answer() -> None:
@@ -171,7 +171,7 @@ def test_a_user_who_is_asked_again_is_another_request_and_a_withdrawn_one_is_no_
     events, known = reconcile(known, 60, incident(30, incidents_responders=[withdrawn]))
     assert events == ()
     events, _ = reconcile(known, 120, incident(90, incidents_responders=[asked("PBOB", at=90)]))
-    assert told(events) == [("added", "PBOB", "pending", 90)]
+    assert summaries(events) == [("added", "PBOB", "pending", 90)]
 
 
 @pytest.mark.parametrize("junk", [None, 7, "text", {}, "absent"])
@@ -195,7 +195,7 @@ def test_a_time_of_a_responder_in_the_future_or_without_sense_is_that_of_the_rea
         _, known = reconcile({}, 0, incident(incidents_responders=[]))
         odd = asked("PBOB") | {"requested_at": at}
         events, _ = reconcile(known, 60, incident(30, incidents_responders=[odd]))
-        assert told(events) == [("added", "PBOB", "pending", expected)]
+        assert summaries(events) == [("added", "PBOB", "pending", expected)]
 
 
 def test_a_new_bridge_is_an_event_and_its_removal_is_none() -> None:
@@ -221,8 +221,8 @@ def test_a_log_entry_without_an_optional_part_of_the_incident_does_not_hide_its_
     entry = story.entry("annotate", 10)
     story.incidents["P1"].update(incident(10))
     now = START + timedelta(seconds=20)
-    found = detection.read("acme", known, [entry], (), history=HISTORY, read_at=now, now=now)
-    assert [each.type for each in found.events] == ["incident.annotated"]
-    assert found.events[0].payload["incident"][part] == old
-    after = {each.incident_id: each for each in found.snapshots}
+    detected = detection.read("acme", known, [entry], (), history=HISTORY, read_at=now, now=now)
+    assert [each.type for each in detected.events] == ["incident.annotated"]
+    assert detected.events[0].payload["incident"][part] == old
+    after = {each.incident_id: each for each in detected.snapshots}
     assert len(reconcile(after, 120, incident(60, **{part: new}))[0]) == 1

@@ -45,8 +45,8 @@ def test_each_other_entry_is_one_event_in_order(entry: str) -> None:
     story.entry("acknowledge", 10)
     story.entry(entry.removesuffix("_log_entry"), 20)
     story.entry("resolve", 30)
-    told = ["P1 triggered", "P1 acknowledged", f"P1 {kind.name.removeprefix('incident.')}", "P1 resolved"]
-    assert reader.read(story.entries) == told
+    expected = ["P1 triggered", "P1 acknowledged", f"P1 {kind.name.removeprefix('incident.')}", "P1 resolved"]
+    assert reader.read(story.entries) == expected
     assert reader.read(story.entries) == []
 
 
@@ -174,10 +174,10 @@ def test_a_delegation_without_assignees_takes_them_from_its_assignments() -> Non
     story = Story()
     story.entry("delegate", 60)
     story.entry("assign", 60, "PA", channel="auto")
-    found = detection.read(
+    detected = detection.read(
         "acme", {}, story.entries[::-1], (), history=HISTORY, read_at=START, now=START + timedelta(minutes=2)
     )
-    assert [[each["id"] for each in event.payload["assignees"]] for event in found.events] == [["PA"]]
+    assert [[each["id"] for each in event.payload["assignees"]] for event in detected.events] == [["PA"]]
 
 
 def test_an_acknowledgement_that_times_out_is_an_event_and_so_is_the_next_one() -> None:
@@ -237,9 +237,9 @@ def test_a_separate_note_and_a_resolution_note_with_the_same_text_are_two_events
 def test_a_note_event_has_text_user_and_time() -> None:
     story = Story()
     story.entry("annotate", 60, note="looking", agent="PBOB")
-    found = detection.read("acme", {}, story.entries, (), history=HISTORY, read_at=START, now=START)
+    detected = detection.read("acme", {}, story.entries, (), history=HISTORY, read_at=START, now=START)
     at = iso(START + timedelta(seconds=60))
-    assert found.events[0].payload["note"] == {
+    assert detected.events[0].payload["note"] == {
         "id": None,
         "content": "looking",
         "user": {"id": "PBOB"},
@@ -308,9 +308,9 @@ def test_entries_dated_just_before_their_incident_still_determine_its_state() ->
 def test_a_baseline_yields_no_events_and_remembers_everything() -> None:
     story = Story()
     story.entry("trigger", 0)
-    found = detection.baseline(story.entries, story.incidents, baseline_at=START, read_at=START)
-    reader = Reader(snapshots={each.incident_id: each for each in found.snapshots}, seen=set(found.seen))
-    assert found.events == ()
+    detected = detection.baseline(story.entries, story.incidents, baseline_at=START, read_at=START)
+    reader = Reader(snapshots={each.incident_id: each for each in detected.snapshots}, seen=set(detected.seen))
+    assert detected.events == ()
     assert reader.read(story.entries) == []
     story.entry("acknowledge", 60)
     assert reader.read(story.entries) == ["P1 acknowledged"]
@@ -320,8 +320,8 @@ def test_a_baseline_yields_no_events_and_remembers_everything() -> None:
 def test_an_incident_created_between_the_two_reads_of_a_baseline_is_an_event(second: int) -> None:
     story = Story()
     story.entry("trigger", second)
-    found = detection.baseline([], story.incidents, baseline_at=START, read_at=START)
-    reader = Reader(snapshots={each.incident_id: each for each in found.snapshots}, seen=set(found.seen))
+    detected = detection.baseline([], story.incidents, baseline_at=START, read_at=START)
+    reader = Reader(snapshots={each.incident_id: each for each in detected.snapshots}, seen=set(detected.seen))
     assert reader.read(story.entries) == ["P1 triggered"]
 
 
@@ -332,10 +332,10 @@ def test_an_event_contains_the_newest_incident_that_was_read() -> None:
     newer = story.entry("resolve", 20)
     reader = Reader(now=START + timedelta(minutes=2))
     reader.read([newer])
-    found = detection.read(
+    detected = detection.read(
         "acme", reader.snapshots, [older], (), history=HISTORY, read_at=START + timedelta(minutes=1), now=START
     )
-    assert found.events[0].payload["incident"]["status"] == "resolved"
+    assert detected.events[0].payload["incident"]["status"] == "resolved"
 
 
 KINDS = [

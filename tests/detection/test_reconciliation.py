@@ -48,12 +48,12 @@ def test_an_incident_without_log_entries_yields_all_its_events() -> None:
 def test_reconciled_events_are_marked_as_such_and_name_the_agent() -> None:
     story = Story()
     incident = story.incident("P1", 0, **acknowledged("PA", 60))
-    found = detection.reconcile(
+    detected = detection.reconcile(
         "acme", {}, [("P1", incident)], history=HISTORY, settled=START + timedelta(days=1), read_at=START, now=START
     )
-    assert {event.detected_by for event in found.events} == {DetectedBy.RECONCILIATION}
-    assert found.events[-1].payload["agent"] == user("PA")
-    assert found.events[-1].occurred_at == START + timedelta(seconds=60)
+    assert {event.detected_by for event in detected.events} == {DetectedBy.RECONCILIATION}
+    assert detected.events[-1].payload["agent"] == user("PA")
+    assert detected.events[-1].occurred_at == START + timedelta(seconds=60)
 
 
 def test_an_incident_missing_from_the_open_ones_is_resolved() -> None:
@@ -189,7 +189,7 @@ def test_a_listing_read_before_the_log_decides_nothing() -> None:
     story, reader = Story(), Reader(now=START + timedelta(minutes=10))
     story.entry("trigger", 0)
     reader.read(story.entries)
-    found = detection.reconcile(
+    detected = detection.reconcile(
         "acme",
         reader.snapshots,
         [("P1", story.incidents["P1"] | resolved(50))],
@@ -198,7 +198,7 @@ def test_a_listing_read_before_the_log_decides_nothing() -> None:
         read_at=START + timedelta(minutes=9),
         now=START,
     )
-    assert found.events == ()
+    assert detected.events == ()
 
 
 JSON = st.recursive(

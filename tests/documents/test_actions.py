@@ -53,8 +53,8 @@ def test_the_table_of_operations_matches_the_registry() -> None:
 
 
 def test_the_table_of_errors_has_every_code_and_what_to_do() -> None:
-    wanted = "\n".join(f"| {' | '.join(row)} |" for row in error_rows())
-    assert [row for row in error_rows() if row not in table("Errors")] == [], f"the table has to be:\n{wanted}"
+    expected = "\n".join(f"| {' | '.join(row)} |" for row in error_rows())
+    assert [row for row in error_rows() if row not in table("Errors")] == [], f"the table has to be:\n{expected}"
     assert len(table("Errors")) == len(error_rows())
 
 
@@ -108,8 +108,8 @@ def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
                 "PAGERELAY_TOKEN": "a-token",  # set by the first example in the shell that runs the others
                 "PATH": forked.path(),
             }
-            said = [ran(replaced(each, here), tmp_path, variables) for each in blocks("sh") if possible(each)]
-    everything = "\n".join(said)
+            outputs = [ran(replaced(each, here), tmp_path, variables) for each in blocks("sh") if possible(each)]
+    everything = "\n".join(outputs)
     assert f"AcknowledgeIncident: done: {incident} is acknowledged" in everything
     assert f"ResolveIncident: done: {incident} is resolved" in everything
     assert "CreateIncident: done: PagerDuty accepted the event" in everything

@@ -49,9 +49,9 @@ def test_claims_about_others_have_a_link_and_claims_about_us_have_a_test() -> No
     }
     assert commands <= set(getattr(known, "commands", {}))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    made = {target for source in OURS.values() for target in re.findall(r"`make (\w+)", source)}
-    assert made <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
-    assert made
+    targets = {target for source in OURS.values() for target in re.findall(r"`make (\w+)", source)}
+    assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+    assert targets
     assert commands
 
 

@@ -17,15 +17,15 @@ TEXT = (Path(__file__).parent.parent.parent / "docs" / "configuration.md").read_
 
 def documented() -> dict[str, str]:
     """Return the default that the document names for each key: ``targets.<name>.url``."""
-    found: dict[str, str] = {}
+    defaults: dict[str, str] = {}
     for section in re.split(r"^## ", TEXT, flags=re.MULTILINE):
         heading = re.match(r"`([a-z_.<>]+)`\n", section)
         if heading is not None:
             for key, default, meaning in re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| (.*)\|$", section, re.MULTILINE):
                 if not key.startswith("incident."):
-                    found[f"{heading[1]}.{key}"] = default
+                    defaults[f"{heading[1]}.{key}"] = default
                     assert meaning or default == "required", key
-    return found
+    return defaults
 
 
 def test_every_configuration_key_is_documented_and_no_other() -> None:

@@ -157,8 +157,8 @@ def test_every_secret_of_the_configuration_is_a_key_of_the_secret_that_the_docum
     manifests: dict[str, Manifest],
 ) -> None:
     (volume,) = (each["secret"] for each in pod_of(manifests)["volumes"] if "secret" in each)
-    asked = re.findall(rf"\$\{{file:{SECRETS}(\w+)\}}", manifests["ConfigMap"]["data"]["config.yaml"])
-    assert sorted(each["path"] for each in volume["items"]) == sorted(asked)
+    keys = re.findall(rf"\$\{{file:{SECRETS}(\w+)\}}", manifests["ConfigMap"]["data"]["config.yaml"])
+    assert sorted(each["path"] for each in volume["items"]) == sorted(keys)
     text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
     created = re.findall(r"--from-(?:literal|file)=(\w+)", text)
     assert f"create secret generic {volume['secretName']}" in text

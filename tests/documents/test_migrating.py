@@ -40,8 +40,8 @@ PATIENCE = 30.0
 
 def blocks(kind: str, text: str = TEXT) -> list[str]:
     """Return the blocks of code of one kind, without their indentation."""
-    found = re.findall(rf"^( *)```{kind}\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
-    return [re.sub(rf"^{indentation}", "", block, flags=re.MULTILINE) for indentation, block in found]
+    matches = re.findall(rf"^( *)```{kind}\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indentation}", "", block, flags=re.MULTILINE) for indentation, block in matches]
 
 
 def rows(text: str, head: str) -> list[list[str]]:
@@ -88,8 +88,8 @@ def commands() -> dict[str, list[str]]:
 def test_the_connector_actions_match_the_registry_with_their_parameters() -> None:
     on_the_line = {line.split()[2]: re.findall(r" (\w+)=", line) for line in commands()}
     over_http = {line.split()[2]: parameters for line, parameters in commands().items()}
-    wanted = {each.name: list(each.parameters.model_fields) for each in actions.REGISTRY.values()}
-    assert on_the_line == over_http == wanted
+    expected = {each.name: list(each.parameters.model_fields) for each in actions.REGISTRY.values()}
+    assert on_the_line == over_http == expected
 
 
 # --- runnable examples
@@ -185,9 +185,9 @@ def test_the_commands_and_requests_shown_work_with_a_daemon(tmp_path: Path) -> N
 
             def pagerelay(line: str) -> str:
                 words = shlex.split(Template(line).substitute(given), comments=True)[1:]
-                said = invoke("--config", str(path), *words, **variables)
-                assert said.exit_code == 0, (line, said.output)
-                return said.output
+                output = invoke("--config", str(path), *words, **variables)
+                assert output.exit_code == 0, (line, output.output)
+                return output.output
 
             def happen(**what: Any) -> str:
                 answer = httpx.post(f"{pagerduty}/simulator/happen", json=what).raise_for_status()
@@ -199,17 +199,17 @@ def test_the_commands_and_requests_shown_work_with_a_daemon(tmp_path: Path) -> N
             given |= {"incident": incident, "key": account.incident(incident).key or "", "PAGERELAY": address}
             (tmp_path / "service.key").write_text(known.services[0].key, encoding="utf-8")
             with contextlib.chdir(tmp_path):
-                said = "\n".join(pagerelay(f"{line} --wait 30") for line in commands())
+                output = "\n".join(pagerelay(f"{line} --wait 30") for line in commands())
                 for block in blocks("sh"):
                     if block.startswith("curl"):
                         ran(block, os.environ | given)
                     else:
-                        said += "\n".join(pagerelay(line) for line in block.splitlines())
+                        output += "\n".join(pagerelay(line) for line in block.splitlines())
                 eventually_in_thread(lambda: len(inbox.at("/notes")) >= 2)
                 eventually_in_thread(lambda: "incident.resolve" in v2_events(inbox, incident))
-                said += pagerelay(f"pagerelay events --incident {incident}")
-    assert said.count(": done: ") == len(commands())
-    assert " snoozed " in said  # which no trigger subscribes to
+                output += pagerelay(f"pagerelay events --incident {incident}")
+    assert output.count(": done: ") == len(commands())
+    assert " snoozed " in output  # which no trigger subscribes to
     see_v3(inbox, incident)
     see_connector(inbox, incident)
     see_v2(inbox, incident)
@@ -253,8 +253,8 @@ def see_connector(inbox: Inbox, incident: str) -> None:
 
 def v2_events(inbox: Inbox, incident: str) -> list[str]:
     """Return the V2 events of an incident."""
-    made = [each["messages"][0] for each in inbox.at("/legacy")]
-    return [each["event"] for each in made if each["incident"]["id"] == incident]
+    messages = [each["messages"][0] for each in inbox.at("/legacy")]
+    return [each["event"] for each in messages if each["incident"]["id"] == incident]
 
 
 def see_v2(inbox: Inbox, incident: str) -> None:

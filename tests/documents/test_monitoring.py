@@ -90,9 +90,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set
 
 
 def test_every_query_names_metrics_that_exist(exported: dict[str, set[str]]) -> None:
-    asked = {name for query in queries() for name in OURS.findall(query)}
-    assert asked - exported.keys() == set()
-    assert len(asked) > 20
+    names = {name for query in queries() for name in OURS.findall(query)}
+    assert names - exported.keys() == set()
+    assert len(names) > 20
 
 
 def test_every_query_uses_labels_that_its_metrics_have(exported: dict[str, set[str]]) -> None:
@@ -104,12 +104,12 @@ def test_every_query_uses_labels_that_its_metrics_have(exported: dict[str, set[s
 
 
 def test_every_metric_about_a_fault_has_an_alert() -> None:
-    asked = {name for rule in rules() for name in OURS.findall(rule["expr"])}
+    names = {name for rule in rules() for name in OURS.findall(rule["expr"])}
     table = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`(pagerelay_\w+)`", table))
-    assert asked - documented == set()
+    assert names - documented == set()
     faults = {name for name in documented if name.endswith(("_failing", "_paused", "_quarantined_records", "_hash"))}
-    assert faults - asked == set()
+    assert faults - names == set()
 
 
 def test_every_alert_has_a_severity_texts_and_a_runbook() -> None:
@@ -164,10 +164,10 @@ def test_promtool_accepts_the_rules_and_every_alert_fires_when_it_should() -> No
 
 
 def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
-    asked = [each["expr"] for panel in panels() for each in panel["targets"]]
+    names = [each["expr"] for panel in panels() for each in panel["targets"]]
     recorded = [
         {"record": f"panel:{number}", "expr": query.replace("$__rate_interval", "1m")}
-        for number, query in enumerate(asked)
+        for number, query in enumerate(names)
     ]
     path = tmp_path / "panels.yaml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}), encoding="utf-8")

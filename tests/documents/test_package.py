@@ -69,9 +69,9 @@ def pinned(name: str) -> dict[str, str]:
 
 def normal(requirement: str) -> str:
     """Return the package that a requirement is about."""
-    found = re.match(r"[A-Za-z0-9._-]+", requirement)
-    assert found, requirement
-    return re.sub(r"[-_.]+", "-", found.group()).lower()
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert match, requirement
+    return re.sub(r"[-_.]+", "-", match.group()).lower()
 
 
 def test_the_wheel_contains_all_code_every_migration_the_command_and_the_licence(wheel: Path) -> None:
@@ -211,13 +211,13 @@ def test_systemd_accepts_the_unit_where_it_is_installed(tmp_path: Path) -> None:
         ('case "$*" in *ensurepip*) exit 1;; esac', "apt install python3-venv"),
     ],
 )
-def test_make_names_what_is_missing_on_a_bare_machine(script: str, said: str, tmp_path: Path) -> None:
+def test_make_names_what_is_missing_on_a_bare_machine(script: str, message: str, tmp_path: Path) -> None:
     python = tmp_path / "python3"
     python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     python.chmod(0o755)
-    made = run("make", f"VENV={tmp_path}/venv", f"PYTHON={python}", f"{tmp_path}/venv/.created", cwd=ROOT)
-    assert made.returncode != 0
-    assert said in made.stdout
+    result = run("make", f"VENV={tmp_path}/venv", f"PYTHON={python}", f"{tmp_path}/venv/.created", cwd=ROOT)
+    assert result.returncode != 0
+    assert message in result.stdout
 
 
 def test_make_without_a_target_lists_every_target() -> None:

@@ -44,18 +44,18 @@ PINNED = {
 
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[template.Renderer]:
-    made = template.Renderer()
-    yield made
-    made.close()
+    process = template.Renderer()
+    yield process
+    process.close()
 
 
 def long(message: Any) -> Any:
     """Return the same event with very long texts."""
     event = samples.event_of(message)
-    said = event.payload | {"incident": event.payload["incident"] | {"title": "é" * 6000}}
-    if said["note"] is not None:
-        said["note"] = said["note"] | {"content": "x" * 9000}
-    return replace(message, about=replace(event, payload=said))
+    payload = event.payload | {"incident": event.payload["incident"] | {"title": "é" * 6000}}
+    if payload["note"] is not None:
+        payload["note"] = payload["note"] | {"content": "x" * 9000}
+    return replace(message, about=replace(event, payload=payload))
 
 
 def slack(made: Any) -> None:
@@ -175,8 +175,8 @@ triggers:
 
 def test_every_format_is_documented() -> None:
     rows = re.findall(r"^\| `([a-z0-9-]+)` \| .* \| (yes|no) \|$", TEXT, re.MULTILINE)
-    told = {name: "yes" if kind.supports("action.failed") else "no" for name, kind in formats.REGISTRY.items()}
-    assert dict(rows) == told
+    expected = {name: "yes" if kind.supports("action.failed") else "no" for name, kind in formats.REGISTRY.items()}
+    assert dict(rows) == expected
     assert [name for name in formats.REGISTRY if f"\n### {name}\n" not in TEXT] == []
 
 
@@ -197,9 +197,9 @@ def sent(name: str = "standard", *secrets: str) -> tuple[dict[str, str], bytes]:
 
 def genuine_in(number: int) -> Any:
     """Return the function of a snippet in Python."""
-    found: dict[str, Any] = {}
-    exec(SNIPPETS["python"][number], found)
-    return found["is_genuine"]
+    namespace: dict[str, Any] = {}
+    exec(SNIPPETS["python"][number], namespace)
+    return namespace["is_genuine"]
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "standard"), (1, "pagerduty-v3")])

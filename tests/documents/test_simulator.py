@@ -15,10 +15,10 @@ TEXT = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding=
 
 def test_every_verb_is_documented_with_its_options() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ?([^|]*?) ?\| ", TEXT, re.MULTILINE)
-    shown = {verb: tuple(re.findall(r"\w+", takes)) for verb, takes in rows}
+    documented = {verb: tuple(re.findall(r"\w+", takes)) for verb, takes in rows}
     known = {verb: each.takes for verb, each in controls.VERBS.items()}
-    assert shown.items() <= ({"trigger": controls.TRIGGER} | known).items()
-    assert known.keys() - shown.keys() <= triggers.VERBS.keys()  # which the simulator lists itself
+    assert documented.items() <= ({"trigger": controls.TRIGGER} | known).items()
+    assert known.keys() - documented.keys() <= triggers.VERBS.keys()  # which the simulator lists itself
 
 
 def test_an_unknown_verb_is_refused_with_all_verbs_and_their_options() -> None:
@@ -30,8 +30,8 @@ def test_an_unknown_verb_is_refused_with_all_verbs_and_their_options() -> None:
 
 
 def test_every_path_is_documented() -> None:
-    shown = set(re.findall(r"`((?:GET|POST) /simulator/\w+)`", TEXT))
-    assert shown == server.CONTROLS.keys()
+    documented = set(re.findall(r"`((?:GET|POST) /simulator/\w+)`", TEXT))
+    assert documented == server.CONTROLS.keys()
 
 
 def test_the_shown_configuration_is_valid_and_points_to_the_simulator(tmp_path: Path) -> None:

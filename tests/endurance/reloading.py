@@ -44,7 +44,7 @@ async def reloads(
         around.start()
         await around.baseline()
         stop = asyncio.Event()
-        living = asyncio.create_task(_live(around.account, rate, seed, pace, stop))
+        lifecycles = asyncio.create_task(_live(around.account, rate, seed, pace, stop))
         database = Database(around.database_url)
         headers = {"authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(base_url=_address(around), headers=headers, trust_env=False, timeout=60) as http:
@@ -55,7 +55,7 @@ async def reloads(
         before = len(around.receivers[COMES_AND_GOES].got)
         around.account.trigger("After the last reload")
         stop.set()
-        await living
+        await lifecycles
         await around.until(lambda: not around.missing(STAYS), 120)
         assert around.stop() == 0
         figures = {

@@ -43,14 +43,14 @@ async def replay(
         around.start()
         await around.baseline()
         began = time.monotonic()
-        living = asyncio.create_task(world.live(around.account, incidents, seconds, seed, pace))
+        lifecycles = asyncio.create_task(world.live(around.account, incidents, seconds, seed, pace))
         for kill in range(kills):
             await around.until(functools.partial(_came, around, count * (kill + 1) // (kills + 1)))
             around.kill()
             around.start()
         await around.until(lambda: _of(database, replay_id).finished_at is not None, 60 + count / 50)
         took = time.monotonic() - began
-        await living
+        await lifecycles
         await around.until(around.all_arrived, 60)
         assert around.stop() == 0
         figures = _figures(around, count) | {"kills": kills, "seconds": round(took, 1)}

@@ -77,13 +77,13 @@ async def crash(
     async with world.world(folder, url, seed=seed, limits=limits, behave=world.Moody(0.05, chance)) as around:
         around.start()
         await around.baseline()
-        living = asyncio.create_task(world.live(around.account, incidents, seconds, seed, pace))
+        lifecycles = asyncio.create_task(world.live(around.account, incidents, seconds, seed, pace))
         began = time.monotonic()
         for moment in moments:
             await asyncio.sleep(max(began + moment - time.monotonic(), 0))
             around.kill()
             around.start()
-        await living
+        await lifecycles
         await around.until(around.all_arrived, 60 + 4 * seconds)
         assert around.stop() == 0
         report = around.report()

@@ -80,9 +80,9 @@ def test_an_assignment_has_the_event_type_that_the_trigger_subscribed_to(entry: 
         trigger("bob", *SUBTYPES, user="PBOB"),
         trigger("other", *(each for each in SUBTYPES if each != name)),
     )
-    found = event("incident.assigned", "PALICE")
-    found.payload["log_entry"] = {"type": f"{entry}_log_entry"}
-    assert named(found, *triggers) == {
+    assignment = event("incident.assigned", "PALICE")
+    assignment.payload["log_entry"] = {"type": f"{entry}_log_entry"}
+    assert named(assignment, *triggers) == {
         "alice": name,
         "all": "incident.assigned",
         "narrow": name,

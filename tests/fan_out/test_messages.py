@@ -67,7 +67,7 @@ def deliveries(database: Database, name: str) -> list[Any]:
     return list(database.read_now(lambda tx: tx.execute(of_target.order_by(schema.deliveries.c.id)).all()))
 
 
-def told(database: Database, message_id: str) -> list[str]:
+def events_of(database: Database, message_id: str) -> list[str]:
     """The events that a message tells of."""
     message = database.read_now(messages.load, [message_id])[message_id]
     assert isinstance(message.about, Batch)
@@ -87,7 +87,7 @@ def test_a_target_gets_no_delivery_that_its_format_does_not_support(database: Da
 def test_a_batching_target_gets_the_events_of_a_poll_in_one_message_and_others_get_one_each(database: Database) -> None:
     fanned = fan(database, happening(3), [TRIGGERED], FLOW, OPS)
     (batch,) = deliveries(database, "flow")
-    assert told(database, batch.message_id) == ["evt_0", "evt_1", "evt_2"]
+    assert events_of(database, batch.message_id) == ["evt_0", "evt_1", "evt_2"]
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1", "P2"]
     assert (fanned.messages, fanned.targets) == (4, frozenset({"flow", "ops"}))
 
@@ -105,14 +105,14 @@ def test_events_of_different_types_are_in_different_messages(database: Database)
     happened = [*happening(2), *happening(1, "incident.annotated", first=2), *happening(1, first=3)]
     fan(database, happened, [everything], FLOW)
     rows = deliveries(database, "flow")
-    assert [told(database, row.message_id) for row in rows] == [["evt_0", "evt_1", "evt_3"], ["evt_2"]]
+    assert [events_of(database, row.message_id) for row in rows] == [["evt_0", "evt_1", "evt_3"], ["evt_2"]]
     kinds = [database.read_now(messages.load, [row.message_id])[row.message_id].type for row in rows]
     assert kinds == ["incident.triggered", "incident.annotated"]
 
 
 def test_a_message_contains_at_most_a_hundred_events_and_the_rest_follow_in_order(database: Database) -> None:
     fan(database, happening(2 * LARGEST_BATCH + 1), [TRIGGERED], FLOW, OPS)
-    held = [told(database, row.message_id) for row in deliveries(database, "flow")]
+    held = [events_of(database, row.message_id) for row in deliveries(database, "flow")]
     assert [len(each) for each in held] == [100, 100, 1]
     assert [event for each in held for event in each] == [f"evt_{number}" for number in range(201)]
 
@@ -122,7 +122,7 @@ def test_every_trigger_of_a_target_has_its_own_messages(database: Database) -> N
     fan(database, happening(1), [TRIGGERED, other], FLOW, OPS)
     rows = deliveries(database, "flow")
     assert len({row.message_id for row in rows}) == 2
-    assert [told(database, row.message_id) for row in rows] == [["evt_0"]] * 2
+    assert [events_of(database, row.message_id) for row in rows] == [["evt_0"]] * 2
 
 
 def test_reading_the_same_window_again_builds_the_same_message(database: Database) -> None:
@@ -131,7 +131,7 @@ def test_reading_the_same_window_again_builds_the_same_message(database: Databas
     database.write_now(lambda tx: tx.execute(schema.triggers.update().values(watermark=0)))
     fan(database, [], [TRIGGERED], FLOW, OPS)
     assert deliveries(database, "flow") == [once]
-    assert told(database, once.message_id) == ["evt_0", "evt_1", "evt_2"]
+    assert events_of(database, once.message_id) == ["evt_0", "evt_1", "evt_2"]
 
 
 def test_batches_of_a_target_are_sent_one_after_the_other(database: Database) -> None:
@@ -145,8 +145,8 @@ def test_events_are_kept_as_long_as_the_batch_that_contains_them(database: Datab
     (row,) = deliveries(database, "flow")
 
     def prune(tx: sa.Connection, now: Any) -> tuple[int, int]:
-        gone = messages.prune(tx, delivered=timedelta(days=7), dead=timedelta(days=30), now=now, limit=100)
-        return gone, journal.prune(tx, ["new"], now - timedelta(days=30), 100, messages.needed_events())
+        pruned = messages.prune(tx, delivered=timedelta(days=7), dead=timedelta(days=30), now=now, limit=100)
+        return pruned, journal.prune(tx, ["new"], now - timedelta(days=30), 100, messages.needed_events())
 
     def deliver(tx: sa.Connection) -> None:
         values = {"state": DeliveryState.DELIVERED.value, "finished_at": database.now(tx)}
@@ -154,7 +154,7 @@ def test_events_are_kept_as_long_as_the_batch_that_contains_them(database: Datab
 
     later = START + timedelta(days=60)
     assert database.write_now(prune, later) == (0, 0)
-    assert told(database, row.message_id) == ["evt_0", "evt_1"]
+    assert events_of(database, row.message_id) == ["evt_0", "evt_1"]
     database.write_now(deliver)
     assert database.write_now(prune, later) == (1, 2)
 
@@ -210,8 +210,8 @@ def with_incident(event: Event, **more: Any) -> Event:
 def condition_error(database: Database, name: str) -> str | None:
     """What a trigger's row says is wrong."""
     chosen = sa.select(schema.triggers.c.last_error).where(schema.triggers.c.name == name)
-    found: str | None = database.read_now(lambda tx: tx.execute(chosen).scalar_one())
-    return found
+    error: str | None = database.read_now(lambda tx: tx.execute(chosen).scalar_one())
+    return error
 
 
 def test_a_trigger_sends_only_events_that_match_its_condition(database: Database) -> None:
@@ -219,7 +219,7 @@ def test_a_trigger_sends_only_events_that_match_its_condition(database: Database
     high, low = *happening(1), with_incident(*happening(1, first=1), urgency="low")
     fanned = fan(database, [high, low], [picky, replace(TRIGGERED, name="all", to=("ops",))], FLOW, OPS)
     assert [row.incident_id for row in deliveries(database, "ops")] == ["P0", "P1", "P1"]
-    assert told(database, deliveries(database, "flow")[0].message_id) == ["evt_1"]
+    assert events_of(database, deliveries(database, "flow")[0].message_id) == ["evt_1"]
     assert fanned.condition_errors == {"new": None}
     assert condition_error(database, "new") is None
     seen = sa.select(schema.triggers.c.watermark)

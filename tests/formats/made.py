@@ -19,9 +19,9 @@ BATCH = Message("msg_test", "test", EVENTS[0].type, Batch((samples.event_of(EVEN
 
 def content(name: str, message: Message, **options: Any) -> Content:
     """The content, which there must be."""
-    made = formats.REGISTRY[name].content(message, Options(**options))
-    assert made is not None
-    return made
+    rendered = formats.REGISTRY[name].content(message, Options(**options))
+    assert rendered is not None
+    return rendered
 
 
 def body(name: str, message: Message, **options: Any) -> Any:

@@ -20,23 +20,25 @@ if TYPE_CHECKING:
 MODES = [None, "structured", "binary"]
 
 
-def read(made: Content) -> Any:
+def read(rendered: Content) -> Any:
     """The event as the library reads it."""
-    return from_http_event(HTTPMessage({"content-type": made.content_type, **dict(made.headers)}, made.body))
+    return from_http_event(
+        HTTPMessage({"content-type": rendered.content_type, **dict(rendered.headers)}, rendered.body)
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("message", [*EVENTS, *BARE, *OTHERS], ids=lambda message: message.type)
 def test_the_cloudevents_library_reads_every_message(message: Any, mode: str | None) -> None:
-    made = content("cloudevents", message, content_mode=mode)
-    found, told = read(made), standard.document(message)
+    rendered = content("cloudevents", message, content_mode=mode)
+    found, told = read(rendered), standard.document(message)
     assert (found.get_specversion(), found.get_id()) == ("1.0", message.id)
     assert found.get_type() == f"pagerelay.{message.type}"
     assert iso(found.get_time()) == told["timestamp"]
     assert found.get_datacontenttype() == "application/json"
     assert found.get_data() == told["data"]
-    assert made == content("cloudevents", message, content_mode=mode)
-    assert (made.content_type == "application/json") == (mode == "binary")
+    assert rendered == content("cloudevents", message, content_mode=mode)
+    assert (rendered.content_type == "application/json") == (mode == "binary")
 
 
 def test_an_event_has_a_source_and_a_subject() -> None:
@@ -53,9 +55,9 @@ def test_characters_not_allowed_in_headers_are_escaped_and_can_be_decoded() -> N
     odd = 'P 1"%é🔥\r\n~'
     message = samples.event("incident.triggered")
     message = replace(message, about=replace(samples.event_of(message), incident_id=odd))
-    made = content("cloudevents", message, content_mode="binary")
-    assert dict(made.headers)["ce-subject"] == "P%201%22%25%C3%A9%F0%9F%94%A5%0D%0A~"
-    assert read(made).get_subject() == odd
+    rendered = content("cloudevents", message, content_mode="binary")
+    assert dict(rendered.headers)["ce-subject"] == "P%201%22%25%C3%A9%F0%9F%94%A5%0D%0A~"
+    assert read(rendered).get_subject() == odd
 
 
 def test_batches_are_not_supported() -> None:

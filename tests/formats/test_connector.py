@@ -29,12 +29,12 @@ PROPERTIES = [
 
 @pytest.mark.parametrize("message", [*EVENTS, *BARE], ids=lambda message: message.type)
 def test_an_event_is_a_list_with_one_incident_or_one_note(message: Message) -> None:
-    made = body("connector", message)
+    document = body("connector", message)
     if message.type == "incident.annotated":
-        assert made == {"notes": [{"content": samples.NOTE}]}
+        assert document == {"notes": [{"content": samples.NOTE}]}
         return
-    assert list(made) == ["incidents"]
-    (incident,) = made["incidents"]
+    assert list(document) == ["incidents"]
+    (incident,) = document["incidents"]
     assert list(incident) == PROPERTIES
     assert incident["id"] == "PTESTINCIDENT"
     assert isinstance(incident["escalation_policy"], dict)
@@ -49,11 +49,11 @@ def test_the_assigned_user_is_the_first_assignee_or_null() -> None:
 def test_a_batch_is_one_list_in_the_order_of_the_journal(kind: str) -> None:
     event = samples.event_of(samples.event(kind))
     events = [replace(event, incident_id=f"P{number}") for number in range(3)]
-    made = body("connector", Message("msg_test", "test", kind, Batch(tuple(events))))
+    document = body("connector", Message("msg_test", "test", kind, Batch(tuple(events))))
     if kind == "incident.annotated":
-        assert made == {"notes": [{"content": samples.NOTE}] * 3}
+        assert document == {"notes": [{"content": samples.NOTE}] * 3}
     else:
-        assert [incident["id"] for incident in made["incidents"]] == ["P0", "P1", "P2"]
+        assert [incident["id"] for incident in document["incidents"]] == ["P0", "P1", "P2"]
 
 
 @pytest.mark.parametrize("message", OTHERS, ids=lambda message: message.type)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("message", [*EVENTS, *BARE, *OTHERS], ids=lambda message: message.type)
 def test_every_message_renders_to_the_same_content_or_is_declared_unsupported(name: str, message: Message) -> None:
     kind = formats.REGISTRY[name]
-    made = kind.content(message, Options(template='{"text": {{ type | tojson }}}'))
+    rendered = kind.content(message, Options(template='{"text": {{ type | tojson }}}'))
     if not kind.supports(message.type):
-        assert made is None
+        assert rendered is None
         return
-    assert made is not None
-    assert made == kind.content(message, Options(template='{"text": {{ type | tojson }}}'))
-    assert "json" in made.content_type
+    assert rendered is not None
+    assert rendered == kind.content(message, Options(template='{"text": {{ type | tojson }}}'))
+    assert "json" in rendered.content_type
 
 
 def test_samples_are_recognizable_by_their_ids() -> None:

@@ -63,9 +63,9 @@ def test_during_rotation_there_is_one_signature_per_secret_separated_by_a_comma(
 
 def test_a_request_has_a_stable_message_id_and_subscription_id() -> None:
     def sent(message: str, target: str) -> dict[str, str]:
-        made = content("pagerduty-v3", replace(TRIGGERED, id=message))
+        rendered = content("pagerduty-v3", replace(TRIGGERED, id=message))
         given = Target(target, SecretStr("http://127.0.0.1:9/"), (SecretStr(SECRET),))
-        return Sender(given, lambda text, secrets: V3.sign(target, text, secrets)).headers(message, made, 1)
+        return Sender(given, lambda text, secrets: V3.sign(target, text, secrets)).headers(message, rendered, 1)
 
     once, again, other = sent("msg_1", "ops"), sent("msg_1", "ops"), sent("msg_2", "chat")
     assert once == again
@@ -78,9 +78,9 @@ def test_a_request_has_a_stable_message_id_and_subscription_id() -> None:
 
 @pytest.mark.parametrize("message", KNOWN, ids=lambda message: message.type)
 def test_the_envelope_has_every_key_whatever_pagerduty_returned(message: Any) -> None:
-    made = body("pagerduty-v3", message)
-    assert made.keys() == {"event"}
-    event = made["event"]
+    rendered = body("pagerduty-v3", message)
+    assert rendered.keys() == {"event"}
+    event = rendered["event"]
     assert event.keys() == {"id", "event_type", "resource_type", "occurred_at", "agent", "client", "data"}
     assert len(event["id"]) == 26
     assert (event["resource_type"], event["client"]) == ("incident", None)
@@ -254,10 +254,10 @@ def test_pagerdutys_recordings_have_the_keys_that_are_sent() -> None:
     for kind, webhook in recorded.items():
         known = {"incident.reassigned", "incident.escalated", "incident.delegated"}
         message = ASSIGNED if kind in known else samples.event(kind)
-        made = body("pagerduty-v3", message)["event"]
-        assert made.keys() == webhook["event"].keys()
-        assert made["data"].keys() >= webhook["event"]["data"].keys()
+        rendered = body("pagerduty-v3", message)["event"]
+        assert rendered.keys() == webhook["event"].keys()
+        assert rendered["data"].keys() >= webhook["event"]["data"].keys()
         for key, value in webhook["event"]["data"].items():
-            if isinstance(value, dict) and isinstance(made["data"][key], dict):
-                assert made["data"][key].keys() == value.keys()
-        assert made["agent"].keys() == webhook["event"]["agent"].keys()
+            if isinstance(value, dict) and isinstance(rendered["data"][key], dict):
+                assert rendered["data"][key].keys() == value.keys()
+        assert rendered["agent"].keys() == webhook["event"]["agent"].keys()

@@ -24,6 +24,6 @@ def test_an_event_has_only_the_details_of_its_type(kind: str) -> None:
 
 
 def test_only_events_that_the_connector_supports_have_an_operation_id() -> None:
-    told = {kind: standard.document(samples.event(kind))["data"]["operation"] for kind in triggers.REGISTRY}
-    assert told["incident.triggered"] == "OnNewIncidentCreated"
-    assert sum(operation is not None for operation in told.values()) == 5
+    operations = {kind: standard.document(samples.event(kind))["data"]["operation"] for kind in triggers.REGISTRY}
+    assert operations["incident.triggered"] == "OnNewIncidentCreated"
+    assert sum(operation is not None for operation in operations.values()) == 5

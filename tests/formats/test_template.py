@@ -29,9 +29,9 @@ ENDLESS = "{% macro again() %}{{ again() }}{{ again() }}{% endmacro %}{{ again()
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[template.Renderer]:
     """A process for many templates."""
-    made = template.Renderer()
-    yield made
-    made.close()
+    process = template.Renderer()
+    yield process
+    process.close()
 
 
 def refused(renderer: template.Renderer, text: str, **more: Any) -> str:
@@ -45,8 +45,8 @@ def test_a_template_renders_the_standard_document_to_json() -> None:
     text = (
         '{"kind": {{ type | tojson }}, "at": "{{ timestamp }}", "title": {{ data.incident.title | tojson }}, "n": [1]}'
     )
-    made = content("template", EVENTS[0], template=text)
-    assert made.content_type == "application/json"
+    rendered = content("template", EVENTS[0], template=text)
+    assert rendered.content_type == "application/json"
     title = samples.TITLE
     assert body("template", EVENTS[0], template=text) == {
         "kind": "incident.triggered",
@@ -54,7 +54,7 @@ def test_a_template_renders_the_standard_document_to_json() -> None:
         "title": title,
         "n": [1],
     }
-    assert made.body == content("template", EVENTS[0], template=text).body
+    assert rendered.body == content("template", EVENTS[0], template=text).body
     assert formats.REGISTRY["template"].content(BATCH, Options(template=text)) is None
 
 
@@ -63,8 +63,8 @@ def test_a_missing_value_is_empty_when_delivering_and_an_error_when_checking(ren
     assert renderer.render(text, DOCUMENT) == b'["",null,""]'
     assert refused(renderer, text, strict=True) == "line 1: 'dict object' has no attribute 'nothing'"
     assert refused(renderer, "{{ data.nothing | tojson }}", strict=True).endswith("no attribute 'nothing'")
-    asked = "{% if data.nothing %}1{% else %}2{% endif %}"
-    assert renderer.render(asked, DOCUMENT, strict=True) == b"2"
+    template_text = "{% if data.nothing %}1{% else %}2{% endif %}"
+    assert renderer.render(template_text, DOCUMENT, strict=True) == b"2"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_a_missing_value_is_empty_when_delivering_and_an_error_when_checking(ren
         ("{{ nothing." + "x" * 500 + ".y | upper }}", "line 1: 'nothing' is undefined"),
     ],
 )
-def test_a_template_error_names_the_line(renderer: template.Renderer, text: str, said: str) -> None:
-    assert refused(renderer, text, strict=True).startswith(said)
+def test_a_template_error_names_the_line(renderer: template.Renderer, text: str, message: str) -> None:
+    assert refused(renderer, text, strict=True).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_the_process_has_an_empty_environment_and_is_replaced_when_it_dies() -> 
 
 
 def test_a_template_that_is_too_long_is_rejected_without_parsing(renderer: template.Renderer) -> None:
-    found = template.problem(renderer, "x" * (template.LARGEST_TEMPLATE + 1), [EVENTS[0]], [])
-    assert found == "must be at most 64 KiB"
+    problem = template.problem(renderer, "x" * (template.LARGEST_TEMPLATE + 1), [EVENTS[0]], [])
+    assert problem == "must be at most 64 KiB"
 
 
 async def test_rendering_does_not_block_the_event_loop() -> None:

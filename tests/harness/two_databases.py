@@ -26,12 +26,12 @@ def add_option(parser: pytest.Parser) -> None:
 
 def choose(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what ``--databases`` does not ask for."""
-    wanted = config.getoption("--databases")
-    if wanted == "both":
+    choice = config.getoption("--databases")
+    if choice == "both":
         return
     seed = int(config.getoption("--hypothesis-seed") or 0)
     ids = {item.nodeid for item in items}
-    chosen = [item for item in items if is_first(item.nodeid, ids, seed) == (wanted == "one")]
+    chosen = [item for item in items if is_first(item.nodeid, ids, seed) == (choice == "one")]
     kept = set(chosen)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = chosen

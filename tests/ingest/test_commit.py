@@ -82,11 +82,11 @@ def test_a_snapshot_is_loaded_as_it_was_stored(acme: Database, clock: ManualCloc
     )
     late = START + timedelta(hours=1)
     acme.write_now(commit.reconciliation, "acme", list(story.incidents.items()), settled=late, read_at=late, now=late)
-    stored = acme.read_now(snapshots.load, "acme", ["P1"])
-    assert [each.type for each in stored["P1"].expected] == ["incident.assigned", "incident.acknowledged"]
-    assert dict(stored["P1"].assigned) == {"PA": START + timedelta(seconds=1)}
-    assert stored["P1"].incident == story.incidents["P1"]
-    assert acme.read_now(snapshots.load_open, "acme") == stored
+    loaded = acme.read_now(snapshots.load, "acme", ["P1"])
+    assert [each.type for each in loaded["P1"].expected] == ["incident.assigned", "incident.acknowledged"]
+    assert dict(loaded["P1"].assigned) == {"PA": START + timedelta(seconds=1)}
+    assert loaded["P1"].incident == story.incidents["P1"]
+    assert acme.read_now(snapshots.load_open, "acme") == loaded
     story.entry("trigger", 0)
     story.entry("assign", 1, "PA")
     story.entry("acknowledge", 5)

@@ -305,11 +305,11 @@ async def test_progress_is_saved_window_by_window(database: Database, account: F
 
     account.fail = fail
     await daemon.poll()
-    told = len(daemon.journal())
-    assert 0 < told < 48
+    count = len(daemon.journal())
+    assert 0 < count < 48
     watermark = daemon.state().watermark
     assert watermark is not None
-    assert watermark >= started + timedelta(hours=told)
+    assert watermark >= started + timedelta(hours=count)
     account.fail = lambda _request: None
     await daemon.poll()
     assert daemon.journal() == [f"P{number} triggered" for number in range(48)]
@@ -459,8 +459,8 @@ async def test_a_failing_condition_is_logged_once_and_again_when_it_recovers(
         for kind, note in (("trigger", ""), ("resolve", ""), ("annotate", "looking into it"), ("annotate", "x")):
             account.happen(kind, note=note)
             await daemon.poll()
-    told = [each["event"] for each in logged if each["event"].startswith("condition")]
-    assert told == ["condition.failing", "condition.recovered"]
+    count = [each["event"] for each in logged if each["event"].startswith("condition")]
+    assert count == ["condition.failing", "condition.recovered"]
     assert daemon.sent() == 3
 
 

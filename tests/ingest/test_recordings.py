@@ -116,7 +116,7 @@ def entries_of(name: str, *, whole: bool) -> list[Json]:
     return [entry | {"incident": known.get(entry["incident"]["id"], entry["incident"])} for entry in RECORDED[name]]
 
 
-def told(entries: Sequence[Json]) -> list[tuple[str, str, str]]:
+def expected_events(entries: Sequence[Json]) -> list[tuple[str, str, str]]:
     """Return what entries mean, read from the records alone: kind, log entry and event id, in order."""
     found: list[tuple[str, str, str]] = []
     existing: set[str] = set()
@@ -155,7 +155,7 @@ def quarantined(daemon: Daemon) -> list[str]:
 
 
 def named(events: Sequence[Event]) -> list[tuple[str, str, str]]:
-    """Return events in the form of ``told``."""
+    """Return events in the form of ``expected_events``."""
     return [(event.type.removeprefix("incident."), event.payload["log_entry"]["id"], event.id) for event in events]
 
 
@@ -172,7 +172,7 @@ async def test_a_recording_yields_exactly_the_expected_events(
     await daemon.poll(60)
 
     events = events_of(daemon)
-    assert named(events) == told(entries)
+    assert named(events) == expected_events(entries)
     counted = Counter(event.type.removeprefix("incident.") for event in events)
     assert tuple(counted[kind] for kind in KINDS) == COUNTS[name]
     assert quarantined(daemon) == []
@@ -192,7 +192,7 @@ async def test_a_recording_yields_exactly_the_expected_events(
     await daemon.poll(60)
     await daemon.sweep.run()
     await daemon.poll(60)
-    assert named(events_of(daemon)) == told(entries)
+    assert named(events_of(daemon)) == expected_events(entries)
     assert daemon.sent() == sent
 
 
@@ -209,7 +209,7 @@ async def test_a_recording_polled_step_by_step_yields_the_same_events(
             polled = clock.now = moment
             await daemon.poll(0)
     await daemon.poll(60)
-    assert named(events_of(daemon)) == told(entries)
+    assert named(events_of(daemon)) == expected_events(entries)
     assert quarantined(daemon) == []
 
 
@@ -223,7 +223,7 @@ def test_a_trigger_event_repeated_later_is_not_an_event(name: str) -> None:
         if entry["type"] == "trigger_log_entry"
     ]
     assert again or name == "2018-2022-single"
-    assert named(read(name, [records.log_entry(entry) for entry in entries + again])) == told(entries)
+    assert named(read(name, [records.log_entry(entry) for entry in entries + again])) == expected_events(entries)
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDED if name in INCIDENTS])
@@ -320,8 +320,8 @@ def use(event: Event) -> None:
     for match in INDEX.match(event):
         for kind in formats.REGISTRY.values():
             name = match.trigger.name
-            told = Message(ids.message_id(event.id, name), name, match.type, event)
-            kind.content(told, Options())
+            expected_events = Message(ids.message_id(event.id, name), name, match.type, event)
+            kind.content(expected_events, Options())
 
 
 @cache
@@ -414,8 +414,8 @@ async def test_a_poll_with_malformed_records_succeeds_and_loses_none_of_the_othe
     await daemon.poll(60)
 
     assert daemon.state().failing_since is None
-    gone = {entries[place]["id"] for place in chosen}
-    kept = [each for each in told(entries) if each[1] not in gone]
+    malformed = {entries[place]["id"] for place in chosen}
+    kept = [each for each in expected_events(entries) if each[1] not in malformed]
     assert [each for each in named(events_of(daemon)) if each in kept] == kept, mutants
     read_alone = [records.log_entry(mutant) for _, mutant in mutants.values()]
     assert set(quarantined(daemon)) == {each.raw for each in read_alone if isinstance(each, Rejected)}

@@ -82,7 +82,7 @@ async def test_a_replay_is_sent_in_batches_and_a_paused_target_delays_no_other(
     async with receiver.serving() as url:
         receivers = target("ops", f"{url}/ops"), target("chat", f"{url}/chat")
         async with delivering(live, *receivers) as deliveries, feeding(live, deliveries) as chore:
-            made = create(live, "ops", "chat")
+            replay = create(live, "ops", "chat")
             chore.wake()
             await eventually(lambda: len(receiver.accepted), 40)
             assert sorted(each.id for each in receiver.accepted) == sorted(f"msg_evt_{number}" for number in range(40))
@@ -91,23 +91,23 @@ async def test_a_replay_is_sent_in_batches_and_a_paused_target_delays_no_other(
             assert len(waiting) == 10, "its part waits"
             live.write_now(lambda tx: targets.resume(tx, "chat", live.now(tx)))
             deliveries.wake(["chat"])
-            found = await ended(live, made)
-    assert (found.state, found.delivered, found.dead, found.skipped) == (ReplayState.FINISHED, 80, 0, 0)
+            finished = await ended(live, replay)
+    assert (finished.state, finished.delivered, finished.dead, finished.skipped) == (ReplayState.FINISHED, 80, 0, 0)
     assert len(receiver.accepted) == 80
 
 
 async def test_a_cancelled_replay_is_finished_even_after_its_creator_is_gone(live: Database) -> None:
     fill(live, ["P1", "P2"], ["ops"])
     live.write_now(end)
-    made = create(live, "ops")
+    replay = create(live, "ops")
     live.write_now(lambda tx: replays.advance(tx, live.now(tx)))
     hold = schema.deliveries.update().values(claimed_by="dead")
     live.write_now(lambda tx: tx.execute(hold) and None)
-    live.write_now(lambda tx: replays.cancel(tx, made, live.now(tx)))
+    live.write_now(lambda tx: replays.cancel(tx, replay, live.now(tx)))
     live.write_now(claims.release, ["dead"])
     async with delivering(live) as deliveries, feeding(live, deliveries):
-        found = await ended(live, made)
-    assert (found.state, found.taken) == (ReplayState.CANCELLED, 0)
+        finished = await ended(live, replay)
+    assert (finished.state, finished.taken) == (ReplayState.CANCELLED, 0)
     await eventually(lambda: states(live), {"delivered": 2})
 
 
@@ -116,14 +116,14 @@ async def test_claimed_deliveries_of_a_cancelled_replay_are_not_sent(live: Datab
     live.write_now(end)
     receiver = Receiver(lambda _request: Reply(delay=0.05))
     async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
-        made = create(live, "ops")
+        replay = create(live, "ops")
         async with feeding(live, deliveries):
             await eventually(lambda: len(receiver.got) >= 6)
-            live.write_now(lambda tx: replays.cancel(tx, made, live.now(tx)))
-            found = await ended(live, made)
-    assert found.state is ReplayState.CANCELLED
+            live.write_now(lambda tx: replays.cancel(tx, replay, live.now(tx)))
+            finished = await ended(live, replay)
+    assert finished.state is ReplayState.CANCELLED
     assert len(receiver.got) < 40
-    assert found.delivered == len(receiver.accepted)
+    assert finished.delivered == len(receiver.accepted)
     assert {row.state for row in rows(live)} == {"delivered"}
 
 
@@ -133,19 +133,19 @@ async def test_events_that_a_replay_selects_are_not_pruned_meanwhile(postgres: P
     old = database.read_now(database.now) - 2 * HOUR
     database.write_now(end, old)
     create(database, "ops")
-    taken, released = asyncio.Event(), asyncio.Event()
+    selected, released = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def take(tx: sa.Connection) -> None:
         replays.advance(tx, database.now(tx))
-        loop.call_soon_threadsafe(taken.set)
+        loop.call_soon_threadsafe(selected.set)
         asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
 
     def prune(tx: sa.Connection) -> int:
         return messages.prune(tx, delivered=HOUR, dead=HOUR, now=database.now(tx), limit=10)
 
     taking = asyncio.create_task(database.write(take))
-    await taken.wait()
+    await selected.wait()
     pruning = asyncio.create_task(database.write(prune))
     waits = sa.text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
     await eventually(lambda: database.read(lambda tx: tx.execute(waits).first()))

@@ -25,10 +25,10 @@ CONTENT = Content(b"{}", "application/json")
 CANARY = "canary-client-secret/+"
 
 
-def given(token: str, **more: Any) -> Reply:
+def token_response(token: str, **more: Any) -> Reply:
     """Return a response with a token."""
-    said = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | more
-    return Reply(200, {}, json.dumps({key: value for key, value in said.items() if value is not None}).encode())
+    body = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | more
+    return Reply(200, {}, json.dumps({key: value for key, value in body.items() if value is not None}).encode())
 
 
 def numbered() -> Callable[[Request], Reply]:
@@ -38,7 +38,7 @@ def numbered() -> Callable[[Request], Reply]:
     def answer(_request: Request) -> Reply:
         nonlocal count
         count += 1
-        return given(f"canary-token-{count}")
+        return token_response(f"canary-token-{count}")
 
     return answer
 
@@ -60,7 +60,7 @@ async def attempt(chosen: Target) -> sender.SendResult:
         await sending.close()
 
 
-async def told(reply: Reply) -> str:
+async def error_of(reply: Reply) -> str:
     """Return the error of an attempt whose token URL responds like this."""
     receiver = Receiver()
     async with Receiver(lambda _request: reply).serving() as tokens, receiver.serving() as url:
@@ -151,7 +151,9 @@ async def test_a_rejected_new_token_is_not_replaced_at_once() -> None:
 )
 async def test_a_token_is_replaced_before_it_expires(lasts: object, seconds: float) -> None:
     replies = numbered()
-    server = Receiver(lambda request: given(json.loads(replies(request).body)["access_token"], expires_in=lasts))
+    server = Receiver(
+        lambda request: token_response(json.loads(replies(request).body)["access_token"], expires_in=lasts)
+    )
     clock = Time()
     async with server.serving() as url:
         auth = oauth2(url)
@@ -174,17 +176,17 @@ async def test_a_token_is_replaced_before_it_expires(lasts: object, seconds: flo
         (Reply(302, {"location": "http://127.0.0.1:1/"}), "answered 302"),
         (Reply(200, {}, b"canary"), "answered 200 without an access_token"),
         (Reply(200, {}, b'["canary"]'), "answered 200 without an access_token"),
-        (given("canary token\n"), "answered 200 without an access_token"),
-        (given("canary", token_type="mac"), "answered with a token that is not a bearer token"),
+        (token_response("canary token\n"), "answered 200 without an access_token"),
+        (token_response("canary", token_type="mac"), "answered with a token that is not a bearer token"),
         (Reply(200, how="reset"), "the connection broke: connection closed before message completed"),
     ],
 )
 async def test_without_a_token_the_attempt_fails_with_the_reason(reply: Reply, error: str) -> None:
-    assert await told(reply) == f"no token from 127.0.0.1: {error}"
+    assert await error_of(reply) == f"no token from 127.0.0.1: {error}"
 
 
 async def test_a_token_without_type_and_expiry_is_accepted() -> None:
-    receiver, tokens = Receiver(), Receiver(lambda _request: given("t", token_type=None, expires_in=None))
+    receiver, tokens = Receiver(), Receiver(lambda _request: token_response("t", token_type=None, expires_in=None))
     async with tokens.serving() as token_url, receiver.serving() as url:
         assert (await attempt(target(url, oauth2(token_url)))).status == 200
 
@@ -215,7 +217,7 @@ async def test_a_failed_token_request_is_not_repeated_by_every_attempt() -> None
 
 async def test_the_end_of_an_attempt_does_not_cancel_the_token_request() -> None:
     gate = asyncio.Event()
-    server = Receiver(lambda _request: Reply(200, {}, given("t").body, held=gate.wait))
+    server = Receiver(lambda _request: Reply(200, {}, token_response("t").body, held=gate.wait))
     async with server.serving() as url:
         auth = oauth2(url)
         tokens = credentials.Tokens(target(url, auth, timeout=timedelta(minutes=1)), auth)
@@ -240,7 +242,9 @@ async def test_a_token_url_obeys_the_same_address_rules_as_a_target() -> None:
 
 
 async def test_tokens_are_fetched_through_the_proxy_of_the_target() -> None:
-    proxy = Receiver(lambda request: given("t") if request.path.startswith("http://login.invalid/") else Reply(204))
+    proxy = Receiver(
+        lambda request: token_response("t") if request.path.startswith("http://login.invalid/") else Reply(204)
+    )
     async with proxy.serving() as url:
         through = SecretStr(url.removesuffix("/hook"))
         chosen = target("http://192.88.1.1/in", oauth2("http://login.invalid/token"), proxy=through)

@@ -155,9 +155,9 @@ async def test_no_spelling_of_a_forbidden_address_is_connected_to() -> None:
 
 
 async def test_no_name_that_leads_to_a_forbidden_address_is_connected_to() -> None:
-    found = {urls.parse(f"http://{host}/").host.strip("[]") for host in SPELLINGS}
+    hosts = {urls.parse(f"http://{host}/").host.strip("[]") for host in SPELLINGS}
     async with Trap().set() as trap:
-        for address in found:
+        for address in hosts:
             for name in ("hooks.example", "HOOKS.example.", "localhost", "xn--fsq.example"):
                 answer = await refused(target(f"http://{name}:{trap.port}/in"), address)
                 assert f"{name.lower()} resolves to {address}, " in answer
@@ -241,10 +241,10 @@ async def test_a_late_lookup_for_a_target_behind_a_proxy_applies_to_the_next_att
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "PATIENCE", 0.01)
-    told = threading.Event()
+    resumed = threading.Event()
 
     def slow(_name: str, _port: int) -> tuple[str, ...]:
-        assert told.wait(20)
+        assert resumed.wait(20)
         return ("10.0.0.5",)
 
     async def is_refused() -> bool:
@@ -257,7 +257,7 @@ async def test_a_late_lookup_for_a_target_behind_a_proxy_applies_to_the_next_att
         chosen = target("http://hooks.invalid/in", proxy=SecretStr(url.removesuffix("/hook")))
         sending = sender.Sender(chosen, lookup=slow)
         assert not await is_refused()
-        told.set()
+        resumed.set()
         await eventually(is_refused)
         await sending.close()
     assert str(answers[-1].error).startswith("refused: hooks.invalid resolves to 10.0.0.5, a private address")

@@ -86,12 +86,12 @@ def test_an_ipv4_address_embedded_in_an_ipv6_one_is_checked(pattern: str) -> Non
     allow_ten = Egress(private=False, allow=(ip_network("10.0.0.0/8"),))
     assert ip_policy.refusal(cover(pattern, "10.0.0.5"), allow_ten) is None
     assert ip_policy.refusal(cover(pattern, "10.0.0.5"), Egress()) is None
-    told = ip_policy.refusal(cover(pattern, "10.0.0.5"), DENY)
-    assert told is not None
-    assert told.startswith("the way to 10.0.0.5, a private address (egress.private is deny")
+    reason = ip_policy.refusal(cover(pattern, "10.0.0.5"), DENY)
+    assert reason is not None
+    assert reason.startswith("the way to 10.0.0.5, a private address (egress.private is deny")
     for rules in (Egress(), DENY, allow_ten):
-        told = ip_policy.refusal(cover(pattern, "169.254.169.254"), rules)
-        assert told == "the way to 169.254.169.254, a cloud metadata address (always refused)"
+        reason = ip_policy.refusal(cover(pattern, "169.254.169.254"), rules)
+        assert reason == "the way to 169.254.169.254, a cloud metadata address (always refused)"
 
 
 def test_a_local_nat64_address_is_private_and_its_embedded_address_is_checked() -> None:
@@ -121,5 +121,5 @@ def test_every_ipv4_address_is_judged_alike_in_each_embedding(number: int) -> No
 
 @given(st.integers(0, 2**128 - 1))
 def test_every_ipv6_address_is_either_allowed_or_refused(number: int) -> None:
-    told = ip_policy.refusal(str(IPv6Address(number)), Egress())
-    assert told is None or "(always refused)" in told
+    reason = ip_policy.refusal(str(IPv6Address(number)), Egress())
+    assert reason is None or "(always refused)" in reason

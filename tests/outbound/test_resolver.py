@@ -110,8 +110,8 @@ async def test_without_a_permitted_address_the_error_has_reason_and_remedy() -> 
     names.answer, names.now = ("192.88.1.1",), names.now + 31
     assert await host.permitted(20) == ("192.88.1.1",)
     names.answer, names.now = ("169.254.169.254",), names.now + 31
-    told = "refused: hooks.example resolves to 169.254.169.254, a cloud metadata address (always refused)"
-    assert await refused(host) == told
+    message = "refused: hooks.example resolves to 169.254.169.254, a cloud metadata address (always refused)"
+    assert await refused(host) == message
     names.answer, names.now = (), names.now + 31
     assert await refused(host) == "hooks.example has no address"
 

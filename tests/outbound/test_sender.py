@@ -114,16 +114,16 @@ async def test_several_secrets_sign_in_their_order() -> None:
 
 async def test_key_pairs_sign_beside_shared_secrets_and_are_hidden_from_formats() -> None:
     pair = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
-    told: list[tuple[str, ...]] = []
+    keys: list[tuple[str, ...]] = []
 
     def sign(_body: bytes, secrets: Sequence[str]) -> dict[str, str]:
-        told.append(tuple(secrets))
+        keys.append(tuple(secrets))
         return {}
 
     sending = sender.Sender(target("http://127.0.0.1:1/", pair, SECRET), sign)
     headers = sending.headers("msg_1", plain(BODY), 1)
     assert [each.partition(",")[0] for each in headers["webhook-signature"].split(" ")] == ["v1a", "v1"]
-    assert told == [(SECRET,)]
+    assert keys == [(SECRET,)]
 
 
 async def test_path_query_and_headers_are_sent_as_configured() -> None:
@@ -156,16 +156,16 @@ async def test_proxies_from_the_environment_are_not_used(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 async def test_every_2xx_is_a_success(status: int) -> None:
     answer = await answered(Reply(status, {"retry-after": "5"}, b"" if status == 204 else b"thanks"))
-    said = None if status == 204 else "thanks"
-    assert (answer.status, answer.error, answer.retry_after, answer.excerpt) == (status, None, None, said)
+    body = None if status == 204 else "thanks"
+    assert (answer.status, answer.error, answer.retry_after, answer.excerpt) == (status, None, None, body)
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 410, 429, 500, 503, 599, 999])
 async def test_every_other_status_is_a_failure_with_an_excerpt_of_the_response(status: int) -> None:
     answer = await answered(Reply(status, {"retry-after": "5"}, b"" if status == 304 else b"no thanks"))
-    said = None if status == 304 else "no thanks"
+    body = None if status == 304 else "no thanks"
     assert (answer.status, answer.error, answer.retry_after) == (status, f"answered {status}", "5")
-    assert answer.excerpt == said
+    assert answer.excerpt == body
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -228,12 +228,12 @@ async def test_at_most_64_kib_of_a_response_are_read() -> None:
                 await writer.drain()
                 sent += 0x1000
         except ConnectionError:
-            gone.set()
+            disconnected.set()
 
-    gone = asyncio.Event()
+    disconnected = asyncio.Event()
     async with listening(endless) as port, asyncio.timeout(20):
         answer = await attempt(target(f"http://127.0.0.1:{port}/hook"))
-        await gone.wait()
+        await disconnected.wait()
     assert (answer.status, answer.excerpt) == (500, "x" * 1024)
     assert sent < 16 * 1024 * 1024  # the data in buffers counts as well
 
@@ -431,10 +431,10 @@ async def test_an_excerpt_contains_no_secret_that_the_target_echoes_not_even_hal
     async with receiver.serving() as url:
         answer = await attempt(secretive(url))
     assert answer.excerpt is not None
-    shown = answer.excerpt.lstrip(".")
-    assert "Cannot POST *** here".startswith(shown) or "***" in shown
+    texts = answer.excerpt.lstrip(".")
+    assert "Cannot POST *** here".startswith(texts) or "***" in texts
     for secret in (PATH, QUERY, SECRET, NEW, HEADER):
-        assert secret[:6] not in shown
+        assert secret[:6] not in texts
 
 
 async def test_an_excerpt_contains_no_url_of_the_target() -> None:
@@ -446,10 +446,10 @@ async def test_an_excerpt_contains_no_url_of_the_target() -> None:
 
 async def test_no_excerpt_contains_a_token_of_the_url_alone_or_json_escaped() -> None:
     path = "/services/T012345678/B0123456789/sEcretPart012345678901234"
-    said = rf'no hook "{path.rpartition("/")[2]}", {{"path": "{path}", "key": "a/&-canary"}}'
+    body = rf'no hook "{path.rpartition("/")[2]}", {{"path": "{path}", "key": "a/&-canary"}}'
 
     def behave(_request: Request) -> Reply:
-        return Reply(404, {}, (said + said.replace("/", r"\/") + said.replace("&", "&amp;")).encode())
+        return Reply(404, {}, (body + body.replace("/", r"\/") + body.replace("&", "&amp;")).encode())
 
     async with Receiver(behave).serving() as url:
         answer = await attempt(target(url.replace("/hook", f"{path}?key=a%2F%26-canary")))
@@ -460,17 +460,17 @@ async def test_no_excerpt_contains_a_token_of_the_url_alone_or_json_escaped() ->
 
 
 async def test_no_error_and_no_repr_contains_a_secret() -> None:
-    shown = []
+    texts = []
     for url in ("http://127.0.0.1:1/hook", f"http://{'x' * 64}.invalid/hook"):
         sending = sender.Sender(secretive(url))
-        shown += [repr(await sending.send("msg_1", plain(BODY), 1)), repr(sending)]
+        texts += [repr(await sending.send("msg_1", plain(BODY), 1)), repr(sending)]
         await sending.close()
     async with speaking(b"junk") as port:
-        shown.append(repr(await attempt(secretive(f"http://127.0.0.1:{port}/hook"))))
-    for text in shown:
+        texts.append(repr(await attempt(secretive(f"http://127.0.0.1:{port}/hook"))))
+    for text in texts:
         for secret in ("canary", SECRET.removeprefix("whsec_"), NEW.removeprefix("whsec_")):
             assert secret not in text
-    assert len(shown) == 5
+    assert len(texts) == 5
 
 
 def test_a_short_path_is_not_treated_as_a_secret() -> None:

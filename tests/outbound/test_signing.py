@@ -81,10 +81,10 @@ def test_secrets_of_every_kind_sign_in_their_configured_order() -> None:
     ],
 )
 def test_an_invalid_secret_is_an_error_that_explains_how_to_create_one(secret: str) -> None:
-    told = signing.problem(secret)
-    assert told is not None
-    assert "(create: echo whs" in told
-    assert secret not in told or not secret
+    problem = signing.problem(secret)
+    assert problem is not None
+    assert "(create: echo whs" in problem
+    assert secret not in problem or not secret
 
 
 def test_signatures_without_key_pairs_use_only_shared_secrets() -> None:

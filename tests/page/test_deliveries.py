@@ -88,11 +88,11 @@ async def test_a_replay_covers_the_period_of_its_form(person: Person) -> None:
         ({"state": "pending"}, "state: must be dead or delivered"),
     ],
 )
-async def test_an_invalid_replay_shows_the_form_again(person: Person, fields: dict[str, str], said: str) -> None:
+async def test_an_invalid_replay_shows_the_form_again(person: Person, fields: dict[str, str], message: str) -> None:
     for confirm in ("no", "yes"):
         valid = {"since": "2026-11-23T09:00:00Z", "until": "", "trigger": "", "target": "", "state": ""}
         response = await person.http.post("/replays", data=valid | {"confirm": confirm} | fields)
-        assert (response.status_code, said in response.text) == (422, True)
+        assert (response.status_code, message in response.text) == (422, True)
     assert "Nothing has been replayed yet" in await person.read("/replays")
 
 

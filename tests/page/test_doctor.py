@@ -18,7 +18,7 @@ async def test_the_button_shows_every_finding_with_its_remedy_what_is_wrong_firs
         text = (await person.press("/doctor", "Check now")).text
     findings = (await desk.http.get("/v1/doctor")).json()["checks"]
     assert text.count('<td data-label="Remedy">') == len(findings)
-    wrong = [each for each in findings if each["status"] != "ok"]
-    assert f"{len(wrong)} of {len(findings)} checks need" in text
-    assert wrong[0]["remedy"] in unescape(text)
+    problems = [each for each in findings if each["status"] != "ok"]
+    assert f"{len(problems)} of {len(findings)} checks need" in text
+    assert problems[0]["remedy"] in unescape(text)
     assert text.index("connection refused") < text.index("state ok")

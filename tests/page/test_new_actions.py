@@ -82,8 +82,8 @@ async def test_a_whole_list_is_searched_here_and_a_long_one_at_pagerduty_within_
 async def test_options_are_for_those_who_may_act(person: Person, desk: Desk) -> None:
     path = "/actions/new/options?connection=acme&kind=users&text=alice"
     assert f'value="{desk.alice}"' in await person.read(path)
-    for wrong in ("kind=nothing&connection=acme", "kind=users&connection=nobody"):
-        await person.read(f"/actions/new/options?{wrong}", 404)
+    for query in ("kind=nothing&connection=acme", "kind=users&connection=nobody"):
+        await person.read(f"/actions/new/options?{query}", 404)
 
 
 async def test_an_incident_is_resolved_from_its_page(person: Person, desk: Desk) -> None:

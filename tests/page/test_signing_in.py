@@ -116,8 +116,8 @@ async def test_signing_out_ends_the_session_wherever_its_cookie_is(person: Perso
     response = await person.press("/", "Sign out")
     assert (response.status_code, response.headers["location"]) == (303, "/sign-in")
     assert "pagerelay_session" not in person.http.cookies
-    kept = {"cookie": f"{cookie.name}={cookie.value}"}
-    assert (await person.http.get("/", headers=kept)).status_code == 303
+    old_cookie = {"cookie": f"{cookie.name}={cookie.value}"}
+    assert (await person.http.get("/", headers=old_cookie)).status_code == 303
 
 
 async def test_a_changed_token_ends_the_session(person: Person, database: Database, settings: Settings) -> None:

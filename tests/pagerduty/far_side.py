@@ -63,10 +63,10 @@ class FarSide:
         """Return the response to one request."""
         self.requests.append(request)
         self.times.append(self.clock())
-        given = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(given, Exception):
-            raise given
-        return httpx.Response(given.status_code, headers=given.headers, content=given.content)
+        response = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(response, Exception):
+            raise response
+        return httpx.Response(response.status_code, headers=response.headers, content=response.content)
 
     def seconds(self) -> list[float]:
         """Return the seconds from the first request to each request."""

@@ -74,7 +74,7 @@ async def test_the_full_log_is_requested_in_utc_with_incidents_and_channels(far:
 
 
 async def test_open_incidents_of_any_age_are_requested_in_a_stable_order(far: FarSide) -> None:
-    found = await far.client(listing("incidents", {"id": "P1"})).open_incidents(POLL)
+    result = await far.client(listing("incidents", {"id": "P1"})).open_incidents(POLL)
     assert far.requests[0].url.params.multi_items() == [
         ("statuses[]", "triggered"),
         ("statuses[]", "acknowledged"),
@@ -84,7 +84,7 @@ async def test_open_incidents_of_any_age_are_requested_in_a_stable_order(far: Fa
         ("limit", "100"),
         ("offset", "0"),
     ]
-    assert found.incidents == {"P1": {"id": "P1", "conference_bridge": None}}
+    assert result.incidents == {"P1": {"id": "P1", "conference_bridge": None}}
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ async def test_an_id_is_one_path_segment_whatever_it_contains(far: FarSide, inci
 
 
 async def test_an_incident_lookup_returns_the_incident_or_none_or_a_rejected_record(far: FarSide) -> None:
-    found = httpx.Response(200, json={"incident": {"id": "P1", "status": "resolved", "email": "a@example.com"}})
+    result = httpx.Response(200, json={"incident": {"id": "P1", "status": "resolved", "email": "a@example.com"}})
     odd = httpx.Response(200, json={"incident": "P1"})
-    client = far.client(found, refusal(404, 2100), odd, refusal(403, 2010))
+    client = far.client(result, refusal(404, 2100), odd, refusal(403, 2010))
     assert await client.incident("P1", POLL) == {"id": "P1", "status": "resolved"}
     assert await client.incident("P1", POLL) is None
     assert isinstance(await client.incident("P1", POLL), Rejected)
@@ -152,9 +152,9 @@ async def test_a_window_has_the_server_time_if_the_response_had_a_date(
     far: FarSide, headers: dict[str, str], expected: datetime | None
 ) -> None:
     answer = httpx.Response(200, json={"log_entries": []}, headers=headers)
-    told = (await far.client(answer).log_entries(START, LATER, POLL)).server_time
-    assert told == expected
-    assert told is None or told.tzinfo is UTC
+    server_time = (await far.client(answer).log_entries(START, LATER, POLL)).server_time
+    assert server_time == expected
+    assert server_time is None or server_time.tzinfo is UTC
 
 
 async def test_malformed_records_are_rejected(far: FarSide) -> None:
@@ -162,12 +162,12 @@ async def test_malformed_records_are_rejected(far: FarSide) -> None:
     window = await far.client(answer).log_entries(START, LATER, POLL)
     assert [entry.id for entry in window.entries] == ["R1", "R2"]
     assert [each.reason for each in window.rejected] == ["the record is not an object", "the record has no id"]
-    found = await far.client(listing("incidents", {"id": "P1"}, {"id": 7})).open_incidents(POLL)
-    assert (list(found.incidents), len(found.rejected)) == (["P1"], 1)
+    result = await far.client(listing("incidents", {"id": "P1"}, {"id": 7})).open_incidents(POLL)
+    assert (list(result.incidents), len(result.rejected)) == (["P1"], 1)
 
 
 async def test_an_error_status_is_either_temporary_and_retried_or_permanent(far: FarSide) -> None:
-    wrong = []
+    unexpected = []
     permits = FreePermits(far.database, "acme", MANY, "one")
     for status in range(300, 600):
         far.requests.clear()
@@ -177,8 +177,8 @@ async def test_an_error_status_is_either_temporary_and_retried_or_permanent(far:
             await client.open_incidents(POLL)
         attempts = pagerduty_client.ATTEMPTS if status in TEMPORARY else 1
         if (raised.value.status, raised.value.request_id, len(far.requests)) != (status, "abc", attempts):
-            wrong.append(status)
-    assert wrong == []
+            unexpected.append(status)
+    assert unexpected == []
 
 
 async def test_an_error_contains_host_path_status_code_message_remedy_and_request_id(far: FarSide) -> None:
@@ -208,11 +208,11 @@ async def test_an_error_contains_host_path_status_code_message_remedy_and_reques
     ],
 )
 async def test_an_error_response_with_an_unexpected_body_is_still_an_error(
-    far: FarSide, body: bytes, said: str
+    far: FarSide, body: bytes, message: str
 ) -> None:
     with pytest.raises(errors.Permanent) as raised:
         await far.client(httpx.Response(400, content=body)).open_incidents(POLL)
-    assert str(raised.value) == f"pagerduty.invalid answered /incidents {said}"
+    assert str(raised.value) == f"pagerduty.invalid answered /incidents {message}"
 
 
 async def test_an_error_is_short_however_long_the_response_is(far: FarSide) -> None:

@@ -76,11 +76,11 @@ async def test_every_request_and_response_matches_the_api_description(far: FarSi
         operation = documented.find(request.method, request.url.path)
         assert operation is not None, request.url
         mistakes.extend(documented.request_mistakes(operation, query, headers, request.content))
-        given = await simulator.answer(
+        response = await simulator.answer(
             SimRequest(request.method, request.url.path, tuple(query), headers, request.content)
         )
-        mistakes.extend(documented.answer_mistakes(operation, given.status, given.body))
-        return httpx.Response(given.status, headers=given.headers, content=given.body)
+        mistakes.extend(documented.answer_mistakes(operation, response.status, response.body))
+        return httpx.Response(response.status, headers=response.headers, content=response.body)
 
     await USES[use](far.client(transport=httpx.MockTransport(answer)), account, incident)
     assert mistakes == []

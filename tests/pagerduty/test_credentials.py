@@ -253,8 +253,8 @@ async def test_no_error_repeats_a_secret_or_a_token(app: App) -> None:
     (token,) = app.account.app.tokens
 
     def echo(request: httpx.Request) -> httpx.Response:
-        told = f"{request.headers.get('authorization')} {SECRET}"
-        return httpx.Response(403, json={"error": {"message": told}})
+        body = f"{request.headers.get('authorization')} {SECRET}"
+        return httpx.Response(403, json={"error": {"message": body}})
 
     app.echo = echo
     with pytest.raises(errors.Permanent) as raised:

@@ -55,9 +55,9 @@ class Moving:
             self.ever |= {each["id"] for each in new}
             self.records[place:place] = new
         else:
-            gone = self.records[place : place + count]
+            removed = self.records[place : place + count]
             del self.records[place : place + count]
-            self.constant -= {each["id"] for each in gone}
+            self.constant -= {each["id"] for each in removed}
 
 
 def sizes(now: float = 0.0) -> PageSizes:
@@ -82,31 +82,31 @@ CHANGES = st.lists(
 @given(st.integers(0, 900), CHANGES)
 async def test_every_record_present_throughout_is_read_however_the_list_moves(count: int, changes: list[Any]) -> None:
     moving = Moving(numbered(count), changes)
-    found = ids((await read_all(moving.fetch, sizes(), "list")).records)
-    assert len(found) == len(set(found))
-    assert moving.constant <= set(found) <= moving.ever
+    listed = ids((await read_all(moving.fetch, sizes(), "list")).records)
+    assert len(listed) == len(set(listed))
+    assert moving.constant <= set(listed) <= moving.ever
 
 
 @given(st.integers(0, 900), CHANGES)
 async def test_records_come_in_list_order_however_the_list_moves(count: int, changes: list[Any]) -> None:
     moving = Moving(numbered(count), changes)
-    found = ids((await read_all(moving.fetch, sizes(), "list")).records)
+    listed = ids((await read_all(moving.fetch, sizes(), "list")).records)
     there = ids(moving.records)
-    assert [each for each in found if each in set(there)] == [each for each in there if each in set(found)]
+    assert [each for each in listed if each in set(there)] == [each for each in there if each in set(listed)]
 
 
 async def test_more_than_a_page_of_new_records_between_two_pages_goes_in_front() -> None:
     moving = Moving(numbered(150), [[(True, 0.0, 120)]])
-    found = ids((await read_all(moving.fetch, sizes(), "list")).records)
-    assert found == ids(moving.records)
+    listed = ids((await read_all(moving.fetch, sizes(), "list")).records)
+    assert listed == ids(moving.records)
     assert moving.offsets == [0, 99, 0, 99, 198]
 
 
 @given(st.integers(101, 900), st.integers(1, 99), st.integers(1, 200))
 async def test_skipped_records_are_read_again(count: int, removed: int, inserted: int) -> None:
     moving = Moving(numbered(count), [[(False, 0.0, removed)], [(True, 0.0, inserted)]])
-    found = ids((await read_all(moving.fetch, sizes(), "list")).records)
-    assert moving.constant <= set(found)
+    listed = ids((await read_all(moving.fetch, sizes(), "list")).records)
+    assert moving.constant <= set(listed)
     assert moving.offsets[:3] == [0, 99, 0]
 
 

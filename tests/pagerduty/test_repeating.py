@@ -43,10 +43,10 @@ BROKEN = [
 
 def blocked_until(far: FarSide) -> datetime | None:
     """Until when the connection makes no calls."""
-    found: datetime | None = far.database.read_now(
+    until: datetime | None = far.database.read_now(
         lambda tx: tx.execute(sa.select(schema.connections.c.blocked_until)).scalar_one()
     )
-    return found
+    return until
 
 
 @pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
@@ -80,8 +80,8 @@ async def test_each_attempt_takes_its_own_permit_and_is_counted(far: FarSide) ->
     client = far.client(refusal(500), refusal(502), GOOD)
     await client.open_incidents(CallPriority.RECONCILIATION)
     assert client.calls == 3
-    given = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
-    assert given == [CallPriority.RECONCILIATION] * 3
+    priorities = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
+    assert priorities == [CallPriority.RECONCILIATION] * 3
 
 
 @pytest.mark.parametrize("priority", CallPriority)
@@ -93,8 +93,8 @@ async def test_the_priority_is_passed_to_the_permits(far: FarSide, priority: Cal
     await client.open_incidents(priority)
     await client.find_user("alice@example.com", priority)
     await client.incident("P1", priority)
-    given = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
-    assert given == [priority] * 4
+    priorities = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
+    assert priorities == [priority] * 4
 
 
 async def test_the_client_waits_for_the_budget(far: FarSide) -> None:

@@ -103,14 +103,14 @@ async def test_the_configured_proxy_is_used_and_its_credentials_appear_nowhere(
         through = SecretStr(url.replace("http://", "http://canary-user:canary%2Fword@").removesuffix("/hook"))
         client = far.client(url="http://127.0.0.1:9", transport=None, proxy=through)
         await client.open_incidents(POLL)
-        shown = repr(client) + repr(vars(client)) + "".join(each.getMessage() for each in caplog.records)
+        texts = repr(client) + repr(vars(client)) + "".join(each.getMessage() for each in caplog.records)
         await client.close()
     (request,) = proxy.got
     assert request.path.startswith("http://127.0.0.1:9/incidents?")
     assert request.headers["proxy-authorization"] == "Basic Y2FuYXJ5LXVzZXI6Y2FuYXJ5L3dvcmQ="
-    assert "send_request_headers" in shown
+    assert "send_request_headers" in texts
     for secret in ("canary%2Fword", "canary/word", "Y2FuYXJ5LXVzZXI6Y2FuYXJ5L3dvcmQ="):
-        assert secret not in shown
+        assert secret not in texts
 
 
 async def test_a_compressed_response_is_read(far: FarSide) -> None:
@@ -231,8 +231,8 @@ async def test_passwords_in_netrc_are_not_used(
 async def test_no_error_contains_the_key(far: FarSide, answer: httpx.Response | Exception) -> None:
     with pytest.raises(errors.PagerDutyError) as raised:
         await far.client(answer).open_incidents(POLL)
-    shown = [str(raised.value), repr(raised.value), *traceback.format_exception(raised.value)]
-    for text in shown:
+    texts = [str(raised.value), repr(raised.value), *traceback.format_exception(raised.value)]
+    for text in texts:
         for part in (KEY, KEY[:10]):
             assert part not in text
 

@@ -23,8 +23,8 @@ def test_a_failure_is_logged_once_for_each_reason_and_so_is_the_recovery() -> No
     with capture_logs() as lines:
         for error in (None, full, full, full, locked, None, None, full):
             attempt(guard, error)
-    shown = [(line["event"], line["work"], line.get("error")) for line in lines]
-    assert shown == [
+    logged = [(line["event"], line["work"], line.get("error")) for line in lines]
+    assert logged == [
         ("deliveries.failing", "claim", "the disk is full"),
         ("deliveries.failing", "claim", "locked"),
         ("deliveries.recovered", "claim", None),

@@ -63,11 +63,11 @@ def test_a_running_process_of_another_user_has_not_ended(
     other: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     named = name_of(other)
-    shown = tmp_path / "proc"
-    shown.mkdir()
+    proc = tmp_path / "proc"
+    proc.mkdir()
     for what in ("sys", "self"):
-        (shown / what).symlink_to(f"/proc/{what}")
-    monkeypatch.setattr(identity, "PROC", shown)
+        (proc / what).symlink_to(f"/proc/{what}")
+    monkeypatch.setattr(identity, "PROC", proc)
     assert not identity.has_ended(named)
     other.kill()
     other.wait()

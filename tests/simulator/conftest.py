@@ -77,6 +77,6 @@ def bob(account: Account) -> User:
 @pytest.fixture
 def incident(account: Account, clock: ManualClock) -> Incident:
     """Return an incident assigned to Alice a minute ago."""
-    made = account.trigger("Disk full", service=account.directory.services[0], key="disk")
+    incident_of = account.trigger("Disk full", service=account.directory.services[0], key="disk")
     clock.advance(60)
-    return made
+    return incident_of

@@ -57,10 +57,10 @@ def as_documented(answered: Answered) -> None:
     """Fail, as a client's hook, at a response that violates the description, and at an accepted body that does."""
     request, body = answered.request, answered.read()
     operation = find(request.method, request.url.path)
-    found = answer_mistakes(operation, answered.status_code, body)
+    mistakes = answer_mistakes(operation, answered.status_code, body)
     if operation is not None and request.content and answered.status_code < 300:
-        found += _body_mistakes(operation, request.content)
-    assert found == [], "\n".join(found)
+        mistakes += _body_mistakes(operation, request.content)
+    assert mistakes == [], "\n".join(mistakes)
 
 
 HOOKS: dict[str, list[Any]] = {"response": [as_documented]}
@@ -80,17 +80,17 @@ def request_mistakes(
     """Return how a request violates the description: unknown, missing or mistyped parameters, or its body."""
     known = {each["name"]: each for each in operation.parameters if each["in"] == "query"}
     sent = {name.lower() for name in headers}
-    found = [
+    mistakes = [
         f"the header {each['name']} is missing"
         for each in operation.parameters
         if each["in"] == "header" and each.get("required") and each["name"].lower() not in sent
     ]
     for name, value in query:
         if name not in known:
-            found.append(f"there is no parameter {name}")
+            mistakes.append(f"there is no parameter {name}")
         else:
-            found += [f"{name}={value}: {each}" for each in _value_mistakes(known[name]["schema"], value)]
-    return found + (_body_mistakes(operation, body) if body or "requestBody" in operation.described else [])
+            mistakes += [f"{name}={value}: {each}" for each in _value_mistakes(known[name]["schema"], value)]
+    return mistakes + (_body_mistakes(operation, body) if body or "requestBody" in operation.described else [])
 
 
 def answer_mistakes(operation: Operation | None, status: int, body: bytes) -> list[str]:
@@ -196,16 +196,16 @@ def _registry() -> Registry[Any]:
 
 
 def _at(document: str, pointer: str) -> Any:
-    found: Any = load(document)
+    node: Any = load(document)
     for part in pointer.removeprefix("#/").split("/"):
-        found = found[part.replace("%7B", "{").replace("%7D", "}").replace("~1", "/")]
-    return found
+        node = node[part.replace("%7B", "{").replace("%7D", "}").replace("~1", "/")]
+    return node
 
 
 @cache
 def operations() -> list[Operation]:
     """Return every operation of every document, those without names in their paths first."""
-    found = []
+    paths = []
     for document, prefix in DOCUMENTS.items():
         for path, item in load(document).get("paths", {}).items():
             for method in METHODS & item.keys():
@@ -213,8 +213,8 @@ def operations() -> list[Operation]:
                 parameters = [*item.get("parameters", []), *item[method].get("parameters", [])]
                 whole = tuple(_at(document, each["$ref"]) if "$ref" in each else each for each in parameters)
                 pattern = re.compile(prefix + re.sub("{[^}]+}", "[^/]+", path))
-                found.append(Operation(document, method.upper(), path, pattern, whole, item[method], pointer))
-    return sorted(found, key=lambda each: each.path.count("{"))
+                paths.append(Operation(document, method.upper(), path, pattern, whole, item[method], pointer))
+    return sorted(paths, key=lambda each: each.path.count("{"))
 
 
 @cache

@@ -198,9 +198,9 @@ async def test_a_malformed_response_field_is_noticed(clock: ManualClock, field: 
     operation = documented.find("GET", f"/incidents/{incident.id}")
     body = json.loads(answer.body)
     assert documented.answer_mistakes(operation, 200, answer.body) == []
-    spoilt = copy.deepcopy(body)
-    spoilt["incident"][field] = value
-    assert documented.answer_mistakes(operation, 200, json.dumps(spoilt).encode()) != []
+    malformed = copy.deepcopy(body)
+    malformed["incident"][field] = value
+    assert documented.answer_mistakes(operation, 200, json.dumps(malformed).encode()) != []
 
 
 async def test_a_missing_or_undescribed_response_is_noticed() -> None:

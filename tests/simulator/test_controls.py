@@ -80,11 +80,11 @@ def test_a_commanded_change_appears_in_the_log(account: Account, http: httpx.Cli
     now = account.incidents[incident]
     assert (now.title, now.urgency, now.fields) == ("Disk is full", "high", {"region": "eu"})
     assert now.priority is account.directory.priorities[1]
-    told = [(each.type.partition(".")[2], each.users, each.note) for each in account.log.ledger]
+    changes = [(each.type.partition(".")[2], each.users, each.note) for each in account.log.ledger]
     erin = account.directory.user("erin")
-    assert ("annotated", (), "Looking into it.") in told
-    assert ("annotated", (), "Space is back.") in told
-    assert ("assigned", (erin.id,), None) in told
+    assert ("annotated", (), "Looking into it.") in changes
+    assert ("annotated", (), "Space is back.") in changes
+    assert ("assigned", (erin.id,), None) in changes
 
 
 @pytest.mark.parametrize("verb", [name for name, (verb, _) in triggers.VERBS.items() if verb.log_entry])
@@ -98,10 +98,10 @@ def test_every_verb_of_an_event_type_writes_an_entry_of_that_type(
     assert triggers.BY_LOG_ENTRY[record["type"]].name == kind
     entry = records.log_entry(record)
     assert isinstance(entry, LogEntry)
-    found = detection.read("acme", {}, [entry], (), history=START - HOUR, read_at=START, now=START).events
+    detected = detection.read("acme", {}, [entry], (), history=START - HOUR, read_at=START, now=START).events
     sample = triggers.VERBS[verb][1].sample.changes
-    assert [each.type for each in found] == [kind]
-    assert (found[0].payload["changes"] or {}).keys() == (sample or {}).keys()
+    assert [each.type for each in detected] == [kind]
+    assert (detected[0].payload["changes"] or {}).keys() == (sample or {}).keys()
 
 
 @pytest.mark.parametrize("verb", [name for name, (verb, _) in triggers.VERBS.items() if not verb.log_entry])
@@ -120,11 +120,11 @@ def test_reconciliation_finds_every_change_without_an_entry(
     assert len(log(sdk)) == entries
     assert (account.log.ledger[-1].type, account.log.ledger[-1].entry_id) == (kind.name, "")
     known = detection.reconcile("acme", {}, [(incident.id, before)], **at(clock))
-    found = detection.reconcile(
+    detected = detection.reconcile(
         "acme", {known.snapshots[0].incident_id: known.snapshots[0]}, [(incident.id, after)], **at(clock)
     )
-    assert [(each.type, each.detected_by) for each in found.events] == [(kind.name, DetectedBy.RECONCILIATION)]
-    assert found.events[0].payload["changes"].keys() == (kind.sample.changes or {}).keys()
+    assert [(each.type, each.detected_by) for each in detected.events] == [(kind.name, DetectedBy.RECONCILIATION)]
+    assert detected.events[0].payload["changes"].keys() == (kind.sample.changes or {}).keys()
 
 
 def at(clock: ManualClock) -> Any:
@@ -217,8 +217,8 @@ def test_faults_can_be_set_over_http(http: httpx.Client) -> None:
     assert [http.get("/users").status_code == 429, http.get("/users").status_code >= 500] == [True, True]
     http.post("/simulator/faults", json={})
     assert http.get("/users").status_code == 200
-    for wrong in ({"once": ["shift"]}, {"once": ["earthquake"]}, {"rates": {"slow": "often"}}, {"rates": 7}):
-        assert http.post("/simulator/faults", json=wrong).status_code == 400
+    for faults in ({"once": ["shift"]}, {"once": ["earthquake"]}, {"rates": {"slow": "often"}}, {"rates": 7}):
+        assert http.post("/simulator/faults", json=faults).status_code == 400
 
 
 def test_an_unknown_path_is_refused_with_the_known_ones(http: httpx.Client) -> None:

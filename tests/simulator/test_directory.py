@@ -32,9 +32,9 @@ def links(value: Any) -> Iterator[tuple[str, str]]:
 def test_users_are_listed_and_can_be_searched(account: Account, sdk: Sdk) -> None:
     bob = account.directory.users[1]
     assert ids(sdk.iter_all("users")) == [each.id for each in account.directory.users]
-    found = sdk.find("users", "Bob@Example.com", attribute="email")
-    assert found is not None
-    assert (found["id"], found["name"]) == (bob.id, "Bob Brandt")
+    objects = sdk.find("users", "Bob@Example.com", attribute="email")
+    assert objects is not None
+    assert (objects["id"], objects["name"]) == (bob.id, "Bob Brandt")
     assert sdk.find("users", "bob", attribute="email") is None
     assert ids(sdk.iter_all("users", params={"query": "brandt"})) == [bob.id]
 
@@ -68,9 +68,9 @@ def test_services_policies_and_teams_are_listed_and_can_be_searched(account: Acc
         ("teams", [account.directory.team]),
     ):
         assert ids(sdk.iter_all(name)) == [each.id for each in set_up]
-        found = sdk.find(name, set_up[0].name)
-        assert found is not None
-        assert found["id"] == set_up[0].id
+        objects = sdk.find(name, set_up[0].name)
+        assert objects is not None
+        assert objects["id"] == set_up[0].id
         assert ids(sdk.iter_all(name, params={"query": set_up[0].name.upper()})) == [set_up[0].id]
         assert ids(sdk.iter_all(name, params={"query": "nowhere"})) == []
     policy: Any = sdk.rget(f"/escalation_policies/{account.directory.policies[0].id}")
@@ -90,9 +90,9 @@ def test_every_link_leads_to_its_object(account: Account, sdk: Sdk) -> None:
     account.acknowledge(incident.id, account.directory.users[0])
     names = ("incidents", "log_entries", "users", "services", "escalation_policies", "teams")
     answers = [sdk.list_all(name) for name in names]
-    found = set(links(answers))
-    assert {link.split("/")[3] for link, _ in found} == set(names)
-    for link, identity in found:
+    objects = set(links(answers))
+    assert {link.split("/")[3] for link, _ in objects} == set(names)
+    for link, identity in objects:
         thing: Any = sdk.rget(link)
         assert thing["id"] == identity
     assert sdk.subdomain == "acme"

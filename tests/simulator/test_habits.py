@@ -51,21 +51,21 @@ def test_two_assignees_are_two_entries(
     account: Account, incident: Incident, alice: User, bob: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.reassign(incident.id, alice, [alice, bob])
-    told = latest(sdk, clock)
-    assert types(told) == ["assign", "assign"]
-    assert [assignees(each) for each in told] == [[alice.id], [bob.id]]
-    assert {each["agent"]["id"] for each in told} == {alice.id}
+    entries = latest(sdk, clock)
+    assert types(entries) == ["assign", "assign"]
+    assert [assignees(each) for each in entries] == [[alice.id], [bob.id]]
+    assert {each["agent"]["id"] for each in entries} == {alice.id}
 
 
 def test_an_escalation_writes_only_escalate_entries(
     account: Account, incident: Incident, alice: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.escalate(incident.id)
-    told = latest(sdk, clock)
+    entries = latest(sdk, clock)
     _, bob, carol, *_ = account.directory.users
-    assert types(told) == ["escalate", "escalate"]
-    assert [assignees(each) for each in told] == [[bob.id], [carol.id]]
-    assert {(each["agent"]["type"], each["channel"]["type"]) for each in told} == {("service_reference", "timeout")}
+    assert types(entries) == ["escalate", "escalate"]
+    assert [assignees(each) for each in entries] == [[bob.id], [carol.id]]
+    assert {(each["agent"]["type"], each["channel"]["type"]) for each in entries} == {("service_reference", "timeout")}
     clock.advance(1)
     account.escalate(incident.id, alice)
     (by_hand,) = latest(sdk, clock)
@@ -91,9 +91,9 @@ def test_an_acknowledgement_by_somebody_else_assigns_and_then_acknowledges(
     account: Account, incident: Incident, alice: User, bob: User, clock: ManualClock, sdk: Sdk
 ) -> None:
     account.acknowledge(incident.id, bob)
-    told = latest(sdk, clock)
-    assert types(told) == ["assign", "acknowledge"]
-    assert {each["agent"]["id"] for each in told} == {bob.id}
+    entries = latest(sdk, clock)
+    assert types(entries) == ["assign", "acknowledge"]
+    assert {each["agent"]["id"] for each in entries} == {bob.id}
     clock.advance(1)
     account.acknowledge(incident.id, bob)
     assert types(latest(sdk, clock)) == ["acknowledge"]
@@ -105,9 +105,9 @@ def test_only_a_timeout_writes_an_unacknowledge_entry_and_an_escalation_does_not
     account.acknowledge(incident.id, alice)
     clock.advance(1)
     account.escalate(incident.id)
-    told = latest(sdk, clock)
-    assert set(types(told)) == {"escalate"}
-    assert {each["incident"]["status"] for each in told} == {"triggered"}
+    entries = latest(sdk, clock)
+    assert set(types(entries)) == {"escalate"}
+    assert {each["incident"]["status"] for each in entries} == {"triggered"}
     account.acknowledge(incident.id, alice)
     clock.advance(1)
     account.unacknowledge(incident.id)
@@ -136,10 +136,10 @@ def test_a_resolution_note_is_in_the_resolve_entry_and_has_no_entry_of_its_own(
     (entry,) = latest(sdk, clock)
     assert (entry["type"], entry["note"]) == ("resolve_log_entry", "Space is back.")
     assert list(sdk.iter_incident_notes(incident.id)) == []
-    (kept,) = sdk.rget(f"/incidents/{incident.id}/notes")
-    assert kept["content"] == "Space is back."
-    told = [each.type for each in account.log.ledger[-2:]]
-    assert told == ["incident.annotated", "incident.resolved"]
+    (note,) = sdk.rget(f"/incidents/{incident.id}/notes")
+    assert note["content"] == "Space is back."
+    entries = [each.type for each in account.log.ledger[-2:]]
+    assert entries == ["incident.annotated", "incident.resolved"]
 
 
 def test_a_merge_resolves_the_source_and_keeps_the_destination_open(
@@ -164,9 +164,9 @@ def test_a_resolved_incident_can_be_reopened(
     account.resolve(incident.id)
     clock.advance(1)
     account.reopen(incident.id, bob)
-    told = latest(sdk, clock)
-    assert types(told) == ["reopen", "assign"]
-    assert {each["incident"]["status"] for each in told} == {"triggered"}
+    entries = latest(sdk, clock)
+    assert types(entries) == ["reopen", "assign"]
+    assert {each["incident"]["status"] for each in entries} == {"triggered"}
     account.resolve(incident.id)
     clock.advance(1)
     account.acknowledge(incident.id, alice)

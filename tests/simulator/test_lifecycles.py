@@ -33,22 +33,22 @@ def lived(account: Account, *, seed: int = 0, rate: float = 0.5) -> Lifecycles:
 
 def told_by(entries: list[Any]) -> list[Told]:
     """Return the content of a log, read from its records alone: kind, incident, entry, assignees, note."""
-    found: list[Told] = []
+    observed: list[Told] = []
     delegated = {(each["incident"]["id"], each["created_at"][:19]) for each in entries if "delegate" in each["type"]}
     for entry in entries:
         incident, identity = entry["incident"], entry["id"]
         if entry["type"] == "trigger_log_entry" and identity == incident["first_trigger_log_entry"]["id"]:
-            found.append(("incident.triggered", incident["id"], identity, (), None))
+            observed.append(("incident.triggered", incident["id"], identity, (), None))
         automatic = entry["type"] == "assign_log_entry" and entry["channel"]["type"] == "auto"
         if automatic and (incident["id"], entry["created_at"][:19]) in delegated:
             continue
         if note := entry.get("note"):
-            found.append(("incident.annotated", incident["id"], identity, (), note))
+            observed.append(("incident.annotated", incident["id"], identity, (), note))
         if kind := KINDS.get(entry["type"]):
             users = tuple(each["id"] for each in entry.get("assignees", ()))
             content = entry["channel"]["content"] if kind == "incident.annotated" else None
-            found.append((kind, incident["id"], identity, users, content))
-    return found
+            observed.append((kind, incident["id"], identity, users, content))
+    return observed
 
 
 def test_ledger_and_log_agree(account: Account, sdk: Sdk) -> None:
@@ -133,10 +133,10 @@ def test_a_step_returns_the_time_of_the_next_one_and_does_nothing_before_it(
         due = lives.step(clock())
         assert due is not None
         assert due > clock()
-        written = len(account.log.entries)
+        count = len(account.log.entries)
         clock.now = due - timedelta(microseconds=1)
         lives.step(clock())
-        assert len(account.log.entries) == written
+        assert len(account.log.entries) == count
         clock.now = due
 
 

@@ -113,9 +113,9 @@ def test_entries_within_one_second_happened_in_reverse_list_order(
     account.annotate(incident.id, alice, "Looking into it.")
     clock.advance(0.5)
     account.resolve(incident.id, alice)
-    told = log(sdk, since="2026-11-23T10:01:00Z")
-    assert types(told) == ["acknowledge", "annotate", "resolve"]
-    assert {each["created_at"][:19] for each in told} == {"2026-11-23T10:01:00"}
+    entries = log(sdk, since="2026-11-23T10:01:00Z")
+    assert types(entries) == ["acknowledge", "annotate", "resolve"]
+    assert {each["created_at"][:19] for each in entries} == {"2026-11-23T10:01:00"}
     assert log(sdk, since="2026-11-23T10:01:00.1Z") == []
 
 

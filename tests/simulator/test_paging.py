@@ -36,10 +36,10 @@ def test_the_total_is_counted_only_on_request(account: Account, http: httpx.Clie
 
 
 def test_every_page_of_a_list_is_returned(account: Account, simulator: Simulator, sdk: Sdk) -> None:
-    made = [account.trigger(f"Disk {number} full").id for number in range(230)]
-    assert sorted(ids(sdk.iter_all("incidents"))) == sorted(made)
+    created = [account.trigger(f"Disk {number} full").id for number in range(230)]
+    assert sorted(ids(sdk.iter_all("incidents"))) == sorted(created)
     assert len(simulator.calls) == 3
-    assert sorted(ids(sdk.iter_all("incidents", page_size=7))) == sorted(made)
+    assert sorted(ids(sdk.iter_all("incidents", page_size=7))) == sorted(created)
 
 
 @pytest.mark.parametrize("limit", ["101", "0", "-1", "ten"])

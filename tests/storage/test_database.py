@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def _increment(tx: sa.Connection) -> None:
     table = schema.triggers
-    found = tx.execute(sa.select(table.c.watermark).where(table.c.name == "t").with_for_update()).scalar_one()
-    tx.execute(table.update().where(table.c.name == "t").values(watermark=found + 1))
+    watermark = tx.execute(sa.select(table.c.watermark).where(table.c.name == "t").with_for_update()).scalar_one()
+    tx.execute(table.update().where(table.c.name == "t").values(watermark=watermark + 1))
 
 
 async def test_concurrent_read_then_write_transactions_lose_no_update(database: Database, clock: ManualClock) -> None:

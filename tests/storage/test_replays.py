@@ -38,8 +38,8 @@ def finish(database: Database, dead: tuple[int, ...] = (), of: str | None = None
 
     def send(tx: sa.Connection) -> list[str]:
         now = database.now(tx)
-        wanted = {name: due.ClaimRequest(Order.PER_INCIDENT, 5000, 5000) for name in TARGETS if of in {None, name}}
-        claimed = claims.claim(tx, wanted, "one", now)
+        requests = {name: due.ClaimRequest(Order.PER_INCIDENT, 5000, 5000) for name in TARGETS if of in {None, name}}
+        claimed = claims.claim(tx, requests, "one", now)
         got = sorted(
             (each for claim in claimed.values() for run in claim.runs for each in run.deliveries),
             key=lambda each: each.id,
@@ -60,8 +60,8 @@ def _result(each: Delivery, now: datetime, *, dies: bool = False) -> results.Res
 def create(database: Database, clock: ManualClock, **more: Any) -> int:
     """A replay of what was made in the last day, a second later."""
     now = clock.advance(1)
-    wanted = replays.ReplayFilter(more.pop("since", now - LONG), more.pop("until", now), **more)
-    return database.write_now(replays.create, wanted, TARGETS, now)
+    requests = replays.ReplayFilter(more.pop("since", now - LONG), more.pop("until", now), **more)
+    return database.write_now(replays.create, requests, TARGETS, now)
 
 
 def feed(database: Database, clock: ManualClock) -> replays.Progress:
@@ -81,16 +81,16 @@ def states(database: Database) -> list[tuple[str, int | None]]:
 
 def test_a_replay_sends_the_same_messages_again_and_counts_the_results(database: Database, clock: ManualClock) -> None:
     journal(database, dead=(1, 2))
-    made = create(database, clock)
-    assert (look(database, made).total, look(database, made).state) == (6, ReplayState.RUNNING)
+    replay = create(database, clock)
+    assert (look(database, replay).total, look(database, replay).state) == (6, ReplayState.RUNNING)
     fed = feed(database, clock)
     assert fed == replays.Progress(frozenset({"ops"}), has_more=True)
-    assert states(database) == [("pending", made)] * 6
+    assert states(database) == [("pending", replay)] * 6
     assert {(row.attempts, row.finished_at, row.renewed_at) for row in rows(database)} == {(0, None, clock.now)}
     clock.advance(1)
     assert finish(database, dead=(5,)) == [f"msg_evt_{number}" for number in range(6)]
     assert feed(database, clock) == replays.Progress(frozenset(), has_more=False)
-    found = look(database, made)
+    found = look(database, replay)
     assert (found.state, found.taken, found.delivered, found.dead) == (ReplayState.FINISHED, 6, 5, 1)
     assert (found.pending, found.skipped, found.finished_at) == (0, 0, clock.now)
 
@@ -110,8 +110,8 @@ def test_a_replay_selects_exactly_the_deliveries_that_match_its_filters(
     database: Database, clock: ManualClock, filters: dict[str, Any], expected: set[int]
 ) -> None:
     journal(database, 4, TARGETS, dead=(1, 2))
-    made = create(database, clock, **filters)
-    assert look(database, made).total == len(expected)
+    replay = create(database, clock, **filters)
+    assert look(database, replay).total == len(expected)
     feed(database, clock)
     assert {row.id for row in rows(database) if row.state == "pending"} == expected
 
@@ -122,9 +122,9 @@ def test_a_replay_selects_deliveries_created_in_its_period(database: Database, c
         fill(database, [f"P{number}"], ["ops"], first=number)
         clock.advance(60)
     finish(database)
-    made = create(database, clock, since=start + timedelta(seconds=60), until=start + timedelta(seconds=120))
+    replay = create(database, clock, since=start + timedelta(seconds=60), until=start + timedelta(seconds=120))
     feed(database, clock)
-    assert states(database) == [("delivered", None), ("pending", made), ("pending", made), ("delivered", None)]
+    assert states(database) == [("delivered", None), ("pending", replay), ("pending", replay), ("delivered", None)]
 
 
 def test_a_replay_without_deliveries_is_finished_at_once(database: Database, clock: ManualClock) -> None:
@@ -137,7 +137,7 @@ def test_each_target_has_one_bounded_batch_at_a_time_and_the_next_when_half_is_s
 ) -> None:
     monkeypatch.setattr(replays, "MOST_WAITING", 4)
     journal(database, 10, TARGETS)
-    made = create(database, clock)
+    replay = create(database, clock)
     assert feed(database, clock).targets == set(TARGETS)
     waiting = [(row.target, row.state) for row in rows(database)]
     assert [waiting.count((name, "pending")) for name in TARGETS] == [4, 4]
@@ -147,12 +147,12 @@ def test_each_target_has_one_bounded_batch_at_a_time_and_the_next_when_half_is_s
         sent += finish(database, of="ops")
         feed(database, clock)
     assert sorted(sent) == sorted(f"msg_evt_{number}" for number in range(10))
-    assert look(database, made).taken == 14, "one that sends nothing hinders nobody"
+    assert look(database, replay).taken == 14, "one that sends nothing hinders nobody"
     while got := finish(database):
         sent += got
         feed(database, clock)
     assert len(sent) == 20
-    assert look(database, made).state is ReplayState.FINISHED
+    assert look(database, replay).state is ReplayState.FINISHED
 
 
 def test_a_batch_that_is_not_committed_is_released_once_the_next_time(
@@ -160,7 +160,7 @@ def test_a_batch_that_is_not_committed_is_released_once_the_next_time(
 ) -> None:
     monkeypatch.setattr(replays, "MOST_WAITING", 2)
     journal(database, 7)
-    made = create(database, clock)
+    replay = create(database, clock)
     sent: list[str] = []
 
     def crash(tx: sa.Connection) -> None:
@@ -173,7 +173,7 @@ def test_a_batch_that_is_not_committed_is_released_once_the_next_time(
         feed(database, clock)
         sent += finish(database)
     assert sent == [f"msg_evt_{number}" for number in range(7)]
-    assert look(database, made).delivered == 7
+    assert look(database, replay).delivered == 7
 
 
 def test_after_the_clock_is_set_back_a_replay_still_selects_every_delivery_once(
@@ -196,28 +196,28 @@ def test_a_replay_leaves_pending_deliveries_alone_and_skips_those_sent_meanwhile
 ) -> None:
     journal(database, 3, dead=(2,))
     fill(database, ["P9"], ["ops"], first=9)
-    made = create(database, clock)
-    assert look(database, made).total == 3
+    replay = create(database, clock)
+    assert look(database, replay).total == 3
     assert database.write_now(replays.redeliver, 3, clock.advance(1))
     clock.advance(1)
     assert sorted(finish(database)) == ["msg_evt_2", "msg_evt_9"]
     feed(database, clock)
     finish(database)
     feed(database, clock)
-    found = look(database, made)
+    found = look(database, replay)
     assert (found.state, found.taken, found.delivered, found.skipped) == (ReplayState.FINISHED, 2, 2, 1)
 
 
 def test_a_delivery_whose_event_was_pruned_is_skipped_and_counted(database: Database, clock: ManualClock) -> None:
     journal(database, 3)
-    made = create(database, clock)
+    replay = create(database, clock)
     gone = schema.events.delete().where(schema.events.c.id == "evt_1")
     database.write_now(lambda tx: tx.execute(gone) and None)
     feed(database, clock)
     finish(database)
     feed(database, clock)
     assert states(database)[1] == ("delivered", None)
-    assert (look(database, made).delivered, look(database, made).skipped) == (2, 1)
+    assert (look(database, replay).delivered, look(database, replay).skipped) == (2, 1)
     assert not database.write_now(replays.redeliver, 2, clock.now)
 
 
@@ -244,10 +244,10 @@ def test_cancelling_restores_the_state_of_every_unsent_delivery(
     monkeypatch.setattr(replays, "MOST_WAITING", 4)
     journal(database, 6, dead=(1,))
     before = [tuple(row) for row in rows(database)]
-    made = create(database, clock)
+    replay = create(database, clock)
     feed(database, clock)
-    database.write_now(replays.cancel, made, clock.advance(1))
-    found = look(database, made)
+    database.write_now(replays.cancel, replay, clock.advance(1))
+    found = look(database, replay)
     assert (found.state, found.taken, found.pending, found.delivered) == (ReplayState.CANCELLED, 0, 0, 0)
     shown = ("state", "attempts", "finished_at", "last_status", "last_error", "replay")
     after = rows(database)
@@ -255,13 +255,13 @@ def test_cancelling_restores_the_state_of_every_unsent_delivery(
         tuple(dict(zip(after[0]._fields, row, strict=True))[name] for name in shown) for row in before
     ]
     assert feed(database, clock) == replays.Progress(frozenset(), has_more=False)
-    database.write_now(replays.cancel, made, clock.now)
-    assert look(database, made) == found
+    database.write_now(replays.cancel, replay, clock.now)
+    assert look(database, replay) == found
 
 
 def test_a_delivery_in_progress_ends_before_its_replay_is_cancelled(database: Database, clock: ManualClock) -> None:
     journal(database, 3, dead=(1, 2))
-    made = create(database, clock)
+    replay = create(database, clock)
     feed(database, clock)
 
     def claim(tx: sa.Connection) -> list[Delivery]:
@@ -269,9 +269,9 @@ def test_a_delivery_in_progress_ends_before_its_replay_is_cancelled(database: Da
         return [each for run in claimed["ops"].runs for each in run.deliveries]
 
     one, two = database.write_now(claim)
-    database.write_now(replays.cancel, made, clock.advance(1))
+    database.write_now(replays.cancel, replay, clock.advance(1))
     assert [row.state for row in rows(database)] == ["pending", "pending", "dead"]
-    assert look(database, made).finished_at is None
+    assert look(database, replay).finished_at is None
     later = clock.advance(1)
     again = results.Result(two, DeliveryState.PENDING, later, 5, 502, "answered 502", None, later + LONG)
     database.write_now(results.record, [_result(one, later), again], "one")
@@ -279,7 +279,7 @@ def test_a_delivery_in_progress_ends_before_its_replay_is_cancelled(database: Da
     delivered, failed, _ = rows(database)
     assert (delivered.state, failed.state) == ("delivered", "dead")
     assert (failed.attempts, failed.last_error) == (2, "answered 502")
-    found = look(database, made)
+    found = look(database, replay)
     assert (found.state, found.taken, found.delivered, found.dead) == (ReplayState.CANCELLED, 1, 1, 0)
 
 

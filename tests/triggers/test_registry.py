@@ -24,7 +24,7 @@ def assigned(
     entry: str | None = "assign", after: float = 0.0, *, by: Json | None = None, channel: str | None = None, **more: Any
 ) -> Event:
     """Return an assignment, this many seconds after its incident's creation."""
-    told = {"id": "R1", "type": f"{entry}_log_entry", "channel": channel} if entry else None
+    record = {"id": "R1", "type": f"{entry}_log_entry", "channel": channel} if entry else None
     incident = {"id": "P1", "created_at": START.isoformat()} | more
     return Event(
         id="evt_1",
@@ -34,7 +34,7 @@ def assigned(
         occurred_at=START + timedelta(seconds=after),
         detected_at=START,
         detected_by=DetectedBy.LOG_ENTRY,
-        payload={"agent": by, "incident": incident, "assignees": [], "note": None, "log_entry": told},
+        payload={"agent": by, "incident": incident, "assignees": [], "note": None, "log_entry": record},
     )
 
 

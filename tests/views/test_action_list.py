@@ -49,9 +49,9 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     ],
 )
 def test_actions_are_listed_oldest_first_and_can_be_filtered(
-    kept: Database, filters: dict[str, str], found: list[str]
+    kept: Database, filters: dict[str, str], times: list[str]
 ) -> None:
-    assert [each.id for each in kept.read_now(action_list.read, **filters).items] == found  # type: ignore[arg-type]
+    assert [each.id for each in kept.read_now(action_list.read, **filters).items] == times  # type: ignore[arg-type]
 
 
 def test_actions_are_paged_with_a_cursor(kept: Database) -> None:
@@ -72,10 +72,10 @@ def test_actions_are_paged_with_a_cursor(kept: Database) -> None:
         ({"limit": 0}, "limit is 0, must be 1 to 500"),
     ],
 )
-def test_a_filter_with_an_unknown_name_is_an_error(kept: Database, filters: dict[str, object], said: str) -> None:
+def test_a_filter_with_an_unknown_name_is_an_error(kept: Database, filters: dict[str, object], message: str) -> None:
     with pytest.raises(errors.UsageError) as caught:
         kept.read_now(action_list.read, **filters)  # type: ignore[arg-type]
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_action_that_has_ended_shows_its_outcome(kept: Database) -> None:
@@ -94,14 +94,14 @@ def test_an_action_that_has_ended_shows_its_outcome(kept: Database) -> None:
 def test_only_an_action_that_will_be_retried_shows_the_time_of_its_next_attempt(
     kept: Database, clock: ManualClock
 ) -> None:
-    found = {each.id: each.next_try_at for each in kept.read_now(action_list.read).items}
-    assert {name: at for name, at in found.items() if at is not None} == {"act_4": clock.now + timedelta(seconds=10)}
+    times = {each.id: each.next_try_at for each in kept.read_now(action_list.read).items}
+    assert {name: at for name, at in times.items() if at is not None} == {"act_4": clock.now + timedelta(seconds=10)}
 
 
 def test_an_action_is_shown_by_its_id_with_its_secrets_masked(kept: Database) -> None:
-    found = kept.read_now(action_list.find, "act_5")
-    assert found is not None
-    assert found.parameters == {"service_key": MASK, "description": shown.HOSTILE}
+    times = kept.read_now(action_list.find, "act_5")
+    assert times is not None
+    assert times.parameters == {"service_key": MASK, "description": shown.HOSTILE}
     assert kept.read_now(action_list.find, "act_9") is None
     assert kept.read_now(action_list.find, "act\x00") is None
 
@@ -112,8 +112,8 @@ def test_status_counts_pending_running_and_recently_failed_actions_of_each_conne
     database.write_now(shown.fill, clock.now)
 
     def queues() -> list[action_list.ActionQueue]:
-        found = database.read_now(connection_health.read, settings.connections, (), clock.now)
-        return [each.actions for each in found]
+        times = database.read_now(connection_health.read, settings.connections, (), clock.now)
+        return [each.actions for each in times]
 
     now = clock.now
     minute = timedelta(minutes=1)

@@ -259,11 +259,11 @@ def test_deliveries_can_be_filtered(kept: Database, filters: dict[str, str], fou
     ],
 )
 def test_a_filter_with_an_unknown_name_is_an_error(
-    kept: Database, view: object, filters: dict[str, object], said: str
+    kept: Database, view: object, filters: dict[str, object], message: str
 ) -> None:
     with pytest.raises(errors.UsageError) as caught:
         kept.read_now(view, **filters)  # type: ignore[arg-type]
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_cursor_after_the_last_row_returns_an_empty_page(kept: Database) -> None:

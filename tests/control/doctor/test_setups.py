@@ -49,8 +49,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def world(tmp_path: Path, database_url: str, authority: Authority) -> AsyncIterator[World]:
     tls = authority.server(tmp_path, "127.0.0.1", "hooks.example", days=DAYS)
-    async with existing(tmp_path, database_url, tls, authority.pem) as made:
-        yield made
+    async with existing(tmp_path, database_url, tls, authority.pem) as environment:
+        yield environment
 
 
 async def test_a_good_set_up_has_no_finding_that_is_not_ok(world: World) -> None:

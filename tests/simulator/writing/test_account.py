@@ -123,8 +123,8 @@ def test_a_second_acknowledgement_may_also_succeed(
         asked = {"incident": {"type": "incident_reference", "status": status}}
         assert rest.put(f"/incidents/{incident.id}", json=asked).status_code == 200
     assert [each.what for each in account.effects] == ["acknowledge", "acknowledge", "resolve"]
-    told = [each.type for each in account.log.entries]
-    assert told.count("acknowledge_log_entry") == 2
+    types = [each.type for each in account.log.entries]
+    assert types.count("acknowledge_log_entry") == 2
 
 
 @given(
@@ -145,12 +145,12 @@ def test_any_body_is_either_accepted_completely_or_refused_with_a_code(body: obj
     for method, where in (("PUT", path), ("POST", f"{path}/notes"), ("POST", f"{path}/snooze"), ("PUT", "/incidents")):
         before = len(account.effects)
         answered = routes.answer(account, SimRequest(method, where, headers={"from": alice.email}, body=sent))
-        told = orjson.loads(answered.body)
+        types = orjson.loads(answered.body)
         if answered.status >= 400:
-            assert told["error"]["code"] in {1001, 1002, 1003, 1006, 1007, 1011, 1012, 1013, 1014, 1015, 2001}
+            assert types["error"]["code"] in {1001, 1002, 1003, 1006, 1007, 1011, 1012, 1013, 1014, 1015, 2001}
             assert len(account.effects) == before or bulk is Bulk.HALFWAY
         else:
-            assert {"incident", "incidents", "note"} & set(told)
+            assert {"incident", "incidents", "note"} & set(types)
 
 
 @given(body=EVENT | ANYTHING, path=st.sampled_from([V1, V2]))

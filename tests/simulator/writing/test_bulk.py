@@ -37,12 +37,12 @@ def test_one_request_makes_a_different_update_to_each_of_many_incidents(
     account: Account, rest: Rest, incidents: list[Incident]
 ) -> None:
     first, second, third = incidents
-    asked = [
+    updates = [
         {"id": first.id, "type": "incident_reference", "status": "resolved"},
         {"id": second.id, "type": "incident_reference", "status": "acknowledged"},
         {"id": third.id, "type": "incident", "title": "Disk 2 is full"},
     ]
-    answered = rest.rput("/incidents", json=asked)
+    answered = rest.rput("/incidents", json=updates)
     assert [each["id"] for each in answered] == [each.id for each in incidents]
     assert [each["status"] for each in answered] == ["resolved", "acknowledged", "triggered"]
     assert [(each.incident_id, each.what) for each in account.effects] == [
@@ -70,8 +70,8 @@ def test_one_impossible_update_fails_the_whole_request_with_its_code(
     account: Account, rest: Rest, incidents: list[Incident]
 ) -> None:
     account.resolve(incidents[1].id)
-    asked = resolving(*(each.id for each in incidents))
-    assert refusal(lambda: rest.rput("/incidents", json=asked)) == (400, 1001)
+    updates = resolving(*(each.id for each in incidents))
+    assert refusal(lambda: rest.rput("/incidents", json=updates)) == (400, 1001)
     assert not account.effects
 
 
@@ -107,7 +107,7 @@ def test_alternatively_the_request_fails_after_the_preceding_updates_were_made(
 
 @pytest.mark.parametrize("habit", list(Bulk))
 @pytest.mark.parametrize(
-    "asked",
+    "updates",
     [
         {},
         {"incidents": []},
@@ -117,14 +117,14 @@ def test_alternatively_the_request_fails_after_the_preceding_updates_were_made(
         {"incidents": resolving("PTWICE", "PTWICE")},
     ],
 )
-def test_code_2001_means_an_invalid_list(account: Account, rest: Rest, habit: Bulk, asked: dict[str, Any]) -> None:
+def test_code_2001_means_an_invalid_list(account: Account, rest: Rest, habit: Bulk, updates: dict[str, Any]) -> None:
     account.habits.bulk = habit
-    answer = rest.put("/incidents", json=asked)
+    answer = rest.put("/incidents", json=updates)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 2001)
 
 
 def test_one_requester_is_recorded_for_all_updates(account: Account, rest: Rest, incidents: list[Incident]) -> None:
     rest.headers["From"] = "nobody@example.com"
-    asked = resolving(*(each.id for each in incidents))
-    assert refusal(lambda: rest.rput("/incidents", json=asked)) == (400, 1008)
+    updates = resolving(*(each.id for each in incidents))
+    assert refusal(lambda: rest.rput("/incidents", json=updates)) == (400, 1008)
     assert not account.effects

@@ -142,12 +142,12 @@ def test_escalation_levels_are_counted_from_one(account: Account, rest: Rest, in
 def test_title_urgency_and_priority_change_together_and_only_differences_are_effects(
     account: Account, rest: Rest, incident: Incident
 ) -> None:
-    asked = {"title": "Disk of db-1 full", "urgency": "low", "priority": "P2"}
-    answered = update(rest, incident, **asked)
+    fields = {"title": "Disk of db-1 full", "urgency": "low", "priority": "P2"}
+    answered = update(rest, incident, **fields)
     assert (answered["title"], answered["urgency"], answered["priority"]["name"]) == ("Disk of db-1 full", "low", "P2")
-    update(rest, incident, **asked)
+    update(rest, incident, **fields)
     what = ["retitle", "change_urgency", "change_priority"]
-    assert done(account) == [(each, value, False) for each, value in zip(what, asked.values(), strict=True)]
+    assert done(account) == [(each, value, False) for each, value in zip(what, fields.values(), strict=True)]
 
 
 def test_each_call_adds_a_note_even_with_the_same_text(
@@ -204,9 +204,9 @@ def test_a_user_has_the_included_objects(rest: Rest, alice: User) -> None:
 def test_effects_are_listed_in_order(rest: Rest, incident: Incident, alice: User) -> None:
     update(rest, incident, status="acknowledged")
     update(rest, incident, status="resolved")
-    shown = rest.get("/simulator/effects").json()["effects"]
-    assert [(each["seq"], each["what"]) for each in shown] == [(0, "acknowledge"), (1, "resolve")]
+    effects = rest.get("/simulator/effects").json()["effects"]
+    assert [(each["seq"], each["what"]) for each in effects] == [(0, "acknowledge"), (1, "resolve")]
     path = f"/incidents/{incident.id}"
-    assert {(each["method"], each["path"], each["incident_id"], each["who"]) for each in shown} == {
+    assert {(each["method"], each["path"], each["incident_id"], each["who"]) for each in effects} == {
         ("PUT", path, incident.id, alice.id)
     }

@@ -103,8 +103,8 @@ def test_events_acknowledge_and_resolve_in_the_name_of_the_service(
         answer = send(http, service, kind, incident_key="disk", description=None)
         assert (answer.status_code, answer.json()["incident_key"]) == (200, "disk")
     assert [each.what for each in account.effects] == ["trigger", "acknowledge", "resolve"]
-    told = [(each.type, each.agent["id"], each.channel["type"]) for each in account.log.entries[-2:] if each.agent]
-    assert told == [("acknowledge_log_entry", service.id, "api"), ("resolve_log_entry", service.id, "api")]
+    entries = [(each.type, each.agent["id"], each.channel["type"]) for each in account.log.entries[-2:] if each.agent]
+    assert entries == [("acknowledge_log_entry", service.id, "api"), ("resolve_log_entry", service.id, "api")]
 
 
 def test_an_acknowledgement_by_a_service_names_the_service(
