@@ -42,13 +42,13 @@ async def test_an_action_is_queued_and_its_executor_is_woken(desk: Desk) -> None
 
 
 @pytest.mark.parametrize(
-    ("notify", "told"),
+    ("notify", "notified"),
     [({}, ["ops"]), ({"notify": None}, ["ops"]), ({"notify": []}, []), ({"notify": ["chat", "chat"]}, ["chat"])],
 )
 async def test_the_outcome_goes_to_the_targets_of_the_request_or_else_of_the_configuration(
-    desk: Desk, notify: dict[str, Any], mistakes: list[str]
+    desk: Desk, notify: dict[str, Any], notified: list[str]
 ) -> None:
-    assert (await desk.ask(**notify)).json()["notify"] == mistakes
+    assert (await desk.ask(**notify)).json()["notify"] == notified
 
 
 async def test_every_operation_of_the_registry_has_a_route(desk: Desk) -> None:
@@ -245,7 +245,7 @@ async def test_a_malicious_body_is_answered_with_a_short_problem(desk: Desk, nam
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
+    ("path", "ids"),
     [
         ("?state=queued", ["act_4", "act_5"]),
         ("?state=failed&connection=acme", ["act_2"]),
@@ -261,7 +261,7 @@ async def test_actions_can_be_filtered(reader: httpx.AsyncClient, path: str, ids
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "said"),
+    ("path", "status", "detail"),
     [
         ("/act_9", 404, 'unknown action "act_9"'),
         ("/act%00", 404, 'unknown action "act\ufffd"'),

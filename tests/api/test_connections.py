@@ -94,7 +94,7 @@ async def test_an_invalid_query_is_422_and_makes_no_call(desk: Desk, query: dict
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "said", "retry_after"),
+    ("fault", "status", "detail", "retry_after"),
     [
         (Fault.SERVER_ERROR, 502, "answered /users with 50", None),
         (Fault.NOT_JSON, 502, "other than a JSON object", None),

@@ -97,7 +97,7 @@ async def test_a_delivery_shows_its_attempts(reader: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "said"),
+    ("path", "status", "detail"),
     [
         ("/v1/deliveries/99", 404, "unknown delivery 99"),
         ("/v1/deliveries/" + "9" * 30, 404, "unknown delivery 9999"),

@@ -89,7 +89,7 @@ async def test_a_replay_is_created_shown_and_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "detail"),
     [
         ({"since": "2026-11-22T10:00:00Z", "target": "opps"}, 'body.target: unknown target (did you mean "ops"?)'),
         ({"since": "2026-11-22T10:00:00Z", "trigger": "nwe"}, 'body.trigger: unknown trigger (did you mean "new"?)'),

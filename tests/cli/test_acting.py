@@ -78,7 +78,7 @@ def test_a_single_connection_is_the_default(tmp_path: Path, configuration: Path,
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("AcknowlegdeIncident",), ['unknown operation "AcknowlegdeIncident" (did you mean "AcknowledgeIncident"?)']),
         (("ack",), ['unknown operation "ack" (did you mean "AcknowledgeIncident"?)']),
@@ -115,7 +115,7 @@ def test_a_usage_error_says_what_is_expected_and_queues_nothing(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ((), "there are several connections: name one with --connection (acme, beta)"),
         (("--connection", "acne"), 'unknown connection "acne" (did you mean "acme"?)'),
@@ -236,7 +236,7 @@ def test_a_value_can_be_read_from_a_file_or_from_standard_input(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stdin", "said"),
+    ("arguments", "stdin", "message"),
     [
         (
             ("service_key=@/nowhere/key", "description=x"),

@@ -260,7 +260,7 @@ def _too_new(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (_damaged, "damaged|malformed"),
         (_truncated, "damaged|malformed"),

@@ -120,7 +120,7 @@ def test_a_usage_error_exits_with_2_and_refers_to_the_help(arguments: tuple[str,
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("deliveries", "redeliver", "99", "abc"), 'ID must be a whole number, not "abc"'),
         (("replays", "show", "1.5"), 'ID must be a whole number, not "1.5"'),

@@ -136,7 +136,7 @@ def test_an_interrupted_wait_says_that_the_replay_continues(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--since", "yesterday"), "--since must be a duration such as 2h, or a time with its offset"),
         (("--since", "2026-11-01T00:00:00"), "--since must be a duration"),

@@ -140,7 +140,7 @@ UNCLEAR = "invalid line (write NAME=value, or NAME='value with # and spaces')"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("KEY: a-key", [f"1: {UNCLEAR}"]),
         ("\n\n# here\nKEY", [f"4: {UNCLEAR}"]),
@@ -169,7 +169,7 @@ def test_a_wrong_value_is_reported_with_the_lines_of_both_files_and_not_shown(fo
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"KEY=a\nSECRET=\xff", "pagerelay.env:2: this line is not valid UTF-8"),
         (b"#" * (env_file.LARGEST_FILE + 1), "pagerelay.env: is larger than 1048576 bytes"),

@@ -217,7 +217,7 @@ def test_an_unreadable_default_file_is_an_error_and_not_skipped(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty (start from a copy of config.example.yaml)"),
         (b"{}", "is empty (start from a copy of config.example.yaml)"),
@@ -233,7 +233,7 @@ def test_an_unusable_file_is_reported_on_one_line(content: bytes, message: str, 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"log:\n  level: caf\xe9\n", "this line is not valid UTF-8"),
         (b"\xef\xbb\xbflog:\n  level: \x00\n", "a control character (remove it)"),

@@ -28,7 +28,7 @@ def token(load: Load, text: str, **environment: str) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("written", "environment", "becomes"),
+    ("text", "environment", "becomes"),
     [
         ("${NAME}", {"NAME": "abc"}, "abc"),
         ("a-${NAME}-${OTHER}-d", {"NAME": "b", "OTHER": "c"}, "a-b-c-d"),

@@ -204,7 +204,7 @@ def test_systemd_accepts_the_unit_where_it_is_installed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         ("exit 127", "Install Python 3.11 or newer"),
         ('case "$*" in *version_info*) exit 1;; *--version*) echo Python 3.9.2;; esac', "is Python 3.9.2"),

@@ -68,7 +68,7 @@ def test_a_missing_value_is_empty_when_delivering_and_an_error_when_checking(ren
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("\n\n{{ data.incident.title | nothing }}", "line 3: No filter named 'nothing'."),
         ("{}\n{% if %}", "line 2: Expected an expression, got 'end of statement block'"),

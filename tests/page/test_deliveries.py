@@ -76,7 +76,7 @@ async def test_a_replay_covers_the_period_of_its_form(person: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"since": ""}, "since: is required"),
         ({"since": "yesterday"}, "since: must be a time"),

@@ -194,7 +194,7 @@ async def test_an_error_contains_host_path_status_code_message_remedy_and_reques
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", "with 400"),
         (b"<html>Bad</html>", "with 400"),

@@ -33,7 +33,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize(
-    ("filters", "found"),
+    ("filters", "times"),
     [
         ({}, ["act_1", "act_2", "act_3", "act_4", "act_5"]),
         ({"state": "queued"}, ["act_4", "act_5"]),
@@ -62,7 +62,7 @@ def test_actions_are_paged_with_a_cursor(kept: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("filters", "said"),
+    ("filters", "message"),
     [
         ({"state": "dead"}, 'unknown action state "dead" (known: queued, running, succeeded, failed)'),
         ({"connection": "acne"}, 'unknown connection "acne" (did you mean "acme"?)'),

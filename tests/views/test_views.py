@@ -240,7 +240,7 @@ def test_deliveries_can_be_filtered(kept: Database, filters: dict[str, str], fou
 
 
 @pytest.mark.parametrize(
-    ("view", "filters", "said"),
+    ("view", "filters", "message"),
     [
         (
             event_list.read,
