@@ -114,12 +114,12 @@ async def test_metrics_include_the_counters_of_the_process(
 
 
 async def test_an_unexpected_error_is_answered_with_a_problem_without_details(own_app: FastAPI) -> None:
-    @own_app.get("/broken")
+    @own_app.get("/v1/broken")
     async def broken() -> None:
         raise RuntimeError("canary-password")
 
     async with client_of(own_app) as client:
-        answer = await client.get("/broken")
+        answer = await client.get("/v1/broken")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert answer.json()["detail"] == "unexpected error (see the log)"
 
