@@ -146,7 +146,10 @@ async def test_an_unknown_assignee_fails_the_whole_batch_at_once(office: Office)
     assert len(office.line.requests) < 6
 
 
-async def test_an_action_with_lasting_temporary_errors_fails_after_a_while_with_a_reason(office: Office) -> None:
+async def test_an_action_with_lasting_temporary_errors_fails_after_a_while_with_a_reason(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.actions.executor.LOOK_SECONDS", 30.0)
     incident = office.incident()
     office.line.cut = lambda request, when: when == "before" and request.method == "PUT"
     action_id = office.ask("ResolveIncident", incidentId=incident.id, userId=office.alice)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from daemon import errors
 from daemon.model import CallPriority
 from daemon.pagerduty import client as pagerduty_client
+from daemon.pagerduty import permits as client_permits
 from daemon.settings import Limits
 from daemon.storage import permits, schema
 from tests.conftest import START
@@ -173,8 +174,9 @@ async def test_the_other_calls_of_the_connection_wait_as_well(far: FarSide) -> N
 
 @pytest.mark.parametrize("reset", ["61", "100000", "1e300", "inf"])
 async def test_a_long_rate_limit_is_not_waited_for_and_is_forgotten_after_five_minutes(
-    far: FarSide, reset: str
+    far: FarSide, reset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(client_permits, "LONGEST_SLEEP", timedelta(seconds=30))
     with pytest.raises(errors.Temporary) as raised:
         await far.client(httpx.Response(429, headers={"ratelimit-reset": reset})).open_incidents(POLL)
     assert (len(far.requests), far.pauses) == (1, [])
