@@ -12,6 +12,7 @@ from daemon import api
 from daemon.settings import Access, ApiSettings
 from tests.api.client import client_of
 from tests.harness import shown
+from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
@@ -27,7 +28,7 @@ def settings(settings: Settings) -> Settings:
 
 
 async def test_the_read_token_reads_and_changes_nothing(database: Database, settings: Settings) -> None:
-    async with client_of(api.create(database, api.Current(settings)), token=READ) as client:
+    async with client_of(application(database, api.Current(settings)), token=READ) as client:
         for path in ("/v1/status", "/v1/targets", "/v1/deliveries", "/v1/actions", "/v1/replays"):
             assert (await client.get(path)).status_code == 200
         for path in ("/v1/targets/ops/pause", "/v1/replays", "/v1/deliveries/1/redeliver", "/v1/actions/GetUser"):
@@ -36,7 +37,7 @@ async def test_the_read_token_reads_and_changes_nothing(database: Database, sett
                 403,
                 "the read token cannot change anything (use api.token)",
             )
-    async with client_of(api.create(database, api.Current(settings))) as client:
+    async with client_of(application(database, api.Current(settings))) as client:
         assert (await client.get("/v1/targets")).json()["items"][1]["paused"] is False
 
 

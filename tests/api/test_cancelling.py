@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from daemon import api
 from daemon.storage import schema
 from tests.api.client import client_of
+from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
@@ -51,7 +52,7 @@ async def test_a_request_repeated_after_the_default_targets_changed_is_still_the
     path = "/v1/actions/ResolveIncident"
     ids = []
     for notify in (("ops",), ("chat",), ()):
-        app = api.create(database, api.Current(replace(settings, actions_notify=notify)))
+        app = application(database, api.Current(replace(settings, actions_notify=notify)))
         async with client_of(app) as client:
             answer = await client.post(path, json=request, headers=key)
             ids.append(answer.json()["id"])

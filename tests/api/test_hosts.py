@@ -10,6 +10,7 @@ import pytest
 
 from daemon import api
 from tests.harness import shown
+from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 async def asked_for(database: Database, settings: Settings, hosts: tuple[str, ...] | None, host: str) -> int:
     """Return the status of a request with this Host header that arrived at 10.1.2.3."""
     assert settings.api is not None
-    app = api.create(database, api.Current(replace(settings, api=replace(settings.api, hosts=hosts))))
+    app = application(database, api.Current(replace(settings, api=replace(settings.api, hosts=hosts))))
 
     async def arrived(scope, receive, send) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - ASGI
         await app(scope | {"server": ("10.1.2.3", 8421)}, receive, send)

@@ -11,6 +11,7 @@ from daemon import api
 from daemon.storage import schema
 from tests.api.client import client_of
 from tests.harness import shown
+from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
     import httpx
@@ -51,7 +52,7 @@ async def test_without_a_configured_token_v1_is_closed_and_says_how_to_enable_it
 ) -> None:
     assert settings.api is not None
     open_to_nobody = replace(settings, api=replace(settings.api, token=None))
-    async with client_of(api.create(database, api.Current(open_to_nobody))) as client:
+    async with client_of(application(database, api.Current(open_to_nobody))) as client:
         answer = await client.get("/v1/status")
     assert answer.status_code == 403
     assert "set api.token" in answer.json()["detail"]

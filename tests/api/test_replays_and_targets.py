@@ -12,6 +12,7 @@ from daemon.storage import replays, schema
 from daemon.views import paging, replay_list
 from tests.api.client import client_of
 from tests.harness import shown
+from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
     import httpx
@@ -31,7 +32,7 @@ def since(clock: ManualClock, **more: Any) -> dict[str, Any]:
 async def test_a_delivery_can_be_redelivered_repeatedly(app: object, database: Database, settings: Settings) -> None:
     woken: list[str] = []
     work = api.Services(wake_targets=woken.extend)
-    async with client_of(api.create(database, api.Current(settings, work))) as client:
+    async with client_of(application(database, api.Current(settings, work))) as client:
         for _ in range(2):
             answer = await client.post("/v1/deliveries/2/redeliver")
             assert (answer.status_code, answer.json()["state"]) == (202, "pending")
@@ -63,7 +64,7 @@ async def test_a_replay_is_created_shown_and_cancelled(
 ) -> None:
     woken: list[str] = []
     work = api.Services(wake_replays=lambda: woken.append("replays"))
-    async with client_of(api.create(database, api.Current(settings, work))) as client:
+    async with client_of(application(database, api.Current(settings, work))) as client:
         answer = await client.post("/v1/replays", json=since(clock, state="dead", target="ops"))
         replay = answer.json()
         assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/replays/{replay['id']}")
@@ -120,7 +121,7 @@ async def test_an_unknown_replay_is_answered_with_a_problem(client: httpx.AsyncC
 async def test_a_target_is_paused_and_resumed(app: object, database: Database, settings: Settings) -> None:
     woken: list[str] = []
     work = api.Services(wake_targets=woken.extend)
-    async with client_of(api.create(database, api.Current(settings, work))) as client:
+    async with client_of(application(database, api.Current(settings, work))) as client:
         first, again = [await client.post("/v1/targets/ops/pause") for _ in range(2)]
         paused = first.json()
         assert (paused["health"], paused["paused"], paused["paused_reason"]) == ("paused", True, "paused by hand")
