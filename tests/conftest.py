@@ -108,7 +108,7 @@ class ManualClock:
     now: datetime = field(default=START)
 
     def __call__(self) -> datetime:
-        """What time it is."""
+        """Return what time it is."""
         return self.now
 
     def advance(self, seconds: float) -> datetime:
@@ -151,15 +151,15 @@ class Postgres:
 
     @property
     def programs(self) -> Path:
-        """The folder of the server's own programs: psql, pg_dump, pg_restore."""
+        """Return the folder of the server's own programs: psql, pg_dump, pg_restore."""
         return Path(self._server.bin_path)
 
     def url(self, name: str) -> str:
-        """The URL of one of the server's databases."""
+        """Return the URL of one of the server's databases."""
         return str(self._server.get_uri(name)).replace("postgresql://", "postgresql+psycopg://")
 
     def new(self, template: str | None = None) -> str:
-        """A fresh database with the current schema (or a copy of ``template``); answers its URL."""
+        """Create a database with the current schema (or a copy of ``template``); return its URL."""
         if template is None and self._clean:
             return self._clean.pop()
         name = next(self._names)
@@ -182,7 +182,7 @@ class Postgres:
         engine.dispose()
 
     def _is_free(self, name: str | None) -> bool:
-        """Whether nobody is connected to a database. A session that was closed just now gets a moment to end."""
+        """Return whether nobody is connected to a database. A session that was closed just now gets a moment to end."""
         used = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
         with self._admin.connect() as connection:
             for _ in range(SESSION_CHECKS):
@@ -209,7 +209,7 @@ def _memory() -> Path | None:
 
 
 def _shape(tx: sa.Connection) -> tuple[object, ...]:
-    """What tells a schema that a test changed, or whose tables it analysed, from one that is as it was."""
+    """Return what tells a schema that a test changed, or whose tables it analysed, from one that is as it was."""
     return tuple(tx.execute(sa.text(each)).scalar() for each in SHAPE)
 
 
@@ -225,7 +225,7 @@ def shared_caches() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The session's PostgreSQL server."""
+    """Yield the session's PostgreSQL server."""
     server = Postgres()
     yield server
     server.stop()
@@ -233,7 +233,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite database with the current schema, to be copied: migrating costs far more."""
+    """Return an SQLite database with the current schema, to be copied: migrating costs far more."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     database = Database(f"sqlite:///{path}")
     database.upgrade()
@@ -252,7 +252,7 @@ def pgbouncer(postgres: Postgres) -> Iterator[pooler.Pooler]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh database with the current schema, once on each kind: the test runs twice."""
+    """Yield a fresh database with the current schema, once on each kind: the test runs twice."""
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         url = server.new()
@@ -269,7 +269,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 @pytest.fixture
 def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
-    """An open database on the manual clock."""
+    """Yield an open database on the manual clock."""
     opened = Database(database_url, clock=clock)
     yield opened
     opened.close()
@@ -277,7 +277,7 @@ def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
 
 @pytest.fixture
 def live(database_url: str) -> Iterator[Database]:
-    """A database on the real clock."""
+    """Yield a database on the real clock."""
     opened = Database(database_url)
     yield opened
     opened.close()

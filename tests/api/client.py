@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-def client_of(app: FastAPI, *, token: str | None = shown.TOKEN) -> httpx.AsyncClient:
+def client_of(app: FastAPI, *, token: str | None = sample_data.TOKEN) -> httpx.AsyncClient:
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import api
+from tests.api.action_api import ActionApi, opened
 from tests.api.client import client_of
-from tests.api.desk import Desk, opened
 from tests.conftest import ManualClock
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    return shown.settings(tmp_path, database_url)
+    return sample_data.settings(tmp_path, database_url)
 
 
 @pytest.fixture
 def app(database: Database, settings: Settings, clock: ManualClock) -> FastAPI:
-    database.write_now(shown.fill, clock.now)
+    database.write_now(sample_data.fill, clock.now)
     return application(database, api.Current(settings))
 
 
@@ -42,18 +42,20 @@ def own_app(database: Database, settings: Settings) -> FastAPI:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
+def samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    yield from sample_data.shared_database(request, tmp_path_factory.mktemp("samples"), ManualClock())
 
 
 @pytest.fixture(scope="module")
-def read_only_app(kept: Database, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return api.create(kept, api.Current(shown.settings(tmp_path_factory.mktemp("read-only"), "sqlite:///elsewhere.db")))
+def read_only_app(samples: Database, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return api.create(
+        samples, api.Current(sample_data.settings(tmp_path_factory.mktemp("read-only"), "sqlite:///elsewhere.db"))
+    )
 
 
 @pytest.fixture
 async def reader(read_only_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that only reads, over an application and a database that many tests share."""
+    """Yield a client that only reads, over an application and a database that many tests share."""
     async with client_of(read_only_app) as opened:
         yield opened
 
@@ -65,6 +67,6 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def desk(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Desk]:
+async def action_api(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[ActionApi]:
     async with opened(database, clock, tmp_path) as environment:
         yield environment

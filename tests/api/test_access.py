@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from daemon import api
 from daemon.settings import Access, ApiSettings
 from tests.api.client import client_of
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ async def test_the_read_token_reads_and_changes_nothing(database: Database, sett
 
 
 @pytest.mark.parametrize(
-    ("token", "access"), [(shown.TOKEN, Access.FULL), (READ, Access.READ), ("", None), ("none\xff", None)]
+    ("token", "access"), [(sample_data.TOKEN, Access.FULL), (READ, Access.READ), ("", None), ("none\xff", None)]
 )
 def test_a_token_has_the_access_that_the_configuration_grants(token: str, access: Access | None) -> None:
-    settings = ApiSettings("127.0.0.1", 80, SecretStr(shown.TOKEN), SecretStr(READ))
+    settings = ApiSettings("127.0.0.1", 80, SecretStr(sample_data.TOKEN), SecretStr(READ))
     assert settings.access_of(token) is access
     assert ApiSettings("127.0.0.1", 80, None).access_of(token) is None

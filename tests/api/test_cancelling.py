@@ -15,12 +15,12 @@ from tests.harness.shared_application import application
 if TYPE_CHECKING:
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from tests.api.desk import Desk
+    from tests.api.action_api import ActionApi
 
 
-async def test_a_queued_action_is_cancelled_and_its_targets_are_notified(desk: Desk) -> None:
-    item = (await desk.ask("ResolveIncident", incidentId="P1", userId="PALICE")).json()
-    answer = await desk.http.post(f"/v1/actions/{item['id']}/cancel")
+async def test_a_queued_action_is_cancelled_and_its_targets_are_notified(action_api: ActionApi) -> None:
+    item = (await action_api.ask("ResolveIncident", incidentId="P1", userId="PALICE")).json()
+    answer = await action_api.http.post(f"/v1/actions/{item['id']}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (200, "failed")
     assert answer.json()["error"] == {
         "code": "cancelled",
@@ -28,20 +28,20 @@ async def test_a_queued_action_is_cancelled_and_its_targets_are_notified(desk: D
         "status": None,
         "pagerduty_code": None,
     }
-    kinds = desk.database.read_now(lambda tx: list(tx.execute(sa.select(schema.messages.c.type)).scalars()))
+    kinds = action_api.database.read_now(lambda tx: list(tx.execute(sa.select(schema.messages.c.type)).scalars()))
     assert kinds == ["action.failed"]
 
 
-async def test_only_a_queued_action_can_be_cancelled(desk: Desk) -> None:
-    item = (await desk.ask("ResolveIncident", incidentId="P1", userId="PALICE")).json()
+async def test_only_a_queued_action_can_be_cancelled(action_api: ActionApi) -> None:
+    item = (await action_api.ask("ResolveIncident", incidentId="P1", userId="PALICE")).json()
     running = schema.actions.update().values(state="running", claimed_by="one")
-    desk.database.write_now(lambda tx: tx.execute(running) and None)
-    answer = await desk.http.post(f"/v1/actions/{item['id']}/cancel")
+    action_api.database.write_now(lambda tx: tx.execute(running) and None)
+    answer = await action_api.http.post(f"/v1/actions/{item['id']}/cancel")
     assert (answer.status_code, answer.json()["detail"]) == (
         409,
         f"the action {item['id']} is running: only a queued one can be cancelled",
     )
-    assert (await desk.http.post("/v1/actions/act_unknown/cancel")).status_code == 404
+    assert (await action_api.http.post("/v1/actions/act_unknown/cancel")).status_code == 404
 
 
 async def test_a_request_repeated_after_the_default_targets_changed_is_still_the_same(
@@ -62,10 +62,10 @@ async def test_a_request_repeated_after_the_default_targets_changed_is_still_the
     assert len({*ids}) == 1
 
 
-async def test_a_request_from_before_the_digest_left_out_the_default_is_recognised(desk: Desk) -> None:
+async def test_a_request_from_before_the_digest_left_out_the_default_is_recognised(action_api: ActionApi) -> None:
     body = {"connection": "acme", "parameters": {"incidentId": "P1", "userId": "PALICE"}, "notify": ["ops"]}
     key = {"Idempotency-Key": "page-2"}
-    first = await desk.http.post("/v1/actions/ResolveIncident", json=body, headers=key)
+    first = await action_api.http.post("/v1/actions/ResolveIncident", json=body, headers=key)
     del body["notify"]  # the digest of the stored request has the targets in it
-    again = await desk.http.post("/v1/actions/ResolveIncident", json=body, headers=key)
+    again = await action_api.http.post("/v1/actions/ResolveIncident", json=body, headers=key)
     assert again.json()["id"] == first.json()["id"]

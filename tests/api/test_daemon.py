@@ -12,9 +12,9 @@ from daemon.settings import fingerprint
 from daemon.simulator import Account, Simulator
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
-from tests.api import living
-from tests.api.desk import written
-from tests.harness import shown
+from tests.api import running_daemon
+from tests.api.action_api import written
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +26,9 @@ async def test_requests_to_a_running_daemon_take_effect_and_are_counted(tmp_path
     alice = account.directory.user("alice").id
     async with Simulator([account], limit=10**9).serving() as url:
         settings = written(tmp_path, database_url, url, account.api_key)
-        headers = {"authorization": f"Bearer {shown.TOKEN}"}
+        headers = {"authorization": f"Bearer {sample_data.TOKEN}"}
         async with (
-            living.running(settings) as address,
+            running_daemon.running(settings) as address,
             httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, timeout=90) as client,
         ):
             request = {"parameters": {"incidentId": incident.id, "userId": alice}, "notify": []}
@@ -65,15 +65,15 @@ async def test_requests_to_a_running_daemon_take_effect_and_are_counted(tmp_path
 async def test_orphaned_work_is_logged_at_the_start(tmp_path: Path, database_url: str) -> None:
     now = system_clock()
     database = Database(database_url)
-    database.write_now(shown.insert, schema.events, shown.event(1, now))
-    database.write_now(shown.insert, schema.messages, shown.message(1, now))
-    database.write_now(shown.insert, schema.deliveries, shown.delivery(1, now, target="left"))
-    database.write_now(shown.insert, schema.actions, shown.action(1, now, connection="gone"))
+    database.write_now(sample_data.insert, schema.events, sample_data.event(1, now))
+    database.write_now(sample_data.insert, schema.messages, sample_data.message(1, now))
+    database.write_now(sample_data.insert, schema.deliveries, sample_data.delivery(1, now, target="left"))
+    database.write_now(sample_data.insert, schema.actions, sample_data.action(1, now, connection="gone"))
     database.close()
     account = Account(seed=4)
     async with Simulator([account], limit=10**9).serving() as url:
         with structlog.testing.capture_logs() as logs:
-            async with living.running(written(tmp_path, database_url, url, account.api_key)):
+            async with running_daemon.running(written(tmp_path, database_url, url, account.api_key)):
                 pass
     unknown = {each["event"]: each for each in logs if each["event"].endswith(".unknown")}
     assert (unknown["target.unknown"]["target"], unknown["target.unknown"]["pending"]) == ("left", 1)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from daemon import api
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def asked_for(database: Database, settings: Settings, hosts: tuple[str, ..
 
 
 def _authorization() -> dict[str, str]:
-    return {"authorization": f"Bearer {shown.TOKEN}"}
+    return {"authorization": f"Bearer {sample_data.TOKEN}"}
 
 
 @pytest.mark.parametrize(

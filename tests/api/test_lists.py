@@ -10,7 +10,7 @@ import pytest
 from daemon import api
 from daemon.storage import schema
 from tests.api.client import client_of
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ async def test_every_path_is_available_with_the_token(reader: httpx.AsyncClient,
 
 @pytest.mark.parametrize(
     "header",
-    [{}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {shown.TOKEN}"}, {"authorization": "Bearer "}],
+    [
+        {},
+        {"authorization": "Bearer wrong"},
+        {"authorization": f"Basic {sample_data.TOKEN}"},
+        {"authorization": "Bearer "},
+    ],
 )
 async def test_every_path_is_401_without_the_right_token(reader: httpx.AsyncClient, header: dict[str, str]) -> None:
     del reader.headers["authorization"]
@@ -153,7 +158,14 @@ async def test_a_database_failure_is_answered_with_a_problem_without_a_traceback
 
 async def test_no_secret_is_in_any_response(reader: httpx.AsyncClient) -> None:
     paths = [f"/v1{path}" for path in PATHS]
-    for path in (*paths, "/metrics", "/readyz", "/healthz", "/openapi.json", f"/v1/events?type={shown.CANARIES[1]}x"):
+    for path in (
+        *paths,
+        "/metrics",
+        "/readyz",
+        "/healthz",
+        "/openapi.json",
+        f"/v1/events?type={sample_data.CANARIES[1]}x",
+    ):
         answer = await reader.get(path)
-        leaked = [each for each in shown.CANARIES if each in answer.text and each not in path]
+        leaked = [each for each in sample_data.CANARIES if each in answer.text and each not in path]
         assert leaked == [], path

@@ -14,7 +14,7 @@ import openapi_spec_validator
 
 from daemon import api
 from daemon.storage.database import Database
-from tests.harness import shown
+from tests.harness import sample_data
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -23,7 +23,7 @@ def document() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/none.db"
         database = Database(url)
-        schema = api.create(database, api.Current(shown.settings(Path(folder), url))).openapi()
+        schema = api.create(database, api.Current(sample_data.settings(Path(folder), url))).openapi()
         database.close()
     return schema
 

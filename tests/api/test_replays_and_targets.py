@@ -11,7 +11,7 @@ from daemon import api
 from daemon.storage import replays, schema
 from daemon.views import paging, replay_list
 from tests.api.client import client_of
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 
 def since(clock: ManualClock, **more: Any) -> dict[str, Any]:
-    """The body of a request for a replay of the last day."""
+    """Return the body of a request for a replay of the last day."""
     return {"since": (clock.now - DAY).isoformat(), **more}
 
 
@@ -52,8 +52,8 @@ async def test_redelivering_an_unknown_delivery_is_an_error(client: httpx.AsyncC
 async def test_redelivering_to_a_target_that_is_no_longer_configured_is_an_error(
     client: httpx.AsyncClient, database: Database, clock: ManualClock
 ) -> None:
-    old = shown.delivery(9, clock.now, target="old", state="dead", message_id="msg_1_new")
-    database.write_now(shown.insert, schema.deliveries, old)
+    old = sample_data.delivery(9, clock.now, target="old", state="dead", message_id="msg_1_new")
+    database.write_now(sample_data.insert, schema.deliveries, old)
     answer = await client.post("/v1/deliveries/9/redeliver")
     assert answer.status_code == 422
     assert answer.json()["detail"] == 'the target "old" is no longer configured'
@@ -142,8 +142,8 @@ async def test_deliveries_of_action_results_are_listed_under_their_incident_with
     client: httpx.AsyncClient, database: Database, clock: ManualClock
 ) -> None:
     of_action = {"id": "msg_a", "event_seq": 0, "trigger": "", "created_at": clock.now, "action_id": "act_2"}
-    database.write_now(shown.insert, schema.messages, of_action | {"type": "action.failed"})
-    database.write_now(shown.insert, schema.deliveries, shown.delivery(9, clock.now, message_id="msg_a"))
+    database.write_now(sample_data.insert, schema.messages, of_action | {"type": "action.failed"})
+    database.write_now(sample_data.insert, schema.deliveries, sample_data.delivery(9, clock.now, message_id="msg_a"))
     items = (await client.get("/v1/deliveries?incident=P2")).json()["items"]
     assert [(each["id"], each["type"]) for each in items] == [(2, "incident.triggered"), (9, "action.failed")]
     assert isinstance(database.read_now(replay_list.read), paging.Page)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from daemon.cli import app
 from daemon.storage.database import Database, system_clock
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,17 +37,17 @@ def calling(configuration: Path) -> Call:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
-    """Calls ``pagerelay`` on a filled database that many tests share: they only look."""
-    folder = tmp_path_factory.mktemp("kept")
-    for database in shown.kept_database(request, folder, system_clock):
-        settings = shown.settings(folder, database.url.render_as_string(hide_password=False))
+def on_samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    """Yield a call of ``pagerelay`` on a filled database that many tests share and none changes."""
+    folder = tmp_path_factory.mktemp("on_samples")
+    for database in sample_data.shared_database(request, folder, system_clock):
+        settings = sample_data.settings(folder, database.url.render_as_string(hide_password=False))
         yield calling(settings.source)
 
 
 @pytest.fixture
 def configuration(tmp_path: Path, database_url: str) -> Path:
-    return shown.settings(tmp_path, database_url).source
+    return sample_data.settings(tmp_path, database_url).source
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def pagerelay(configuration: Path) -> Call:
 
 @pytest.fixture
 def filled(database_url: str) -> str:
-    """Something of everything, as of now; answers the database's URL."""
+    """Fill a database with samples of everything, as of now; return its URL."""
     database = Database(database_url)
-    database.write_now(shown.fill, system_clock())
+    database.write_now(sample_data.fill, system_clock())
     database.close()
     return database_url

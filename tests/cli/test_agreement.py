@@ -12,7 +12,7 @@ from daemon import config
 from daemon.settings import fingerprint
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def run_with(url: str, config_hash: str | None, version: str = daemon.__version_
 
 @pytest.fixture
 def local(configuration: Path) -> Path:
-    """The configuration with a target to which a sample can be sent at once, in vain."""
+    """Return the configuration with a target to which a sample can be sent at once, in vain."""
     text = configuration.read_text().replace("https://ops.example.com:8443/in", "http://127.0.0.1:1/in")
     configuration.write_text(text)
     return configuration
@@ -87,7 +87,7 @@ def test_a_daemon_of_another_version_is_not_compared(
 
 def test_a_silent_daemon_is_not_compared(pagerelay: Call, filled: str) -> None:
     database = Database(filled)
-    silent = {"heartbeat_at": system_clock() - shown.MINUTE, "config_hash": "0" * 64}
+    silent = {"heartbeat_at": system_clock() - sample_data.MINUTE, "config_hash": "0" * 64}
     database.write_now(lambda tx: tx.execute(schema.instances.update().values(silent)) and None)
     database.close()
     assert pagerelay("status").stderr == ""

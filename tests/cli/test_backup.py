@@ -14,7 +14,7 @@ from daemon import errors
 from daemon.storage import backup, schema, sqlite
 from daemon.storage.database import HEAD, Database, system_clock
 from tests.cli.conftest import Call, calling
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def path(tmp_path: Path, sqlite_template: Path) -> Path:
-    """A filled database."""
+    """Return a filled database."""
     folder = tmp_path / "data"
     folder.mkdir()
     path = folder / "pagerelay.db"
     shutil.copy(sqlite_template, path)
     path.chmod(0o640)
-    with_database(path, lambda tx: shown.fill(tx, system_clock()))
+    with_database(path, lambda tx: sample_data.fill(tx, system_clock()))
     return path
 
 
 @pytest.fixture
 def command(tmp_path: Path, path: Path) -> Call:
-    return calling(shown.settings(tmp_path, f"sqlite:///{path}").source)
+    return calling(sample_data.settings(tmp_path, f"sqlite:///{path}").source)
 
 
 def with_database(path: Path, change: Any) -> None:
@@ -110,8 +110,8 @@ class Load:
     @staticmethod
     def _add(tx: sa.Connection, number: int) -> None:
         now = system_clock()
-        shown.insert(tx, schema.events, shown.event(number, now))
-        shown.insert(tx, schema.messages, shown.message(number, now))
+        sample_data.insert(tx, schema.events, sample_data.event(number, now))
+        sample_data.insert(tx, schema.messages, sample_data.message(number, now))
 
     def wait(self) -> None:
         """Wait until twenty more transactions are committed."""
@@ -310,7 +310,7 @@ def test_without_a_database_there_is_nothing_to_back_up(command: Call, path: Pat
 
 @pytest.mark.parametrize(("command_name", "instead"), [("backup", "pg_dump"), ("restore", "pg_restore")])
 def test_for_postgresql_the_command_to_use_is_named(tmp_path: Path, command_name: str, instead: str) -> None:
-    source = shown.settings(tmp_path, "postgresql://pagerelay:canary-password@127.0.0.1:1/pagerelay").source
+    source = sample_data.settings(tmp_path, "postgresql://pagerelay:canary-password@127.0.0.1:1/pagerelay").source
     result = calling(source)("db", command_name, str(tmp_path / "one.dump"))
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"its own command for this: {instead} " in result.stderr

@@ -13,7 +13,7 @@ import daemon
 from daemon import errors
 from daemon.cli import COMMANDS, run
 from tests.cli.conftest import invoke
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def configuration(tmp_path: Path) -> Path:
     """On SQLite, with no database file yet."""
-    return shown.settings(tmp_path, f"sqlite:///{tmp_path / 'none.db'}").source
+    return sample_data.settings(tmp_path, f"sqlite:///{tmp_path / 'none.db'}").source
 
 
 def test_check_prints_ok_and_the_counts(configuration: Path) -> None:
@@ -45,7 +45,7 @@ def test_check_prints_one_line_for_each_mistake_and_exits_with_2(configuration: 
     assert (result.exit_code, result.stdout) == (2, "")
     assert len(result.stderr.splitlines()) == 2
     assert any('"chta"' in line and '(did you mean "chat"?)' in line for line in result.stderr.splitlines())
-    assert [each for each in shown.CANARIES if each in result.output] == []
+    assert [each for each in sample_data.CANARIES if each in result.output] == []
 
 
 def test_the_configuration_may_be_named_before_and_after_the_command(configuration: Path) -> None:

@@ -25,7 +25,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 def offered(*words: str, path: str = "") -> list[str]:
-    """What bash offers for the last word, having cut the words at ``=`` as it does."""
+    """Return what bash offers for the last word, having cut the words at ``=`` as it does."""
     bash = shutil.which("bash")
     assert bash is not None, "bash is not here"
     env = os.environ | {"PATH": path or forked.path()}

@@ -13,7 +13,7 @@ from daemon.control.doctor import Diagnosis, Finding, Status, bundle
 from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
 from tests.cli.test_widths import lines_of, on_terminal
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +34,9 @@ def no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def configuration(tmp_path: Path, database_url: str) -> Path:
     database = Database(database_url)
-    database.write_now(shown.fill, system_clock())
+    database.write_now(sample_data.fill, system_clock())
     database.close()
-    return shown.settings(tmp_path, database_url).source
+    return sample_data.settings(tmp_path, database_url).source
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -67,7 +67,7 @@ def test_a_connection_that_fails_is_exit_code_1_and_in_a_pipe_one_line(pagerelay
     assert (result.exit_code, result.stderr) == (1, "")
     failed = [line for line in result.stdout.splitlines() if line.startswith("fail")]
     assert len([line for line in failed if "connection acme" in line]) == 1
-    assert [name for name in shown.CANARIES if name in result.output] == []
+    assert [name for name in sample_data.CANARIES if name in result.output] == []
 
 
 def test_a_configuration_with_mistakes_is_one_finding_for_each(tmp_path: Path) -> None:
@@ -96,7 +96,10 @@ def contents(path: Path) -> dict[str, str]:
 def test_a_bundle_has_findings_status_configuration_versions_and_log_and_no_secret(
     name: str, pagerelay: Call, configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new = f"secret: {shown.SECRET},\n", f"secret: {shown.SECRET}, format: template, template: '\"{TEMPLATE}\"',\n"
+    old, new = (
+        f"secret: {sample_data.SECRET},\n",
+        f"secret: {sample_data.SECRET}, format: template, template: '\"{TEMPLATE}\"',\n",
+    )
     text = configuration.read_text()
     assert old in text
     text = text.replace(old, new, 1)
@@ -117,7 +120,7 @@ def test_a_bundle_has_findings_status_configuration_versions_and_log_and_no_secr
     assert settings["targets"]["chat"]["options"]["template"] == f"{len(TEMPLATE) + 2} characters"
     assert settings["connections"]["acme"]["api_key"] == "***"
     assert settings["connections"]["acme"]["proxy"] == "http://127.0.0.1:1"
-    canaries = *shown.CANARIES, TEMPLATE, *hidden
+    canaries = *sample_data.CANARIES, TEMPLATE, *hidden
     assert [(part, each) for part, text in files.items() for each in canaries if each in text] == []
     assert [each for each in canaries if each.encode() in path.read_bytes()] == []
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from daemon.storage.database import Database
 from tests.cli import forked
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from tests.conftest import Postgres
@@ -32,7 +32,7 @@ def run(configuration: Path, first: str = "", **environment: str) -> tuple[int, 
 
 
 def on_sqlite(folder: Path) -> Path:
-    return shown.settings(folder, f"sqlite:///{folder / 'pagerelay.db'}").source
+    return sample_data.settings(folder, f"sqlite:///{folder / 'pagerelay.db'}").source
 
 
 def test_the_unit_restarts_it_unless_only_a_person_can_help() -> None:
@@ -61,14 +61,14 @@ def test_a_schema_of_a_later_version_is_for_a_person(database_url: str, tmp_path
     database.upgrade()
     database.write_now(lambda tx: tx.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")) and None)
     database.close()
-    code, text = run(shown.settings(tmp_path, database_url).source)
+    code, text = run(sample_data.settings(tmp_path, database_url).source)
     assert (code, "install the version that wrote it" in text) == (FOR_A_PERSON, True)
 
 
 def test_an_encoding_that_cannot_store_all_texts_is_for_a_person(postgres: Postgres, tmp_path: Path) -> None:
     with postgres._admin.connect() as connection:
         connection.execute(sa.text("CREATE DATABASE encoded ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"))
-    code, text = run(shown.settings(tmp_path, postgres.url("encoded")).source)
+    code, text = run(sample_data.settings(tmp_path, postgres.url("encoded")).source)
     assert (code, "has the encoding LATIN1" in text) == (FOR_A_PERSON, True)
 
 
@@ -76,7 +76,7 @@ def test_a_role_without_rights_is_for_a_person(postgres: Postgres, tmp_path: Pat
     with postgres._admin.connect() as connection:
         connection.execute(sa.text("CREATE ROLE without_rights LOGIN"))
     url = sa.make_url(postgres.new()).set(username="without_rights").render_as_string(hide_password=False)
-    code, text = run(shown.settings(tmp_path, url).source)
+    code, text = run(sample_data.settings(tmp_path, url).source)
     assert (code, "permission denied" in text) == (FOR_A_PERSON, True)
 
 
@@ -122,7 +122,7 @@ def test_a_port_that_is_in_use_may_be_free_after_a_restart(tmp_path: Path) -> No
 def test_a_database_server_that_is_not_there_may_be_there_after_a_restart(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    code, _ = run(shown.settings(tmp_path, f"postgresql://pagerelay@127.0.0.1:{port}/pagerelay").source)
+    code, _ = run(sample_data.settings(tmp_path, f"postgresql://pagerelay@127.0.0.1:{port}/pagerelay").source)
     assert code == MENDED_BY_A_RESTART
 
 
@@ -132,5 +132,5 @@ def test_a_database_file_in_use_or_on_a_disk_that_is_not_mounted_may_be_usable_a
     code, text = run(on_sqlite(tmp_path))
     database.close()
     assert (code, "is in use by another pagerelay daemon" in text) == (MENDED_BY_A_RESTART, True)
-    code, text = run(shown.settings(tmp_path, f"sqlite:///{tmp_path}/disk/pagerelay.db").source)
+    code, text = run(sample_data.settings(tmp_path, f"sqlite:///{tmp_path}/disk/pagerelay.db").source)
     assert (code, "No such file or directory" in text) == (MENDED_BY_A_RESTART, True)

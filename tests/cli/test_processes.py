@@ -19,7 +19,7 @@ from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
 from daemon.views import action_list, event_list
 from tests.cli import forked
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,9 +34,9 @@ def configuration(tmp_path: Path) -> Path:
     url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
     database = Database(url)
     database.upgrade()
-    database.write_now(shown.fill, system_clock())
+    database.write_now(sample_data.fill, system_clock())
     database.close()
-    return shown.settings(tmp_path, url).source
+    return sample_data.settings(tmp_path, url).source
 
 
 def pagerelay(*arguments: str, anew: bool = False) -> list[str]:
@@ -96,7 +96,9 @@ def test_events_follow_prints_new_events_until_interrupted(
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["id"] == "evt_5"
     database = Database(f"sqlite:///{configuration.with_name('pagerelay.db')}")
-    database.write_now(shown.insert, schema.events, shown.event(7, system_clock()), shown.event(9, system_clock()))
+    database.write_now(
+        sample_data.insert, schema.events, sample_data.event(7, system_clock()), sample_data.event(9, system_clock())
+    )
     assert [json.loads(process.stdout.readline())["id"] for _ in range(2)] == ["evt_7", "evt_9"]
     database.close()
     process.send_signal(signal.SIGINT)
@@ -110,13 +112,13 @@ def test_events_recorded_while_the_first_are_printed_are_printed_too(
     url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
     database = Database(url)
     database.upgrade()
-    database.write_now(shown.fill, system_clock())
+    database.write_now(sample_data.fill, system_clock())
     printed: list[str] = []
 
     def line(item: event_list.EventItem) -> None:
         printed.append(item.id)
         if len(printed) == 1:
-            database.write_now(shown.insert, schema.events, shown.event(7, system_clock()))
+            database.write_now(sample_data.insert, schema.events, sample_data.event(7, system_clock()))
 
     def waited(_seconds: float) -> None:
         raise KeyboardInterrupt
@@ -125,7 +127,7 @@ def test_events_recorded_while_the_first_are_printed_are_printed_too(
     monkeypatch.setattr("daemon.cli.events.time.sleep", waited)
     nothing = dict.fromkeys(("connection", "incident", "type"))
     with pytest.raises(KeyboardInterrupt):
-        events.show(shown.settings(tmp_path, url), nothing, limit=1, after=None, follow=True, json=True)
+        events.show(sample_data.settings(tmp_path, url), nothing, limit=1, after=None, follow=True, json=True)
     database.close()
     assert printed == ["evt_5", "evt_7"]
 
@@ -210,4 +212,4 @@ def test_the_daemon_runs_until_sigterm_and_is_seen_by_status(
     assert daemon.returncode == 0
     assert time.monotonic() - started < 10
     assert json.loads(rest.splitlines()[-1])["event"] == "daemon.stopped"
-    assert [each for each in shown.CANARIES if each in rest] == []
+    assert [each for each in sample_data.CANARIES if each in rest] == []

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from daemon import app
 from tests.cli import forked
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,13 +71,13 @@ class Way:
 
 @contextlib.contextmanager
 def on_the_way(postgres: Postgres, folder: Path, first: str = "") -> Iterator[tuple[Way, subprocess.Popen[str]]]:
-    """A daemon that has started, and its way to a database of its own."""
+    """Yield a daemon that has started, and its way to a database of its own."""
     own = sa.make_url(postgres.new())
     host = own.query["host"]
     assert isinstance(host, str)
     way = Way(f"{host}/.s.PGSQL.{own.port or 5432}")
     url = own.set(drivername="postgresql", host="127.0.0.1", port=way.port, query={"sslmode": "disable"})
-    configuration = shown.settings(folder, url.render_as_string(hide_password=False)).source
+    configuration = sample_data.settings(folder, url.render_as_string(hide_password=False)).source
     command = [forked.pagerelay(), "-c", str(configuration), "run"]
     env = os.environ | {forked.FIRST: first}
     with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as daemon:
@@ -91,7 +91,7 @@ def on_the_way(postgres: Postgres, folder: Path, first: str = "") -> Iterator[tu
 
 
 def ended(daemon: subprocess.Popen[str]) -> tuple[int, list[str], float]:
-    """The status with which it ended, what it said until then, and how long that took."""
+    """Return the status with which it ended, what it said until then, and how long that took."""
     began = time.monotonic()
     daemon.terminate()
     _, output = daemon.communicate(timeout=PATIENCE)

@@ -18,7 +18,7 @@ from daemon.cli import app
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,11 +48,11 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = Database(url)
     database.upgrade()
     now = system_clock()
-    database.write_now(shown.fill, now)
+    database.write_now(sample_data.fill, now)
     database.write_now(fill, now)
     database.close()
-    path = shown.settings(folder, url).source
-    target = f'{{url: "http://127.0.0.1:8080/abc", secret: {shown.SECRET}}}'
+    path = sample_data.settings(folder, url).source
+    target = f'{{url: "http://127.0.0.1:8080/abc", secret: {sample_data.SECRET}}}'
     trigger = f"{{on: incident.custom_field_values.updated, connection: acme, to: [{LONG}, ops]}}"
     text = path.read_text().replace(
         "triggers:\n", f"  {LONG}: {target}\n  slow: {target}\ntriggers:\n  {LONG}: {trigger}\n"
@@ -71,20 +71,20 @@ def fill(tx: sa.Connection, now: datetime) -> None:
     )
     for number, kind, title, others in zip((10, 11, 12), types, (JAPANESE, FIRES, EVIL), more, strict=True):
         payload = {"agent": {"summary": "Alice Archer"}, "incident": {"title": title}, "assignees": None, "note": None}
-        row = shown.event(number, now, type=kind, incident_id="Q1H0Q9CIVNR7G8")
-        shown.insert(tx, schema.events, row | {"payload": orjson.dumps(payload | others).decode()})
-        shown.insert(tx, schema.messages, shown.message(number, now))
+        row = sample_data.event(number, now, type=kind, incident_id="Q1H0Q9CIVNR7G8")
+        sample_data.insert(tx, schema.events, row | {"payload": orjson.dumps(payload | others).decode()})
+        sample_data.insert(tx, schema.messages, sample_data.message(number, now))
         failed = {"state": "dead", "finished_at": now, "attempts": 12, "last_error": f"{REASON} {EVIL}"}
-        shown.insert(tx, schema.deliveries, shown.delivery(number, now, target=LONG, **failed))
-    blocked = {"blocked_until": now + 60 * 60 * shown.MINUTE, "last_success_at": now}
-    shown.insert(tx, schema.targets, {"name": "slow"} | blocked)
-    shown.insert(tx, schema.targets, {"name": LONG, "failing_since": now, "last_error": REASON})
+        sample_data.insert(tx, schema.deliveries, sample_data.delivery(number, now, target=LONG, **failed))
+    blocked = {"blocked_until": now + 60 * 60 * sample_data.MINUTE, "last_success_at": now}
+    sample_data.insert(tx, schema.targets, {"name": "slow"} | blocked)
+    sample_data.insert(tx, schema.targets, {"name": LONG, "failing_since": now, "last_error": REASON})
     error = orjson.dumps({"code": "not_found", "message": f"PagerDuty has no incident {EVIL}", "status": 404}).decode()
     failed = {"operation": "AcknowledgeIncident", "state": "failed", "finished_at": now, "error": error}
-    shown.insert(tx, schema.actions, shown.action(30, now, id="act_4f8f4f0e0a9f8d1c2b2fbf6a", **failed))
+    sample_data.insert(tx, schema.actions, sample_data.action(30, now, id="act_4f8f4f0e0a9f8d1c2b2fbf6a", **failed))
     counts = {"total": 3, "taken": 3, "delivered": 1, "dead": 2, "positions": "{}", "last": 0}
     replay = {"since": now, "until": now, "trigger": LONG, "target": LONG, "state": "finished", "created_at": now}
-    shown.insert(tx, schema.replays, replay | counts | {"finished_at": now})
+    sample_data.insert(tx, schema.replays, replay | counts | {"finished_at": now})
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def empty(tmp_path: Path) -> tuple[Path, Database]:
     url = f"sqlite:///{tmp_path / 'empty.db'}"
     database = Database(url)
     database.upgrade()
-    return shown.settings(tmp_path, url).source, database
+    return sample_data.settings(tmp_path, url).source, database
 
 
 def test_an_empty_list_says_what_would_be_in_it(empty: tuple[Path, Database]) -> None:
@@ -232,12 +232,14 @@ def test_an_empty_list_says_what_would_be_in_it(empty: tuple[Path, Database]) ->
         "none was requested within the retention period (request one: pagerelay replay --since 2h)"
     ]
     now = system_clock()
-    database.write_now(shown.insert, schema.connections, shown.connection("acme", now), shown.connection("beta", now))
+    database.write_now(
+        sample_data.insert, schema.connections, sample_data.connection("acme", now), sample_data.connection("beta", now)
+    )
     baseline = (
         "nothing has happened in connection acme since its first poll 1 h ago, which stored a baseline and sent nothing"
     )
     assert reasons("events")[1] == baseline
-    database.write_now(shown.insert, schema.events, shown.event(1, now))
+    database.write_now(sample_data.insert, schema.events, sample_data.event(1, now))
     assert reasons("deliveries", "list") == [
         "no event has matched a trigger yet: a new trigger sends only events from now on, unless start is set"
     ]

@@ -38,7 +38,7 @@ def load(tmp_path: Path) -> Load:
 
 
 def mistakes(load: Load, text: str, **environment: str) -> list[str]:
-    """The mistakes of a text, without the file's path."""
+    """Return the mistakes of a text, without the file's path."""
     with pytest.raises(errors.ConfigurationError) as caught:
         load(text, **environment)
     return [line.partition("config.yaml:")[2] or line for line in caught.value.mistakes]

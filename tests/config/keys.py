@@ -22,7 +22,7 @@ class _Unreplaced(dict[str, str]):
 
 
 def unreplaced(path: Path) -> dict[str, Any]:
-    """The file's values as an editor sees them."""
+    """Return the file's values as an editor sees them."""
     tree = Tree(str(path))
     source.read(path, _Unreplaced(), tree)
     return tree.values
@@ -46,7 +46,7 @@ def _keys(place: tuple[str, ...], part: dict[str, Any]) -> Iterator[tuple[str, d
 
 
 def is_set(values: Mapping[str, Any], key: str) -> bool:
-    """Whether the values have the key, in whichever entry."""
+    """Return whether the values have the key, in whichever entry."""
     first, _, rest = key.partition(".")
     inner = list(values.values()) if first == NAME else [values[first]] if first in values else []
     return bool(inner) if not rest else any(is_set(each, rest) for each in inner if isinstance(each, dict))

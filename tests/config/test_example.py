@@ -26,13 +26,13 @@ ENVIRONMENT = {
 
 
 def with_every_key(text: str) -> str:
-    """The example with the keys set that it only shows."""
+    """Return the example with the keys set that it only shows."""
     return re.sub(r"^( *)#([a-z0-9_]+:)", r"\1\2", text, flags=re.MULTILINE)
 
 
 @pytest.fixture
 def completed(tmp_path: Path) -> Path:
-    """The example with every key set, as a file."""
+    """Return the example with every key set, as a file."""
     authority = Authority()
     (tmp_path / "ca.pem").write_text(authority.pem)
     authority.issue("pagerelay", client=True).written(tmp_path, "pagerelay")
@@ -43,7 +43,7 @@ def completed(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def with_app(completed: Path) -> Path:
-    """The same, without the key that an app replaces."""
+    """Return the same, without the key that an app replaces."""
     completed.write_text(re.sub(r"^ *api_key:.*\n", "", completed.read_text(encoding="utf-8"), flags=re.MULTILINE))
     return completed
 

@@ -17,7 +17,7 @@ URL = "https://hooks.example.com/in"
 
 
 def fits(**sections: Any) -> bool:
-    """Whether a file with these sections, and a connection, is one to the schema."""
+    """Return whether a file with these sections, and a connection, is one to the schema."""
     file = {"connections": {"acme": {"api_key": "k"}}} | sections
     return jsonschema.Draft202012Validator(config.schema()).is_valid(file)
 

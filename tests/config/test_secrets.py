@@ -134,7 +134,7 @@ VARIABLES = {
 
 
 def leaked(text: str) -> list[str]:
-    """The canaries in a text."""
+    """Return the canaries in a text."""
     return [canary for canary in (*CANARIES, "canary") if canary in text]
 
 

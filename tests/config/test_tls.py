@@ -34,7 +34,7 @@ def authority() -> Authority:
 
 @pytest.fixture
 def text(authority: Authority, tmp_path: Path) -> str:
-    """A configuration with files that are right."""
+    """Return a configuration with files that are right."""
     authority.issue("pagerelay", client=True).written(tmp_path, "own")
     return TEXT.replace("FOLDER", str(tmp_path))
 

@@ -14,7 +14,7 @@ from daemon.model import TargetState
 from daemon.settings import Retry
 from daemon.storage import claims, schema
 from daemon.storage.database import Database
-from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, states, target
+from tests.delivery.loop_setup import WANTED, attempts, delivering, fill, rows, states, target
 from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, Receiver, Reply
 

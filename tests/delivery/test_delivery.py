@@ -19,7 +19,7 @@ from daemon.model import Order
 from daemon.runtime.presence import Presence
 from daemon.settings import Options, RateLimit, Retry
 from daemon.storage import claims, schema
-from tests.delivery.lines import WANTED, attempts, delivering, fill, rows, states, target
+from tests.delivery.loop_setup import WANTED, attempts, delivering, fill, rows, states, target
 from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 

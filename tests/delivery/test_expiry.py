@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from daemon.settings import Retry
 from daemon.storage import claims, schema, targets
 from tests.conftest import START
-from tests.delivery.lines import (
+from tests.delivery.loop_setup import (
     Gate,
     changed,
     claim,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.delivery.lane import LIVE, REPLAYED, Lane
-from tests.delivery.lines import target
+from tests.delivery.loop_setup import target
 
 TIMES = st.floats(0, 20)
 HELD = st.sampled_from([0, 1, REPLAYED, REPLAYED + 1, LIVE, LIVE + 1])

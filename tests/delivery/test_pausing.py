@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from daemon.settings import RateLimit
 from daemon.storage import targets
-from tests.delivery.lines import (
+from tests.delivery.loop_setup import (
     Gate,
     delivering,
     failing,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from daemon.model import DeliveryState, Order
 from daemon.storage import claims, due, results
 from tests.conftest import START
-from tests.delivery.lines import fill
+from tests.delivery.loop_setup import fill
 
 if TYPE_CHECKING:
     from daemon.storage.database import Database

@@ -10,7 +10,7 @@ from daemon.model import DeliveryState, TargetChange, TargetState
 from daemon.settings import RateLimit, Retry
 from daemon.storage import claims, due, probes, replays, results, schema, targets
 from tests.conftest import START
-from tests.delivery.lines import (
+from tests.delivery.loop_setup import (
     Gate,
     attempts,
     changed,

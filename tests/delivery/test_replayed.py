@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tests.delivery.lines import (
+from tests.delivery.loop_setup import (
     QUICK,
     delivering,
     fill,

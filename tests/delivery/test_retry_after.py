@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.model import TargetChange, TargetState
 from daemon.settings import Retry
 from daemon.storage import targets
-from tests.delivery.lines import (
+from tests.delivery.loop_setup import (
     attempts,
     claim,
     delivering,

@@ -17,8 +17,8 @@ from daemon.storage import schema
 from tests.api.client import client_of
 from tests.cli.conftest import invoke
 from tests.conftest import START
-from tests.delivery.lines import rows, target
-from tests.harness import shown
+from tests.delivery.loop_setup import rows, target
+from tests.harness import sample_data
 from tests.harness.receivers import OK, SECRET, Receiver, Reply
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ KINDS = ["incident.triggered", "incident.annotated", "action.succeeded", "action
 def settings(folder: Path, url: str, database: str = "") -> Settings:
     path = folder / "config.yaml"
     of = {"database": (database or f"sqlite:///{folder / 'none.db'}").replace("+psycopg", ""), "url": url}
-    path.write_text(CONFIGURATION.format(token=shown.TOKEN, secret=SECRET, **of))
+    path.write_text(CONFIGURATION.format(token=sample_data.TOKEN, secret=SECRET, **of))
     return config.load(path, os.environ)
 
 
@@ -119,7 +119,7 @@ async def test_a_format_without_a_form_for_a_sample_is_named() -> None:
 
 async def test_a_paused_target_is_tested_over_http_and_nothing_is_recorded(tmp_path: Path, database: Database) -> None:
     receiver = Receiver()
-    database.write_now(shown.insert, schema.targets, {"name": "ops", "paused_at": START})
+    database.write_now(sample_data.insert, schema.targets, {"name": "ops", "paused_at": START})
     async with receiver.serving() as url:
         made = settings(tmp_path, url)
         async with client_of(api.create(database, api.Current(made))) as client:

@@ -18,7 +18,7 @@ from daemon.outbound import connection
 from daemon.settings import Options, RateLimit
 from daemon.storage import results
 from tests.conftest import START
-from tests.delivery.lines import (
+from tests.delivery.loop_setup import (
     attempts,
     claim,
     delivering,

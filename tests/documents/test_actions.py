@@ -16,7 +16,7 @@ from daemon.actions import error_codes
 from daemon.simulator import Account
 from daemon.storage import schema
 from daemon.storage.database import Database
-from tests.cli import forked, living
+from tests.cli import forked, running_daemon
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "actions.md").read_text(encoding="utf-8")
@@ -91,12 +91,12 @@ def test_the_examples_work_against_the_simulator(tmp_path: Path) -> None:
     names = account.directory
     (tmp_path / "pagerelay.env").touch(0o600)
     (tmp_path / "pagerelay.env").write_text("PAGERELAY_TOKEN=a-token\n", encoding="utf-8")
-    with living.simulating(account) as pagerduty:
+    with running_daemon.simulating(account) as pagerduty:
         incident = account.trigger("Disk full on db1").id
         here = {"127.0.0.1:8422": pagerduty.removeprefix("http://"), "127.0.0.1:8421": "127.0.0.1:0"}
         configuration = tmp_path / "config.yaml"
         configuration.write_text(replaced(blocks("yaml")[0], here), encoding="utf-8")
-        with living.running(configuration, tmp_path) as address:
+        with running_daemon.running(configuration, tmp_path) as address:
             here["127.0.0.1:8421"] = address.removeprefix("http://")
             configuration.write_text(replaced(blocks("yaml")[0], here), encoding="utf-8")
             variables = {

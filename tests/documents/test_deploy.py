@@ -14,7 +14,7 @@ import yaml
 
 import daemon
 from daemon import config
-from tests.harness import shown
+from tests.harness import sample_data
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -169,7 +169,7 @@ def test_every_secret_of_the_configuration_is_a_key_of_the_secret_that_the_docum
 def test_the_configuration_is_valid(variant: str, tmp_path: Path) -> None:
     text = (DEPLOY / variant / "config.yaml").read_text(encoding="utf-8")
     for name in re.findall(rf"{SECRETS}(\w+)", text):
-        (tmp_path / name).write_text(f"{shown.SECRET if name == 'ops_secret' else 'canary'}\n", encoding="utf-8")
+        (tmp_path / name).write_text(f"{sample_data.SECRET if name == 'ops_secret' else 'canary'}\n", encoding="utf-8")
     path = tmp_path / "config.yaml"
     path.write_text(text.replace(SECRETS, f"{tmp_path}/"), encoding="utf-8")
     settings = config.load(path, {})

@@ -21,7 +21,7 @@ import httpx
 from daemon import actions, config, formats, triggers
 from daemon.formats import pagerduty_v3
 from daemon.simulator import Account
-from tests.cli import living
+from tests.cli import running_daemon
 from tests.cli.conftest import invoke
 from tests.harness.eventually import eventually_in_thread
 from tests.harness.receivers import SECRET
@@ -177,10 +177,10 @@ def test_the_commands_and_requests_shown_work_with_a_daemon(tmp_path: Path) -> N
     account = Account(api_key="simulator", seed=7)
     known = account.directory
     alice, bob = known.users[0], known.users[1]
-    with living.simulating(account) as pagerduty, listening() as inbox:
+    with running_daemon.simulating(account) as pagerduty, listening() as inbox:
         path = configuration(tmp_path, account)
         variables = environment(pagerduty, inbox.url, "127.0.0.1:0")
-        with living.running(path, tmp_path, **variables) as address:
+        with running_daemon.running(path, tmp_path, **variables) as address:
             variables["PAGERELAY_API__LISTEN"] = address.removeprefix("http://")
 
             def pagerelay(line: str) -> str:

@@ -24,7 +24,7 @@ from daemon.storage.database import Database
 from daemon.views import overview
 from tests.conftest import ManualClock
 from tests.documents.test_package import anchors
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,9 +68,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set
     clock = ManualClock()
     database = Database(f"sqlite:///{folder / 'pagerelay.db'}", clock=clock)
     database.upgrade()
-    database.write_now(shown.fill, clock())
+    database.write_now(sample_data.fill, clock())
     database.write_now(lambda tx: tx.execute(schema.instances.update().values(clock_ahead_seconds=1)) and None)
-    settings = shown.settings(folder, "sqlite:///elsewhere.db")
+    settings = sample_data.settings(folder, "sqlite:///elsewhere.db")
     counted = app._registry(database)
     ReloadMetrics(counted).succeeded(settings)
     AttemptMetrics(counted)

@@ -22,7 +22,7 @@ from daemon.formats import samples, standard, template
 from daemon.outbound import signing
 from daemon.outbound.sender import Sender
 from daemon.settings import Target
-from tests.formats.made import BARE, EVENTS, content
+from tests.formats.rendered import BARE, EVENTS, content
 from tests.harness.receivers import SECRET
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.storage.database import Database
 from tests.conftest import Postgres
-from tests.endurance import acting, reloading, replaying, scenarios, trouble
+from tests.endurance import action_scenarios, failing_receivers, reloading, replaying, scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,15 +29,17 @@ RUNS: dict[str, Callable[[Path, str, int], Any]] = {
     "downtime": lambda folder, url, seed: scenarios.downtime(
         folder, url, days=3, rate=0.3, seed=seed, limits=scenarios.STRICT
     ),
-    "trouble": lambda folder, url, seed: trouble.beside(
+    "trouble": lambda folder, url, seed: failing_receivers.beside(
         folder, url, incidents=100, seconds=20, rounds=3, seed=seed, pace=scenarios.PACE
     ),
-    "outage": lambda folder, url, seed: trouble.outage(
+    "outage": lambda folder, url, seed: failing_receivers.outage(
         folder, url, hours=1, rate=300, limit=500, live=50, seconds=10, seed=seed, pace=scenarios.PACE
     ),
-    "once": lambda folder, url, seed: acting.once(folder, url, count=200, kills=10, seconds=60, seed=seed),
-    "flood": lambda folder, url, seed: acting.flood(folder, url, count=500, limits=CONNECTOR, seed=seed, together=True),
-    "singly": lambda folder, url, seed: acting.flood(
+    "once": lambda folder, url, seed: action_scenarios.once(folder, url, count=200, kills=10, seconds=60, seed=seed),
+    "flood": lambda folder, url, seed: action_scenarios.flood(
+        folder, url, count=500, limits=CONNECTOR, seed=seed, together=True
+    ),
+    "singly": lambda folder, url, seed: action_scenarios.flood(
         folder, url, count=100, limits=CONNECTOR, seed=seed, together=False
     ),
     "replay": lambda folder, url, seed: replaying.replay(

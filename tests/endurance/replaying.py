@@ -18,8 +18,8 @@ from daemon.storage import replays, schema, sql
 from daemon.storage.database import Database
 from daemon.views import replay_list
 from tests.endurance import world
+from tests.endurance.failing_receivers import detected
 from tests.endurance.scenarios import PACE
-from tests.endurance.trouble import detected
 
 if TYPE_CHECKING:
     from pathlib import Path

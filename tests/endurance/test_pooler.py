@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from daemon.storage.database import HEAD, Database
-from tests.endurance import acting, scenarios
+from tests.endurance import action_scenarios, scenarios
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ async def test_every_action_takes_effect_once_behind_a_pooler(
     tmp_path: Path, postgres: Postgres, pgbouncer: Pooler, seed: int
 ) -> None:
     url = pgbouncer.url(postgres.new())
-    figures = await acting.once(tmp_path, url, count=20, kills=1, seconds=2, seed=seed)
+    figures = await action_scenarios.once(tmp_path, url, count=20, kills=1, seconds=2, seed=seed)
     assert figures["tried_again"] > 0, "writes did go wrong"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.endurance import acting, reloading, replaying, scenarios, trouble
+from tests.endurance import action_scenarios, failing_receivers, reloading, replaying, scenarios
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ async def test_events_during_a_downtime_are_sent_oldest_first(tmp_path: Path, da
 async def test_ten_targets_with_every_kind_of_failure_do_not_delay_the_others(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
-    figures = await trouble.beside(
+    figures = await failing_receivers.beside(
         tmp_path, database_url, incidents=4, seconds=1, rounds=1, seed=seed, pace=PACE, mib=8
     )
     assert figures["p95_with_ms"][0] < 1000, "less than one attempt at a target that hangs"
@@ -73,7 +73,7 @@ async def test_ten_targets_with_every_kind_of_failure_do_not_delay_the_others(
 async def test_a_target_that_was_down_receives_everything_in_order_and_no_other_waits(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
-    figures = await trouble.outage(
+    figures = await failing_receivers.outage(
         tmp_path, database_url, hours=0, rate=0, limit=50, live=12, seconds=1, seed=seed, pace=PACE
     )
     assert figures["backlog"] > 50
@@ -84,7 +84,7 @@ async def test_a_target_that_was_down_receives_everything_in_order_and_no_other_
 async def test_every_action_takes_effect_once_while_writes_fail_and_the_daemon_is_killed(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
-    figures = await acting.once(tmp_path, database_url, count=25, kills=2, seconds=3, seed=seed)
+    figures = await action_scenarios.once(tmp_path, database_url, count=25, kills=2, seconds=3, seed=seed)
     assert figures["tried_again"] > 0, "writes did go wrong"
 
 
@@ -93,7 +93,7 @@ async def test_a_flood_of_actions_uses_the_whole_budget_without_blocking_polls(
     tmp_path: Path, database_url: str, seed: int
 ) -> None:
     limits = {"calls": 15, "period": "1s", "poll_interval": "500ms"}
-    figures = await acting.flood(tmp_path, database_url, count=30, limits=limits, seed=seed, together=False)
+    figures = await action_scenarios.flood(tmp_path, database_url, count=30, limits=limits, seed=seed, together=False)
     assert figures["polls"] >= 0.5 * figures["seconds"], "half as many as there may be"
 
 

@@ -15,7 +15,7 @@ from tests.conftest import START
 
 
 def event(kind: str = "incident.triggered", *users: str, **incident: Any) -> Event:
-    """An event of incident P1."""
+    """Return an event of incident P1."""
     return Event(
         id="evt_1",
         type=kind,
@@ -29,17 +29,17 @@ def event(kind: str = "incident.triggered", *users: str, **incident: Any) -> Eve
 
 
 def matched(found: Event, *triggers: Trigger) -> list[str]:
-    """The names of the triggers that the event is for; alice@example.com is PALICE."""
+    """Return the names of the triggers that the event is for; alice@example.com is PALICE."""
     return list(named(found, *triggers))
 
 
 def named(found: Event, *triggers: Trigger) -> dict[str, str]:
-    """By which name the event is for each trigger."""
+    """Return by which name the event is for each trigger."""
     return {each.trigger.name: each.type for each in Index(triggers, {"alice@example.com": "PALICE"}).match(found)}
 
 
 def trigger(name: str, *on: str, **more: Any) -> Trigger:
-    """A trigger on the connection acme."""
+    """Return a trigger on the connection acme."""
     return Trigger(name, on or ("incident.triggered",), "acme", ("ops",), **more)
 
 

@@ -19,7 +19,7 @@ from daemon.storage import claims, connections, due, journal, messages, schema, 
 from daemon.storage.database import Database
 from daemon.views import delivery_list, event_list
 from tests.conftest import START
-from tests.delivery.lines import delivering, states
+from tests.delivery.loop_setup import delivering, states
 from tests.harness.eventually import eventually
 from tests.harness.receivers import SECRET, Receiver
 
@@ -42,7 +42,7 @@ DUTY = target("duty", format="pagerduty-v3")
 
 
 def happening(count: int, kind: str = "incident.triggered", first: int = 0) -> list[Event]:
-    """That many events, each of an incident of its own."""
+    """Return that many events, each of an incident of its own."""
     event = samples.event_of(samples.event(kind, connection="acme"))
     return [replace(event, id=f"evt_{number}", incident_id=f"P{number}") for number in range(first, first + count)]
 
@@ -62,13 +62,13 @@ def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger]
 
 
 def deliveries(database: Database, name: str) -> list[Any]:
-    """What a target is to get, in order."""
+    """Return what a target is to get, in order."""
     of_target = sa.select(schema.deliveries).where(schema.deliveries.c.target == name)
     return list(database.read_now(lambda tx: tx.execute(of_target.order_by(schema.deliveries.c.id)).all()))
 
 
 def events_of(database: Database, message_id: str) -> list[str]:
-    """The events that a message tells of."""
+    """Return the events that a message tells of."""
     message = database.read_now(messages.load, [message_id])[message_id]
     assert isinstance(message.about, Batch)
     return [event.id for event in message.about.events]
@@ -167,7 +167,7 @@ def test_events_are_kept_as_long_as_the_batch_that_contains_them(database: Datab
 
 @pytest.fixture
 def batch(database: Database) -> int:
-    """The id of the delivery of a batch of three events."""
+    """Return the id of the delivery of a batch of three events."""
     fan(database, happening(3), [replace(TRIGGERED, to=("flow",))], FLOW)
     return int(deliveries(database, "flow")[0].id)
 
@@ -203,12 +203,12 @@ async def test_a_receiver_gets_the_batch_as_a_list(database_url: str) -> None:
 
 
 def with_incident(event: Event, **more: Any) -> Event:
-    """The event with some of its incident's fields changed."""
+    """Return the event with some of its incident's fields changed."""
     return replace(event, payload=event.payload | {"incident": event.payload["incident"] | more})
 
 
 def condition_error(database: Database, name: str) -> str | None:
-    """What a trigger's row says is wrong."""
+    """Return what a trigger's row says is wrong."""
     chosen = sa.select(schema.triggers.c.last_error).where(schema.triggers.c.name == name)
     error: str | None = database.read_now(lambda tx: tx.execute(chosen).scalar_one())
     return error

@@ -12,7 +12,7 @@ from daemon import formats
 from daemon.formats import samples, standard
 from daemon.settings import Options
 from daemon.text import iso
-from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, content
+from tests.formats.rendered import BARE, BATCH, EVENTS, OTHERS, content
 
 if TYPE_CHECKING:
     from daemon.model import Content
@@ -21,7 +21,7 @@ MODES = [None, "structured", "binary"]
 
 
 def read(rendered: Content) -> Any:
-    """The event as the library reads it."""
+    """Return the event as the library reads it."""
     return from_http_event(
         HTTPMessage({"content-type": rendered.content_type, **dict(rendered.headers)}, rendered.body)
     )

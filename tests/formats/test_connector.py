@@ -11,7 +11,7 @@ from daemon import formats
 from daemon.formats import samples
 from daemon.model import Batch, Message
 from daemon.settings import Options
-from tests.formats.made import BARE, EVENTS, OTHERS, body, with_incident
+from tests.formats.rendered import BARE, EVENTS, OTHERS, body, with_incident
 
 PROPERTIES = [
     "id",

@@ -10,7 +10,7 @@ from daemon import formats, triggers
 from daemon.formats import samples, standard
 from daemon.model import ActionState
 from daemon.settings import Options
-from tests.formats.made import BARE, EVENTS, OTHERS
+from tests.formats.rendered import BARE, EVENTS, OTHERS
 
 if TYPE_CHECKING:
     from daemon.model import Message

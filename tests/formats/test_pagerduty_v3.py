@@ -17,7 +17,7 @@ from daemon import formats
 from daemon.formats import samples
 from daemon.outbound.sender import Sender
 from daemon.settings import Options, Target
-from tests.formats.made import BARE, BATCH, EVENTS, OTHERS, body, changed, content, with_incident
+from tests.formats.rendered import BARE, BATCH, EVENTS, OTHERS, body, changed, content, with_incident
 from tests.harness import recordings
 from tests.harness.receivers import SECRET
 

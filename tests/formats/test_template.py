@@ -14,7 +14,7 @@ import pytest
 from daemon import errors, formats
 from daemon.formats import samples, standard, template
 from daemon.settings import Options
-from tests.formats.made import BATCH, EVENTS, body, content
+from tests.formats.rendered import BATCH, EVENTS, body, content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +28,14 @@ ENDLESS = "{% macro again() %}{{ again() }}{{ again() }}{% endmacro %}{{ again()
 
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[template.Renderer]:
-    """A process for many templates."""
+    """Yield a process for many templates."""
     process = template.Renderer()
     yield process
     process.close()
 
 
 def refused(renderer: template.Renderer, text: str, **more: Any) -> str:
-    """Why a template is refused."""
+    """Return why a template is refused."""
     with pytest.raises(errors.FormatError) as caught:
         renderer.render(text, DOCUMENT, **more)
     return str(caught.value)

@@ -14,7 +14,7 @@ from daemon.formats import REGISTRY
 from daemon.model import PAUSED_BY_HAND
 from daemon.settings import Options
 from daemon.storage import connections, messages, schema, targets
-from tests.delivery.lines import fill, target
+from tests.delivery.loop_setup import fill, target
 
 if TYPE_CHECKING:
     from daemon.storage.database import Database

@@ -10,7 +10,7 @@ import structlog
 
 from daemon.maintenance.clock import SetBack
 from daemon.storage import instances, schema
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,8 +50,10 @@ class Watch:
 def fill(database: Database, now: datetime) -> None:
     """Put deliveries and an action into the queue that wait, and one that is due."""
     for number, at in enumerate((now - HOUR, now + timedelta(seconds=30), now + 2 * HOUR), 1):
-        database.write_now(shown.insert, schema.deliveries, shown.delivery(number, now, next_attempt_at=at))
-    database.write_now(shown.insert, schema.actions, shown.action(1, now, state="queued", next_try_at=now + 2 * HOUR))
+        database.write_now(sample_data.insert, schema.deliveries, sample_data.delivery(number, now, next_attempt_at=at))
+    database.write_now(
+        sample_data.insert, schema.actions, sample_data.action(1, now, state="queued", next_try_at=now + 2 * HOUR)
+    )
 
 
 async def test_what_waits_is_not_delayed_when_the_clock_is_set_back(database: Database, clock: ManualClock) -> None:

@@ -14,7 +14,7 @@ from daemon.model import PAUSED_BY_HAND, ReplayState
 from daemon.storage import claims, messages, replays, schema, targets
 from daemon.storage.database import Database
 from daemon.views import replay_list
-from tests.delivery.lines import delivering, fill, rows, states, target
+from tests.delivery.loop_setup import delivering, fill, rows, states, target
 from tests.harness.eventually import eventually
 from tests.harness.receivers import Receiver, Reply
 

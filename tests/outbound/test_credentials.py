@@ -32,7 +32,7 @@ def token_response(token: str, **more: Any) -> Reply:
 
 
 def numbered() -> Callable[[Request], Reply]:
-    """Tokens canary-token-1, canary-token-2 and so on."""
+    """Return tokens canary-token-1, canary-token-2 and so on."""
     count = 0
 
     def answer(_request: Request) -> Reply:

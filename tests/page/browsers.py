@@ -12,7 +12,7 @@ import httpx
 from playwright.async_api import async_playwright
 
 from daemon import api
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -86,7 +86,7 @@ class Window:
 
 @contextlib.asynccontextmanager
 async def browsing() -> AsyncIterator[Browser]:
-    """A browser."""
+    """Yield a browser."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
@@ -97,7 +97,7 @@ async def browsing() -> AsyncIterator[Browser]:
 
 @contextlib.asynccontextmanager
 async def window(browser: Browser, address: str, path: str | None = "/", **options: Any) -> AsyncIterator[Window]:
-    """A window of the browser, signed in, on one of the pages; without a path, it is neither."""
+    """Yield a window of the browser, signed in, on one of the pages; without a path, it is neither."""
     context = await browser.new_context(**{"viewport": DESKTOP, "timezone_id": "Europe/Berlin"} | options)
     await context.add_init_script(WATCH_STREAMS)
     page = await context.new_page()
@@ -106,7 +106,7 @@ async def window(browser: Browser, address: str, path: str | None = "/", **optio
     page.on("pageerror", lambda error: opened.complaints.append(str(error)))
     if path is not None:
         async with httpx.AsyncClient(base_url=address, trust_env=False) as http:
-            await http.post("/sign-in", data={"token": shown.TOKEN})
+            await http.post("/sign-in", data={"token": sample_data.TOKEN})
             cookies = [{"name": name, "value": value, "url": address} for name, value in http.cookies.items()]
         await context.add_cookies(cookies)  # type: ignore[arg-type]  # a TypedDict
         await page.clock.install()
@@ -117,6 +117,6 @@ async def window(browser: Browser, address: str, path: str | None = "/", **optio
 
 @contextlib.asynccontextmanager
 async def served(database: Database, settings: Settings, services: Services) -> AsyncIterator[str]:
-    """The page over HTTP; yields its address."""
+    """Serve the page over HTTP; yield its address."""
     async with api.serving(database, api.Current(settings, services)) as address:
         yield address or ""

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from daemon import api
 from daemon.control import Services
-from tests.api.desk import opened
+from tests.api.action_api import opened
 from tests.conftest import ManualClock
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.page.person import Person, visiting
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
-    from tests.api.desk import Desk
+    from tests.api.action_api import ActionApi
 
 collect_ignore = [] if shutil.which("chromium") else ["test_in_a_browser.py"]
 
@@ -37,14 +37,14 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 
 
 def _settings(folder: Path, database_url: str) -> Settings:
-    loaded = shown.settings(folder, database_url)
+    loaded = sample_data.settings(folder, database_url)
     assert loaded.api is not None
     return dataclasses.replace(loaded, api=dataclasses.replace(loaded.api, read_token=SecretStr(READ_TOKEN)))
 
 
 @pytest.fixture
 def woken() -> list[str]:
-    """What was woken: targets, and ``replays``."""
+    """Return what was woken: targets, and ``replays``."""
     return []
 
 
@@ -55,7 +55,7 @@ def services(woken: list[str]) -> Services:
 
 @pytest.fixture
 def app(database: Database, settings: Settings, services: Services, clock: ManualClock) -> FastAPI:
-    database.write_now(shown.fill, clock.now)
+    database.write_now(sample_data.fill, clock.now)
     return api.create(database, api.Current(settings, services))
 
 
@@ -66,32 +66,32 @@ async def person(app: FastAPI) -> AsyncIterator[Person]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A database that many tests share, because they change nothing."""
-    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
+def samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Yield a database that many tests share, because they change nothing."""
+    yield from sample_data.shared_database(request, tmp_path_factory.mktemp("samples"), ManualClock())
 
 
 @pytest.fixture(scope="module")
-def kept_app(kept: Database, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return api.create(kept, api.Current(_settings(tmp_path_factory.mktemp("kept-app"), "sqlite:///elsewhere.db")))
+def samples_app(samples: Database, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return api.create(samples, api.Current(_settings(tmp_path_factory.mktemp("samples-app"), "sqlite:///elsewhere.db")))
 
 
 @pytest.fixture
-async def visitor(kept_app: FastAPI) -> AsyncIterator[Person]:
-    """Somebody who may change everything, and only looks."""
-    async with visiting(kept_app) as signed_in:
+async def visitor(samples_app: FastAPI) -> AsyncIterator[Person]:
+    """Yield somebody who may change everything, and only looks."""
+    async with visiting(samples_app) as signed_in:
         yield signed_in
 
 
 @pytest.fixture
-async def reader(kept_app: FastAPI) -> AsyncIterator[Person]:
-    """Somebody who may only look."""
-    async with visiting(kept_app, READ_TOKEN) as signed_in:
+async def reader(samples_app: FastAPI) -> AsyncIterator[Person]:
+    """Yield somebody who may only look."""
+    async with visiting(samples_app, READ_TOKEN) as signed_in:
         yield signed_in
 
 
 @pytest.fixture
-async def desk(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Desk]:
-    """A page over a simulated account."""
+async def action_api(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[ActionApi]:
+    """Yield a page over a simulated account."""
     async with opened(database, clock, tmp_path) as ready:
         yield ready

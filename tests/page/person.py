@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,7 +76,7 @@ class Person:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
 
-    async def sign_in(self, token: str = shown.TOKEN, **fields: str) -> httpx.Response:
+    async def sign_in(self, token: str = sample_data.TOKEN, **fields: str) -> httpx.Response:
         return await self.http.post("/sign-in", data={"token": token} | fields)
 
     async def read(self, path: str, status: int = 200) -> str:
@@ -104,8 +104,8 @@ def forms_in(text: str) -> list[Form]:
 
 
 @contextlib.asynccontextmanager
-async def visiting(app: FastAPI, token: str | None = shown.TOKEN) -> AsyncIterator[Person]:
-    """Somebody who has signed in, unless ``token`` is None."""
+async def visiting(app: FastAPI, token: str | None = sample_data.TOKEN) -> AsyncIterator[Person]:
+    """Yield somebody who has signed in, unless ``token`` is None."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as http:
         person = Person(http)

@@ -22,7 +22,7 @@ from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
 from daemon.storage.history import ALL, SLOT
 from daemon.storage.schema import LATENCIES
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.page import browsers
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def fill(tx: sa.Connection, scene: Scene, now: datetime) -> None:
     """Insert a day's work."""
     chance = random.Random(4)
     since = now - 23 * MINUTE
-    shown.insert(tx, schema.connections, shown.connection("acme", now))
+    sample_data.insert(tx, schema.connections, sample_data.connection("acme", now))
     alive = {"hostname": "relay1", "version": "0.1.0", "started_at": now - 900 * MINUTE, "heartbeat_at": now}
-    shown.insert(tx, schema.instances, {"id": "a"} | alive)
+    sample_data.insert(tx, schema.instances, {"id": "a"} | alive)
     for name in ("new-incidents", "changes"):
         row = {
             "name": name,
@@ -84,19 +84,19 @@ def fill(tx: sa.Connection, scene: Scene, now: datetime) -> None:
             "next_poll_at": now,
             "last_event_at": now - MINUTE,
         }
-        shown.insert(tx, schema.triggers, row | {"last_run_at": now - MINUTE / 4})
+        sample_data.insert(tx, schema.triggers, row | {"last_run_at": now - MINUTE / 4})
     reason = {"failing_since": since, "last_error": "answered 503", "probe_at": now + MINUTE / 2, "probes": 14}
     for name in ("chat", "statuspage", "tickets"):
         down = scene.down and name == "tickets"
         state = reason | {"last_success_at": since} if down else {"last_success_at": now - MINUTE / 5}
-        shown.insert(tx, schema.targets, {"name": name} | state)
-    shown.insert(tx, schema.permits, *({"connection": "acme", "at": now, "priority": 1} for _ in range(4)))
+        sample_data.insert(tx, schema.targets, {"name": name} | state)
+    sample_data.insert(tx, schema.permits, *({"connection": "acme", "at": now, "priority": 1} for _ in range(4)))
     _events(tx, scene, now, since)
     _history(tx, scene, now, chance)
     user = {"incidentId": "Q1", "userId": "PALICE"}
     done = {"state": "succeeded", "outcome": "done", "result": '{"id": "Q1"}', "tries": 1}
-    action = shown.action(1, now - 30 * MINUTE, operation="AcknowledgeIncident", subject=f"Q{INCIDENTS}")
-    shown.insert(
+    action = sample_data.action(1, now - 30 * MINUTE, operation="AcknowledgeIncident", subject=f"Q{INCIDENTS}")
+    sample_data.insert(
         tx,
         schema.actions,
         action | done | {"parameters": orjson.dumps(user).decode(), "finished_at": now - 29 * MINUTE},
@@ -122,29 +122,29 @@ def _events(tx: sa.Connection, scene: Scene, now: datetime, since: datetime) -> 
             note = {"content": "The sessions table has grown, deleting old ones."} if name == "annotated" else None
             payload = {"agent": {"summary": PEOPLE[(incident + step) % 3]}, "incident": resource, "note": note}
             row = {"type": f"incident.{name}", "incident_id": f"Q{incident}", "payload": orjson.dumps(payload).decode()}
-            shown.insert(tx, schema.events, shown.event(seq, at, **row))
+            sample_data.insert(tx, schema.events, sample_data.event(seq, at, **row))
             trigger = "new-incidents" if name == "triggered" else "changes"
-            message = shown.message(seq, at, trigger)
-            shown.insert(tx, schema.messages, message)
+            message = sample_data.message(seq, at, trigger)
+            sample_data.insert(tx, schema.messages, message)
             for number, target in enumerate(("chat", "tickets")):
                 pending = scene.down and target == "tickets" and at > since
                 _delivery(tx, 2 * seq + number, message["id"], target, f"Q{incident}", at, pending=pending)
     for number in range(scene.waiting):
         message = {"id": f"msg_{number}", "event_seq": 0, "trigger": "new-incidents", "type": "incident.triggered"}
-        shown.insert(tx, schema.messages, message | {"created_at": now - MINUTE})
+        sample_data.insert(tx, schema.messages, message | {"created_at": now - MINUTE})
     rows = [
-        shown.delivery(
+        sample_data.delivery(
             10_000 + number, now - MINUTE, message_id=f"msg_{number}", target="tickets", incident_id=f"S{number}"
         )
         for number in range(scene.waiting)
     ]
-    shown.insert(tx, schema.deliveries, *rows)
+    sample_data.insert(tx, schema.deliveries, *rows)
 
 
 def _delivery(
     tx: sa.Connection, number: int, message: str, target: str, incident: str, at: datetime, *, pending: bool
 ) -> None:
-    row = shown.delivery(number, at, message_id=message, target=target, incident_id=incident)
+    row = sample_data.delivery(number, at, message_id=message, target=target, incident_id=incident)
     tried = {"delivery_id": number, "duration_ms": 84 + number % 40}
     if pending:
         state = {"attempts": 6, "last_status": 503, "last_error": "answered 503"}
@@ -153,8 +153,8 @@ def _delivery(
     else:
         state = {"state": "delivered", "finished_at": at + MINUTE / 60, "attempts": 1, "last_status": 204}
         attempts = [tried | {"status": 204, "at": at + MINUTE / 60}]
-    shown.insert(tx, schema.deliveries, row | state)
-    shown.insert(tx, schema.attempts, *attempts)
+    sample_data.insert(tx, schema.deliveries, row | state)
+    sample_data.insert(tx, schema.attempts, *attempts)
 
 
 def _history(tx: sa.Connection, scene: Scene, now: datetime, chance: random.Random) -> None:
@@ -168,9 +168,9 @@ def _history(tx: sa.Connection, scene: Scene, now: datetime, chance: random.Rand
             failures = attempts // (2 if target == ALL else 1) if failing else int(chance.random() < 0.03)
             within = {f"within_{bound}": int(attempts * min(1, bound / 260)) for bound in LATENCIES}
             row = {"target": target, "at": at, "attempts": attempts, "failures": min(failures, attempts)}
-            shown.insert(tx, schema.target_history, row | within)
+            sample_data.insert(tx, schema.target_history, row | within)
         row = {"connection": "acme", "at": at, "events": busy, "calls": 10 + chance.randint(0, 6)}
-        shown.insert(tx, schema.connection_history, row)
+        sample_data.insert(tx, schema.connection_history, row)
 
 
 async def main(folder: Path) -> None:
@@ -225,7 +225,13 @@ def _is_alive(tx: sa.Connection) -> None:
 
 def _settings(folder: Path, database: str, simulator: str, key: str) -> Settings:
     path = folder / "config.yaml"
-    names = {"url": database, "simulator": simulator, "key": key, "token": shown.TOKEN, "secret": shown.SECRET}
+    names = {
+        "url": database,
+        "simulator": simulator,
+        "key": key,
+        "token": sample_data.TOKEN,
+        "secret": sample_data.SECRET,
+    }
     path.write_text(CONFIGURATION.format(**names))
     return config.load(path, os.environ)
 

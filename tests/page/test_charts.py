@@ -18,7 +18,7 @@ from daemon.storage import schema
 from daemon.storage.schema import LATENCIES
 from daemon.views import history
 from tests.conftest import START
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -78,12 +78,12 @@ def attempt(number: int, at: object, milliseconds: int, error: str | None = None
 async def test_each_attempt_event_and_call_is_counted_once(database: Database, clock: ManualClock) -> None:
     chore = History(database)
     await chore.run()
-    database.write_now(shown.fill, clock.now)
+    database.write_now(sample_data.fill, clock.now)
     rows = [
         attempt(number, clock.now - timedelta(minutes=number), 40, "answered 500" if number < 14 else None)
         for number in range(10, 20)
     ]
-    database.write_now(lambda tx: shown.insert(tx, schema.attempts, *rows))
+    database.write_now(lambda tx: sample_data.insert(tx, schema.attempts, *rows))
     for _ in range(4):
         await chore.run()
 
@@ -112,9 +112,9 @@ async def test_history_is_bounded_in_time_and_in_each_round(
     monkeypatch.setattr(stored, "MOST_AT_ONCE", 4)
     chore = History(database)
     await chore.run()
-    database.write_now(shown.fill, clock.now)
+    database.write_now(sample_data.fill, clock.now)
     rows = [attempt(number, clock.now, 40) for number in range(10, 30)]
-    database.write_now(lambda tx: shown.insert(tx, schema.attempts, *rows))
+    database.write_now(lambda tx: sample_data.insert(tx, schema.attempts, *rows))
     await chore.run()
     waits = [await chore.run() for _ in range(10)]
     assert waits[0] < waits[-1]

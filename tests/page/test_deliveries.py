@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.storage import replays, schema
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.page.person import forms_in
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ async def test_an_invalid_replay_shows_the_form_again(person: Person, fields: di
 
 
 async def test_an_incident_is_told_in_one_line_of_time(person: Person, database: Database, clock: ManualClock) -> None:
-    note = shown.event(9, clock.now, incident_id="P2", type="incident.annotated")
-    database.write_now(shown.insert, schema.events, note)
+    note = sample_data.event(9, clock.now, incident_id="P2", type="incident.annotated")
+    database.write_now(sample_data.insert, schema.events, note)
     text = await person.read("/incidents/P2")
     story = text.partition("<h2>What happened</h2>")[2]
     places = [

@@ -14,7 +14,7 @@ from daemon.control import Services
 from daemon.control import targets as control
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.eventually import eventually
 from tests.page import browsers
 from tests.page.test_signing_in import PAGES
@@ -39,19 +39,19 @@ CLOSED = "streams.length > 0 && streams.every(each => each.readyState === EventS
 @pytest.fixture
 def database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'page.db')}")
-    database.write_now(shown.fill, system_clock())
+    database.write_now(sample_data.fill, system_clock())
     yield database
     database.close()
 
 
 @pytest.fixture
 def settings(tmp_path: Path, database: Database) -> Settings:
-    return shown.settings(tmp_path, str(database.url))
+    return sample_data.settings(tmp_path, str(database.url))
 
 
 @pytest.fixture
 def woken() -> list[str]:
-    """The targets that were woken."""
+    """Return the targets that were woken."""
     return []
 
 
@@ -114,7 +114,9 @@ async def test_an_open_page_shows_a_change_within_three_seconds_and_keeps_the_fo
         link = 'a[href="/deliveries/3"]'
         await window.page.focus(link)
         database.write_now(lambda tx: tx.execute(schema.targets.update().values(last_error="a new reason")))
-        database.write_now(shown.insert, schema.deliveries, shown.delivery(9, system_clock(), message_id="msg_9"))
+        database.write_now(
+            sample_data.insert, schema.deliveries, sample_data.delivery(9, system_clock(), message_id="msg_9")
+        )
         await window.page.wait_for_selector("text=#9", timeout=UPDATED)
         assert await window.page.evaluate("document.activeElement.getAttribute('href')") == "/deliveries/3"
         assert window.complaints == []
@@ -138,7 +140,9 @@ async def test_updates_wait_while_somebody_types_or_has_paused_them(
     async with browsers.window(browser, address, "/deliveries") as window:
         await eventually(lambda: window.page.evaluate("streams[0].readyState === EventSource.OPEN"))
         await window.page.fill("#f-incident", "P")
-        database.write_now(shown.insert, schema.deliveries, shown.delivery(9, system_clock(), message_id="msg_9"))
+        database.write_now(
+            sample_data.insert, schema.deliveries, sample_data.delivery(9, system_clock(), message_id="msg_9")
+        )
         await eventually(lambda: window.page.evaluate("signals > 0"))
         assert await window.requests_in_a_long_time() == []
         assert await window.page.locator("text=#9").count() == 0
@@ -147,7 +151,9 @@ async def test_updates_wait_while_somebody_types_or_has_paused_them(
         await window.page.keyboard.press("p")
         assert await window.page.inner_text("#live-switch") == "Updates paused"
         assert await window.page.evaluate(CLOSED), "no signal can come"
-        database.write_now(shown.insert, schema.deliveries, shown.delivery(10, system_clock(), message_id="msg_10"))
+        database.write_now(
+            sample_data.insert, schema.deliveries, sample_data.delivery(10, system_clock(), message_id="msg_10")
+        )
         assert await window.requests_in_a_long_time() == []
         assert await window.page.locator("text=#10").count() == 0
         await window.page.keyboard.press("p")
@@ -225,7 +231,7 @@ async def test_times_are_shown_in_the_readers_zone_with_utc_beside_them(browser:
 async def test_without_a_script_somebody_signs_in_and_uses_a_button(browser: Browser, address: str) -> None:
     async with browsers.window(browser, address, None, java_script_enabled=False) as window:
         await window.open("/targets/ops")
-        await window.page.fill("#token", shown.TOKEN)
+        await window.page.fill("#token", sample_data.TOKEN)
         await window.page.click("button.main")
         await window.page.click("text=Pause >> nth=0")
         assert "paused by hand" in await window.page.inner_text("main")

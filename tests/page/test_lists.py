@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.storage import schema
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from daemon.storage.database import Database
@@ -74,8 +74,8 @@ async def test_a_long_list_is_read_backwards_in_parts_without_gaps(
     person: Person, database: Database, clock: ManualClock
 ) -> None:
     for number in range(6, 130):
-        row = shown.delivery(number, clock.now, message_id=f"msg_{number}")
-        database.write_now(shown.insert, schema.deliveries, row)
+        row = sample_data.delivery(number, clock.now, message_id=f"msg_{number}")
+        database.write_now(sample_data.insert, schema.deliveries, row)
     seen: list[str] = []
     path: str | None = "/deliveries?target=ops"
     while path is not None:

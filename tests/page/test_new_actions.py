@@ -17,13 +17,13 @@ from tests.page.person import forms_in, visiting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.api.desk import Desk
+    from tests.api.action_api import ActionApi
     from tests.page.person import Form, Person
 
 
 @pytest.fixture
-async def person(desk: Desk) -> AsyncIterator[Person]:
-    async with visiting(desk.app) as signed_in:
+async def person(action_api: ActionApi) -> AsyncIterator[Person]:
+    async with visiting(action_api.app) as signed_in:
         yield signed_in
 
 
@@ -43,71 +43,73 @@ async def test_each_operation_has_a_form_with_its_parameters(person: Person, ope
     assert f'operation={operation}"' in await person.read("/actions/new")
 
 
-async def test_the_pick_lists_offer_ids_by_name_and_cost_one_call_each(person: Person, desk: Desk) -> None:
-    incident = desk.incident()
+async def test_the_pick_lists_offer_ids_by_name_and_cost_one_call_each(person: Person, action_api: ActionApi) -> None:
+    incident = action_api.incident()
     for _ in range(3):
         text = await person.read("/actions/new?operation=ReassignIncident")
         assert re.search(rf'<option value="{incident.id}">[^<]*Disk almost full', text)
-        assert text.count(f'<option value="{desk.alice}">Alice') == 2
-    assert len(desk.simulator.calls) == 2
+        assert text.count(f'<option value="{action_api.alice}">Alice') == 2
+    assert len(action_api.simulator.calls) == 2
 
 
-async def test_names_are_looked_up_without_a_script_and_nothing_is_queued(person: Person, desk: Desk) -> None:
+async def test_names_are_looked_up_without_a_script_and_nothing_is_queued(
+    person: Person, action_api: ActionApi
+) -> None:
     form = await form_of(person, "AcknowledgeIncident")
     response = await person.send(form, userId="alice", look_up="yes")
     assert response.status_code == 200
-    assert re.search(rf"1 entry matches “alice”: Alice[^<]*<span class=\"code\">{desk.alice}", response.text)
+    assert re.search(rf"1 entry matches “alice”: Alice[^<]*<span class=\"code\">{action_api.alice}", response.text)
     (shown_again,) = [each for each in forms_in(response.text) if each.label == "AcknowledgeIncident"]
     assert shown_again.fields["userId"] == "alice"
-    assert await desk.queued() == []
+    assert await action_api.queued() == []
 
 
 async def test_a_whole_list_is_searched_here_and_a_long_one_at_pagerduty_within_bounds(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    action_api: ActionApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = Watch()
-    lists = Choices(desk.database, Current(desk.settings, desk.work), watch)
-    assert [each.id for each in (await lists.read("acme", "users", "ALICE")).choices] == [desk.alice]
-    assert len(desk.simulator.calls) == 1
+    lists = Choices(action_api.database, Current(action_api.settings, action_api.work), watch)
+    assert [each.id for each in (await lists.read("acme", "users", "ALICE")).choices] == [action_api.alice]
+    assert len(action_api.simulator.calls) == 1
     watch.seconds += KEPT_SECONDS["users"]
     monkeypatch.setattr(lookups, "MOST", 2)  # so that two users make a list that may have more
     sizes = [len((await lists.read("acme", "users", text)).choices) for text in ("", "a", "al", "alice", "alice a")]
     assert sizes == [2, 2, 1, 1, 1]
-    assert len(desk.simulator.calls) == 4, "al is a whole list, so that more letters need no call"
+    assert len(action_api.simulator.calls) == 4, "al is a whole list, so that more letters need no call"
     for number in range(2 * MOST_SEARCHES):
         await lists.read("acme", "users", f"x{number}")
-    assert len(desk.simulator.calls) <= 4 + MOST_SEARCHES
+    assert len(action_api.simulator.calls) <= 4 + MOST_SEARCHES
 
 
-async def test_options_are_for_those_who_may_act(person: Person, desk: Desk) -> None:
+async def test_options_are_for_those_who_may_act(person: Person, action_api: ActionApi) -> None:
     path = "/actions/new/options?connection=acme&kind=users&text=alice"
-    assert f'value="{desk.alice}"' in await person.read(path)
+    assert f'value="{action_api.alice}"' in await person.read(path)
     for query in ("kind=nothing&connection=acme", "kind=users&connection=nobody"):
         await person.read(f"/actions/new/options?{query}", 404)
 
 
-async def test_an_incident_is_resolved_from_its_page(person: Person, desk: Desk) -> None:
-    incident = desk.incident()
+async def test_an_incident_is_resolved_from_its_page(person: Person, action_api: ActionApi) -> None:
+    incident = action_api.incident()
     form = await form_of(person, "ResolveIncident", incidentId=incident.id)
     assert form.fields["incidentId"] == incident.id
-    response = await person.send(form, userId=desk.alice)
-    again = await person.send(form, userId=desk.alice)
+    response = await person.send(form, userId=action_api.alice)
+    again = await person.send(form, userId=action_api.alice)
     assert response.status_code == 303
     assert response.headers["location"].startswith("/actions/")
     assert again.headers["location"] == response.headers["location"], "a form sent twice is one action"
-    assert desk.woken == ["acme", "acme"]
+    assert action_api.woken == ["acme", "acme"]
     text = await person.read(response.headers["location"])
     assert "ResolveIncident" in text
     assert incident.id in text
 
 
-async def test_a_form_changed_after_it_was_sent_is_another_action(person: Person, desk: Desk) -> None:
+async def test_a_form_changed_after_it_was_sent_is_another_action(person: Person, action_api: ActionApi) -> None:
     form = await form_of(person, "ResolveIncident", incidentId="P1")
     places = {(await person.send(form, userId=user)).headers["location"] for user in ("PA", "PB")}
     assert len(places) == 2
 
 
-async def test_wrong_values_show_the_form_again_with_what_is_wrong(person: Person, desk: Desk) -> None:
+async def test_wrong_values_show_the_form_again_with_what_is_wrong(person: Person, action_api: ActionApi) -> None:
     form = await form_of(person, "SnoozeIncident")
     response = await person.send(form, incidentId="P 1", userId="", duration="long")
     assert response.status_code == 422
@@ -115,7 +117,7 @@ async def test_wrong_values_show_the_form_again_with_what_is_wrong(person: Perso
         assert each in response.text
     (shown_again,) = [each for each in forms_in(response.text) if each.label == "SnoozeIncident"]
     assert shown_again.fields["incidentId"] == "P 1"
-    assert await desk.queued() == []
+    assert await action_api.queued() == []
 
 
 async def test_an_unknown_connection_or_operation_is_refused(person: Person) -> None:

@@ -12,7 +12,7 @@ import structlog
 from daemon import errors
 from daemon.api import request_limits
 from daemon.storage import schema
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.page.test_signing_in import PAGES
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ async def test_without_its_database_the_page_says_so(person: Person, database: D
 async def test_no_page_holds_a_secret(visitor: Person) -> None:
     for path in PAGES:
         text = await visitor.read(path)
-        assert [canary for canary in shown.CANARIES if canary in text] == [], path
+        assert [canary for canary in sample_data.CANARIES if canary in text] == [], path
 
 
 async def test_no_page_has_inline_scripts_or_styles_or_loads_anything_from_elsewhere(visitor: Person) -> None:
@@ -147,7 +147,7 @@ async def test_no_page_has_inline_scripts_or_styles_or_loads_anything_from_elsew
 async def test_hostile_text_is_inert(person: Person, database: Database) -> None:
     hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7 }}"
     payload = {"incident": {"title": hostile}, "agent": {"summary": hostile}}
-    database.write_now(lambda tx: tx.execute(sa.update(schema.events).values(payload=shown._text(payload))))
+    database.write_now(lambda tx: tx.execute(sa.update(schema.events).values(payload=sample_data._text(payload))))
     database.write_now(lambda tx: tx.execute(sa.update(schema.targets).values(last_error=hostile)))
     for path in PAGES:
         text = await person.read(path)

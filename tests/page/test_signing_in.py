@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from daemon import api
 from daemon.page import sessions
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.page.conftest import READ_TOKEN
 from tests.page.person import visiting
 
@@ -65,7 +65,7 @@ async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards
             "/sign-in?next=%2Ftargets%2Fops%3Ftest%3Dx",
         )
         (form,) = await person.forms(response.headers["location"])
-        response = await person.send(form, token=shown.TOKEN)
+        response = await person.send(form, token=sample_data.TOKEN)
         assert (response.status_code, response.headers["location"]) == (303, "/targets/ops?test=x")
         assert "ops" in await person.read(response.headers["location"])
 
@@ -81,7 +81,7 @@ async def test_signing_in_never_leads_to_another_site(kept_app: FastAPI, place: 
 async def test_a_wrong_token_gives_one_text_and_no_session(app: FastAPI) -> None:
     async with visiting(app, None) as person:
         texts = set()
-        for token in ("", "wrong", shown.TOKEN[:-1], shown.TOKEN.upper(), "\u00e9" * 5000):
+        for token in ("", "wrong", sample_data.TOKEN[:-1], sample_data.TOKEN.upper(), "\u00e9" * 5000):
             response = await person.sign_in(token)
             assert (response.status_code, "set-cookie" in response.headers) == (401, False)
             texts.add(response.text)
@@ -93,8 +93,10 @@ async def test_the_cookie_is_for_this_site_only_and_not_for_scripts(kept_app: Fa
     async with visiting(kept_app, None) as person:
         cookie = (await person.sign_in()).headers["set-cookie"]
         assert re.search(r"; HttpOnly; Max-Age=43200; Path=/; SameSite=strict$", cookie)
-        assert shown.TOKEN not in cookie
-        secure = await person.http.post("/sign-in", data={"token": shown.TOKEN}, headers={"x-forwarded-proto": "https"})
+        assert sample_data.TOKEN not in cookie
+        secure = await person.http.post(
+            "/sign-in", data={"token": sample_data.TOKEN}, headers={"x-forwarded-proto": "https"}
+        )
         assert "; Secure" in secure.headers["set-cookie"]
 
 
@@ -102,7 +104,7 @@ async def test_a_proxy_elsewhere_is_not_believed(kept_app: FastAPI) -> None:
     transport = httpx.ASGITransport(kept_app, client=("192.0.2.1", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         headers = {"x-forwarded-proto": "https"}
-        answer = await http.post("/sign-in", data={"token": shown.TOKEN}, headers=headers)
+        answer = await http.post("/sign-in", data={"token": sample_data.TOKEN}, headers=headers)
         assert "; Secure" not in answer.headers["set-cookie"]
 
 
@@ -185,7 +187,7 @@ async def test_below_a_path_prefix_every_address_has_it(database: Database, app:
     below = dataclasses.replace(settings, api=dataclasses.replace(settings.api, root_path="/relay"))
     async with visiting(api.create(database, api.Current(below)), None) as person:
         assert (await person.http.get("/targets/ops")).headers["location"].startswith("/relay/sign-in?next=%2Ftargets")
-        response = await person.http.post("/relay/sign-in", data={"token": shown.TOKEN, "next": "/targets/ops"})
+        response = await person.http.post("/relay/sign-in", data={"token": sample_data.TOKEN, "next": "/targets/ops"})
         assert (response.headers["location"], "Path=/relay;" in response.headers["set-cookie"]) == (
             "/relay/targets/ops",
             True,
@@ -197,7 +199,7 @@ async def test_below_a_path_prefix_every_address_has_it(database: Database, app:
 
 
 async def test_the_read_token_is_not_the_token(kept_app: FastAPI) -> None:
-    assert READ_TOKEN != shown.TOKEN
+    assert READ_TOKEN != sample_data.TOKEN
     async with visiting(kept_app, READ_TOKEN) as person:
         assert "read only" in await person.read("/")
 

@@ -1,4 +1,4 @@
-"""PagerDuty's far side, for the tests of the client."""
+"""A fake PagerDuty, for the tests of the client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.storage import connections
-from tests.pagerduty.far_side import FarSide
+from tests.pagerduty.scripted_pagerduty import ScriptedPagerDuty
 
 if TYPE_CHECKING:
     from daemon.storage.database import Database
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def far(database: Database, clock: ManualClock) -> FarSide:
+def fake(database: Database, clock: ManualClock) -> ScriptedPagerDuty:
     """Return a fake PagerDuty, in a database with the connection acme."""
     database.write_now(connections.ensure, ["acme"], [], clock())
-    return FarSide(database, clock)
+    return ScriptedPagerDuty(database, clock)

@@ -1,6 +1,6 @@
 """Every request that the client makes is as PagerDuty's API descriptions say, where those lie beside the checkout.
 
-Elsewhere nothing here is a test. The far side is the simulator.
+Elsewhere nothing here is a test. The other side is the simulator.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from daemon.pagerduty import lookups, writes
 from daemon.simulator import Account, Simulator
 from daemon.simulator.http import SimRequest
 from tests.conftest import START
-from tests.pagerduty.far_side import KEY
+from tests.pagerduty.scripted_pagerduty import KEY
 from tests.simulator import documented
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from daemon.pagerduty import Client
     from daemon.simulator.incident import Incident
-    from tests.pagerduty.far_side import FarSide
+    from tests.pagerduty.scripted_pagerduty import ScriptedPagerDuty
 
     Use = Callable[[Client, Account, Incident], Awaitable[object]]
 
@@ -63,8 +63,8 @@ USES: dict[str, Use] = {
 
 
 @pytest.mark.parametrize("use", USES)
-async def test_every_request_and_response_matches_the_api_description(far: FarSide, use: str) -> None:
-    account = Account(api_key=KEY, clock=far.clock)
+async def test_every_request_and_response_matches_the_api_description(fake: ScriptedPagerDuty, use: str) -> None:
+    account = Account(api_key=KEY, clock=fake.clock)
     incident = account.trigger("Disk full", key="disk & more")
     account.acknowledge(incident.id, account.directory.users[0])
     account.annotate(incident.id, account.directory.users[0], "Looking into it.")
@@ -82,7 +82,7 @@ async def test_every_request_and_response_matches_the_api_description(far: FarSi
         mistakes.extend(documented.answer_mistakes(operation, response.status, response.body))
         return httpx.Response(response.status, headers=response.headers, content=response.body)
 
-    await USES[use](far.client(transport=httpx.MockTransport(answer)), account, incident)
+    await USES[use](fake.client(transport=httpx.MockTransport(answer)), account, incident)
     assert mistakes == []
     assert {call.status // 100 for call in simulator.calls} == {2}
 

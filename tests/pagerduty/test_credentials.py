@@ -18,7 +18,7 @@ from daemon.settings import Connection, OAuth2
 from daemon.simulator import Account, Simulator
 from daemon.simulator.http import SimRequest
 from tests.harness.eventually import eventually
-from tests.pagerduty.far_side import FreePermits
+from tests.pagerduty.scripted_pagerduty import FreePermits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -19,7 +19,7 @@ from tests.conftest import START
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.pagerduty.far_side import FarSide
+    from tests.pagerduty.scripted_pagerduty import ScriptedPagerDuty
 
 Change = tuple[bool, float, int]  # insertion or removal, where (0 to 1), how many
 
@@ -195,18 +195,20 @@ async def test_a_page_shorter_than_requested_skips_nothing() -> None:
 
 
 @pytest.mark.parametrize("more", [None, "yes", 1])
-async def test_a_full_page_without_a_more_flag_is_not_assumed_to_be_the_last(far: FarSide, more: object) -> None:
+async def test_a_full_page_without_a_more_flag_is_not_assumed_to_be_the_last(
+    fake: ScriptedPagerDuty, more: object
+) -> None:
     incidents = [{"id": f"P{number}"} for number in range(150)]
 
     def answer(request: httpx.Request) -> httpx.Response:
         offset = int(request.url.params["offset"])
         return httpx.Response(200, json={"incidents": incidents[offset : offset + PAGE], "more": more})
 
-    client = far.client(transport=httpx.MockTransport(answer))
+    client = fake.client(transport=httpx.MockTransport(answer))
     assert len((await client.open_incidents(CallPriority.POLL)).incidents) == 150
 
 
-async def test_a_moving_window_is_read_completely_through_the_client(far: FarSide) -> None:
+async def test_a_moving_window_is_read_completely_through_the_client(fake: ScriptedPagerDuty) -> None:
     def entry(number: int) -> dict[str, object]:
         created = "2026-11-23T10:00:00Z"
         return {"id": f"R{number}", "type": "notify_log_entry", "created_at": created, "incident": {"id": "P1"}}
@@ -217,7 +219,7 @@ async def test_a_moving_window_is_read_completely_through_the_client(far: FarSid
         page = await moving.fetch(PageRequest(int(request.url.params["offset"]), PAGE))
         return httpx.Response(200, json={"log_entries": page.records, "more": page.more})
 
-    client = far.client(transport=httpx.MockTransport(answer))
+    client = fake.client(transport=httpx.MockTransport(answer))
     window = await client.log_entries(START, START.replace(minute=5), CallPriority.POLL)
     assert {each.id for each in window.entries} >= moving.constant
     assert window.calls == client.calls == len(moving.offsets)

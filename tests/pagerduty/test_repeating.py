@@ -18,12 +18,12 @@ from daemon.settings import Limits
 from daemon.storage import permits, schema
 from tests.conftest import START
 from tests.harness.eventually import eventually
-from tests.pagerduty.far_side import listing, refusal
+from tests.pagerduty.scripted_pagerduty import listing, refusal
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tests.pagerduty.far_side import FarSide
+    from tests.pagerduty.scripted_pagerduty import ScriptedPagerDuty
 
 POLL = CallPriority.POLL
 GOOD = listing("incidents")
@@ -42,73 +42,75 @@ BROKEN = [
 ]
 
 
-def blocked_until(far: FarSide) -> datetime | None:
+def blocked_until(fake: ScriptedPagerDuty) -> datetime | None:
     """Until when the connection makes no calls."""
-    until: datetime | None = far.database.read_now(
+    until: datetime | None = fake.database.read_now(
         lambda tx: tx.execute(sa.select(schema.connections.c.blocked_until)).scalar_one()
     )
     return until
 
 
 @pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
-async def test_a_broken_call_is_retried_and_its_error_names_the_kind(far: FarSide, error: httpx.HTTPError) -> None:
+async def test_a_broken_call_is_retried_and_its_error_names_the_kind(
+    fake: ScriptedPagerDuty, error: httpx.HTTPError
+) -> None:
     not_connected = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
     failures = 1 if not_connected else 2  # whoever cannot be connected to is tried twice, to know why within a poll
-    await far.client(*[error] * failures, GOOD).open_incidents(POLL)
-    assert len(far.requests) == failures + 1
+    await fake.client(*[error] * failures, GOOD).open_incidents(POLL)
+    assert len(fake.requests) == failures + 1
     with pytest.raises(errors.Temporary) as raised:
-        await far.client(error).open_incidents(POLL)
+        await fake.client(error).open_incidents(POLL)
     assert "pagerduty.invalid" in str(raised.value)
     assert type(error).__name__ in str(raised.value) or not_connected
     assert isinstance(raised.value, errors.Unreachable) == not_connected
     assert (raised.value.status, raised.value.delay) == (None, None)
 
 
-async def test_a_read_is_tried_four_times_with_growing_pauses(far: FarSide) -> None:
+async def test_a_read_is_tried_four_times_with_growing_pauses(fake: ScriptedPagerDuty) -> None:
     with pytest.raises(errors.Temporary):
-        await far.client(refusal(503)).open_incidents(POLL)
-    assert len(far.requests) == 4
-    assert [low <= pause <= 2 * low for low, pause in zip([0.5, 1, 2], far.pauses, strict=True)] == [True] * 3
+        await fake.client(refusal(503)).open_incidents(POLL)
+    assert len(fake.requests) == 4
+    assert [low <= pause <= 2 * low for low, pause in zip([0.5, 1, 2], fake.pauses, strict=True)] == [True] * 3
 
 
-async def test_pauses_have_jitter_so_that_clients_do_not_return_at_once(far: FarSide) -> None:
+async def test_pauses_have_jitter_so_that_clients_do_not_return_at_once(fake: ScriptedPagerDuty) -> None:
     for _ in range(5):
-        await far.client(refusal(503), GOOD).open_incidents(POLL)
-    assert len(set(far.pauses)) == 5
+        await fake.client(refusal(503), GOOD).open_incidents(POLL)
+    assert len(set(fake.pauses)) == 5
 
 
-async def test_each_attempt_takes_its_own_permit_and_is_counted(far: FarSide) -> None:
-    client = far.client(refusal(500), refusal(502), GOOD)
+async def test_each_attempt_takes_its_own_permit_and_is_counted(fake: ScriptedPagerDuty) -> None:
+    client = fake.client(refusal(500), refusal(502), GOOD)
     await client.open_incidents(CallPriority.RECONCILIATION)
     assert client.calls == 3
-    priorities = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
+    priorities = fake.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
     assert priorities == [CallPriority.RECONCILIATION] * 3
 
 
 @pytest.mark.parametrize("priority", CallPriority)
-async def test_the_priority_is_passed_to_the_permits(far: FarSide, priority: CallPriority) -> None:
-    client = far.client(
+async def test_the_priority_is_passed_to_the_permits(fake: ScriptedPagerDuty, priority: CallPriority) -> None:
+    client = fake.client(
         listing("log_entries"), listing("incidents"), listing("users"), httpx.Response(200, json={"incident": {}})
     )
     await client.log_entries(START, START + timedelta(minutes=1), priority)
     await client.open_incidents(priority)
     await client.find_user("alice@example.com", priority)
     await client.incident("P1", priority)
-    priorities = far.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
+    priorities = fake.database.read_now(lambda tx: tx.execute(sa.select(schema.permits.c.priority)).scalars().all())
     assert priorities == [priority] * 4
 
 
-async def test_the_client_waits_for_the_budget(far: FarSide) -> None:
-    permits = far.permits(Limits(calls=2, period=timedelta(seconds=60), poll_interval=timedelta(seconds=60)))
-    client = far.client(GOOD, permits=permits)
+async def test_the_client_waits_for_the_budget(fake: ScriptedPagerDuty) -> None:
+    permits = fake.permits(Limits(calls=2, period=timedelta(seconds=60), poll_interval=timedelta(seconds=60)))
+    client = fake.client(GOOD, permits=permits)
     for _ in range(4):
         await client.open_incidents(POLL)
-    first, second, third, fourth = far.seconds()
+    first, second, third, fourth = fake.seconds()
     assert third - first >= 60
     assert fourth - second >= 60
 
 
-async def test_calls_of_one_connection_never_overlap_and_the_most_urgent_goes_first(far: FarSide) -> None:
+async def test_calls_of_one_connection_never_overlap_and_the_most_urgent_goes_first(fake: ScriptedPagerDuty) -> None:
     running = most = 0
     order: list[str] = []
     first = asyncio.Event()
@@ -122,13 +124,13 @@ async def test_calls_of_one_connection_never_overlap_and_the_most_urgent_goes_fi
         running -= 1
         return httpx.Response(200, json={"incident": {"id": "P1"}})
 
-    client = far.client(transport=httpx.MockTransport(answer))
+    client = fake.client(transport=httpx.MockTransport(answer))
     calls = [asyncio.create_task(client.incident("running", POLL))]
     async with asyncio.timeout(20):
         await eventually(lambda: order)
         for name, priority in (("sweep", CallPriority.RECONCILIATION), ("poll", POLL), ("action", CallPriority.ACTION)):
             calls.append(asyncio.create_task(client.incident(name, priority)))
-            await far.database.read(lambda _tx: None)
+            await fake.database.read(lambda _tx: None)
         first.set()
         await asyncio.gather(*calls)
     assert most == 1
@@ -153,69 +155,69 @@ async def test_calls_of_one_connection_never_overlap_and_the_most_urgent_goes_fi
     ],
 )
 async def test_after_a_429_no_call_is_made_for_the_requested_time_or_a_minute(
-    far: FarSide, headers: dict[str, str], seconds: float
+    fake: ScriptedPagerDuty, headers: dict[str, str], seconds: float
 ) -> None:
     bare = httpx.Response(429, headers=headers)
-    await far.client(bare, GOOD).open_incidents(POLL)
-    first, second = far.seconds()
+    await fake.client(bare, GOOD).open_incidents(POLL)
+    first, second = fake.seconds()
     assert seconds <= second - first <= seconds + 2
-    assert blocked_until(far) == START + timedelta(seconds=seconds)
+    assert blocked_until(fake) == START + timedelta(seconds=seconds)
 
 
-async def test_the_other_calls_of_the_connection_wait_as_well(far: FarSide) -> None:
-    client = far.client(refusal(429, 2020, headers={"ratelimit-reset": "90"}), GOOD)
+async def test_the_other_calls_of_the_connection_wait_as_well(fake: ScriptedPagerDuty) -> None:
+    client = fake.client(refusal(429, 2020, headers={"ratelimit-reset": "90"}), GOOD)
     with pytest.raises(errors.Temporary) as raised:
         await client.open_incidents(POLL)
     assert (raised.value.code, raised.value.delay) == (2020, timedelta(seconds=90))
-    replica = far.client(GOOD, permits=far.permits(instance="two"))
+    replica = fake.client(GOOD, permits=fake.permits(instance="two"))
     await replica.open_incidents(CallPriority.ACTION)
-    assert far.seconds()[1] >= 90
+    assert fake.seconds()[1] >= 90
 
 
 @pytest.mark.parametrize("reset", ["61", "100000", "1e300", "inf"])
 async def test_a_long_rate_limit_is_not_waited_for_and_is_forgotten_after_five_minutes(
-    far: FarSide, reset: str, monkeypatch: pytest.MonkeyPatch
+    fake: ScriptedPagerDuty, reset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_permits, "LONGEST_SLEEP", timedelta(seconds=30))
     with pytest.raises(errors.Temporary) as raised:
-        await far.client(httpx.Response(429, headers={"ratelimit-reset": reset})).open_incidents(POLL)
-    assert (len(far.requests), far.pauses) == (1, [])
+        await fake.client(httpx.Response(429, headers={"ratelimit-reset": reset})).open_incidents(POLL)
+    assert (len(fake.requests), fake.pauses) == (1, [])
     assert raised.value.delay is not None
     assert timedelta(seconds=61) <= raised.value.delay <= timedelta(days=1)
-    await far.client(GOOD).open_incidents(POLL)
-    assert far.seconds()[1] <= permits.LONGEST_BLOCK.total_seconds() + 2
+    await fake.client(GOOD).open_incidents(POLL)
+    assert fake.seconds()[1] <= permits.LONGEST_BLOCK.total_seconds() + 2
 
 
-async def test_an_expired_rate_limit_is_forgotten(far: FarSide) -> None:
-    await far.client(httpx.Response(429, headers={"ratelimit-reset": "7"}), GOOD).open_incidents(POLL)
-    far.clock.advance(60)
-    before = far.clock()
-    await far.client(GOOD).open_incidents(POLL)
-    assert far.times[-1] == before
+async def test_an_expired_rate_limit_is_forgotten(fake: ScriptedPagerDuty) -> None:
+    await fake.client(httpx.Response(429, headers={"ratelimit-reset": "7"}), GOOD).open_incidents(POLL)
+    fake.clock.advance(60)
+    before = fake.clock()
+    await fake.client(GOOD).open_incidents(POLL)
+    assert fake.times[-1] == before
 
 
-async def test_endless_rate_limits_fail_the_read_after_four_attempts(far: FarSide) -> None:
+async def test_endless_rate_limits_fail_the_read_after_four_attempts(fake: ScriptedPagerDuty) -> None:
     with pytest.raises(errors.Temporary):
-        await far.client(httpx.Response(429, headers={"ratelimit-reset": "5"})).open_incidents(POLL)
-    assert len(far.requests) == pagerduty_client.ATTEMPTS
+        await fake.client(httpx.Response(429, headers={"ratelimit-reset": "5"})).open_incidents(POLL)
+    assert len(fake.requests) == pagerduty_client.ATTEMPTS
 
 
 # --- Retry-After elsewhere
 
 
-async def test_a_pause_requested_by_the_server_is_kept(far: FarSide) -> None:
-    await far.client(httpx.Response(503, headers={"retry-after": "30"}), GOOD).open_incidents(POLL)
-    assert far.pauses == [30]
-    assert blocked_until(far) is None
+async def test_a_pause_requested_by_the_server_is_kept(fake: ScriptedPagerDuty) -> None:
+    await fake.client(httpx.Response(503, headers={"retry-after": "30"}), GOOD).open_incidents(POLL)
+    assert fake.pauses == [30]
+    assert blocked_until(fake) is None
     with pytest.raises(errors.Temporary):
-        await far.client(httpx.Response(503, headers={"retry-after": "61"})).open_incidents(POLL)
-    assert len(far.requests) == 3
+        await fake.client(httpx.Response(503, headers={"retry-after": "61"})).open_incidents(POLL)
+    assert len(fake.requests) == 3
 
 
-async def test_budget_headers_on_an_ordinary_response_are_not_a_requested_pause(far: FarSide) -> None:
+async def test_budget_headers_on_an_ordinary_response_are_not_a_requested_pause(fake: ScriptedPagerDuty) -> None:
     answer = httpx.Response(500, headers={"ratelimit-limit": "960", "ratelimit-reset": "60"})
-    await far.client(answer, GOOD).open_incidents(POLL)
-    assert far.pauses[0] <= 1
+    await fake.client(answer, GOOD).open_incidents(POLL)
+    assert fake.pauses[0] <= 1
     with pytest.raises(errors.Temporary) as raised:
-        await far.client(answer).open_incidents(POLL)
+        await fake.client(answer).open_incidents(POLL)
     assert raised.value.delay is None

@@ -25,13 +25,13 @@ from daemon.simulator.http import SimRequest, SimResponse, listening
 from tests.conftest import START
 from tests.harness.certificates import Authority
 from tests.harness.receivers import Receiver, Reply
-from tests.pagerduty.far_side import KEY, refusal
+from tests.pagerduty.scripted_pagerduty import KEY, refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.pagerduty import Client
-    from tests.pagerduty.far_side import FarSide
+    from tests.pagerduty.scripted_pagerduty import ScriptedPagerDuty
 
 POLL = CallPriority.POLL
 
@@ -49,16 +49,16 @@ class Server:
         return self.given
 
 
-def client_of(far: FarSide, url: str, **more: float) -> Client:
+def client_of(fake: ScriptedPagerDuty, url: str, **more: float) -> Client:
     """Return a client of a real server."""
-    return far.client(url=url, transport=None, **more)
+    return fake.client(url=url, transport=None, **more)
 
 
 @pytest.mark.parametrize("how", ["drip", "hang"])
-async def test_a_call_times_out_as_a_whole_whatever_the_server_does(far: FarSide, how: str) -> None:
+async def test_a_call_times_out_as_a_whole_whatever_the_server_does(fake: ScriptedPagerDuty, how: str) -> None:
     server = Receiver(lambda _request: Reply(how=how))
     async with server.serving() as url, asyncio.timeout(20):
-        client = client_of(far, url, call_seconds=0.3)
+        client = client_of(fake, url, call_seconds=0.3)
         with pytest.raises(errors.Temporary, match=r"did not respond within 0\.3 s"):
             await client.open_incidents(POLL)
         await client.close()
@@ -71,28 +71,28 @@ def test_a_call_times_out_before_its_permit_expires() -> None:
     assert exchange.READ_SECONDS < pagerduty_client.CALL_SECONDS
 
 
-async def test_an_endless_body_is_abandoned(far: FarSide) -> None:
+async def test_an_endless_body_is_abandoned(fake: ScriptedPagerDuty) -> None:
     server = Receiver(lambda _request: Reply(how="endless"))
     async with server.serving() as url, asyncio.timeout(60):
-        client = client_of(far, url)
+        client = client_of(fake, url)
         with pytest.raises(errors.Temporary, match="answered /hook/incidents with more than 33554432 bytes"):
             await client.open_incidents(POLL)
         await client.close()
 
 
-async def test_a_small_body_that_decompresses_to_a_huge_one_is_abandoned(far: FarSide) -> None:
+async def test_a_small_body_that_decompresses_to_a_huge_one_is_abandoned(fake: ScriptedPagerDuty) -> None:
     bomb = gzip.compress(bytes(exchange.LARGEST_BODY + 1))
     assert len(bomb) < 100_000
     server = Server(SimResponse(200, bomb, {"content-encoding": "gzip"}))
     async with listening(server.answer, 0) as url:
-        client = client_of(far, url)
+        client = client_of(fake, url)
         with pytest.raises(errors.Temporary, match="with more than 33554432 bytes"):
             await client.open_incidents(POLL)
         await client.close()
 
 
 async def test_the_configured_proxy_is_used_and_its_credentials_appear_nowhere(
-    far: FarSide, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    fake: ScriptedPagerDuty, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("httpx", "httpcore"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -101,7 +101,7 @@ async def test_the_configured_proxy_is_used_and_its_credentials_appear_nowhere(
     proxy = Receiver(lambda _request: Reply(200, {}, b'{"incidents": []}'))
     async with proxy.serving() as url:
         through = SecretStr(url.replace("http://", "http://canary-user:canary%2Fword@").removesuffix("/hook"))
-        client = far.client(url="http://127.0.0.1:9", transport=None, proxy=through)
+        client = fake.client(url="http://127.0.0.1:9", transport=None, proxy=through)
         await client.open_incidents(POLL)
         texts = repr(client) + repr(vars(client)) + "".join(each.getMessage() for each in caplog.records)
         await client.close()
@@ -113,21 +113,21 @@ async def test_the_configured_proxy_is_used_and_its_credentials_appear_nowhere(
         assert secret not in texts
 
 
-async def test_a_compressed_response_is_read(far: FarSide) -> None:
+async def test_a_compressed_response_is_read(fake: ScriptedPagerDuty) -> None:
     packed = gzip.compress(b'{"incidents": [{"id": "P1"}]}')
     async with listening(Server(SimResponse(200, packed, {"content-encoding": "gzip"})).answer, 0) as url:
-        client = client_of(far, url)
+        client = client_of(fake, url)
         assert list((await client.open_incidents(POLL)).incidents) == ["P1"]
         await client.close()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(far: FarSide, status: int) -> None:
+async def test_a_redirect_is_not_followed(fake: ScriptedPagerDuty, status: int) -> None:
     elsewhere = Server(SimResponse(200, b'{"incidents": []}'))
     async with listening(elsewhere.answer, 0) as other:
         server = Server(SimResponse(status, b"", {"location": f"{other}/incidents"}))
         async with listening(server.answer, 0) as url:
-            client = client_of(far, url)
+            client = client_of(fake, url)
             with pytest.raises(errors.Permanent, match=f"answered /incidents with {status}"):
                 await client.open_incidents(POLL)
             await client.close()
@@ -135,28 +135,30 @@ async def test_a_redirect_is_not_followed(far: FarSide, status: int) -> None:
 
 
 @pytest.mark.parametrize("location", [b"http://[", b"\xff\xfe", b"//", b"ftp:", b"http://" + b"a" * 70_000])
-async def test_a_redirect_without_a_location_is_an_ordinary_error(far: FarSide, location: bytes) -> None:
+async def test_a_redirect_without_a_location_is_an_ordinary_error(fake: ScriptedPagerDuty, location: bytes) -> None:
     with pytest.raises(errors.PagerDutyError):
-        await far.client(httpx.Response(302, headers={b"location": location})).open_incidents(POLL)
+        await fake.client(httpx.Response(302, headers={b"location": location})).open_incidents(POLL)
 
 
-async def test_proxies_from_the_environment_are_not_used(far: FarSide, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_from_the_environment_are_not_used(
+    fake: ScriptedPagerDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
     proxy, server = Server(SimResponse(502)), Server(SimResponse(200, b'{"incidents": []}'))
     async with listening(proxy.answer, 0) as between, listening(server.answer, 0) as url:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, between)
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
-        client = client_of(far, url)
+        client = client_of(fake, url)
         await client.open_incidents(POLL)
         await client.close()
     assert (len(server.requests), proxy.requests) == (1, [])
 
 
-async def test_an_unreachable_server_is_a_readable_error(far: FarSide) -> None:
+async def test_an_unreachable_server_is_a_readable_error(fake: ScriptedPagerDuty) -> None:
     async with listening(Server(SimResponse(200)).answer, 0) as url:
         pass
-    client = client_of(far, url)
+    client = client_of(fake, url)
     host = url.removeprefix("http://")
     with pytest.raises(errors.Temporary) as raised:
         await client.open_incidents(POLL)
@@ -164,20 +166,22 @@ async def test_an_unreachable_server_is_a_readable_error(far: FarSide) -> None:
     await client.close()
 
 
-async def failure_of(far: FarSide, url: str, **more: Any) -> str:
-    client = far.client(url=url, transport=None, **more)
+async def failure_of(fake: ScriptedPagerDuty, url: str, **more: Any) -> str:
+    client = fake.client(url=url, transport=None, **more)
     with pytest.raises(errors.Unreachable) as raised:
         await client.open_incidents(POLL)
     await client.close()
     return str(raised.value)
 
 
-async def test_a_certificate_that_is_not_trusted_is_named_with_the_remedy(far: FarSide, tmp_path: Path) -> None:
+async def test_a_certificate_that_is_not_trusted_is_named_with_the_remedy(
+    fake: ScriptedPagerDuty, tmp_path: Path
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*Authority().issue("127.0.0.1").written(tmp_path, "server"))
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    assert await failure_of(far, f"https://127.0.0.1:{port}") == (
+    assert await failure_of(fake, f"https://127.0.0.1:{port}") == (
         f"the certificate of 127.0.0.1:{port} is not trusted: unable to get local issuer certificate "
         "(does a proxy inspect TLS? then add its CA to the system's: update-ca-certificates)"
     )
@@ -185,28 +189,28 @@ async def test_a_certificate_that_is_not_trusted_is_named_with_the_remedy(far: F
 
 
 async def test_a_server_without_tls_a_name_that_nobody_knows_and_a_proxy_that_refuses_are_each_explained(
-    far: FarSide,
+    fake: ScriptedPagerDuty,
 ) -> None:
     async with listening(Server(SimResponse(407)).answer, 0) as url:
         host = url.removeprefix("http://")
-        assert (await failure_of(far, f"https://{host}")).startswith(f"TLS with {host} failed: ")
-        refused = await failure_of(far, "https://api.pagerduty.invalid", proxy=SecretStr(url))
+        assert (await failure_of(fake, f"https://{host}")).startswith(f"TLS with {host} failed: ")
+        refused = await failure_of(fake, "https://api.pagerduty.invalid", proxy=SecretStr(url))
     assert refused.startswith("the proxy refused the call to api.pagerduty.invalid with 407 (")
-    unknown = await failure_of(far, "http://api.pagerduty.invalid")
+    unknown = await failure_of(fake, "http://api.pagerduty.invalid")
     assert unknown == (
         "the name api.pagerduty.invalid cannot be resolved (check DNS, and proxy if names are resolved there)"
     )
 
 
 async def test_passwords_in_netrc_are_not_used(
-    far: FarSide, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    fake: ScriptedPagerDuty, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / ".netrc"
     netrc.write_text("default login somebody password something\n")
     monkeypatch.setenv("NETRC", str(netrc))
     server = Server(SimResponse(200, b'{"incidents": []}'))
     async with listening(server.answer, 0) as url:
-        client = client_of(far, url)
+        client = client_of(fake, url)
         await client.open_incidents(POLL)
         await client.close()
     assert server.requests[0].headers["authorization"] == f"Token token={KEY}"
@@ -228,27 +232,29 @@ async def test_passwords_in_netrc_are_not_used(
     ],
     ids=str,
 )
-async def test_no_error_contains_the_key(far: FarSide, answer: httpx.Response | Exception) -> None:
+async def test_no_error_contains_the_key(fake: ScriptedPagerDuty, answer: httpx.Response | Exception) -> None:
     with pytest.raises(errors.PagerDutyError) as raised:
-        await far.client(answer).open_incidents(POLL)
+        await fake.client(answer).open_incidents(POLL)
     texts = [str(raised.value), repr(raised.value), *traceback.format_exception(raised.value)]
     for text in texts:
         for part in (KEY, KEY[:10]):
             assert part not in text
 
 
-async def test_no_repr_and_no_log_line_contains_the_key(far: FarSide, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_repr_and_no_log_line_contains_the_key(
+    fake: ScriptedPagerDuty, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "asyncio"):
         caplog.set_level(logging.DEBUG, logger=name)
-    account = Account(api_key=KEY, clock=far.clock)
+    account = Account(api_key=KEY, clock=fake.clock)
     account.trigger("Disk full")
     async with Simulator([account]).serving() as url:
-        client = client_of(far, url)
+        client = client_of(fake, url)
         await client.log_entries(START, START.replace(minute=1), POLL)
         await client.open_incidents(POLL)
         with pytest.raises(errors.PagerDutyError):
-            await client_of(far, "http://127.0.0.1:1").open_incidents(POLL)
+            await client_of(fake, "http://127.0.0.1:1").open_incidents(POLL)
         await client.close()
     lines = [record.getMessage() for record in caplog.records]
     assert any("HTTP Request: GET" in line for line in lines)
@@ -257,10 +263,10 @@ async def test_no_repr_and_no_log_line_contains_the_key(far: FarSide, caplog: py
     assert KEY not in repr(client) + repr(vars(client))
 
 
-async def test_the_request_id_of_a_response_is_logged(far: FarSide) -> None:
+async def test_the_request_id_of_a_response_is_logged(fake: ScriptedPagerDuty) -> None:
     answer = httpx.Response(200, json={"incidents": []}, headers={"x-request-id": "abc"})
     with capture_logs() as lines:
-        await far.client(answer).open_incidents(POLL)
+        await fake.client(answer).open_incidents(POLL)
     (line,) = lines
     assert (line["event"], line["log_level"]) == ("pagerduty.called", "debug")
     assert (line["method"], line["path"], line["status"], line["request_id"]) == ("GET", "/incidents", 200, "abc")

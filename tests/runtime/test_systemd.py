@@ -21,7 +21,7 @@ from daemon.delivery import loop
 from daemon.delivery.loop import DeliveryLoop
 from daemon.runtime import systemd
 from daemon.storage.database import STUCK_SECONDS, Database
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.eventually import eventually
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ async def test_a_daemon_whose_schema_upgrade_takes_long_asks_for_more_time_and_t
         return upgrade(database, report)
 
     monkeypatch.setattr(Database, "upgrade", slowly)
-    settings = shown.settings(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}")
+    settings = sample_data.settings(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}")
     running = asyncio.create_task(app.run(config.Loaded(settings, {}), stop=stop, ready=lambda _: stop.set()))
     messages: list[str] = []
     await eventually(lambda: manager.collect(messages) >= 5)
@@ -166,7 +166,7 @@ def test_a_manager_that_does_not_read_stops_nobody(tmp_path: Path, monkeypatch: 
 
 
 async def test_a_reload_by_signal_is_announced_with_its_time_and_its_end(manager: Manager, tmp_path: Path) -> None:
-    settings = shown.settings(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}")
+    settings = sample_data.settings(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}")
     reloader = Reloader(config.read(settings.source, {}), CollectorRegistry(), lambda _settings: asyncio.sleep(0))
     for text in (settings.source.read_text(), "nonsense: 1\n"):
         settings.source.write_text(text)

@@ -19,7 +19,7 @@ from daemon.storage import schema
 from daemon.storage.database import HEAD, Database, migrations_path, system_clock
 from tests.cli.conftest import calling
 from tests.conftest import START
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ UPGRADE = "import sys; from daemon.storage.database import Database; print(Datab
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database without a single table, once of each kind."""
+    """Yield a database without a single table, once of each kind."""
     url = f"sqlite:///{tmp_path / 'empty.db'}"
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
@@ -62,12 +62,12 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 
 
 def url_of(database: Database) -> str:
-    """Its URL, for another one to open it."""
+    """Return its URL, for another one to open it."""
     return database.url.render_as_string(hide_password=False)
 
 
 def catalogue(database: Database) -> dict[str, set[tuple[Any, ...]]]:
-    """What the database itself says about every table, column, index and constraint."""
+    """Return what the database itself says about every table, column, index and constraint."""
 
     def look(tx: sa.Connection) -> dict[str, set[tuple[Any, ...]]]:
         queries = CATALOGUE[tx.dialect.name]
@@ -78,7 +78,7 @@ def catalogue(database: Database) -> dict[str, set[tuple[Any, ...]]]:
 
 
 def tables(database: Database) -> list[str]:
-    """The names of all tables."""
+    """Return the names of all tables."""
     return database.read_now(lambda tx: sorted(sa.inspect(tx).get_table_names()))
 
 
@@ -252,7 +252,7 @@ def test_old_data_survives_every_migration_and_works_afterwards(empty: Database,
     assert stored.keys() == samples.keys()
     for name, rows in stored.items():
         assert empty.read_now(_keys, schema.metadata.tables[name], rows) == _sorted(rows), name
-    command = calling(shown.settings(tmp_path, url_of(empty)).source)
+    command = calling(sample_data.settings(tmp_path, url_of(empty)).source)
     for arguments in (["status"], ["deliveries", "list"], ["deliveries", "show", "3"], ["actions", "list"], ["events"]):
         result = command(*arguments)
         assert result.exit_code == 0, (arguments, result.output)
@@ -262,7 +262,7 @@ def sample_rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Return rows of every table that is filled in the tests' samples, in the order in which they can be inserted."""
     database = Database(f"sqlite:///{folder / 'samples.db'}")
     database.upgrade()
-    database.write_now(shown.fill, system_clock())
+    database.write_now(sample_data.fill, system_clock())
     tables = schema.metadata.sorted_tables
     rows = {table.name: [dict(row._mapping) for row in database.read_now(_all, table)] for table in tables}
     database.close()
@@ -300,7 +300,7 @@ def test_a_backup_from_before_an_upgrade_brings_the_old_database_back(tmp_path: 
     database.write_now(_insert, schema.targets, [row])
     before = catalogue(database)
     database.close()
-    command = calling(shown.settings(tmp_path, url_of(database)).source)
+    command = calling(sample_data.settings(tmp_path, url_of(database)).source)
     assert f"schema 0008 in {tmp_path / 'copy.db'}" in command("db", "backup", str(tmp_path / "copy.db")).stdout
     assert command("db", "upgrade").stdout == f"upgraded the database from schema 0008 to schema {HEAD}\n"
     assert "with schema 0008" in command("db", "restore", str(tmp_path / "copy.db")).stdout

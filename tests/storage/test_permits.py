@@ -39,7 +39,7 @@ class Far:
     arrivals: list[tuple[datetime, CallPriority]] = field(default_factory=list)
 
     def most_in(self, period: timedelta) -> int:
-        """The largest number of calls in any window."""
+        """Return the largest number of calls in any window."""
         times = sorted(at for at, _ in self.arrivals)
         return max((bisect_left(times, at + period) - n for n, at in enumerate(times)), default=0)
 
@@ -76,13 +76,13 @@ def simulate(
 
 
 def stamps(given: list[tuple[datetime, float, CallPriority]], now: datetime) -> list[Permit]:
-    """The log as it is kept: stamped ahead while a call lasts, with its end afterwards."""
+    """Return the log as it is kept: stamped ahead while a call lasts, with its end afterwards."""
     ends = [(started + timedelta(seconds=lasts), started, kind) for started, lasts, kind in given]
     return [Permit(end if end <= now else started + permits.LONGEST_CALL, kind) for end, started, kind in ends]
 
 
 def waiting(lines: dict[CallPriority, deque[tuple[float, CallPriority, float, float]]]) -> set[CallPriority]:
-    """The classes that have somebody waiting."""
+    """Return the classes that have somebody waiting."""
     return {priority for priority, line in lines.items() if line}
 
 
@@ -156,7 +156,7 @@ def test_a_block_by_pagerduty_lasts_until_its_time_and_an_absurd_one_is_ignored(
 
 @pytest.fixture
 def acme(database: Database) -> Database:
-    """A database that knows the connection acme."""
+    """Return a database that knows the connection acme."""
     database.write_now(connections.ensure, ["acme"], [], START)
     return database
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from daemon.storage.database import HEAD, Database, system_clock
 from tests.cli.conftest import calling
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,21 +51,21 @@ def url_of(shared: str, role: str) -> str:
 
 
 def test_a_daemon_without_create_uses_the_schema_that_its_owner_upgraded(shared: str, tmp_path: Path) -> None:
-    pagerelay = calling(shown.settings(tmp_path, url_of(shared, OWNER)).source)
+    pagerelay = calling(sample_data.settings(tmp_path, url_of(shared, OWNER)).source)
     assert pagerelay("db", "upgrade").stdout == f"upgraded the database from no schema to schema {HEAD}\n"
     database = Database(url_of(shared, DAEMON), writes=True)
     assert database.upgrade() == HEAD
-    database.write_now(shown.fill, system_clock())
+    database.write_now(sample_data.fill, system_clock())
     query = "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename IN ('deliveries', 'messages')"
     assert database.read_now(lambda tx: tx.execute(sa.text(query)).scalars().all()) == ["pagerelay"]
     database.close()
-    daemon = calling(shown.settings(tmp_path, url_of(shared, DAEMON)).source)
+    daemon = calling(sample_data.settings(tmp_path, url_of(shared, DAEMON)).source)
     assert daemon("db", "prune").exit_code == 0
     assert daemon("status").exit_code == 0
 
 
 def test_a_daemon_that_may_not_upgrade_says_who_can(shared: str, tmp_path: Path) -> None:
-    pagerelay = calling(shown.settings(tmp_path, url_of(shared, DAEMON)).source)
+    pagerelay = calling(sample_data.settings(tmp_path, url_of(shared, DAEMON)).source)
     result = pagerelay("db", "upgrade")
     assert result.exit_code == 2, "no restart mends it"
     assert result.stderr == (

@@ -10,7 +10,7 @@ import pytest
 from daemon.model import Delivery, DeliveryState, Order, ReplayState
 from daemon.storage import claims, due, replays, results, schema, targets
 from daemon.views import replay_list
-from tests.delivery.lines import fill, rows
+from tests.delivery.loop_setup import fill, rows
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,14 +58,14 @@ def _result(each: Delivery, now: datetime, *, dies: bool = False) -> results.Res
 
 
 def create(database: Database, clock: ManualClock, **more: Any) -> int:
-    """A replay of what was made in the last day, a second later."""
+    """Return a replay of what was made in the last day, a second later."""
     now = clock.advance(1)
     requests = replays.ReplayFilter(more.pop("since", now - LONG), more.pop("until", now), **more)
     return database.write_now(replays.create, requests, TARGETS, now)
 
 
 def feed(database: Database, clock: ManualClock) -> replays.Progress:
-    """One go, a second later."""
+    """Return one go, a second later."""
     return database.write_now(replays.advance, clock.advance(1))
 
 

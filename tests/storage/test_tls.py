@@ -9,7 +9,7 @@ import pytest
 from daemon import errors
 from daemon.storage.database import HEAD, Database
 from tests.cli.conftest import calling
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.certificates import Authority
 from tests.harness.pooler import USER, Pooler
 
@@ -54,7 +54,7 @@ def test_a_client_certificate_opens_a_server_that_accepts_nothing_else(
     secure: str, servers: Authority, clients: Authority, tmp_path: Path
 ) -> None:
     url = f"{secure}?{parameters(tmp_path, servers, clients.issue(USER, client=True))}"
-    result = calling(shown.settings(tmp_path, url).source)("db", "upgrade")
+    result = calling(sample_data.settings(tmp_path, url).source)("db", "upgrade")
     assert result.stdout == f"upgraded the database from no schema to schema {HEAD}\n"
     plain = Database(f"{secure}?sslmode=disable")
     with pytest.raises(errors.DatabaseError, match="SSL required"):

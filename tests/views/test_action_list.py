@@ -12,7 +12,7 @@ from daemon.model import MASK, ActionState, Outcome
 from daemon.storage import schema
 from daemon.views import action_list, connection_health
 from tests.conftest import ManualClock
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    return shown.settings(tmp_path, database_url)
+    return sample_data.settings(tmp_path, database_url)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
+def samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    yield from sample_data.shared_database(request, tmp_path_factory.mktemp("samples"), ManualClock())
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     ],
 )
 def test_actions_are_listed_oldest_first_and_can_be_filtered(
-    kept: Database, filters: dict[str, str], times: list[str]
+    samples: Database, filters: dict[str, str], times: list[str]
 ) -> None:
-    assert [each.id for each in kept.read_now(action_list.read, **filters).items] == times  # type: ignore[arg-type]
+    assert [each.id for each in samples.read_now(action_list.read, **filters).items] == times  # type: ignore[arg-type]
 
 
-def test_actions_are_paged_with_a_cursor(kept: Database) -> None:
-    first = kept.read_now(action_list.read, limit=3)
-    second = kept.read_now(action_list.read, limit=3, after=first.next)
+def test_actions_are_paged_with_a_cursor(samples: Database) -> None:
+    first = samples.read_now(action_list.read, limit=3)
+    second = samples.read_now(action_list.read, limit=3, after=first.next)
     assert [each.id for each in (*first.items, *second.items)] == ["act_1", "act_2", "act_3", "act_4", "act_5"]
     assert (first.next, second.next) == ("3", None)
 
@@ -72,14 +72,14 @@ def test_actions_are_paged_with_a_cursor(kept: Database) -> None:
         ({"limit": 0}, "limit is 0, must be 1 to 500"),
     ],
 )
-def test_a_filter_with_an_unknown_name_is_an_error(kept: Database, filters: dict[str, object], message: str) -> None:
+def test_a_filter_with_an_unknown_name_is_an_error(samples: Database, filters: dict[str, object], message: str) -> None:
     with pytest.raises(errors.UsageError) as caught:
-        kept.read_now(action_list.read, **filters)  # type: ignore[arg-type]
+        samples.read_now(action_list.read, **filters)  # type: ignore[arg-type]
     assert message in str(caught.value)
 
 
-def test_an_action_that_has_ended_shows_its_outcome(kept: Database) -> None:
-    done, failed = kept.read_now(action_list.read, limit=2).items
+def test_an_action_that_has_ended_shows_its_outcome(samples: Database) -> None:
+    done, failed = samples.read_now(action_list.read, limit=2).items
     assert (done.state, done.outcome, done.result, done.error) == (
         ActionState.SUCCEEDED,
         Outcome.DONE,
@@ -92,24 +92,24 @@ def test_an_action_that_has_ended_shows_its_outcome(kept: Database) -> None:
 
 
 def test_only_an_action_that_will_be_retried_shows_the_time_of_its_next_attempt(
-    kept: Database, clock: ManualClock
+    samples: Database, clock: ManualClock
 ) -> None:
-    times = {each.id: each.next_try_at for each in kept.read_now(action_list.read).items}
+    times = {each.id: each.next_try_at for each in samples.read_now(action_list.read).items}
     assert {name: at for name, at in times.items() if at is not None} == {"act_4": clock.now + timedelta(seconds=10)}
 
 
-def test_an_action_is_shown_by_its_id_with_its_secrets_masked(kept: Database) -> None:
-    times = kept.read_now(action_list.find, "act_5")
-    assert times is not None
-    assert times.parameters == {"service_key": MASK, "description": shown.HOSTILE}
-    assert kept.read_now(action_list.find, "act_9") is None
-    assert kept.read_now(action_list.find, "act\x00") is None
+def test_an_action_is_shown_by_its_id_with_its_secrets_masked(samples: Database) -> None:
+    item = samples.read_now(action_list.find, "act_5")
+    assert item is not None
+    assert item.parameters == {"service_key": MASK, "description": sample_data.HOSTILE}
+    assert samples.read_now(action_list.find, "act_9") is None
+    assert samples.read_now(action_list.find, "act\x00") is None
 
 
 def test_status_counts_pending_running_and_recently_failed_actions_of_each_connection(
     database: Database, settings: Settings, clock: ManualClock
 ) -> None:
-    database.write_now(shown.fill, clock.now)
+    database.write_now(sample_data.fill, clock.now)
 
     def queues() -> list[action_list.ActionQueue]:
         times = database.read_now(connection_health.read, settings.connections, (), clock.now)

@@ -17,7 +17,7 @@ from daemon.views.connection_health import CatchUpProgress
 from daemon.views.health import Health
 from daemon.views.target_health import origin
 from tests.conftest import ManualClock
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    return shown.settings(tmp_path, database_url)
+    return sample_data.settings(tmp_path, database_url)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    yield from shown.kept_database(request, tmp_path_factory.mktemp("kept"), ManualClock())
+def samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    yield from sample_data.shared_database(request, tmp_path_factory.mktemp("samples"), ManualClock())
 
 
 @pytest.fixture
 def filled(database: Database, clock: ManualClock) -> Database:
-    database.write_now(shown.fill, clock.now)
+    database.write_now(sample_data.fill, clock.now)
     return database
 
 
@@ -103,8 +103,8 @@ def test_blocked_late_and_new_connections_have_their_own_state(
     database: Database, settings: Settings, clock: ManualClock
 ) -> None:
     now = clock.now
-    blocked = shown.connection("acme", now, blocked_until=now + timedelta(seconds=40))
-    database.write_now(shown.insert, schema.connections, blocked, shown.connection("beta", now))
+    blocked = sample_data.connection("acme", now, blocked_until=now + timedelta(seconds=40))
+    database.write_now(sample_data.insert, schema.connections, blocked, sample_data.connection("beta", now))
     assert [each.health for each in look(database, settings, clock).connections] == [Health.BLOCKED, Health.OK]
     clock.advance(120)
     status = look(database, settings, clock)
@@ -145,13 +145,13 @@ def test_targets_that_asked_for_a_pause_or_have_no_deliveries_yet_have_their_own
 
     now = clock.now
     asked = {"name": "chat", "last_success_at": now, "blocked_until": now + timedelta(seconds=40)}
-    database.write_now(shown.insert, schema.targets, asked, {"name": "ops"})
+    database.write_now(sample_data.insert, schema.targets, asked, {"name": "ops"})
     assert health() == [Health.BLOCKED, Health.WAITING]
     clock.advance(40)
     assert health() == [Health.OK, Health.WAITING]
-    database.write_now(shown.insert, schema.events, shown.event(1, now))
-    database.write_now(shown.insert, schema.messages, shown.message(1, now))
-    database.write_now(shown.insert, schema.deliveries, shown.delivery(1, now))
+    database.write_now(sample_data.insert, schema.events, sample_data.event(1, now))
+    database.write_now(sample_data.insert, schema.messages, sample_data.message(1, now))
+    database.write_now(sample_data.insert, schema.deliveries, sample_data.delivery(1, now))
     assert health()[1] == Health.WAITING
     database.write_now(lambda tx: tx.execute(schema.deliveries.update().values(attempts=1)) and None)
     assert health()[1] == Health.FAILING
@@ -180,7 +180,7 @@ def test_a_connection_is_ready_for_three_poll_intervals_after_a_successful_poll(
 def test_readiness_takes_the_intervals_of_the_triggers_into_account(
     database: Database, settings: Settings, clock: ManualClock
 ) -> None:
-    database.write_now(shown.insert, schema.connections, shown.connection("acme", clock.now))
+    database.write_now(sample_data.insert, schema.connections, sample_data.connection("acme", clock.now))
     acme = {"acme": settings.connections["acme"]}
     slow = replace(settings.triggers["new"], every=timedelta(minutes=10))
     clock.advance(600)
@@ -189,22 +189,24 @@ def test_readiness_takes_the_intervals_of_the_triggers_into_account(
 
 
 def test_pages_of_the_journal_are_complete_while_it_is_pruned_and_grows(database: Database, clock: ManualClock) -> None:
-    database.write_now(shown.insert, schema.events, *(shown.event(number, clock.now) for number in range(1, 8)))
+    database.write_now(
+        sample_data.insert, schema.events, *(sample_data.event(number, clock.now) for number in range(1, 8))
+    )
     first = database.read_now(event_list.read, limit=3)
     assert [each.id for each in first.items] == ["evt_1", "evt_2", "evt_3"]
     gone = schema.events.delete().where(schema.events.c.seq.in_([2, 3, 4]))
     database.write_now(lambda tx: tx.execute(gone) and None)
-    database.write_now(shown.insert, schema.events, shown.event(8, clock.now))
+    database.write_now(sample_data.insert, schema.events, sample_data.event(8, clock.now))
     second = database.read_now(event_list.read, limit=3, after=first.next)
     third = database.read_now(event_list.read, limit=3, after=second.next)
     assert [each.id for each in (*second.items, *third.items)] == ["evt_5", "evt_6", "evt_7", "evt_8"]
     assert third.next is None
 
 
-def test_the_last_page_comes_oldest_first_too(kept: Database) -> None:
-    page = kept.read_now(event_list.read, limit=2, last=True)
+def test_the_last_page_comes_oldest_first_too(samples: Database) -> None:
+    page = samples.read_now(event_list.read, limit=2, last=True)
     assert [each.cursor for each in page.items] == ["4", "5"]
-    assert [each.id for each in kept.read_now(delivery_list.read, limit=2, last=True).items] == [4, 5]
+    assert [each.id for each in samples.read_now(delivery_list.read, limit=2, last=True).items] == [4, 5]
 
 
 @pytest.mark.parametrize(
@@ -219,8 +221,8 @@ def test_the_last_page_comes_oldest_first_too(kept: Database) -> None:
         ({"trigger": "new", "incident": "P5"}, []),
     ],
 )
-def test_events_can_be_filtered(kept: Database, filters: dict[str, str], found: list[str]) -> None:
-    assert [each.id for each in kept.read_now(event_list.read, **filters).items] == found  # type: ignore[arg-type]
+def test_events_can_be_filtered(samples: Database, filters: dict[str, str], found: list[str]) -> None:
+    assert [each.id for each in samples.read_now(event_list.read, **filters).items] == found  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -235,8 +237,8 @@ def test_events_can_be_filtered(kept: Database, filters: dict[str, str], found: 
         ({"target": "chat", "state": "dead"}, []),
     ],
 )
-def test_deliveries_can_be_filtered(kept: Database, filters: dict[str, str], found: list[int]) -> None:
-    assert [each.id for each in kept.read_now(delivery_list.read, **filters).items] == found  # type: ignore[arg-type]
+def test_deliveries_can_be_filtered(samples: Database, filters: dict[str, str], found: list[int]) -> None:
+    assert [each.id for each in samples.read_now(delivery_list.read, **filters).items] == found  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -259,20 +261,20 @@ def test_deliveries_can_be_filtered(kept: Database, filters: dict[str, str], fou
     ],
 )
 def test_a_filter_with_an_unknown_name_is_an_error(
-    kept: Database, view: object, filters: dict[str, object], message: str
+    samples: Database, view: object, filters: dict[str, object], message: str
 ) -> None:
     with pytest.raises(errors.UsageError) as caught:
-        kept.read_now(view, **filters)  # type: ignore[arg-type]
+        samples.read_now(view, **filters)  # type: ignore[arg-type]
     assert message in str(caught.value)
 
 
-def test_a_cursor_after_the_last_row_returns_an_empty_page(kept: Database) -> None:
-    page = kept.read_now(event_list.read, after="9" * 19)
+def test_a_cursor_after_the_last_row_returns_an_empty_page(samples: Database) -> None:
+    page = samples.read_now(event_list.read, after="9" * 19)
     assert (page.items, page.next) == ([], None)
 
 
-def test_a_delivery_is_shown_with_its_attempts_and_its_event(kept: Database) -> None:
-    found = kept.read_now(delivery_list.find, 3)
+def test_a_delivery_is_shown_with_its_attempts_and_its_event(samples: Database) -> None:
+    found = samples.read_now(delivery_list.find, 3)
     assert found is not None
     assert [(each.status, each.error) for each in found.attempts] == [
         (None, "no response within 15 s"),
@@ -280,9 +282,9 @@ def test_a_delivery_is_shown_with_its_attempts_and_its_event(kept: Database) -> 
     ]
     assert (found.delivery.trigger, found.delivery.type) == ("new", "incident.triggered")
     assert found.event is not None
-    assert found.event.incident["title"] == shown.HOSTILE
-    assert kept.read_now(delivery_list.find, 99) is None
-    assert kept.read_now(delivery_list.find, 2**70) is None
+    assert found.event.incident["title"] == sample_data.HOSTILE
+    assert samples.read_now(delivery_list.find, 99) is None
+    assert samples.read_now(delivery_list.find, 2**70) is None
 
 
 def test_a_delivery_whose_message_was_pruned_is_still_shown(filled: Database) -> None:
@@ -292,8 +294,8 @@ def test_a_delivery_whose_message_was_pruned_is_still_shown(filled: Database) ->
     assert (found.delivery.trigger, found.event) == (None, None)
 
 
-def test_running_deliveries_are_those_that_are_claimed(kept: Database) -> None:
-    assert [each.id for each in kept.read_now(delivery_list.read).items if each.running] == [4]
+def test_running_deliveries_are_those_that_are_claimed(samples: Database) -> None:
+    assert [each.id for each in samples.read_now(delivery_list.read).items if each.running] == [4]
 
 
 @pytest.mark.parametrize(
@@ -310,14 +312,14 @@ def test_only_scheme_host_and_port_of_a_url_are_shown(url: str, seen: str) -> No
 
 def test_no_secret_is_in_any_view(filled: Database, settings: Settings, clock: ManualClock) -> None:
     text = repr(look(filled, settings, clock))
-    assert [each for each in shown.CANARIES if each in text] == []
+    assert [each for each in sample_data.CANARIES if each in text] == []
 
 
 def test_no_view_scans_all_deliveries_or_all_actions(tmp_path: Path, clock: ManualClock) -> None:
     url = f"sqlite:///{tmp_path / 'plans.db'}"  # PostgreSQL's plans depend on how much is in the tables
-    filled, settings = Database(url, clock=clock), shown.settings(tmp_path, url)
+    filled, settings = Database(url, clock=clock), sample_data.settings(tmp_path, url)
     filled.upgrade()
-    filled.write_now(shown.fill, clock.now)
+    filled.write_now(sample_data.fill, clock.now)
     plans: list[str] = []
 
     def explain(connection: sa.Connection, _cursor: object, statement: str, parameters: object, *_: object) -> None:

@@ -21,7 +21,7 @@ TOKEN = "connections: {{acme: {{api_key: k}}}}\napi:\n  token: {}\n"
 
 
 def token(load: Load, text: str, **environment: str) -> str | None:
-    """What a text in the file becomes."""
+    """Return what a text in the file becomes."""
     api = load(TOKEN.format(text), **environment).api
     assert api is not None
     return None if api.token is None else api.token.get_secret_value()

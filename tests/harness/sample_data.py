@@ -66,7 +66,7 @@ def settings(folder: Path, url: str) -> Settings:
     return config.load(path, os.environ)
 
 
-def kept_database(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> Iterator[Database]:
+def shared_database(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> Iterator[Database]:
     """Yield a filled database for tests that only read: it is created once for many of them."""
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")

@@ -18,23 +18,23 @@ BATCH = Message("msg_test", "test", EVENTS[0].type, Batch((samples.event_of(EVEN
 
 
 def content(name: str, message: Message, **options: Any) -> Content:
-    """The content, which there must be."""
+    """Return the content, which there must be."""
     rendered = formats.REGISTRY[name].content(message, Options(**options))
     assert rendered is not None
     return rendered
 
 
 def body(name: str, message: Message, **options: Any) -> Any:
-    """The body, read."""
+    """Return the body, read."""
     return json.loads(content(name, message, **options).body)
 
 
 def changed(message: Message, **payload: Any) -> Message:
-    """The message of an event with other things in its payload."""
+    """Return the message of an event with other things in its payload."""
     event = samples.event_of(message)
     return replace(message, about=replace(event, payload=event.payload | payload))
 
 
 def with_incident(message: Message, **values: Any) -> Message:
-    """The message of an event whose incident is another."""
+    """Return the message of an event whose incident is another."""
     return changed(message, incident=samples.event_of(message).payload["incident"] | values)

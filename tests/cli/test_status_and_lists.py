@@ -1,4 +1,4 @@
-"""The commands that show things: status, events, deliveries."""
+"""The commands that only read: status, events, deliveries and actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from daemon.storage import action_queue, schema
 from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Call
 
 
-def test_status_shows_failing_parts_first(kept: Call) -> None:
-    result = kept("status")
+def test_status_shows_failing_parts_first(on_samples: Call) -> None:
+    result = on_samples("status")
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "! connection beta: failing for 10 min: 401 2006 Authentication failed" in lines
@@ -37,26 +37,26 @@ def test_status_shows_failing_parts_first(kept: Call) -> None:
     assert "running: relay1 for 3 h" in lines[0]
 
 
-def test_status_shows_pending_running_and_failed_actions_of_each_connection(kept: Call) -> None:
-    lines = [" ".join(line.split()) for line in kept("status").stdout.splitlines()]
+def test_status_shows_pending_running_and_failed_actions_of_each_connection(on_samples: Call) -> None:
+    lines = [" ".join(line.split()) for line in on_samples("status").stdout.splitlines()]
     assert "! connection acme: 1 action queued for 1 min (see: pagerelay actions list)" in lines
     head = lines.index("Actions of Queued Oldest Running Longest Failed in 1 h")
     assert re.fullmatch(r"beta 1 \d+ s 0 - 0", lines[head + 1])
     assert lines[head + 2] == "acme 1 1 min 1 2 min 1"
 
 
-def test_status_fits_a_terminal_of_80_columns(kept: Call) -> None:
-    assert max(len(line) for line in kept("status").stdout.splitlines()) <= 80
+def test_status_fits_a_terminal_of_80_columns(on_samples: Call) -> None:
+    assert max(len(line) for line in on_samples("status").stdout.splitlines()) <= 80
 
 
-def test_status_names_the_types_of_log_entries_that_this_version_does_not_know(kept: Call) -> None:
-    text = " ".join(kept("status").stdout.split())
+def test_status_names_the_types_of_log_entries_that_this_version_does_not_know(on_samples: Call) -> None:
+    text = " ".join(on_samples("status").stdout.split())
     assert "note: acme: unknown log entry types: teleport_log_entry (3) (please report)" in text
     assert "note: beta" not in text
 
 
-def test_status_as_json_is_one_document(kept: Call) -> None:
-    status = json.loads(kept("status", "--json").stdout)
+def test_status_as_json_is_one_document(on_samples: Call) -> None:
+    status = json.loads(on_samples("status", "--json").stdout)
     assert [each["health"] for each in status["connections"]] == ["ok", "failing"]
     assert status["targets"][1]["pending"] == 2
     assert status["now"].endswith("Z")
@@ -103,13 +103,13 @@ def test_status_shows_the_worst_of_many_triggers_and_counts_the_rest(tmp_path: P
     assert [name for name in (f"more-{number} " for number in range(30)) if name not in everything] == []
 
 
-def test_events_are_listed_oldest_first_one_per_line(kept: Call) -> None:
-    lines = kept("events").stdout.splitlines()
+def test_events_are_listed_oldest_first_one_per_line(on_samples: Call) -> None:
+    lines = on_samples("events").stdout.splitlines()
     assert [line.split()[3] for line in lines] == ["P1", "P2", "P3", "P4", "P5"]
     assert lines[-1].split()[2] == "resolved"
 
 
-def test_control_characters_in_events_are_escaped(kept: Call) -> None:
+def test_control_characters_in_events_are_escaped(on_samples: Call) -> None:
     for arguments in (
         ("events",),
         ("deliveries", "list"),
@@ -118,27 +118,27 @@ def test_control_characters_in_events_are_escaped(kept: Call) -> None:
         ("actions", "show", "act_5"),
         ("status",),
     ):
-        assert "\x1b" not in kept(*arguments).stdout
-    assert "Disk \ufffd[31mfull\ufffd[0m on db1 [bold]" in kept("deliveries", "show", "3").stdout
+        assert "\x1b" not in on_samples(*arguments).stdout
+    assert "Disk \ufffd[31mfull\ufffd[0m on db1 [bold]" in on_samples("deliveries", "show", "3").stdout
 
 
-def test_events_as_json_can_be_paged_through(kept: Call) -> None:
-    first = json.loads(kept("events", "--json", "--limit", "2", "--after", "0").stdout)
-    second = json.loads(kept("events", "--json", "--after", first["next"]).stdout)
+def test_events_as_json_can_be_paged_through(on_samples: Call) -> None:
+    first = json.loads(on_samples("events", "--json", "--limit", "2", "--after", "0").stdout)
+    second = json.loads(on_samples("events", "--json", "--after", first["next"]).stdout)
     assert [each["id"] for each in first["items"] + second["items"]] == [f"evt_{number}" for number in range(1, 6)]
     assert second["next"] is None
 
 
-def test_without_a_cursor_the_latest_are_shown(kept: Call) -> None:
-    assert [line.split()[3] for line in kept("events", "--limit", "2").stdout.splitlines()] == ["P4", "P5"]
-    latest = json.loads(kept("deliveries", "list", "--json", "--limit", "1").stdout)
+def test_without_a_cursor_the_latest_are_shown(on_samples: Call) -> None:
+    assert [line.split()[3] for line in on_samples("events", "--limit", "2").stdout.splitlines()] == ["P4", "P5"]
+    latest = json.loads(on_samples("deliveries", "list", "--json", "--limit", "1").stdout)
     assert [each["id"] for each in latest["items"]] == [5]
 
 
-def test_filters_are_passed_on(kept: Call) -> None:
-    assert len(kept("events", "--type", "OnIncidentResolved").stdout.splitlines()) == 1
-    assert len(kept("events", "--trigger", "new", "--incident", "P2").stdout.splitlines()) == 1
-    dead = json.loads(kept("deliveries", "list", "--json", "--state", "dead", "--target", "ops").stdout)
+def test_filters_are_passed_on(on_samples: Call) -> None:
+    assert len(on_samples("events", "--type", "OnIncidentResolved").stdout.splitlines()) == 1
+    assert len(on_samples("events", "--trigger", "new", "--incident", "P2").stdout.splitlines()) == 1
+    dead = json.loads(on_samples("deliveries", "list", "--json", "--state", "dead", "--target", "ops").stdout)
     assert [each["id"] for each in dead["items"]] == [2]
 
 
@@ -157,13 +157,15 @@ def test_filters_are_passed_on(kept: Call) -> None:
         (("deliveries", "list", "--state", "x"), 'unknown delivery state "x" (known: pending, delivered, dead)'),
     ],
 )
-def test_a_filter_with_an_unknown_name_is_a_usage_error(kept: Call, arguments: tuple[str, ...], said: str) -> None:
-    result = kept(*arguments)
+def test_a_filter_with_an_unknown_name_is_a_usage_error(
+    on_samples: Call, arguments: tuple[str, ...], said: str
+) -> None:
+    result = on_samples(*arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{said}\n")
 
 
-def test_deliveries_are_listed_with_their_states(kept: Call) -> None:
-    lines = [" ".join(line.split()) for line in kept("deliveries", "list").stdout.splitlines()]
+def test_deliveries_are_listed_with_their_states(on_samples: Call) -> None:
+    lines = [" ".join(line.split()) for line in on_samples("deliveries", "list").stdout.splitlines()]
     assert lines[0] == "Id State Target Event Incident Attempts When Response"
     assert lines[2:5] == [
         "2 dead ops triggered P2 9 1 min ago answered 500",
@@ -172,20 +174,20 @@ def test_deliveries_are_listed_with_their_states(kept: Call) -> None:
     ]
 
 
-def test_one_delivery_is_shown_with_its_attempts(kept: Call) -> None:
-    result = kept("deliveries", "show", "3")
+def test_one_delivery_is_shown_with_its_attempts(on_samples: Call) -> None:
+    result = on_samples("deliveries", "show", "3")
     assert "no response within 15 s" in result.stdout
     assert "evt_3 (incident.triggered)" in result.stdout
-    assert len(json.loads(kept("deliveries", "show", "3", "--json").stdout)["attempts"]) == 2
+    assert len(json.loads(on_samples("deliveries", "show", "3", "--json").stdout)["attempts"]) == 2
 
 
-def test_an_unknown_delivery_is_an_error(kept: Call) -> None:
-    result = kept("deliveries", "show", "99")
+def test_an_unknown_delivery_is_an_error(on_samples: Call) -> None:
+    result = on_samples("deliveries", "show", "99")
     assert (result.exit_code, result.stderr) == (1, "unknown delivery 99 (it may have been pruned)\n")
 
 
-def test_actions_are_listed_with_their_results(kept: Call) -> None:
-    lines = [" ".join(line.split()) for line in kept("actions", "list").stdout.splitlines()]
+def test_actions_are_listed_with_their_results(on_samples: Call) -> None:
+    lines = [" ".join(line.split()) for line in on_samples("actions", "list").stdout.splitlines()]
     assert lines[0] == "State Operation Incident Id Created Result"
     assert lines[1:5] == [
         "done ResolveIncident P1 act_1 1 h ago",
@@ -196,9 +198,9 @@ def test_actions_are_listed_with_their_results(kept: Call) -> None:
     assert re.fullmatch(r"queued CreateIncident - act_5 \d+ s ago", lines[5])
 
 
-def test_actions_can_be_filtered_and_paged(kept: Call) -> None:
+def test_actions_can_be_filtered_and_paged(on_samples: Call) -> None:
     def ids(*options: str) -> list[str]:
-        return [each["id"] for each in json.loads(kept("actions", "list", "--json", *options).stdout)["items"]]
+        return [each["id"] for each in json.loads(on_samples("actions", "list", "--json", *options).stdout)["items"]]
 
     assert ids("--state", "queued") == ["act_4", "act_5"]
     assert ids("--operation", "CreateIncident") == ["act_5"]
@@ -206,11 +208,11 @@ def test_actions_can_be_filtered_and_paged(kept: Call) -> None:
     assert ids("--connection", "beta") == ["act_5"]
     assert ids("--limit", "2") == ["act_4", "act_5"]
     assert ids("--limit", "2", "--after", "2") == ["act_3", "act_4"]
-    assert kept("actions", "list", "--incident", "none").stdout == "no actions\n"
+    assert on_samples("actions", "list", "--incident", "none").stdout == "no actions\n"
 
 
-def test_one_action_is_shown_in_full(kept: Call) -> None:
-    shown_now = {line[:14].strip(): line[14:] for line in kept("actions", "show", "act_4").stdout.splitlines()}
+def test_one_action_is_shown_in_full(on_samples: Call) -> None:
+    shown_now = {line[:14].strip(): line[14:] for line in on_samples("actions", "show", "act_4").stdout.splitlines()}
     assert list(shown_now) == [
         "Action",
         "State",
@@ -226,17 +228,17 @@ def test_one_action_is_shown_in_full(kept: Call) -> None:
     assert (shown_now["State"], shown_now["Attempts"]) == ("queued", "3")
     assert shown_now["Parameters"] == "incidentId=P4 userId=PALICE"
     assert shown_now["Result"].startswith("api answered 503 [temporary]")
-    assert json.loads(kept("actions", "show", "act_4", "--json").stdout)["error"]["status"] == 503
-    assert "Notify        ops\n" in kept("actions", "show", "act_1").stdout
+    assert json.loads(on_samples("actions", "show", "act_4", "--json").stdout)["error"]["status"] == 503
+    assert "Notify        ops\n" in on_samples("actions", "show", "act_1").stdout
 
 
-def test_an_unknown_action_is_an_error(kept: Call) -> None:
-    result = kept("actions", "show", "act_99")
+def test_an_unknown_action_is_an_error(on_samples: Call) -> None:
+    result = on_samples("actions", "show", "act_99")
     assert (result.exit_code, result.stderr) == (1, "unknown action act_99 (it may have been pruned)\n")
 
 
-def test_colours_are_for_terminals_only(kept: Call) -> None:
-    assert "\x1b" not in kept("status").stdout
+def test_colours_are_for_terminals_only(on_samples: Call) -> None:
+    assert "\x1b" not in on_samples("status").stdout
 
 
 def test_no_secret_is_in_any_output(pagerelay: Call, configuration: Path, filled: str) -> None:
@@ -246,13 +248,13 @@ def test_no_secret_is_in_any_output(pagerelay: Call, configuration: Path, filled
     for arguments in (*shows, *actions, *others):
         result = pagerelay(*arguments)
         assert result.exit_code == 0, arguments
-        assert [each for each in shown.CANARIES if each in result.output] == [], arguments
+        assert [each for each in sample_data.CANARIES if each in result.output] == [], arguments
 
 
 def test_db_prune_removes_old_rows_and_counts_them(pagerelay: Call, filled: str) -> None:
     assert pagerelay("db", "prune").stdout == "0 rows removed\n"
     database = Database(filled)
-    long_ago = system_clock() - 60 * 24 * 40 * shown.MINUTE
+    long_ago = system_clock() - 60 * 24 * 40 * sample_data.MINUTE
     old = schema.deliveries.update().where(schema.deliveries.c.state == "dead").values(finished_at=long_ago)
     database.write_now(lambda tx: tx.execute(old) and None)
     assert pagerelay("db", "prune").stdout == "1 row removed\n"

@@ -1,4 +1,4 @@
-"""The whole daemon in this process, between an invented account and nothing to send to."""
+"""A whole daemon in this process, on a simulated account and without targets."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from daemon import config
 from daemon.storage import claims, schema, targets
 from daemon.storage.database import Database
-from tests.api import living
+from tests.api import running_daemon
 from tests.cli import forked
-from tests.delivery.lines import WANTED, fill, rows, states
+from tests.delivery.loop_setup import WANTED, fill, rows, states
 from tests.harness.eventually import eventually
 from tests.harness.receivers import SECRET, Receiver, Reply
 
@@ -67,12 +67,12 @@ async def test_a_daemon_that_cannot_record_its_results_releases_its_claims(
     fill(live, ["P1", "P1", "P2"], ["ops"])
     async with receiver.serving() as url:
         settings = written(tmp_path, database_url, url)
-        async with living.running(settings):
+        async with running_daemon.running(settings):
             await eventually(lambda: len(receiver.got) >= 2)
             changed(live, *LAME["sqlite" if live.is_sqlite else "postgresql"])
         assert {row.claimed_by for row in rows(live)} == {None}
         changed(live, "DROP TRIGGER lame" if live.is_sqlite else "ALTER TABLE attempts DROP CONSTRAINT lame")
-        async with living.running(settings):
+        async with running_daemon.running(settings):
             await eventually(lambda: states(live), {"delivered": 3})
 
 
@@ -82,7 +82,7 @@ async def test_a_starting_daemon_sends_deliveries_claimed_by_unknown_instances(
     receiver = Receiver()
     fill(live, ["P1", "P1"], ["ops"])
     live.write_now(lambda tx: claims.claim(tx, WANTED, "forgotten", live.now(tx)))
-    async with receiver.serving() as url, living.running(written(tmp_path, database_url, url)):
+    async with receiver.serving() as url, running_daemon.running(written(tmp_path, database_url, url)):
         await eventually(lambda: states(live), {"delivered": 2})
 
 
@@ -101,7 +101,7 @@ async def test_a_start_keeps_requested_pauses_and_the_probes_of_other_daemons(
         for failing in (None, live.read_now(live.now)):
             asked = live.read_now(live.now) + timedelta(seconds=70)
             changed(live, schema.targets.update().values(failing_since=failing, blocked_until=asked))
-            async with living.running(settings):
+            async with running_daemon.running(settings):
                 pass
             assert (standing(live).blocked_until, receiver.got) == (asked, [])
 

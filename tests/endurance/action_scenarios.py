@@ -47,7 +47,7 @@ EFFECTS = {
 ENDED = (ActionState.SUCCEEDED.value, ActionState.FAILED.value)
 
 
-class Desk:
+class ActionClient:
     """A client that queues actions in the database directly and reads their outcomes."""
 
     def __init__(self, url: str) -> None:
@@ -78,7 +78,7 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
     chance = random.Random(seed)
     moments = sorted(chance.uniform(0.1, 0.95) * seconds for _ in range(kills))
     async with world.world(folder, url, seed=seed) as around:
-        desk = Desk(around.database_url)
+        client = ActionClient(around.database_url)
         around.start()
         await around.baseline()
         around.simulator.faults.set(FAULTS, seed)
@@ -87,12 +87,12 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
         began = time.monotonic()
         for number in range(count):
             await _until_moment(around, moments, began, number * seconds / count)
-            ids.append(_ask_something(around, desk, chance, expected))
+            ids.append(_ask_something(around, client, chance, expected))
         await _until_moment(around, moments, began, seconds)
-        await around.until(lambda: not desk.unfinished(), 120 + 4 * seconds)
+        await around.until(lambda: not client.unfinished(), 120 + 4 * seconds)
         around.simulator.faults.clear()
         assert around.stop() == 0
-        ended = desk.all(ids)
+        ended = client.all(ids)
         failed = [each for each in ended if each.state is not ActionState.SUCCEEDED]
         assert not failed, failed[:3]
         effects = Counter((each.incident_id, each.what) for each in around.account.effects)
@@ -100,7 +100,7 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
         assert effects == expected, (effects - expected, expected - effects)
         reopened = sum(each.reopened for each in around.account.effects)
         assert reopened == 0
-        desk.database.close()
+        client.database.close()
         return {
             "actions": count,
             "effects": sum(effects.values()),
@@ -122,7 +122,9 @@ async def _until_moment(around: World, moments: list[float], began: float, momen
     await asyncio.sleep(max(began + moment - time.monotonic(), 0))
 
 
-def _ask_something(around: World, desk: Desk, chance: random.Random, expected: Counter[tuple[str, str]]) -> str:
+def _ask_something(
+    around: World, client: ActionClient, chance: random.Random, expected: Counter[tuple[str, str]]
+) -> str:
     """Queue an action of any kind on an incident of its own; record the effect that it must have."""
     account = around.account
     operation = chance.choice(list(EFFECTS))
@@ -144,12 +146,12 @@ def _ask_something(around: World, desk: Desk, chance: random.Random, expected: C
         "AddNoteToIncident": {"note": chance.choice(["Looking into it.", "Restarted."])},
     }
     if operation == "CreateIncident":
-        return desk.ask(operation, service_key=incident.service.key, description="Disk almost full")
+        return client.ask(operation, service_key=incident.service.key, description="Disk almost full")
     if operation == "GetIncidentByKey":
-        return desk.ask(operation, incident_key=incident.key)
+        return client.ask(operation, incident_key=incident.key)
     if operation == "GetUser":
-        return desk.ask(operation, userId=by.id)
-    return desk.ask(operation, incidentId=incident.id, userId=by.id, **parameters.get(operation, {}))
+        return client.ask(operation, userId=by.id)
+    return client.ask(operation, incidentId=incident.id, userId=by.id, **parameters.get(operation, {}))
 
 
 def _created(around: World, ended: list[Action]) -> Counter[tuple[str, str]]:
@@ -166,7 +168,7 @@ async def flood(folder: Path, url: str, *, count: int, limits: dict[str, Any], s
     ``together``: acknowledgements, which are sent in batches; otherwise look-ups, one call each.
     """
     async with world.world(folder, url, seed=seed, limits=limits) as around:
-        desk = Desk(around.database_url)
+        client = ActionClient(around.database_url)
         account = around.account
         around.start()
         await around.baseline()
@@ -175,14 +177,14 @@ async def flood(folder: Path, url: str, *, count: int, limits: dict[str, Any], s
         began = time.time()
         before = len(around.calls)
         if together:
-            ids = [desk.ask("AcknowledgeIncident", incidentId=each, userId=by) for each in incidents]
+            ids = [client.ask("AcknowledgeIncident", incidentId=each, userId=by) for each in incidents]
         else:
-            ids = [desk.ask("GetUser", userId=by) for _ in range(count)]
-        await around.until(lambda: not desk.unfinished(), 1800)
+            ids = [client.ask("GetUser", userId=by) for _ in range(count)]
+        await around.until(lambda: not client.unfinished(), 1800)
         ended = time.time()
         assert around.stop() == 0
-        assert {each.state for each in desk.all(ids)} == {ActionState.SUCCEEDED}
-        desk.database.close()
+        assert {each.state for each in client.all(ids)} == {ActionState.SUCCEEDED}
+        client.database.close()
         times = [call.at.timestamp() for call in around.calls]
         polls = [call.at.timestamp() for call in around.calls if call.path == "/log_entries"]
         span = around.period * 61 / 60

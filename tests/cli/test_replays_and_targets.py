@@ -1,4 +1,4 @@
-"""The commands that send again and hold targets: straight in the database, for a daemon to notice."""
+"""The commands for replays, redelivery and targets: they write to the database, for a daemon to notice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def database(filled: str) -> Iterator[Database]:
-    """The database that the commands work on, something of everything in it."""
+    """Yield the database that the commands work on, something of everything in it."""
     opened = Database(filled)
     yield opened
     opened.close()
@@ -35,7 +35,7 @@ def words(text: str) -> list[str]:
 
 
 def row(database: Database, table: sa.Table, key: Any) -> Any:
-    """A row by its primary key."""
+    """Return a row by its primary key."""
     (column,) = table.primary_key.columns
     return database.read_now(lambda tx: tx.execute(sa.select(table).where(column == key)).one())
 

@@ -1,4 +1,4 @@
-"""Where actions are asked for: the API in this process, a queue, an account, and an executor that a test may start."""
+"""Actions over HTTP: the API in this process, a queue, an account, and an executor that a test may start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from daemon.pagerduty.permits import Permits
 from daemon.simulator import Account, Simulator
 from daemon.storage import connections, instances, schema
 from tests.api.client import client_of
-from tests.harness import shown
+from tests.harness import sample_data
 from tests.harness.shared_application import application
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ actions: {{notify: [ops]}}
 
 
 @dataclass
-class Desk:
-    """Everything that a request for an action meets. ``woken`` are the connections whose executor was woken."""
+class ActionApi:
+    """The API with what a request for an action needs. ``woken`` are the connections whose executor was woken."""
 
     account: Account
     simulator: Simulator
@@ -74,12 +74,12 @@ class Desk:
         return await self.http.post(f"/v1/actions/{operation}", json=body, params=query, headers=headers)
 
     def incident(self) -> Incident:
-        """A new incident."""
+        """Return a new incident."""
         return self.account.trigger("Disk almost full", service=self.account.directory.services[0])
 
     @property
     def alice(self) -> str:
-        """A user's id."""
+        """Return a user's id."""
         return self.account.directory.user("alice").id
 
     @contextlib.asynccontextmanager
@@ -93,7 +93,7 @@ class Desk:
             await running
 
     async def queued(self) -> list[Json]:
-        """The actions, as the API lists them."""
+        """Return the actions, as the API lists them."""
         items: list[Json] = (await self.http.get("/v1/actions")).json()["items"]
         return items
 
@@ -112,8 +112,8 @@ async def opened(
     waiting: Waiting | None = None,
     patience: timedelta = timedelta(seconds=PATIENCE),
     settle: Callable[[Settings], Settings] = lambda settings: settings,
-) -> AsyncIterator[Desk]:
-    """A desk. ``settle`` may change its settings."""
+) -> AsyncIterator[ActionApi]:
+    """Yield an ActionApi. ``settle`` may change its settings."""
     account = Account(clock=clock, seed=4)
     simulator = Simulator([account], limit=10**9)
     async with simulator.serving() as url:
@@ -138,13 +138,13 @@ async def opened(
         work = Services({"acme": client}, wake or woke, waiting, patience)
         app = application(database, api.Current(settings, work))
         async with client_of(app) as http:
-            yield Desk(account, simulator, database, settings, app, http, work, executor, woken)
+            yield ActionApi(account, simulator, database, settings, app, http, work, executor, woken)
         await client.close()
 
 
 def written(folder: Path, database: str, url: str, key: str) -> Settings:
-    """The configuration, written and loaded."""
+    """Return the configuration, written and loaded."""
     path = folder / "config.yaml"
     names = {"database": database.replace("+psycopg", ""), "url": url, "key": key}
-    path.write_text(CONFIGURATION.format(token=shown.TOKEN, secret=shown.SECRET, **names))
+    path.write_text(CONFIGURATION.format(token=sample_data.TOKEN, secret=sample_data.SECRET, **names))
     return config.load(path, os.environ)

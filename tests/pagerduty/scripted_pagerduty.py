@@ -49,7 +49,7 @@ class FreePermits(Permits):
 
 
 @dataclass
-class FarSide:
+class ScriptedPagerDuty:
     """Responds with ``answers`` in turn, repeating the last one; records requests and their times."""
 
     database: Database

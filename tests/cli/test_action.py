@@ -1,4 +1,4 @@
-"""The command ``action`` where no daemon answers: what it takes, what it refuses, what stands in the queue then."""
+"""The command ``action`` without a running daemon: valid and invalid requests, and what is queued."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from daemon.cli import parameters
 from daemon.storage import schema
 from daemon.storage.database import Database, system_clock
 from tests.cli.conftest import invoke
-from tests.harness import shown
+from tests.harness import sample_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ CREATE = ("action", "CreateIncident", "--connection", "acme")
 
 
 def rows(url: str) -> list[Any]:
-    """The actions in the database, oldest first."""
+    """Return the actions in the database, oldest first."""
     database = Database(url)
     found = database.read_now(lambda tx: tx.execute(sa.select(schema.actions).order_by(schema.actions.c.seq)).all())
     database.close()
@@ -56,7 +56,7 @@ def test_nothing_is_printed_on_stderr_when_a_daemon_runs(pagerelay: Call, databa
     database = Database(database_url)
     now = system_clock()
     alive = {"id": "a", "hostname": "relay1", "version": "0.1.0", "started_at": now, "heartbeat_at": now}
-    database.write_now(shown.insert, schema.instances, alive)
+    database.write_now(sample_data.insert, schema.instances, alive)
     database.close()
     result = pagerelay(*ACKNOWLEDGE, "--connection", "acme")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -212,7 +212,7 @@ def test_the_outcome_of_an_earlier_action_with_the_same_key_is_printed(pagerelay
 
 
 def stored(pagerelay: Call, url: str, *arguments: str, stdin: str | bytes | None = None) -> Any:
-    """The parameters that such a call queues."""
+    """Return the parameters that such a call queues."""
     result = pagerelay(*arguments, stdin=stdin)
     assert result.exit_code == 0, result.stderr
     assert KEY not in result.output
@@ -279,7 +279,7 @@ def test_a_secret_is_in_no_output(pagerelay: Call, database_url: str) -> None:
         pagerelay("actions", "show", row.id, *options) for row in rows(database_url) for options in ((), ("--json",))
     ]
     assert [each.output for each in calls if KEY in each.output] == []
-    assert [each for each in shown.CANARIES if any(each in call.output for call in calls)] == []
+    assert [each for each in sample_data.CANARIES if any(each in call.output for call in calls)] == []
     assert "service_key=***" in calls[-2].stdout
 
 

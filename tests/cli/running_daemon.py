@@ -1,4 +1,4 @@
-"""An invented PagerDuty account and a real daemon that works on it, for commands that need both."""
+"""A simulated PagerDuty account and a real daemon, for commands that need both."""
 
 from __future__ import annotations
 
@@ -44,28 +44,28 @@ targets:
 
 
 @dataclass(frozen=True)
-class Living:
-    """``api`` calls ``pagerelay`` with nothing but the daemon's API, ``straight`` with nothing but its database."""
+class System:
+    """``api`` calls ``pagerelay`` with nothing but the daemon's API, ``direct`` with nothing but its database."""
 
     pagerduty: str
     address: str
     database: str
     configured: Callable[..., Call]
     api: Call
-    straight: Call
+    direct: Call
 
     def happen(self, **what: Any) -> str:
-        """Let something happen in the account; answers the incident's id."""
+        """Let something happen in the account; return the incident's id."""
         answer = httpx.post(f"{self.pagerduty}/simulator/happen", json=what).raise_for_status()
         return str(answer.json()["incident_id"])
 
     def trigger(self, title: str, **what: Any) -> str:
-        """A new incident."""
+        """Return a new incident."""
         return self.happen(do="trigger", title=title, **what)
 
 
 @contextlib.contextmanager
-def living(folder: Path, url: str) -> Iterator[Living]:
+def system(folder: Path, url: str) -> Iterator[System]:
     """Simulator and daemon, over a database with the current schema."""
     own = url.replace("+psycopg", "")
     nothing = f"sqlite:///{folder / 'nothing.db'}"
@@ -81,12 +81,12 @@ def living(folder: Path, url: str) -> Iterator[Living]:
 
     with simulating(Account(api_key=KEY, seed=7)) as pagerduty, running(written("127.0.0.1:0"), folder) as address:
         api = configured(address.removeprefix("http://"), database=nothing)
-        yield Living(pagerduty, address, url, configured, api, configured("127.0.0.1:1"))
+        yield System(pagerduty, address, url, configured, api, configured("127.0.0.1:1"))
 
 
 @contextlib.contextmanager
 def simulating(account: Account) -> Iterator[str]:
-    """An account that is served by a thread of its own; gives its URL."""
+    """Yield an account that is served by a thread of its own; its URL."""
     started: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
     async def serve() -> None:
@@ -107,7 +107,7 @@ def simulating(account: Account) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running(configuration: Path, folder: Path, **environment: str) -> Iterator[str]:
-    """A daemon that works in ``folder``; gives the address of its API. It has to end well."""
+    """Yield a daemon that works in ``folder``; its API's address. It must exit with 0."""
     command = [forked.pagerelay(), "-c", str(configuration), "run"]
     env = os.environ | environment
     process = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
@@ -127,7 +127,7 @@ def running(configuration: Path, folder: Path, **environment: str) -> Iterator[s
 
 @contextlib.contextmanager
 def losing_answers(address: str) -> Iterator[tuple[str, list[int]]]:
-    """A way to the daemon on which every answer is lost; gives where it is, and the answers' statuses."""
+    """Yield a way to the daemon on which every answer is lost; its address, and the statuses of the answers."""
     taken: list[int] = []
 
     class Lossy(http.server.BaseHTTPRequestHandler):
