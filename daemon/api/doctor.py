@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from daemon.control import Current
     from daemon.storage.database import Database
 
-Offline = Annotated[bool, Query(description="Skip whatever needs the network")]
+Offline = Annotated[bool, Query(description="Skip checks that need the network")]
 
 
 def router(database: Database, current: Current) -> APIRouter:

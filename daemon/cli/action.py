@@ -71,13 +71,14 @@ def action(
         typer.Option(metavar="TARGET", help="Send the result to this target; may be given several times."),
     ] = None,
     idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Repeating a request with its key does not repeat the action.")
+        str | None,
+        typer.Option(metavar="KEY", help="Repeating a request with the same key does not repeat the action."),
     ] = None,
 ) -> None:
     """Change or read something in PagerDuty.
 
     Queues the action, which a running daemon carries out at once. Exit code 0: it is queued, or with --wait
-    it succeeded; 1: it failed, or did not finish in time; 2: wrong use, and nothing is queued.
+    it succeeded; 1: it failed, or did not finish in time; 2: invalid usage, and nothing is queued.
     """
     from daemon.cli import operations
 

@@ -71,7 +71,7 @@ def prune(ctx: typer.Context, *, config: options.Config = None) -> None:
 
 @app.command()
 def backup(ctx: typer.Context, file: File, *, config: options.Config = None) -> None:
-    """Copy the SQLite database into a new file, also while a daemon runs.
+    """Copy the SQLite database into a new file, even while a daemon runs.
 
     The copy is consistent and checked. Only you can read it. With PostgreSQL, use pg_dump.
     """
@@ -87,7 +87,7 @@ def backup(ctx: typer.Context, file: File, *, config: options.Config = None) -> 
 def restore(ctx: typer.Context, file: File, *, config: options.Config = None) -> None:
     """Replace the SQLite database by a backup, while no daemon runs.
 
-    The backup is checked first. The present database is kept beside the restored one. With PostgreSQL, use pg_restore.
+    The backup is checked first. The current database is kept beside the restored one. With PostgreSQL, use pg_restore.
     """
     settings = options.load(ctx, config)
     from daemon import errors

@@ -59,7 +59,7 @@ def list_deliveries(
 @app.command()
 def show(
     ctx: typer.Context,
-    delivery: Annotated[int, typer.Argument(metavar="ID", help="The delivery's number.")],
+    delivery: Annotated[int, typer.Argument(metavar="ID", help="The delivery's id.")],
     *,
     config: options.Config = None,
     json: options.Json = False,
@@ -79,7 +79,7 @@ def show(
 @app.command()
 def redeliver(
     ctx: typer.Context,
-    numbers: Annotated[list[int], typer.Argument(metavar="ID", help="The deliveries' numbers.")],
+    numbers: Annotated[list[int], typer.Argument(metavar="ID", help="The deliveries' ids.")],
     *,
     config: options.Config = None,
 ) -> None:

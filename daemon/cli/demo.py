@@ -13,7 +13,7 @@ app = typer.Typer(**options.PLAIN)
 def demo() -> None:
     """Show how incidents become webhooks, without an account.
 
-    Runs a simulated account, the daemon and a receiver in one process, and leaves nothing behind.
+    Runs a simulated account, the daemon and receivers in one process, and leaves nothing behind.
     """
     from daemon.simulator import demo as demonstration
 

@@ -33,7 +33,7 @@ def doctor(
     *,
     config: options.Config = None,
     json: options.Json = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Skip whatever needs the network.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Skip checks that need the network.")] = False,
     send: Annotated[bool, typer.Option("--send", help="Send each target signed samples.")] = False,
     bundle: Annotated[
         Path | None,

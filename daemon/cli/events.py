@@ -42,7 +42,9 @@ def events(
     after: options.After = None,
     trigger: options.OfTrigger = None,
     incident: options.OfIncident = None,
-    kind: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Such as incident.resolved.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only events of this type, such as incident.resolved.")
+    ] = None,
     connection: options.OfConnection = None,
 ) -> None:
     """List what happened to incidents, oldest first."""

@@ -95,7 +95,7 @@ def why_empty_journal(tx: sa.Connection, settings: Settings, now: datetime) -> l
 def _why_silent(connection: ConnectionStatus, settings: Settings, now: datetime) -> str:
     baseline, retention = connection.baseline_at, settings.database.retention.events
     if baseline is None:
-        cause = connection.last_error or "a running daemon does that"
+        cause = connection.last_error or "polling requires a running daemon"
         return f"connection {connection.name} has not been polled yet: {cause} (see: pagerelay status)"
     if now - baseline < retention:
         return (

@@ -18,10 +18,11 @@ Config = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 After = Annotated[
-    str | None, typer.Option(metavar="CURSOR", help='Only entries after this cursor: "next" of an earlier --json.')
+    str | None,
+    typer.Option(metavar="CURSOR", help='Only entries after this cursor: "next" in an earlier --json output.'),
 ]
 Limit = Annotated[
-    int, typer.Option(min=1, max=500, metavar="N", help="How many: the latest, or with --after the next.")
+    int, typer.Option(min=1, max=500, metavar="N", help="How many entries: the latest, or with --after the next ones.")
 ]
 OfTrigger = Annotated[str | None, typer.Option(metavar="NAME", help="Only messages of this trigger.")]
 OfTarget = Annotated[str | None, typer.Option(metavar="NAME", help="Only deliveries to this target.")]

@@ -39,7 +39,7 @@ def read(operation: Operation, arguments: Sequence[str]) -> dict[str, str]:
         elif key in values:
             problems.append((key, "is set twice (remove one)"))
         elif value == STDIN and from_stdin is not None:
-            problems.append((key, f"cannot be read from standard input: {from_stdin} is"))
+            problems.append((key, f"cannot be read from standard input, like {from_stdin} (use a file: @path)"))
         else:
             from_stdin = key if value == STDIN else from_stdin
             try:

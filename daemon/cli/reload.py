@@ -28,7 +28,7 @@ def reload(
 ) -> None:
     """Reload the configuration of the running daemon.
 
-    With a mistake nothing changes. A change of database.url or api.listen needs a restart.
+    If the file has a mistake, nothing changes. Changing database.url or api.listen requires a restart.
     """
     from daemon.cli import api_client
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 STYLES = {ReplayState.RUNNING: "cyan", ReplayState.FINISHED: "green", ReplayState.CANCELLED: "yellow"}
 
-Number = Annotated[int, typer.Argument(metavar="ID", help="The replay's number.")]
+Number = Annotated[int, typer.Argument(metavar="ID", help="The replay's id.")]
 
 app = typer.Typer(help="List, show and cancel replays.", **options.PLAIN)
 
@@ -54,7 +54,7 @@ def show(
     *,
     config: options.Config = None,
     json: options.Json = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is finished.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the replay is finished.")] = False,
 ) -> None:
     """Show the progress of a replay."""
     settings = options.load(ctx, config)

@@ -16,7 +16,7 @@ app = typer.Typer(**options.PLAIN)
 @app.command()
 def simulator(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0: any free port.")] = 8422,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 picks a free port.")] = 8422,
     rate: Annotated[float, typer.Option(min=0, help="Number of incidents to create per minute.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="The same seed creates the same incidents.")] = None,
     api_key: Annotated[str, typer.Option(metavar="KEY", help="The API key that the account accepts.")] = "simulator",

@@ -79,7 +79,7 @@ def resume(ctx: typer.Context, name: Name, *, config: options.Config = None) -> 
 
 @app.command("test")
 def send_samples(ctx: typer.Context, name: Name, *, config: options.Config = None, json: options.Json = False) -> None:
-    """Send a target a signed sample of each kind of message that it gets.
+    """Send a target a signed sample of each kind of message that it receives.
 
     The samples are sent at once, bypassing the queue, even to a paused target. Exit code 1 if a sample is not accepted.
     """

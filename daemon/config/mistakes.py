@@ -62,7 +62,7 @@ def _words(error: Any, place: Place, tree: Tree) -> str:  # noqa: ANN401 - pydan
         return EMPTY if tree.value(place) is None else NO_SECTION
     if kind == "literal_error":
         return f"must be {error['ctx']['expected']}".replace("'", "")
-    return WORDS.get(kind, "cannot be used").format(**error.get("ctx", {}))
+    return WORDS.get(kind, "is invalid").format(**error.get("ctx", {}))
 
 
 def _drop(tree: Tree, place: Place) -> bool:

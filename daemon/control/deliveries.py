@@ -36,7 +36,7 @@ async def redeliver(database: Database, settings: Settings, services: Services, 
     item = detail.delivery
     if item.target not in settings.targets:
         raise errors.UsageError(f"the target {text.quoted(item.target)} is no longer configured")
-    log.info("delivery.renewed", delivery=item.id, target=item.target)
+    log.info("delivery.requeued", delivery=item.id, target=item.target)
     services.wake_targets([item.target])
     services.changes.notify()
     return item

@@ -244,7 +244,11 @@ def test_a_value_can_be_read_from_a_file_or_from_standard_input(
             "service_key cannot be read: No such file or directory (write a text that begins with @ as @@)",
         ),
         (("service_key=@/tmp", "description=x"), b"", "service_key cannot be read: Is a directory"),
-        (("service_key=-", "description=-"), b"x", "description cannot be read from standard input: service_key is"),
+        (
+            ("service_key=-", "description=-"),
+            b"x",
+            "description cannot be read from standard input, like service_key (use a file: @path)",
+        ),
         (("service_key=-", "description=x"), b"\xff\xfe", "service_key cannot be read: standard input is not UTF-8"),
         (
             ("service_key=-", "description=x"),

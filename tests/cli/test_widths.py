@@ -220,7 +220,7 @@ def test_an_empty_list_says_what_would_be_in_it(empty: tuple[Path, Database]) ->
         return invoke("--config", str(path), *arguments).stderr.splitlines()
 
     unpolled = [
-        f"connection {name} has not been polled yet: a running daemon does that (see: pagerelay status)"
+        f"connection {name} has not been polled yet: polling requires a running daemon (see: pagerelay status)"
         for name in ("acme", "beta")
     ]
     assert reasons("events") == ["no events", *unpolled]

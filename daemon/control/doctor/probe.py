@@ -115,7 +115,11 @@ def _open_tunnel(connection: socket.socket, route: Route) -> None:
     except OSError as error:
         raise ProbeError("target.proxy", f"no response to CONNECT: {_reason(error)}", CHECK_PROXY) from None
     status = head.split(b" ")[1:2]
-    code = status[0].decode("ascii", "replace")[:3] if head.startswith(b"HTTP/") and status else "something else"
+    code = (
+        status[0].decode("ascii", "replace")[:3]
+        if head.startswith(b"HTTP/") and status
+        else "something other than HTTP"
+    )
     if code == "407":
         raise ProbeError("target.proxy", "the proxy answered 407", "check the user and password in proxy")
     if not code.startswith("2"):
