@@ -232,7 +232,7 @@ BROKEN: dict[str, tuple[Break, Status, str, str]] = {
         lambda world, _: world.write(lambda tx: tx.execute(schema.instances.update().values(config_hash="other"))),
         *(WARN, "daemon.configuration", "the daemon on db1 has a different one"),
     ),
-    "stuck loops": (loops_are_stuck, FAIL, "daemon.loops", "connection acme: not polled for 600 s"),
+    "stuck loops": (loops_are_stuck, FAIL, "daemon.loops", "connection acme: not polled for 60"),
     "API": (
         lambda world, _: world.more.update(address=f"http://{CLOSED}"),
         *(FAIL, "daemon.api", "http://127.0.0.1:1 does not respond"),
