@@ -35,19 +35,15 @@ def replay(
     json: options.Json = False,
     since: Annotated[
         str,
-        typer.Option(
-            metavar="TIME", help="Only deliveries created since this time: 2h (ago), or 2026-11-01T00:00:00Z."
-        ),
+        typer.Option(metavar="TIME", help="Deliveries created after: 2h (ago), or 2026-11-01T00:00:00Z."),
     ],
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only deliveries created until this time; default: now.")
-    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Deliveries created before; default: now.")] = None,
     trigger: options.OfTrigger = None,
     target: options.OfTarget = None,
     state: Annotated[
         str | None, typer.Option(metavar="STATE", help="Only deliveries in this state: delivered or dead.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the replay is finished.")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is finished.")] = True,
 ) -> None:
     """Send delivered and dead messages again.
 
