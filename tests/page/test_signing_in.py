@@ -57,8 +57,8 @@ CHANGES = (
 )
 
 
-async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards(kept_app: FastAPI) -> None:
-    async with visiting(kept_app, None) as person:
+async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards(samples_app: FastAPI) -> None:
+    async with visiting(samples_app, None) as person:
         response = await person.http.get("/targets/ops?test=x")
         assert (response.status_code, response.headers["location"]) == (
             303,
@@ -73,8 +73,8 @@ async def test_somebody_without_a_session_is_sent_to_sign_in_and_back_afterwards
 @pytest.mark.parametrize(
     "place", ["https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example", "x"]
 )
-async def test_signing_in_never_leads_to_another_site(kept_app: FastAPI, place: str) -> None:
-    async with visiting(kept_app, None) as person:
+async def test_signing_in_never_leads_to_another_site(samples_app: FastAPI, place: str) -> None:
+    async with visiting(samples_app, None) as person:
         assert (await person.sign_in(next=place)).headers["location"] == "/"
 
 
@@ -89,8 +89,8 @@ async def test_a_wrong_token_gives_one_text_and_no_session(app: FastAPI) -> None
         assert (await person.http.get("/")).status_code == 303
 
 
-async def test_the_cookie_is_for_this_site_only_and_not_for_scripts(kept_app: FastAPI) -> None:
-    async with visiting(kept_app, None) as person:
+async def test_the_cookie_is_for_this_site_only_and_not_for_scripts(samples_app: FastAPI) -> None:
+    async with visiting(samples_app, None) as person:
         cookie = (await person.sign_in()).headers["set-cookie"]
         assert re.search(r"; HttpOnly; Max-Age=43200; Path=/; SameSite=strict$", cookie)
         assert sample_data.TOKEN not in cookie
@@ -100,8 +100,8 @@ async def test_the_cookie_is_for_this_site_only_and_not_for_scripts(kept_app: Fa
         assert "; Secure" in secure.headers["set-cookie"]
 
 
-async def test_a_proxy_elsewhere_is_not_believed(kept_app: FastAPI) -> None:
-    transport = httpx.ASGITransport(kept_app, client=("192.0.2.1", 1))
+async def test_a_proxy_elsewhere_is_not_believed(samples_app: FastAPI) -> None:
+    transport = httpx.ASGITransport(samples_app, client=("192.0.2.1", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         headers = {"x-forwarded-proto": "https"}
         answer = await http.post("/sign-in", data={"token": sample_data.TOKEN}, headers=headers)
@@ -198,9 +198,9 @@ async def test_below_a_path_prefix_every_address_has_it(database: Database, app:
         assert [link for link in links if not link.startswith("/relay/")] == []
 
 
-async def test_the_read_token_is_not_the_token(kept_app: FastAPI) -> None:
+async def test_the_read_token_is_not_the_token(samples_app: FastAPI) -> None:
     assert READ_TOKEN != sample_data.TOKEN
-    async with visiting(kept_app, READ_TOKEN) as person:
+    async with visiting(samples_app, READ_TOKEN) as person:
         assert "read only" in await person.read("/")
 
 
