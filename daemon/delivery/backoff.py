@@ -46,6 +46,7 @@ class Gone:
 
 
 Decision: TypeAlias = Delivered | RetryAt | Dead | Gone
+DELIVERED = Delivered()
 
 
 def decide(
@@ -67,7 +68,7 @@ def decide(
     comes from a receiver under repair. Only 410 is final.
     """
     if status is not None and status in SUCCESS:
-        return Delivered()
+        return DELIVERED
     if status == GONE:
         return Gone()
     requested = min(requested_pause(retry_after, now), retry.max)

@@ -60,6 +60,18 @@ class Breaker:
         """Return whether the target is failing: the circuit is open or half-open."""
         return self.state.failing_since is not None
 
+    @property
+    def is_healthy(self) -> bool:
+        """Return whether another success changes nothing."""
+        state = self.state
+        return state.failing_since is None and state.refusing_since is None and not self.failures and not self.refused
+
+    @property
+    def is_unrestricted(self) -> bool:
+        """Return whether everything may be sent, at any time."""
+        state = self.state
+        return state.failing_since is None and state.paused_at is None and state.blocked_until is None
+
     def is_silent(self, now: datetime) -> bool:
         """Return whether the target is paused or blocked and gets nothing, not even a probe."""
         return self.state.paused_at is not None or self.state.is_blocked(now)

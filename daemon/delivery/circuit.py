@@ -84,6 +84,7 @@ class Circuit:
         self._name = name
         self._breaker = Breaker()
         self._unsaved = Unsaved()
+        self._success_at: datetime | None = None  # if later than any other unsaved change
         self._saved_at = 0.0  # by the monotonic clock
 
     @property
@@ -106,8 +107,21 @@ class Circuit:
         for event in step.events:
             self._log(event, step.breaker.state)
         self._breaker = step.breaker
-        if step.change != UNCHANGED:
+        if step.change is not UNCHANGED:
+            self._keep_success()
             self._unsaved = self._unsaved.add(step.change)
+
+    def succeed(self, now: datetime) -> None:
+        """Take a success, which changes only the time of the last one while the target is healthy."""
+        if self._breaker.is_healthy:
+            self._success_at = now
+        else:
+            self.apply(breaker.on_success(self._breaker, now))
+
+    def _keep_success(self) -> None:
+        if self._success_at is not None:
+            self._unsaved = self._unsaved.add(TargetChange(success_at=self._success_at))
+            self._success_at = None
 
     def apply_claim(self, state: TargetState, probe: int | None, version: int) -> None:
         """Take over the state that came with a claim, unless it is older than a change made here.
@@ -121,8 +135,10 @@ class Circuit:
     def begin_saving(self, now: float, *, closing: bool) -> TargetChange | None:
         """Return the change to save now, if any; a success alone once a second, or when ``closing``."""
         is_due = closing or now - self._saved_at > SUCCESS_SECONDS
-        change = self._unsaved.change
-        if not change.is_urgent and not (is_due and change != UNCHANGED):
+        if not self._unsaved.change.is_urgent and not is_due:
+            return None
+        self._keep_success()
+        if self._unsaved.change == UNCHANGED:
             return None
         self._unsaved, change = self._unsaved.begin()
         return change

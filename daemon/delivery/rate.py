@@ -23,6 +23,11 @@ class Rate:
         self._starts: deque[float] = deque()
         self._live = 0  # number of waiting live deliveries
 
+    @property
+    def is_unlimited(self) -> bool:
+        """Return whether no attempt waits."""
+        return self._limit is None
+
     async def turn(self, *, live: bool, stopping: asyncio.Event, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Wait until one more attempt may start, or the daemon stops. Replayed deliveries wait for live ones.
 

@@ -84,6 +84,8 @@ class TargetWorker:
         self._sender = sender
         self._shared = shared
         self._rate = Rate(target.rate_limit)
+        self._count = functools.partial(shared.metrics.attempts, target.name)
+        self._observe = shared.metrics.latency(target.name).observe
         self._not_sent_at: datetime | None = None
         self._rendering = asyncio.Lock()  # so that a target keeps one thread busy at most
         self._tasks: set[asyncio.Task[None]] = set()
@@ -164,10 +166,11 @@ class TargetWorker:
         try:
             while items and until is None and not yields and may_send():
                 delivery, content = items[0]
-                rendering = await self._ready(delivery, content)
-                if not may_send():
-                    break
-                until = await self._attempt(delivery, rendering)
+                if not (self._rate.is_unlimited and isinstance(content, Content)):
+                    content = await self._ready(delivery, content)
+                    if not may_send():
+                        break
+                until = await self._attempt(delivery, content)
                 buffer.sent_first(run)
                 yields = bool(items) and until is None and self.lane.must_yield(buffer, len(self._tasks))
         finally:
@@ -181,7 +184,8 @@ class TargetWorker:
     def _may_send(self, delivery: Delivery) -> bool:
         if self._shared.stopping.is_set() or not self._shared.presence.is_current():
             return False
-        return self.circuit.breaker.may_send(delivery.id, self._shared.now())
+        state = self.circuit.breaker
+        return state.is_unrestricted or state.may_send(delivery.id, self._shared.now())
 
     async def _ready(self, delivery: Delivery, content: Renderable) -> Rendering:
         """Return the content to send as soon as the target's rate limit allows."""
@@ -207,7 +211,7 @@ class TargetWorker:
         now = self._shared.now()
         if answer.is_ours:
             return self._not_sent(delivery, answer, now)
-        self._shared.metrics.latency(self.target.name).observe(answer.seconds)
+        self._observe(answer.seconds)
         decision, again_at = self._settle(delivery, answer, now)
         self._update_target(delivery, answer, decision, now)
         return again_at
@@ -219,7 +223,7 @@ class TargetWorker:
                 "delivery.not_sent", target=self.target.name, error=answer.error, remedy="see LimitNOFILE, ulimit"
             )
             self._not_sent_at = now
-        self._shared.metrics.attempts(delivery.target, "not_sent").inc()
+        self._count("not_sent").inc()
         self._lose_probe({delivery.id})
         self._shared.recorder.give_back([delivery.id], now + NOT_SENT_PAUSE)
         return now + NOT_SENT_PAUSE
@@ -248,7 +252,7 @@ class TargetWorker:
         circuit = self.circuit
         match decision:
             case backoff.Delivered():
-                circuit.apply(breaker.on_success(circuit.breaker, now))
+                circuit.succeed(now)
             case backoff.Gone():
                 circuit.apply(breaker.on_gone(circuit.breaker, answer.error, now))
             case _:
@@ -258,7 +262,7 @@ class TargetWorker:
                 circuit.apply(breaker.on_failure(circuit.breaker, *failure))
         if not circuit.is_settled:
             self._shared.recorder.wake()
-        if circuit.breaker.is_held(now):
+        if not circuit.breaker.is_unrestricted and circuit.breaker.is_held(now):
             self.drain()
 
     def _finish(
@@ -269,8 +273,7 @@ class TargetWorker:
         now: datetime,
         again_at: datetime | None = None,
     ) -> None:
-        outcome = "failed" if state is DeliveryState.PENDING else state.value
-        self._shared.metrics.attempts(delivery.target, outcome).inc()
+        self._count("failed" if state is DeliveryState.PENDING else state.value).inc()
         self._keep(delivery, answer, state, now, again_at)
         if state is DeliveryState.DEAD:
             self._log_dead(delivery, delivery.attempts + 1, answer.error)

@@ -66,7 +66,7 @@ class PinnedClient:
         data = b"%b%bcontent-length: %d\r\n\r\n%b" % (self._begin, _lines(headers), len(body), body)
         if self._behind_proxy is not None:
             await self._behind_proxy.check(max(seconds, 0.0))
-        addresses = await self._host.permitted(max(ends - loop.time(), 0.0))
+        addresses = self._host.fresh() or await self._host.permitted(max(ends - loop.time(), 0.0))
         idle = self._take_idle(addresses, loop.time())
         while True:
             connection = idle or await self._open(addresses, ends)

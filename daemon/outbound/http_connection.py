@@ -37,7 +37,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser: ResponseParser | None = None
         self._answer: asyncio.Future[Response] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
-        self._ends = self._moment = 0.0
+        self._due = self._moment = 0.0
         self._is_silent = True
 
     def request(self, data: bytes, ends: float, moment: float, *, is_tunnel: bool = False) -> asyncio.Future[Response]:
@@ -47,15 +47,20 @@ class HttpConnection(asyncio.Protocol):
         """
         self._parser = ResponseParser(is_tunnel=is_tunnel)
         self._answer = self._loop.create_future()
-        self._ends, self._moment = ends, moment
+        self._moment = moment
         self._is_silent, self.may_reuse = True, False
-        self._timer = self._loop.call_at(ends, self._expire)
+        self._due = ends
+        if self._timer is None or self._timer.when() > ends:
+            self._set_timer()
         self.transport.write(data)
         return self._answer
 
     def close(self) -> None:
         """Close the connection at once. A request that is under way breaks."""
         self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,9 +83,9 @@ class HttpConnection(asyncio.Protocol):
         if parser.is_complete:
             self.may_reuse = parser.may_reuse and not self.is_closed and not self.transport.get_write_buffer_size()
             self._succeed(parser)
-        elif was_unknown and parser.status is not None and self._timer is not None:
-            self._timer.cancel()
-            self._timer = self._loop.call_at(min(self._ends, self._loop.time() + self._moment), self._expire)
+        elif was_unknown and parser.status is not None:
+            self._due = min(self._due, self._loop.time() + self._moment)
+            self._set_timer()
 
     def eof_received(self) -> None:
         """Take what has arrived as the whole answer."""
@@ -113,9 +118,19 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._succeed(parser)
 
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._due, self._expire)
+
     def _expire(self) -> None:
-        parser = self._parser
-        if parser is not None and parser.status is not None:
+        """End the request if its time is over; a timer of an earlier request is set anew."""
+        self._timer, parser = None, self._parser
+        if parser is None:
+            return
+        if self._loop.time() < self._due:
+            self._set_timer()
+        elif parser.status is not None:
             self._succeed(parser)
         elif self._forget():
             self._answer.set_exception(TimeoutError())
@@ -131,6 +146,4 @@ class HttpConnection(asyncio.Protocol):
     def _forget(self) -> bool:
         """End the request; return whether somebody still waits for its answer."""
         self._parser = None
-        if self._timer is not None:
-            self._timer.cancel()
         return not self._answer.done()

@@ -7,7 +7,7 @@ Only a response whose end is beyond doubt lets its connection be used again. Pur
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LARGEST_BODY = LARGEST_HEAD = 64 * 1024
 STATUS_LINE = re.compile(rb"HTTP/([0-9](?:\.[0-9])?)[ \t]+([1-9][0-9]{2})(?=[ \t\r\n]|$)")
@@ -28,8 +28,7 @@ class NotHttpError(Exception):
     """The bytes that arrive have no status line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A response: its status, ``Retry-After`` and ``Location`` as sent, and the beginning of its body."""
 
     status: int
@@ -89,7 +88,7 @@ class ResponseParser:
             if not pending.startswith(b"HTTP/"[: len(pending)]):
                 raise NotHttpError
             match = STATUS_LINE.match(pending)
-            if b"\n" not in pending[:LARGEST_BODY]:
+            if pending.find(b"\n", 0, LARGEST_BODY) < 0:
                 if len(pending) >= LARGEST_BODY:
                     raise NotHttpError
                 return
@@ -111,13 +110,13 @@ class ResponseParser:
 
     def _judge(self, version: bytes, status: int, head: bytes) -> None:
         """Decide how the body ends, and whether the connection can be used again."""
-        plain = FOLD.sub(b" ", head)
+        plain = FOLD.sub(b" ", head) if b"\n " in head or b"\n\t" in head else head
         headers = self._headers
         for spelt, text in HEADER.findall(plain):
             name, value = spelt.lower(), text.strip()
             headers[name] = headers[name] + b"," + value if name in headers and name != b"location" else value
-        tokens = {each.strip().lower() for each in headers.get(b"connection", b"").split(b",")}
-        lengths = {each.strip() for each in headers.get(b"content-length", b"").split(b",")} - {b""}
+        tokens = _items(headers.get(b"connection"))
+        lengths = _items(headers.get(b"content-length"))
         coding = headers.get(b"transfer-encoding", b"").lower()
         keeps = b"close" not in tokens and (version == b"1.1" or b"keep-alive" in tokens) and plain == head
         if (self._is_tunnel and status in SUCCESSFUL_CONNECT) or status in NO_BODY:
@@ -182,12 +181,19 @@ class ResponseParser:
         return False
 
     def _take(self, count: int) -> None:
+        if not self._pending:
+            return
         part = self._pending[:count]
         del self._pending[:count]
         self._left -= len(part)
         self._body += part[: LARGEST_BODY - len(self._body)]
         if len(self._body) >= LARGEST_BODY and (self._left > 0 or self._mode != "length"):
             self._give_up()
+
+
+def _items(value: bytes | None) -> set[bytes]:
+    """Return the items of a comma-separated header, in lower case."""
+    return {item for each in value.lower().split(b",") if (item := each.strip())} if value else set()
 
 
 def _text(value: bytes | None) -> str | None:

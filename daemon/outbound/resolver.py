@@ -70,6 +70,10 @@ class Host:
             self._due = float("inf")
             self._judge((name.strip("[]"),))
 
+    def fresh(self) -> tuple[str, ...]:
+        """Return the permitted addresses if they were resolved lately; else nothing."""
+        return () if self._problem is not None or self._clock() >= self._due else self._permitted
+
     async def permitted(self, seconds: float) -> tuple[str, ...]:
         """Return the permitted addresses, at least one. Raises NoAnswer if there are none within ``seconds``."""
         if self._clock() >= self._due:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import structlog
@@ -35,8 +34,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PLAIN = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 
-@dataclass(frozen=True, slots=True)
-class SendResult:
+class SendResult(NamedTuple):
     """The result of an attempt: a status or an error, and the beginning of the body.
 
     ``seconds`` is the duration; ``retry_after`` is the raw header. ``is_ours``: this machine could not make the

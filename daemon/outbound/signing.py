@@ -77,8 +77,14 @@ def key(secret: str) -> Key:
     if secret.startswith(PAIR):
         pair = _pair(secret)
         return lambda content: f"v1a,{base64.b64encode(pair.sign(content)).decode()}"
-    shared = _bytes(secret, SHARED)
-    return lambda content: f"v1,{base64.b64encode(hmac.digest(shared, content, 'sha256')).decode()}"
+    keyed = hmac.new(_bytes(secret, SHARED), digestmod="sha256")  # a copy is half as dear as a new one
+
+    def sign(content: bytes) -> str:
+        digest = keyed.copy()
+        digest.update(content)
+        return f"v1,{base64.b64encode(digest.digest()).decode()}"
+
+    return sign
 
 
 def signature(keys: Sequence[Key], message_id: str, timestamp: int, body: bytes) -> str:

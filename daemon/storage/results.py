@@ -6,8 +6,7 @@ They are recorded only while the daemon holds the claim, so that one that was re
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """The result of one attempt. ``next_attempt_at`` is set if ``state`` is pending."""
 
     delivery: Delivery
