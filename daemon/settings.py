@@ -128,7 +128,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A webhook receiver. ``egress`` has the rules of the whole configuration."""
+    """A webhook receiver. ``egress`` has the rules of the whole configuration.
+
+    ``success`` is a JMESPath expression that a 2xx answer must meet to count as one.
+    """
 
     name: str
     url: SecretStr
@@ -144,6 +147,7 @@ class Target:
     auth: Basic | Bearer | OAuth2 | None = None
     tls: Tls | None = None
     proxy: SecretStr | None = None
+    success: str | None = None
     egress: Egress = field(default_factory=Egress)
 
 

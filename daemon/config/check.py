@@ -167,8 +167,20 @@ def _target(name: str, section: file_model.TargetSection, rules: settings.Egress
         auth=target_access.auth(section, rules, tree, place),
         tls=target_access.tls(section, tree, place),
         proxy=section.proxy,
+        success=_success(section.success, tree, (*place, "success")),
         egress=rules,
     )
+
+
+def _success(expression: str | None, tree: Tree, place: Place) -> str | None:
+    if expression is None:
+        return None
+    from daemon.config import conditions  # noqa: PLC0415 - few files have a condition
+
+    mistake = conditions.mistake_in_success(expression, shown=tree.is_written(place))
+    if mistake is not None:
+        tree.mistake(place, mistake)
+    return expression
 
 
 def _check_format(section: file_model.TargetSection, tree: Tree, place: Place) -> None:

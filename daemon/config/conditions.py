@@ -1,4 +1,4 @@
-"""The check of a trigger's ``if``: it is evaluated on a sample of each of the trigger's event types."""
+"""The checks of conditions: a trigger's ``if`` on a sample of each of its event types, a target's ``success``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from daemon.model import Json
 
 QUOTED = " (in double quotes it is a key; texts go in 'single quotes')"
+ANSWER = ("body", "status")
 IN_DATA = ("assignees", "note", "changes")  # keys in data that only some event types have
 
 
@@ -35,6 +36,19 @@ def mistake(expression: str, on: Iterable[str], *, shown: bool) -> str | None:
             compiled.holds(document)
         except errors.ConditionError as error:
             return f"fails for {document['type']}: {error} (check first that it is there: a && length(a))"
+    return None
+
+
+def mistake_in_success(expression: str, *, shown: bool) -> str | None:
+    """Return the mistake in a target's ``success`` with its remedy, or None. ``shown``: keys of it may be shown."""
+    try:
+        compiled = condition.Condition(expression)
+    except errors.ConditionError as error:
+        return f"must be a JMESPath expression: {error}"
+    for path in sorted(compiled.keys()):
+        if path[0] not in ANSWER:
+            near = printable_key(path[0]) if shown else "a key"
+            return f"names {near}, which an answer does not have (known: {', '.join(ANSWER)}; for example body.ok)"
     return None
 
 

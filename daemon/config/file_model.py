@@ -248,6 +248,8 @@ class TargetSection(Section):
     """Authentication to the target, in addition to signatures."""
     tls: TlsSection | None = None
     """TLS settings: additional certificate authorities and a client certificate."""
+    success: Expression | None = Field(None, examples=["body.ok"])
+    """A JMESPath expression over status and body that a 2xx answer must meet to count as a success."""
     template: str | None = None
     """A Jinja template that renders to JSON. Only with format: template."""
     content_mode: Literal["structured", "binary"] | None = None

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from daemon import formats
+from daemon.delivery import acceptance
 from daemon.delivery.contents import Contents
 from daemon.delivery.recorder import Recorder
 from daemon.delivery.worker import Shared, TargetWorker, attempt_metrics
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.delivery.recorder import Recorded
-    from daemon.outbound.sender import Sign
+    from daemon.outbound.sender import Rejects, Sign
     from daemon.runtime.presence import Presence
     from daemon.settings import Target
     from daemon.storage.claims import TargetClaim
@@ -58,7 +59,7 @@ class DeliveryLoop:
         clock: Clock = system_clock,
         jitter: Callable[[], float] = random.random,
         registry: CollectorRegistry | None = None,
-        senders: Callable[[Target, Sign], Sender] = Sender,
+        senders: Callable[[Target, Sign, Rejects | None], Sender] = Sender,
         presence: Presence = UNCONTESTED,
     ) -> None:
         self._database = database
@@ -84,7 +85,7 @@ class DeliveryLoop:
     async def run(self) -> None:
         """Deliver until ``stop`` is called."""
         for name, target in self._targets.items():
-            sender = self._senders(target, formats.signing(target))
+            sender = self._senders(target, formats.signing(target), acceptance.rejects(target))
             self._workers[name] = TargetWorker(target, sender, self._shared)
         self._recording = asyncio.create_task(self._record(), name="delivery-recorder")
         claiming = Guard("deliveries", work="claim")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon import errors, formats, triggers
+from daemon.delivery import acceptance
 from daemon.formats import samples
 from daemon.outbound.sender import Sender
 from daemon.triggers import triggered
@@ -51,7 +52,8 @@ def _is_supported(target: Target, name: str) -> bool:
 
 async def run(target: Target, types: Sequence[str], now: datetime, longest: timedelta) -> list[Trial]:
     """Send a sample of each type, with the target's concurrency, all within ``longest``."""
-    sender, places = Sender(target, formats.signing(target)), asyncio.Semaphore(target.concurrency)
+    sender = Sender(target, formats.signing(target), acceptance.rejects(target))
+    places = asyncio.Semaphore(target.concurrency)
 
     async def send(message: Message) -> Trial:
         async with places:

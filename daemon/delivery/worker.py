@@ -234,7 +234,7 @@ class TargetWorker:
         """Record the outcome of an attempt; return the decision, and the time of the retry if there is one."""
         attempts, retry = delivery.attempts + 1, self.target.retry
         decision = backoff.decide(
-            answer.status, answer.retry_after, attempts, delivery.begun_at, now, retry, self._shared.jitter()
+            answer.verdict, answer.retry_after, attempts, delivery.begun_at, now, retry, self._shared.jitter()
         )
         again_at = None
         match decision:

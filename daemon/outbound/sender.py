@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from daemon.settings import Target
 
     Sign = Callable[[bytes, Sequence[str]], Mapping[str, str]]
+    Rejects = Callable[[int, bytes], str | None]
+    """Returns why a 2xx answer with this status and body is no success, or None if it is one."""
 
 log = structlog.get_logger()
 
@@ -48,12 +50,25 @@ class SendResult(NamedTuple):
     seconds: float
     is_ours: bool = False
 
+    @property
+    def verdict(self) -> int | None:
+        """Return the status that decides: None for a 2xx that the target's ``success`` rejects."""
+        return None if self.error is not None and self.status in SUCCESS else self.status
+
 
 class Sender:
     """Sends messages to one target over its own connections."""
 
-    def __init__(self, target: Target, sign: Sign | None = None, *, lookup: resolver.Lookup = resolver.look_up) -> None:
+    def __init__(
+        self,
+        target: Target,
+        sign: Sign | None = None,
+        rejects: Rejects | None = None,
+        *,
+        lookup: resolver.Lookup = resolver.look_up,
+    ) -> None:
         self._sign = sign
+        self._rejects = rejects
         self._seconds = target.timeout.total_seconds()
         secrets = [secret.get_secret_value() for secret in target.secrets]
         self._keys = [signing.key(secret) for secret in secrets]
@@ -101,9 +116,13 @@ class Sender:
             why = f"the request failed with {type(error).__name__} (please report it)"
             return SendResult(None, why, None, None, time.perf_counter() - started)
         took = time.perf_counter() - started
+        why = self._moved(reply)
         if reply.status in SUCCESS:
-            return SendResult(reply.status, None, None, self._excerpt(reply.body), took)
-        text = self._mask(f"answered {reply.status}{self._moved(reply)}")
+            rejection = None if self._rejects is None else self._rejects(reply.status, reply.body)
+            if rejection is None:
+                return SendResult(reply.status, None, None, self._excerpt(reply.body), took)
+            why = f", but {rejection}"
+        text = self._mask(f"answered {reply.status}{why}")
         return SendResult(reply.status, text, reply.retry_after, self._excerpt(reply.body), took)
 
     async def _post_with_token(
