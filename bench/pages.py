@@ -1,0 +1,102 @@
+"""The page: the time that the server takes for each, in a database with a million deliveries for 500 targets."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import figures, large
+from daemon import api
+from daemon.control import Services
+from daemon.storage.database import Database
+from tests.page import person
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+DELIVERIES = 1_000_000
+ROUNDS = 15
+BASELINE = "/actions/new"  # reads nothing but the session
+FAILING = large.TARGETS[7]
+WIDE, NARROW = (f"evt_{seq:026}" for seq in (1, large.EVENTS + 1))
+PATHS = (
+    BASELINE,
+    "/",
+    "/?all=yes",
+    f"/targets/{large.TARGETS[0]}",
+    f"/targets/{FAILING}",
+    "/connections/acme",
+    "/triggers/everyone",
+    "/triggers/team-00",
+    "/events",
+    "/events?type=incident.resolved",
+    "/events?trigger=team-00",
+    f"/events?incident={large.incident_of(1)}",
+    f"/events/{WIDE}",
+    f"/events/{NARROW}",
+    f"/incidents/{large.incident_of(1)}",
+    f"/incidents/{large.incident_of(large.EVENTS + 1)}",
+    "/deliveries",
+    "/deliveries?state=pending",
+    "/deliveries?state=dead",
+    f"/deliveries?target={FAILING}",
+    f"/deliveries?target={FAILING}&state=dead",
+    f"/deliveries?incident={large.incident_of(1)}",
+    "/deliveries?trigger=team-00",
+    "/deliveries?trigger=team-00&state=dead",
+    "/deliveries/1",
+    "/actions",
+    "/actions?state=failed",
+    f"/actions/act_{1:026}",
+    "/actions/new?operation=AcknowledgeIncident&connection=acme",
+    "/replays",
+    f"/replays?target={FAILING}&state=dead",
+    "/v1/status",
+    "/v1/targets",
+    "/metrics",
+)
+
+
+def measure(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
+    """Fill each database, ask for each page, and print the times."""
+    count, rounds = (20_000, 2) if quick else (DELIVERIES, ROUNDS)
+    for name, new in databases.items():
+        now = datetime.now(UTC)
+        with closing(Database(new(), clock=lambda now=now: now)) as database:
+            content = large.Content.of(count, now)
+            large.fill(database, content)
+            times = asyncio.run(_times(database, PATHS, rounds))
+        _report(f"pages on {name}, {content.deliveries:,} deliveries, {len(large.TARGETS)} targets", times)
+
+
+def _report(title: str, times: Mapping[str, Sequence[float]]) -> None:
+    baseline = statistics.median(times[BASELINE])
+    medians = {path: statistics.median(values) for path, values in times.items()}
+    figures.show(
+        f"{title}: median time of the server, and its ratio to that of {BASELINE}",
+        *((path, f"{median * 1000:6.1f} ms  {median / baseline:6.1f}") for path, median in medians.items()),
+    )
+
+
+async def _times(database: Database, paths: Sequence[str], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each request; the first round, which compiles the templates, is left out."""
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder:
+        app = api.create(database, large.settings(Path(folder), database.url.render_as_string(False)), Services())
+    async with person.visiting(app, large.TOKEN) as visitor:
+        for number in range(rounds + 1):
+            for path in paths:
+                started = time.perf_counter()
+                response = await visitor.http.get(path, headers={"authorization": f"Bearer {large.TOKEN}"})
+                seconds = time.perf_counter() - started
+                assert response.status_code == 200, f"{path}: {response.status_code}"
+                if number:
+                    times[path].append(seconds)
+    return times
