@@ -39,6 +39,7 @@ ROUND = len(TEAMS) + 1  # incidents: the first goes to all targets, each other o
 PER_ROUND = EVENTS * 2 * len(TARGETS)  # deliveries
 PERIOD = timedelta(days=7)
 FAILING_FOR = timedelta(days=4)
+FAILING_EVERY = 10  # targets
 AT_ONCE = 20_000
 MINUTE = timedelta(minutes=1)
 HISTORY = 47 * 12  # slots of five minutes
@@ -55,6 +56,15 @@ class Content:
     def of(cls, deliveries: int, now: datetime) -> Content:
         """Return the content with about this number of deliveries."""
         return cls(max(deliveries // PER_ROUND, 1) * ROUND, now)
+
+    def clock(self) -> datetime:
+        """Return the time up to which there is content, at which it is looked at."""
+        return self.now
+
+    @property
+    def deliveries(self) -> int:
+        """Return the number of deliveries."""
+        return self.incidents // ROUND * PER_ROUND
 
     @property
     def events(self) -> int:
@@ -168,6 +178,7 @@ def _insert_rows(tx: sa.Connection, table: sa.Table, rows: list[Json]) -> None:
     """Insert rows by the driver's own quickest way: through SQLAlchemy, millions of them take minutes."""
     names = ", ".join(rows[0])
     if sql.is_postgres(tx):
+        tx.begin()
         cursor: Any = tx.connection.cursor()
         with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
             for row in rows:
@@ -199,7 +210,7 @@ def _of_team(number: int) -> list[str]:
 
 def is_failing(target: int) -> bool:
     """Return whether a target has been failing for days."""
-    return target % 10 == 7
+    return target % FAILING_EVERY == FAILING_EVERY - 1
 
 
 def _delivery(number: int, seq: int, target: int, at: datetime, now: datetime) -> Json:
@@ -295,5 +306,5 @@ def _target_history(now: datetime) -> Iterator[Json]:
     names = [*enumerate(TARGETS), (0, "")]
     for slot, (number, name) in itertools.product(range(HISTORY), names):
         counts = {"attempts": 10, "failures": 10 if is_failing(number) else 0}
-        within = {f"within_{bound}": 10 if bound >= 250 else bound // 25 for bound in schema.LATENCIES}
+        within = {f"within_{bound}": min(bound // 25, 10) for bound in schema.LATENCIES}
         yield {"target": name, "at": last - 5 * MINUTE * slot} | counts | within

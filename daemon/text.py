@@ -46,6 +46,8 @@ def left(done: float, total: float, seconds: float) -> str:
 
 def printable(text: str) -> str:
     """Return text that cannot control a terminal: each unprintable character becomes U+FFFD."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else REPLACEMENT for character in text)
 
 

@@ -24,6 +24,7 @@ from daemon.page import (
     doctor,
     event,
     events,
+    fragments,
     incident,
     live,
     new_action,
@@ -97,6 +98,7 @@ class PageApplication:
             choices=Choices(database, current),
             live=live.Live(database, current.services.changes),
             examining=asyncio.Lock(),
+            fragments=fragments.Fragments(time.monotonic),
             clock=database.clock,
         )
         routes = [
@@ -166,7 +168,11 @@ def _endpoint(site: Site, handler: Handler, *, is_open: bool) -> Callable[[Reque
             raise HTTPException(
                 HTTPStatus.FORBIDDEN, "You signed in with the read token, which cannot change anything."
             )
-        response = await handler(visit)
+        if request.method == "GET" and FRAGMENT in request.headers and handler is not live.listen:
+            key = session.access, request.url.path, request.url.query
+            response = await site.fragments.response(key, lambda: handler(visit))
+        else:
+            response = await handler(visit)
         if visit.now - session.used_at >= sessions.RENEWED_AFTER:
             sign_in.set_cookie(response, visit, sessions.Session(session.id, session.access, visit.now))
         return response

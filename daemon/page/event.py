@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from daemon import errors, text
 from daemon.views import delivery_list, event_list
+from daemon.views.paging import Page
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -16,21 +17,27 @@ if TYPE_CHECKING:
     from daemon.views.delivery_list import DeliveryItem
     from daemon.views.event_list import EventItem
 
-MOST_DELIVERIES = 500
+MOST_DELIVERIES = 50
 
 
 async def show(visit: Visit) -> Response:
     """Show an event."""
     event_id = visit.path()
 
-    def read(tx: sa.Connection) -> tuple[EventItem | None, list[DeliveryItem]]:
+    def read(tx: sa.Connection) -> tuple[EventItem | None, Page[DeliveryItem]]:
         event = event_list.find(tx, event_id)
-        return event, [] if event is None else delivery_list.read_of_event(tx, event_id, MOST_DELIVERIES)
+        return event, Page([], None) if event is None else delivery_list.read_of_event(tx, event_id, MOST_DELIVERIES)
 
     event, deliveries = await visit.site.database.read(read)
     if event is None:
         raise errors.NotFound(f"unknown event {text.quoted(event_id)} (it may have been pruned)")
-    values = {"event": event, "deliveries": deliveries, "document": dataclasses.asdict(event), "now": visit.now}
+    values = {
+        "event": event,
+        "deliveries": deliveries.items,
+        "are_more": deliveries.next is not None,
+        "document": dataclasses.asdict(event),
+        "now": visit.now,
+    }
     return visit.page("event.html", values)
 
 

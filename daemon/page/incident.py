@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from daemon.views.delivery_list import DeliveryItem
     from daemon.views.event_list import EventItem
 
-MOST = 500  # of each kind
+MOST = 50  # of each kind, the last ones
+KINDS = {"event": "events", "delivery": "deliveries", "action": "actions"}  # with the path of each one's list
 OPERATIONS = ("AcknowledgeIncident", "ResolveIncident", "AddNoteToIncident", "SnoozeIncident", "ReassignIncident")
 
 
@@ -52,6 +53,8 @@ async def show(visit: Visit) -> Response:
         "last": events[-1] if events else None,
         "connection": connections[0] if connections else None,
         "operations": OPERATIONS,
+        "most": MOST,
+        "cut": [path for kind, path in KINDS.items() if sum(each.kind == kind for each in steps) == MOST],
         "now": visit.now,
     }
     return visit.page("incident.html", values)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 SHORTEST_SECONDS = 1.5  # between two signals, so that a storm costs little
+SECONDS_PER_PAGE = 0.2  # each open page fetches its content again after a signal, so many of them wait longer
 PING_SECONDS = 15.0  # keeps proxies from closing the connection, and finds closed ones
 MOST_LISTENERS = 110  # fewer than the server's request limit, together with those that wait for actions
 
@@ -80,7 +81,7 @@ class Live:
             mark = await self._mark()
             if mark == seen:
                 continue
-            left = signalled + SHORTEST_SECONDS - time.monotonic()
+            left = signalled + pause(len(self._listeners)) - time.monotonic()
             if left > 0:
                 await asyncio.sleep(left)
                 mark = await self._mark()
@@ -99,6 +100,11 @@ class Live:
             return self._changes.number, await self._database.read(change_mark.read)
         except errors.DatabaseError:
             return None
+
+
+def pause(pages: int) -> float:
+    """Return the shortest time between two signals in seconds, with so many open pages."""
+    return max(SHORTEST_SECONDS, pages * SECONDS_PER_PAGE)
 
 
 async def listen(visit: Visit) -> Response:

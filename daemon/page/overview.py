@@ -14,28 +14,32 @@ if TYPE_CHECKING:
     from daemon.page.visit import Visit
 
 LAST_EVENTS = 10
-MOST_TARGETS = 50  # that are shown unless all are asked for
+MOST = 25  # troubles, targets and triggers that are shown unless all are asked for
+MOST_RECEIVERS = 10  # of a trigger
 
 
 async def show(visit: Visit) -> Response:
     """Show the overview."""
     settings, database = visit.site.settings, visit.site.database
 
+    most = None if "all" in visit.query else MOST
+
     def read(tx: sa.Connection) -> tuple[overview.Overview, dict[str, object]]:
         parts = settings.connections, settings.triggers, settings.targets
         status = overview.read(tx, *parts, database.now(tx))
-        targets = troubles.worst_first(status.targets)
-        visible = targets if "all" in visit.query else targets[:MOST_TARGETS]
-        names = [each.name for each in visible]
+        targets = troubles.worst_first(status.targets)[:most]
+        names = [each.name for each in targets]
         problems = troubles.find(status)
-        failing = [each.name for each in problems if each.subject is Subject.TARGET][:MOST_TARGETS]
+        visible = problems[:most]
+        failing = [each.name for each in visible if each.subject is Subject.TARGET]
         return status, {
             "troubles": problems,
-            "last_failed": {name: delivery_list.last_failed(tx, name) for name in failing},
+            "shown_troubles": visible,
+            "last_failed": delivery_list.last_failed(tx, failing) if failing else {},
             "events": list(reversed(event_list.read(tx, limit=LAST_EVENTS, last=True).items)),
-            "targets": visible,
+            "targets": targets,
             "last_hour": history.last_hour(tx, names, status.now),
-            "by_target": history.of_targets(tx, names[:MOST_TARGETS], status.now),
+            "by_target": history.of_targets(tx, names[:MOST], status.now),
             "of_all": history.of_all(tx, status.now),
             "of_connections": history.of_connections(tx, settings.connections, status.now),
         }
@@ -45,8 +49,10 @@ async def show(visit: Visit) -> Response:
         "status": status,
         "now": status.now,
         "connections": troubles.worst_first(status.connections),
-        "triggers": troubles.worst_first(status.triggers),
+        "triggers": troubles.worst_first(status.triggers)[:most],
+        "most_receivers": MOST_RECEIVERS,
         "waiting": sum(each.pending for each in status.targets),
+        "dead": sum(each.dead for each in status.targets),
     }
     return visit.page("overview.html", values)
 

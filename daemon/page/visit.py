@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from daemon.control import Current, Services
     from daemon.page.choices import Choices
+    from daemon.page.fragments import Fragments
     from daemon.page.live import Live
     from daemon.page.rendering import Templates
     from daemon.page.sample_results import SampleResults
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 
 FRAGMENT = "x-fragment"  # the script asks for a page without its frame
 MOST_FIELDS = 64
+
+
+@functools.lru_cache(4096)
+def _quoted(part: str) -> str:
+    return quote(part, safe="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Site:
     choices: Choices
     live: Live
     examining: asyncio.Lock  # one run of the doctor at a time
+    fragments: Fragments
     clock: Clock
 
     @property
@@ -105,7 +113,7 @@ class Visit:
 
     def url(self, *parts: object, **query: object) -> str:
         """Return the URL of a page: its path in parts, and its query without what is None or empty."""
-        path = "/" + "/".join(quote(str(part), safe="") for part in parts)
+        path = "/" + "/".join(_quoted(str(part)) for part in parts)
         pairs = {name: value for name, value in query.items() if value not in {None, ""}}
         return self.site.api.root_path + path + (f"?{urlencode(pairs)}" if pairs else "")
 

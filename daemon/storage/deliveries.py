@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
 from daemon.model import REFUSALS, DeliveryState
 from daemon.storage import sql
-from daemon.storage.schema import deliveries
+from daemon.storage.schema import deliveries, targets
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+T = TypeVar("T")
 
 PENDING = DeliveryState.PENDING.value
 
@@ -19,6 +21,21 @@ PENDING = DeliveryState.PENDING.value
 def unclaimed(table: sa.FromClause = deliveries) -> tuple[sa.ColumnElement[bool], ...]:
     """Return the conditions for pending deliveries without a claim, as in the partial indexes."""
     return table.c.state == PENDING, table.c.claimed_by.is_(None)
+
+
+def in_state(state: DeliveryState, table: sa.FromClause = deliveries) -> sa.ColumnElement[bool]:
+    """Return the condition for a state as the partial indexes have it: with the state written out."""
+    return table.c.state == sa.literal_column(f"'{state}'")
+
+
+def in_state_of_target(figure: sa.ColumnElement[T], state: DeliveryState) -> sa.ScalarSelect[T]:
+    """Return a figure about the deliveries of each target in a state, in a query for ``targets``.
+
+    One look into a partial index for each target. Without statistics SQLite would choose another index to group all
+    deliveries by their target, and read each of them.
+    """
+    mine = deliveries.c.target == targets.c.name, in_state(state)
+    return sa.select(figure).where(*mine).correlate(targets).scalar_subquery()
 
 
 def waiting_since(table: sa.FromClause = deliveries) -> sa.ColumnElement[Any]:

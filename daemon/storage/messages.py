@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from daemon import ids
 from daemon.model import Action, Alert, Batch, DeliveryState, Event, Message
 from daemon.storage import action_queue, journal, sql
-from daemon.storage.deliveries import PENDING
-from daemon.storage.schema import attempts, batched, deliveries, events, messages
+from daemon.storage.deliveries import PENDING, in_state_of_target
+from daemon.storage.schema import attempts, batched, deliveries, events, messages, targets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -143,9 +143,9 @@ def _alert(kind: str, row: Json) -> Alert:
 
 def count_orphaned(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
     """Return the number of pending deliveries of each target that is not among these."""
-    waiting = deliveries.c.state == PENDING, ~sql.among(tx, deliveries.c.target, names)
-    counted = sa.select(deliveries.c.target, sa.func.count()).where(*waiting).group_by(deliveries.c.target)
-    return {row[0]: row[1] for row in tx.execute(counted)}
+    number = in_state_of_target(sa.func.count(), DeliveryState.PENDING)
+    counted = sa.select(targets.c.name, number).where(~sql.among(tx, targets.c.name, names))
+    return {name: count for name, count in tx.execute(counted) if count}
 
 
 def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: datetime, limit: int) -> int:

@@ -31,12 +31,13 @@ FORGOTTEN = (  # at a resume
     "blocked_until",
     "last_error",
 )
+STATE = tuple(each.name for each in dataclasses.fields(TargetState))
 EXPIRED_AT_ONCE = 2000  # deliveries in one transaction
 
 
 def state_of(row: Any) -> TargetState:  # noqa: ANN401 - a row of the targets table
     """Return a target's state."""
-    return TargetState(**{each.name: getattr(row, each.name) for each in dataclasses.fields(TargetState)})
+    return TargetState(**{name: getattr(row, name) for name in STATE})
 
 
 def ensure(tx: sa.Connection, names: Iterable[str]) -> None:

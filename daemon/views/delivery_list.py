@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the API reads the annotations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from daemon.model import DeliveryState
-from daemon.storage import schema
+from daemon.storage import schema, sql
+from daemon.storage.deliveries import in_state
 from daemon.views import event_list, paging, rows
 from daemon.views.event_list import EventItem  # noqa: TC001 - the API reads the annotations
 from daemon.views.paging import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 MOST_ATTEMPTS = 5000  # that a search for a failed one looks at
 
@@ -94,13 +98,11 @@ def read(
     if incident is not None:
         query = query.where(table.c.message_id.in_(_messages_of(paging.valid_id(incident))))
     page, cursor = paging.read_rows(tx, query, table.c.id, after, limit, last=last, before=before)
-    ids = [row.id for row in page]
-    items = {row.id: _item(row) for row in tx.execute(_joined().where(table.c.id.in_(ids)))}
-    return Page([items[each] for each in ids if each in items], cursor)
+    return Page(_items(tx, page), cursor)
 
 
-def read_of_event(tx: sa.Connection, event_id: str, limit: int) -> list[DeliveryItem]:
-    """Return the deliveries of an event's messages, alone or batched with others, oldest first."""
+def read_of_event(tx: sa.Connection, event_id: str, limit: int) -> Page[DeliveryItem]:
+    """Return the first deliveries of an event's messages, alone or batched with others, oldest first."""
     events, messages, batched = schema.events, schema.messages, schema.batched
     single = events.join(messages, messages.c.event_seq == events.c.seq)
     combined = events.join(batched, batched.c.event_seq == events.c.seq)
@@ -108,18 +110,28 @@ def read_of_event(tx: sa.Connection, event_id: str, limit: int) -> list[Delivery
         sa.select(messages.c.id).select_from(single).where(events.c.id == event_id),
         sa.select(batched.c.message_id).select_from(combined).where(events.c.id == event_id),
     )
-    mine = _joined().where(schema.deliveries.c.message_id.in_(message_ids))
-    return [_item(row) for row in tx.execute(mine.order_by(schema.deliveries.c.id).limit(limit))]
+    query = sa.select(schema.deliveries.c.id).where(schema.deliveries.c.message_id.in_(message_ids))
+    page, cursor = paging.read_rows(tx, query, schema.deliveries.c.id, None, limit, last=False)
+    return Page(_items(tx, page), cursor)
 
 
-def last_failed(tx: sa.Connection, target: str) -> int | None:
-    """Return the delivery of a target's last failed attempt, if that was among the last attempts of all targets."""
+def _items(tx: sa.Connection, page: Iterable[Any]) -> list[DeliveryItem]:
+    """Return the deliveries with these ids, in this order."""
+    ids = [row.id for row in page]
+    items = {row.id: _item(row) for row in tx.execute(_joined().where(schema.deliveries.c.id.in_(ids)))}
+    return [items[each] for each in ids if each in items]
+
+
+def last_failed(tx: sa.Connection, targets: Collection[str]) -> dict[str, int]:
+    """Return the delivery of each target's last failed attempt, if that was among the last attempts of all targets."""
     attempts, deliveries = schema.attempts, schema.deliveries
-    newest = sa.select(sa.func.max(attempts.c.id)).scalar_subquery()
+    newest = tx.execute(sa.select(sa.func.max(attempts.c.id))).scalar_one() or 0
     joined = attempts.join(deliveries, deliveries.c.id == attempts.c.delivery_id)
-    failed = attempts.c.error.is_not(None), attempts.c.id > newest - MOST_ATTEMPTS, deliveries.c.target == target
-    query = sa.select(deliveries.c.id).select_from(joined).where(*failed)
-    return tx.execute(query.order_by(attempts.c.id.desc()).limit(1)).scalar_one_or_none()
+    failed = attempts.c.error.is_not(None), attempts.c.id > newest - MOST_ATTEMPTS
+    mine = sql.among(tx, deliveries.c.target, targets)
+    last = sa.select(sa.func.max(attempts.c.id)).select_from(joined).where(*failed, mine).group_by(deliveries.c.target)
+    query = sa.select(deliveries.c.target, deliveries.c.id).select_from(joined).where(attempts.c.id.in_(last))
+    return {row.target: row.id for row in tx.execute(query)}
 
 
 def find(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:
@@ -183,7 +195,7 @@ def _in_state(state: DeliveryState) -> sa.ColumnElement[bool]:
     """
     if state is DeliveryState.DELIVERED:
         return schema.deliveries.c.state.not_in([DeliveryState.PENDING, DeliveryState.DEAD])
-    return schema.deliveries.c.state == sa.literal_column(f"'{state}'")
+    return in_state(state)
 
 
 def _item(row: Any) -> DeliveryItem:  # noqa: ANN401 - a row of the joined tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -13,6 +14,10 @@ def as_value(value_type: type[T], row: Any, **fields: Any) -> T:  # noqa: ANN401
 
     Without a row they are None.
     """
-    columns = dataclasses.fields(value_type)  # type: ignore[arg-type]  # any dataclass: the bound has no public name
-    names = [each.name for each in columns if each.name not in fields]
+    names = [name for name in _names(value_type) if name not in fields]  # type: ignore[arg-type]  # any class is hashable
     return value_type(**{name: None if row is None else getattr(row, name) for name in names}, **fields)
+
+
+@functools.cache
+def _names(value_type: type[Any]) -> tuple[str, ...]:
+    return tuple(each.name for each in dataclasses.fields(value_type))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the API reads the annotations
 from typing import TYPE_CHECKING, Any
@@ -12,19 +13,21 @@ import sqlalchemy as sa
 from daemon.model import DeliveryState, TargetState
 from daemon.outbound import signing
 from daemon.storage import sql
-from daemon.storage.schema import deliveries, targets
+from daemon.storage.deliveries import in_state, in_state_of_target
+from daemon.storage.replays import OPEN, REDELIVERED
+from daemon.storage.schema import deliveries, replays, targets
 from daemon.storage.targets import state_of
 from daemon.views import rows
 from daemon.views.health import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from daemon.settings import Target
 
-# Partial indexes are used only if the condition is written out.
-PENDING: sa.ColumnElement[str] = sa.literal_column(f"'{DeliveryState.PENDING}'")
-DEAD: sa.ColumnElement[str] = sa.literal_column(f"'{DeliveryState.DEAD}'")
+# Deliveries of open replays, and those redelivered one by one; only the index on replays finds them quickly.
+_REPLAYS = sa.union_all(sa.select(replays.c.id).where(OPEN), sa.select(sa.literal_column(f"{REDELIVERED}")))
+_SENT_AGAIN = in_state(DeliveryState.PENDING), deliveries.c.replay.in_(_REPLAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,8 @@ class TargetStatus:
 def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
     """Return the configured targets, in the configuration's order."""
     by_name = {row.name: row for row in tx.execute(_counted(tx, configured))}
-    oldest_ids = [row.oldest for row in by_name.values() if row.oldest is not None]
-    created = sa.select(deliveries.c.target, deliveries.c.created_at).where(deliveries.c.id.in_(oldest_ids))
-    oldest = {row.target: row.created_at for row in tx.execute(created)}
+    replayed = _replayed(tx)
+    oldest = _oldest(tx, by_name.values(), replayed)
     statuses = []
     for name, target in configured.items():
         row = by_name.get(name)
@@ -71,14 +73,14 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
             TargetStatus,
             row,
             name=name,
-            health=_health(row, state, now),
+            health=_health(row, state, now, was_tried=name in oldest and oldest[name].attempts > 0),
             url=origin(target.url.get_secret_value()),
             format=target.format,
             public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
             paused=state.paused_at is not None,
             pending=0 if row is None else row.pending,
-            replayed=0 if row is None else row.replayed,
-            oldest_pending_at=oldest.get(name),
+            replayed=replayed.get(name, 0),
+            oldest_pending_at=oldest[name].created_at if name in oldest else None,
             dead=0 if row is None else row.dead,
             probe_at=state.ready_at,
         )
@@ -86,6 +88,7 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
     return tuple(statuses)
 
 
+@functools.lru_cache(4096)
 def origin(url: str) -> str:
     """Return scheme, host and port of a URL, and ``/…`` for a path or query: many receivers put a secret there."""
     parts = urlsplit(url)
@@ -94,38 +97,37 @@ def origin(url: str) -> str:
 
 
 def _counted(tx: sa.Connection, names: Collection[str]) -> sa.Select[Any]:
-    """Return the query for these targets with the numbers of their deliveries: one pass over the partial indexes."""
-    mine, is_live = sql.among(tx, deliveries.c.target, names), deliveries.c.replay.is_(None)
-    waiting = (
-        sa.select(
-            deliveries.c.target,
-            sa.func.count().label("pending"),
-            sa.func.count(deliveries.c.replay).label("replayed"),
-            sa.func.min(sa.case((is_live, deliveries.c.id))).label("oldest"),
-            sa.func.max(sa.case((is_live, deliveries.c.attempts))).label("attempts"),
-        )
-        .where(mine, deliveries.c.state == PENDING)
-        .group_by(deliveries.c.target)
-        .subquery()
-    )
-    dead = (
-        sa.select(deliveries.c.target, sa.func.count().label("dead"))
-        .where(mine, deliveries.c.state == DEAD)
-        .group_by(deliveries.c.target)
-        .subquery()
-    )
-    source = targets.outerjoin(waiting, waiting.c.target == targets.c.name)
+    """Return the query for these targets with the numbers of their deliveries."""
     return sa.select(
         targets,
-        sa.func.coalesce(waiting.c.pending, 0).label("pending"),
-        sa.func.coalesce(waiting.c.replayed, 0).label("replayed"),
-        waiting.c.oldest,
-        waiting.c.attempts,
-        sa.func.coalesce(dead.c.dead, 0).label("dead"),
-    ).select_from(source.outerjoin(dead, dead.c.target == targets.c.name))
+        in_state_of_target(sa.func.count(), DeliveryState.PENDING).label("pending"),
+        in_state_of_target(sa.func.min(deliveries.c.id), DeliveryState.PENDING).label("first"),
+        in_state_of_target(sa.func.count(), DeliveryState.DEAD).label("dead"),
+    ).where(sql.among(tx, targets.c.name, names))
 
 
-def _health(row: Any, state: TargetState, now: datetime) -> Health:  # noqa: ANN401 - a counted row, or None
+def _replayed(tx: sa.Connection) -> dict[str, int]:
+    """Return the number of pending deliveries of each target that are sent again."""
+    columns = deliveries.c.target, sa.func.count().label("number")
+    counted = sa.select(*columns).where(*_SENT_AGAIN).group_by(deliveries.c.target)
+    return {row.target: row.number for row in tx.execute(counted)}
+
+
+def _oldest(tx: sa.Connection, stored: Iterable[Any], replayed: Mapping[str, int]) -> dict[str, Any]:
+    """Return the oldest pending delivery of each target, apart from those that are sent again."""
+    ids = [row.first if row.name not in replayed else _oldest_live(tx, row.name) for row in stored if row.pending]
+    columns = deliveries.c.target, deliveries.c.created_at, deliveries.c.attempts
+    return {row.target: row for row in tx.execute(sa.select(*columns).where(sql.among(tx, deliveries.c.id, ids)))}
+
+
+def _oldest_live(tx: sa.Connection, name: str) -> int | None:
+    again = sa.select(deliveries.c.id).where(*_SENT_AGAIN)
+    mine = deliveries.c.target == name, in_state(DeliveryState.PENDING), deliveries.c.id.not_in(again)
+    first: int | None = tx.execute(sa.select(sa.func.min(deliveries.c.id)).where(*mine)).scalar_one()
+    return first
+
+
+def _health(row: Any, state: TargetState, now: datetime, *, was_tried: bool) -> Health:  # noqa: ANN401 - a counted row, or None
     if row is None:
         return Health.WAITING
     if state.paused_at is not None:
@@ -136,4 +138,4 @@ def _health(row: Any, state: TargetState, now: datetime) -> Health:  # noqa: ANN
         return Health.FAILING
     if state.last_success_at is not None:
         return Health.OK
-    return Health.FAILING if row.attempts or row.dead else Health.WAITING
+    return Health.FAILING if was_tried or row.dead else Health.WAITING
