@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -150,8 +150,17 @@ async def _bare(urls: Sequence[str], messages: Sequence[tuple[str, bytes]]) -> f
         return time.perf_counter() - started
 
 
-def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[..., Sender] = Sender) -> Run:
-    """Deliver with the daemon's own loop, timed from the first claim to the commit of the last result."""
+def pagerelay(
+    receivers: Receivers,
+    url: str,
+    count: int,
+    senders: Callable[..., Sender] = Sender,
+    beside: Callable[[Database], AbstractAsyncContextManager[object]] | None = None,
+) -> Run:
+    """Deliver with the daemon's own loop, timed from the first claim to the commit of the last result.
+
+    ``beside`` is what else goes on meanwhile.
+    """
     targets = load.receivers(receivers.urls)
     empty = Database(url)
     load.fill(empty, list(targets), count)
@@ -161,7 +170,7 @@ def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[...,
     effort = receivers.effort()
     process = time.process_time()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        seconds, loop = runner.run(_deliver(deliveries, database))
+        seconds, loop = runner.run(_deliver(deliveries, database, beside(database) if beside else nullcontext()))
     used = time.process_time() - process
     effort = receivers.effort() - effort
     effort_by_function = database.effort.copy()
@@ -170,12 +179,15 @@ def pagerelay(receivers: Receivers, url: str, count: int, senders: Callable[...,
     return Run(count * TARGETS, seconds, loop, used, effort_by_function, effort)
 
 
-async def _deliver(deliveries: DeliveryLoop, database: Watched) -> tuple[float, float]:
-    running = asyncio.create_task(deliveries.run())
-    await database.claiming.wait()
-    started, loop = time.perf_counter(), time.thread_time()
-    await database.done.wait()
-    durations = time.perf_counter() - started, time.thread_time() - loop
+async def _deliver(
+    deliveries: DeliveryLoop, database: Watched, beside: AbstractAsyncContextManager[object]
+) -> tuple[float, float]:
+    async with beside:
+        running = asyncio.create_task(deliveries.run())
+        await database.claiming.wait()
+        started, loop = time.perf_counter(), time.thread_time()
+        await database.done.wait()
+        durations = time.perf_counter() - started, time.thread_time() - loop
     await deliveries.stop(timedelta(seconds=5))
     await running
     return durations

@@ -21,7 +21,7 @@ from daemon.storage import schema, sql
 from daemon.storage.column_types import EPOCH, MICROSECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -124,16 +124,21 @@ class Content:
                 yield _delivery(next(ids), seq, target, at, self.now)
 
 
-def settings(folder: Path, url: str) -> Settings:
-    """Return the configuration of 500 targets and 101 triggers, after writing and loading its file."""
-    to = {"everyone": TARGETS} | {name: _of_team(number) for number, name in enumerate(TEAMS)}
+def triggers() -> dict[str, list[str]]:
+    """Return the targets of each trigger."""
+    return {"everyone": TARGETS} | {name: _of_team(number) for number, name in enumerate(TEAMS)}
+
+
+def settings(folder: Path, url: str, to: Mapping[str, Collection[str]]) -> Settings:
+    """Return the configuration with the targets of each trigger, after writing and loading its file."""
+    targets = sorted(set(itertools.chain.from_iterable(to.values())))
     document = {
         "database": {"url": url.replace("+psycopg", "")},
         "api": {"listen": "127.0.0.1:0", "token": TOKEN},
         "connections": {"acme": {"api_key": "bench-key", "api_url": "http://127.0.0.1:9"}},
-        "targets": {name: {"url": f"https://{name}.example.com/in", "secret": load.SECRET} for name in TARGETS},
+        "targets": {name: {"url": f"https://{name}.example.com/in", "secret": load.SECRET} for name in targets},
         "triggers": {
-            name: {"on": ["incident.triggered", "incident.resolved"], "connection": "acme", "to": names}
+            name: {"on": ["incident.triggered", "incident.resolved"], "connection": "acme", "to": list(names)}
             for name, names in to.items()
         },
     }

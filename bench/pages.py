@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import statistics
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import figures, large
+from bench import delivery, figures, large, receiver, watchers
 from daemon import api
 from daemon.control import Services
+from daemon.page import sessions, sign_in
+from daemon.settings import Access
 from daemon.storage.database import Database
 from tests.page import person
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+
+    from daemon.settings import Settings
 
 DELIVERIES = 1_000_000
 ROUNDS = 15
@@ -64,12 +69,18 @@ PATHS = (
 )
 
 
+OPEN_PAGES = 100
+CONNECTING_SECONDS = 2.0  # for the process with the pages to start
+MESSAGES = 4000  # for each of the targets of bench.delivery
+OPEN_PATHS = ("/", "/events", "/deliveries", "/deliveries?state=pending", *(f"/targets/target-{n}" for n in range(16)))
+
+
 def measure(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
     """Fill each database, ask for each page, and print the times."""
     count, rounds = (20_000, 2) if quick else (DELIVERIES, ROUNDS)
     for name, new in databases.items():
         content = large.Content.of(count, datetime.now(UTC))
-        with closing(Database(new(), clock=content.clock)) as database:
+        with contextlib.closing(Database(new(), clock=content.clock)) as database:
             large.fill(database, content)
             times = asyncio.run(_times(database, PATHS, rounds))
         _report(f"pages on {name}, {content.deliveries:,} deliveries, {len(large.TARGETS)} targets", times)
@@ -88,9 +99,7 @@ async def _times(database: Database, paths: Sequence[str], rounds: int) -> dict[
     """Return the seconds of each request; the first round, which compiles the templates, is left out."""
     times: defaultdict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder:
-        app = api.create(
-            database, large.settings(Path(folder), database.url.render_as_string(hide_password=False)), Services()
-        )
+        app = api.create(database, _settings(Path(folder), database, large.triggers()), Services())
     async with person.visiting(app, large.TOKEN) as visitor:
         for number in range(rounds + 1):
             for path in paths:
@@ -101,3 +110,50 @@ async def _times(database: Database, paths: Sequence[str], rounds: int) -> dict[
                 if number:
                     times[path].append(seconds)
     return times
+
+
+def _settings(folder: Path, database: Database, to: Mapping[str, Collection[str]]) -> Settings:
+    return large.settings(folder, database.url.render_as_string(hide_password=False), to)
+
+
+def measure_open(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
+    """Deliver with and without open pages, alternately, and print the ratio of the speeds."""
+    count, rounds, pages = (25, 1, 5) if quick else (MESSAGES, 4, OPEN_PAGES)
+    with receiver.receivers(delivery.TARGETS) as receivers:
+        for name, new in databases.items():
+            pairs, fetches = [], []
+
+            @contextlib.asynccontextmanager
+            async def beside(database: Database) -> AsyncIterator[None]:
+                async with _open_pages(database, pages) as watchers:
+                    yield
+                fetches.append(watchers.fetches)  # noqa: B023 - called in the same round of the loop
+
+            for _ in range(rounds):
+                watched = delivery.pagerelay(receivers, new(), count, beside=beside)
+                pairs.append((watched, delivery.pagerelay(receivers, new(), count)))
+            figures.show(
+                f"{pages} open pages during {pairs[0][0].count:,} deliveries on {name}",
+                (
+                    "ratio of deliveries per second, with open pages : without",
+                    figures.Ratio.of(pairs, lambda run: run.rate),
+                ),
+                ("ratio of processor time", figures.Ratio.of(pairs, lambda run: run.process)),
+                ("fragments fetched per run", ", ".join(map(str, fetches))),
+                ("seconds of a run", ", ".join(f"{run.seconds:.0f}" for run, _ in pairs)),
+            )
+
+
+@contextlib.asynccontextmanager
+async def _open_pages(database: Database, count: int) -> AsyncIterator[watchers.Watchers]:
+    """Serve the page, and keep ``count`` pages open."""
+    with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder:
+        settings = _settings(Path(folder), database, {"paged": [f"target-{n}" for n in range(delivery.TARGETS)]})
+    assert settings.api is not None
+    cookie = sessions.to_cookie(sessions.begin(Access.FULL, database.clock()), settings.api)
+    paths = list(itertools.islice(itertools.cycle(OPEN_PATHS), count))
+    async with api.serving(database, settings) as address:
+        assert address is not None
+        with watchers.watching(address, f"{sign_in.COOKIE}={cookie}", paths) as open_pages:
+            await asyncio.sleep(CONNECTING_SECONDS)
+            yield open_pages
