@@ -67,6 +67,11 @@ class Content:
         return self.incidents // ROUND * PER_ROUND
 
     @property
+    def slots(self) -> range:
+        """Return the slots of history, of which a small database has few."""
+        return range(HISTORY if self.incidents > HISTORY else 2)
+
+    @property
     def events(self) -> int:
         """Return the number of events."""
         return self.incidents * EVENTS
@@ -266,8 +271,8 @@ def _states(content: Content) -> Iterator[tuple[sa.Table, Iterable[Json]]]:
     yield schema.targets, [_target_row(number, now) for number in range(len(TARGETS))]
     yield schema.permits, [{"connection": "acme", "at": now - MINUTE / 2, "priority": 1} for _ in range(20)]
     yield schema.actions, [_action(number, now) for number in range(2000)]
-    yield schema.target_history, _target_history(now)
-    slots = [now.replace(minute=0, second=0, microsecond=0) - 5 * MINUTE * number for number in range(HISTORY)]
+    yield schema.target_history, _target_history(content)
+    slots = [now.replace(minute=0, second=0, microsecond=0) - 5 * MINUTE * number for number in content.slots]
     yield schema.connection_history, [{"connection": "acme", "at": at, "events": 30, "calls": 20} for at in slots]
 
 
@@ -305,11 +310,11 @@ def _action(number: int, now: datetime) -> Json:
     }
 
 
-def _target_history(now: datetime) -> Iterator[Json]:
+def _target_history(content: Content) -> Iterator[Json]:
     """Return two days of counts in slots of five minutes, for each target and for all together."""
-    last = now.replace(minute=0, second=0, microsecond=0)
+    last = content.now.replace(minute=0, second=0, microsecond=0)
     names = [*enumerate(TARGETS), (0, "")]
-    for slot, (number, name) in itertools.product(range(HISTORY), names):
+    for slot, (number, name) in itertools.product(content.slots, names):
         counts = {"attempts": 10, "failures": 10 if is_failing(number) else 0}
         within = {f"within_{bound}": min(bound // 25, 10) for bound in schema.LATENCIES}
         yield {"target": name, "at": last - 5 * MINUTE * slot} | counts | within

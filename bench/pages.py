@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench import delivery, figures, large, receiver, watchers
 from daemon import api
@@ -75,41 +75,54 @@ MESSAGES = 4000  # for each of the targets of bench.delivery
 OPEN_PATHS = ("/", "/events", "/deliveries", "/deliveries?state=pending", *(f"/targets/target-{n}" for n in range(16)))
 
 
+class Cost(NamedTuple):
+    """A request's time on the clock and on the processor, in seconds; without PostgreSQL's own processes."""
+
+    seconds: float
+    processor: float
+
+
 def measure(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
     """Fill each database, ask for each page, and print the times."""
-    count, rounds = (20_000, 2) if quick else (DELIVERIES, ROUNDS)
+    count, rounds = (1, 1) if quick else (DELIVERIES, ROUNDS)
     for name, new in databases.items():
         content = large.Content.of(count, datetime.now(UTC))
         with contextlib.closing(Database(new(), clock=content.clock)) as database:
             large.fill(database, content)
-            times = asyncio.run(_times(database, PATHS, rounds))
-        _report(f"pages on {name}, {content.deliveries:,} deliveries, {len(large.TARGETS)} targets", times)
+            costs = asyncio.run(_costs(database, PATHS, rounds))
+        _report(f"pages on {name}, {content.deliveries:,} deliveries, {len(large.TARGETS)} targets", costs)
 
 
-def _report(title: str, times: Mapping[str, Sequence[float]]) -> None:
-    baseline = statistics.median(times[BASELINE])
-    medians = {path: statistics.median(values) for path, values in times.items()}
+def _report(title: str, costs: Mapping[str, Sequence[Cost]]) -> None:
+    medians = {
+        path: Cost(*(statistics.median(column) for column in zip(*values, strict=True)))
+        for path, values in costs.items()
+    }
+    baseline = medians[BASELINE].seconds
     figures.show(
-        f"{title}: median time of the server, and its ratio to that of {BASELINE}",
-        *((path, f"{median * 1000:6.1f} ms  {median / baseline:6.1f}") for path, median in medians.items()),
+        f"{title}: median time of the server, its ratio to that of {BASELINE}, and the process's processor time",
+        *(
+            (path, f"{each.seconds * 1000:7.1f} ms {each.seconds / baseline:6.1f} {each.processor * 1000:7.1f} ms")
+            for path, each in medians.items()
+        ),
     )
 
 
-async def _times(database: Database, paths: Sequence[str], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each request; the first round, which compiles the templates, is left out."""
-    times: defaultdict[str, list[float]] = defaultdict(list)
+async def _costs(database: Database, paths: Sequence[str], rounds: int) -> dict[str, list[Cost]]:
+    """Return what each request costs; the first round, which compiles the templates, is left out."""
+    costs: defaultdict[str, list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder:
         app = api.create(database, _settings(Path(folder), database, large.triggers()), Services())
     async with person.visiting(app, large.TOKEN) as visitor:
         for number in range(rounds + 1):
             for path in paths:
-                started = time.perf_counter()
+                started = time.perf_counter(), time.process_time()
                 response = await visitor.http.get(path, headers={"authorization": f"Bearer {large.TOKEN}"})
-                seconds = time.perf_counter() - started
+                cost = Cost(time.perf_counter() - started[0], time.process_time() - started[1])
                 assert response.is_success, f"{path}: {response.status_code}"
                 if number:
-                    times[path].append(seconds)
-    return times
+                    costs[path].append(cost)
+    return costs
 
 
 def _settings(folder: Path, database: Database, to: Mapping[str, Collection[str]]) -> Settings:
