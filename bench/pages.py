@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench import delivery, figures, large, receiver, watchers
 from daemon import api
-from daemon.control import Services
 from daemon.page import sessions, sign_in
 from daemon.settings import Access
 from daemon.storage.database import Database
@@ -112,7 +111,7 @@ async def _costs(database: Database, paths: Sequence[str], rounds: int) -> dict[
     """Return what each request costs; the first round, which compiles the templates, is left out."""
     costs: defaultdict[str, list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder:
-        app = api.create(database, _settings(Path(folder), database, large.triggers()), Services())
+        app = api.create(database, api.Current(_settings(Path(folder), database, large.triggers())))
     async with person.visiting(app, large.TOKEN) as visitor:
         for number in range(rounds + 1):
             for path in paths:
@@ -165,7 +164,7 @@ async def _open_pages(database: Database, count: int) -> AsyncIterator[watchers.
     assert settings.api is not None
     cookie = sessions.to_cookie(sessions.begin(Access.FULL, database.clock()), settings.api)
     paths = list(itertools.islice(itertools.cycle(OPEN_PATHS), count))
-    async with api.serving(database, settings) as address:
+    async with api.serving(database, api.Current(settings)) as address:
         assert address is not None
         with watchers.watching(address, f"{sign_in.COOKIE}={cookie}", paths) as open_pages:
             await asyncio.sleep(CONNECTING_SECONDS)

@@ -47,6 +47,7 @@ class Page:
     def __init__(self, address: SplitResult, cookie: str, path: str) -> None:
         self._address, self._cookie, self._path = address, cookie, path
         self._wanted = asyncio.Event()
+        self._signal = "none"
         self.fetches = 0
 
     async def stay(self) -> None:
@@ -64,7 +65,8 @@ class Page:
     async def _listen(self) -> None:
         reader, _ = await self._ask("/live", "accept: text/event-stream")
         async for line in reader:
-            if line.startswith(b"event: changed"):
+            if line.startswith(b"data: "):
+                self._signal = line.removeprefix(b"data: ").decode().strip()
                 self._wanted.set()
 
     async def _fetch(self) -> None:
@@ -74,7 +76,7 @@ class Page:
                 async with asyncio.timeout(ALWAYS_SECONDS):
                     await self._wanted.wait()
             self._wanted.clear()
-            reader, writer = await self._ask(self._path, "x-fragment: 1\r\nconnection: close")
+            reader, writer = await self._ask(self._path, f"x-fragment: {self._signal}\r\nconnection: close")
             text = await reader.read()
             assert text.startswith(b"HTTP/1.1 200"), text[:200]
             writer.close()

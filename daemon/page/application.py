@@ -168,8 +168,8 @@ def _endpoint(site: Site, handler: Handler, *, is_open: bool) -> Callable[[Reque
             raise HTTPException(
                 HTTPStatus.FORBIDDEN, "You signed in with the read token, which cannot change anything."
             )
-        if request.method == "GET" and FRAGMENT in request.headers and handler is not live.listen:
-            key = session.access, request.url.path, request.url.query
+        if request.method == "GET" and request.headers.get(FRAGMENT) == site.live.signal:
+            key = site.live.signal, session.access, request.url.path, request.url.query
             response = await site.fragments.response(key, lambda: handler(visit))
         else:
             response = await handler(visit)

@@ -6,12 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starlette.responses import HTMLResponse
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
-
-    from starlette.responses import Response
 
 FRESH_SECONDS = 1.0
 
@@ -41,4 +39,6 @@ class Fragments:
             }
             fragment = self._recent[key] = Fragment(now, asyncio.ensure_future(make()))
         response = await asyncio.shield(fragment.making)
-        return HTMLResponse(response.body, response.status_code)
+        copy = Response(response.body, response.status_code)  # which may get a cookie of its own
+        copy.raw_headers = list(response.raw_headers)
+        return copy

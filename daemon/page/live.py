@@ -6,6 +6,7 @@ While nobody listens, nothing runs. Otherwise one task looks at the database eve
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,13 @@ class Live:
         self._changes = changes
         self._listeners: set[asyncio.Event] = set()
         self._looking: asyncio.Task[None] | None = None
-        self.number = 0
+        self._process = secrets.token_hex(4)  # a page may ask another process for what this one has signalled
+        self._number = 0
+
+    @property
+    def signal(self) -> str:
+        """Return the name of the last signal. A page that fetches its content because of it sends it along."""
+        return f"{self._process}-{self._number}"
 
     @property
     def is_full(self) -> bool:
@@ -61,7 +68,7 @@ class Live:
                     continue
                 woken.clear()
                 if not self._ends(restarts):
-                    yield f"event: changed\ndata: {self.number}\n\n"
+                    yield f"event: changed\ndata: {self.signal}\n\n"
         finally:
             self._listeners.discard(woken)
             if not self._listeners and self._looking is not None:
@@ -86,7 +93,7 @@ class Live:
                 await asyncio.sleep(left)
                 mark = await self._mark()
             seen, signalled = mark, time.monotonic()
-            self.number += 1
+            self._number += 1
             self._wake()
         self._wake()
 

@@ -12,6 +12,7 @@
   let stream = null;
   let paused = sessionStorage.getItem("paused") === "yes";
   let wanted = false;
+  let signal = ""; // the one that asks for a fetch: what many pages fetch because of it is made once
   let fetching = false;
   let fetched = Date.now();
   let timer = 0;
@@ -106,10 +107,12 @@
   const update = async () => {
     timer = 0;
     if (!wanted || fetching || !mayUpdate()) return;
+    const reason = signal || "none";
     wanted = false;
+    signal = "";
     fetching = true;
     try {
-      const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, cache: "no-store" });
+      const answer = await fetch(location.href, { headers: { "X-Fragment": reason }, cache: "no-store" });
       if (answer.redirected) { location.reload(); return; }
       if (answer.ok) replace(await answer.text());
     } catch { /* the stream connects again and asks for another update */ } finally {
@@ -125,7 +128,7 @@
   const connect = () => {
     if (stream || paused || document.hidden || !main.querySelector("[data-part]")) return;
     stream = new EventSource(body.dataset.live);
-    stream.addEventListener("changed", soon);
+    stream.addEventListener("changed", (event) => { signal = event.data; soon(); });
     let opened = false;
     stream.addEventListener("open", () => { if (opened) soon(); opened = true; });
     stream.addEventListener("error", () => { if (stream && stream.readyState === EventSource.CLOSED) disconnect(); });
