@@ -34,7 +34,7 @@ async def show(visit: Visit) -> Response:
         failing = [each.name for each in visible if each.subject is Subject.TARGET]
         return status, {
             "troubles": problems,
-            "shown_troubles": visible,
+            "visible_troubles": visible,
             "last_failed": delivery_list.last_failed(tx, failing) if failing else {},
             "events": list(reversed(event_list.read(tx, limit=LAST_EVENTS, last=True).items)),
             "targets": targets,

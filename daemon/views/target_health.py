@@ -65,6 +65,7 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
     by_name = {row.name: row for row in tx.execute(_counted(tx, configured))}
     replayed = _replayed(tx)
     oldest = _oldest(tx, by_name.values(), replayed)
+    tried = _tried(tx, [row.name for row in by_name.values() if row.pending and row.last_success_at is None])
     statuses = []
     for name, target in configured.items():
         row = by_name.get(name)
@@ -73,14 +74,14 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
             TargetStatus,
             row,
             name=name,
-            health=_health(row, state, now, was_tried=name in oldest and oldest[name].attempts > 0),
+            health=_health(row, state, now, was_tried=name in tried),
             url=origin(target.url.get_secret_value()),
             format=target.format,
             public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
             paused=state.paused_at is not None,
             pending=0 if row is None else row.pending,
             replayed=replayed.get(name, 0),
-            oldest_pending_at=oldest[name].created_at if name in oldest else None,
+            oldest_pending_at=oldest.get(name),
             dead=0 if row is None else row.dead,
             probe_at=state.ready_at,
         )
@@ -113,11 +114,13 @@ def _replayed(tx: sa.Connection) -> dict[str, int]:
     return {row.target: row.number for row in tx.execute(counted)}
 
 
-def _oldest(tx: sa.Connection, stored: Iterable[Any], replayed: Mapping[str, int]) -> dict[str, Any]:
-    """Return the oldest pending delivery of each target, apart from those that are sent again."""
+def _oldest(tx: sa.Connection, stored: Iterable[Any], replayed: Mapping[str, int]) -> dict[str, datetime]:
+    """Return when the oldest pending delivery of each target was created, apart from those that are sent again."""
     ids = [row.first if row.name not in replayed else _oldest_live(tx, row.name) for row in stored if row.pending]
-    columns = deliveries.c.target, deliveries.c.created_at, deliveries.c.attempts
-    return {row.target: row for row in tx.execute(sa.select(*columns).where(sql.among(tx, deliveries.c.id, ids)))}
+    columns = deliveries.c.target, deliveries.c.created_at
+    return {
+        row.target: row.created_at for row in tx.execute(sa.select(*columns).where(sql.among(tx, deliveries.c.id, ids)))
+    }
 
 
 def _oldest_live(tx: sa.Connection, name: str) -> int | None:
@@ -125,6 +128,18 @@ def _oldest_live(tx: sa.Connection, name: str) -> int | None:
     mine = deliveries.c.target == name, in_state(DeliveryState.PENDING), deliveries.c.id.not_in(again)
     first: int | None = tx.execute(sa.select(sa.func.min(deliveries.c.id)).where(*mine)).scalar_one()
     return first
+
+
+def _tried(tx: sa.Connection, names: Collection[str]) -> frozenset[str]:
+    """Return those of the targets that were tried with a delivery that is still pending and not sent again."""
+    if not names:
+        return frozenset()
+    table = sql.value_table(tx, names)
+    mine = deliveries.c.target == table.c.value, in_state(DeliveryState.PENDING), deliveries.c.replay.is_(None)
+    tried = sa.select(deliveries.c.id).where(*mine, deliveries.c.attempts > 0)
+    # The order of a partial index: without it, SQLite would go through all pending deliveries for each target.
+    first = tried.order_by(deliveries.c.incident_id, deliveries.c.id).limit(1).correlate(table).scalar_subquery()
+    return frozenset(tx.execute(sa.select(table.c.value).where(first.is_not(None))).scalars())
 
 
 def _health(row: Any, state: TargetState, now: datetime, *, was_tried: bool) -> Health:  # noqa: ANN401 - a counted row, or None

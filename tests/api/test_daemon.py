@@ -67,6 +67,7 @@ async def test_orphaned_work_is_logged_at_the_start(tmp_path: Path, database_url
     database = Database(database_url)
     database.write_now(sample_data.insert, schema.events, sample_data.event(1, now))
     database.write_now(sample_data.insert, schema.messages, sample_data.message(1, now))
+    database.write_now(sample_data.insert, schema.targets, {"name": "left"})
     database.write_now(sample_data.insert, schema.deliveries, sample_data.delivery(1, now, target="left"))
     database.write_now(sample_data.insert, schema.actions, sample_data.action(1, now, connection="gone"))
     database.close()

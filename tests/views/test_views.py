@@ -17,7 +17,7 @@ from daemon.views.connection_health import CatchUpProgress
 from daemon.views.health import Health
 from daemon.views.target_health import origin
 from tests.conftest import ManualClock
-from tests.harness import sample_data
+from tests.harness import plans, sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,8 +153,9 @@ def test_targets_that_asked_for_a_pause_or_have_no_deliveries_yet_have_their_own
     database.write_now(sample_data.insert, schema.messages, sample_data.message(1, now))
     database.write_now(sample_data.insert, schema.deliveries, sample_data.delivery(1, now))
     assert health()[1] == Health.WAITING
-    database.write_now(lambda tx: tx.execute(schema.deliveries.update().values(attempts=1)) and None)
-    assert health()[1] == Health.FAILING
+    later = sample_data.delivery(2, now, message_id="msg_2")
+    database.write_now(sample_data.insert, schema.deliveries, later | {"attempts": 1})
+    assert health()[1] == Health.FAILING, "the oldest delivery is not the one that was tried"
     dead = schema.deliveries.update().values(state="dead", finished_at=now)
     database.write_now(lambda tx: tx.execute(dead) and None)
     assert health()[1] == Health.FAILING
@@ -346,3 +347,16 @@ def test_no_view_scans_all_deliveries_or_all_actions(tmp_path: Path, clock: Manu
     assert len(plans) > 20
     assert [plan for plan in plans if plan in {"SCAN deliveries", "SCAN actions"}] == []
     filled.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_number_about_targets_is_found_by_going_through_all_deliveries(
+    filled: Database, settings: Settings, clock: ManualClock
+) -> None:
+    def look(tx: sa.Connection) -> None:
+        tx.execute(schema.targets.update().values(last_success_at=None))
+        target_health.read(tx, settings.targets, clock.now)
+
+    steps = plans.of_work(filled, look)
+    assert len(steps) > 3
+    assert plans.through_all(steps) == []
