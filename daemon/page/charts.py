@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from daemon.views.history import TargetCounts
-
 WIDTH, HEIGHT = 480, 110
 LEFT, BOTTOM = 34, 16  # room for the axes' labels
 SPARK_WIDTH, SPARK_HEIGHT = 100, 24
@@ -68,13 +66,6 @@ def spark_line(label: str, values: Sequence[float | None], top: float | None = N
     heights = (None if value is None else 1 + (1 - value / top) * (SPARK_HEIGHT - 2) for value in values)
     path = _path("line", [((index + 0.5) * step, y) for index, y in enumerate(heights)])
     return _svg("spark", SPARK_WIDTH, SPARK_HEIGHT, label, [_base(), path])
-
-
-def spark_of(name: str, hours: Sequence[TargetCounts]) -> Markup:
-    """Return a target's attempts by the hour."""
-    attempts, failures = sum(each.attempts for each in hours), [each.failures for each in hours]
-    label = f"Attempts of {name} in the last {len(hours)} hours: {attempts}, failed: {sum(failures)}"
-    return spark(label, [each.succeeded for each in hours], failures)
 
 
 def ceiling(value: float) -> float:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 HOUR = timedelta(hours=1)
 CHART_HOURS = 24
-WITHIN = tuple(f"within_{bound}" for bound in LATENCIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def last_hour(tx: sa.Connection, targets: Collection[str], now: datetime) -> dic
 
 def of_target(tx: sa.Connection, target: str, now: datetime) -> list[TargetCounts]:
     """Return a target's attempts by the hour, the oldest first, without gaps."""
-    return _by_hour(tx, [target], now, _sums())[target]
+    return of_targets(tx, [target], now)[target]
 
 
 def of_all(tx: sa.Connection, now: datetime) -> list[TargetCounts]:
@@ -68,17 +67,11 @@ def of_all(tx: sa.Connection, now: datetime) -> list[TargetCounts]:
 
 
 def of_targets(tx: sa.Connection, targets: Collection[str], now: datetime) -> dict[str, list[TargetCounts]]:
-    """Return the attempts of each target by the hour, the oldest first, without gaps and without their durations."""
-    return _by_hour(tx, targets, now, _sums("attempts", "failures"))
-
-
-def _by_hour(
-    tx: sa.Connection, targets: Collection[str], now: datetime, sums: Sequence[sa.Label[Any]]
-) -> dict[str, list[TargetCounts]]:
+    """Return the attempts of each target by the hour, the oldest first, without gaps."""
     hours, table = _hours(now), target_history
     hour = slot_number(tx, table.c.at, HOUR)
     recent = table.c.target.in_(list(targets)), table.c.at >= hours[0]
-    query = sa.select(table.c.target, hour.label("hour"), *sums).where(*recent).group_by(table.c.target, hour)
+    query = sa.select(table.c.target, hour.label("hour"), *_sums()).where(*recent).group_by(table.c.target, hour)
     rows = {(row.target, int(row.hour)): row for row in tx.execute(query)}
     numbers = [(each, int(each.timestamp() // HOUR.total_seconds())) for each in hours]
     return {
@@ -106,18 +99,19 @@ def of_connections(
     return [ConnectionCounts(start, events[start], calls[start]) for start in starts]
 
 
-def _sums(*names: str) -> list[sa.Label[Any]]:
-    """Return the sums of these counts of targets, or of all."""
-    chosen = names or [name for name in target_history.c.keys() if name not in {"target", "at"}]  # noqa: SIM118 - no dict
-    return [sa.func.sum(target_history.c[name]).label(name) for name in chosen]
+def _sums() -> list[sa.Label[Any]]:
+    """Return the sums of all counts of targets."""
+    return [
+        sa.func.sum(column).label(column.name) for column in target_history.c if column.name not in {"target", "at"}
+    ]
 
 
 def _target_counts(at: datetime, row: Any) -> TargetCounts:  # noqa: ANN401 - a row of sums
-    attempts, failures = int(row.attempts), int(row.failures)
-    if not hasattr(row, WITHIN[0]):
-        return TargetCounts(at, attempts, failures)
-    within = [int(getattr(row, name)) for name in WITHIN]
-    return TargetCounts(at, attempts, failures, percentile(0.5, within, attempts), percentile(0.95, within, attempts))
+    within = [int(getattr(row, f"within_{bound}")) for bound in LATENCIES]
+    attempts = int(row.attempts)
+    return TargetCounts(
+        at, attempts, int(row.failures), percentile(0.5, within, attempts), percentile(0.95, within, attempts)
+    )
 
 
 def percentile(part: float, within: Sequence[int], total: int) -> float | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from daemon.storage import schema
+from daemon.storage.schema import LATENCIES
 
 if TYPE_CHECKING:
     from daemon.storage.database import Database
@@ -66,3 +67,15 @@ async def test_the_script_gets_the_content_without_its_frame(person: Person) -> 
     response = await person.http.get("/", headers={"x-fragment": "1"})
     assert "<header" not in response.text
     assert '<section id="summary"' in response.text
+
+
+async def test_each_target_has_small_charts_of_its_success_rate_and_its_durations(
+    person: Person, database: Database, clock: ManualClock
+) -> None:
+    at, within = clock.now - timedelta(minutes=5), dict.fromkeys((f"within_{bound}" for bound in LATENCIES), 0)
+    counts = within | {"target": "ops", "at": at, "attempts": 4, "failures": 1, "within_100": 4}
+    database.write_now(lambda tx: tx.execute(schema.target_history.insert().values(counts)) and None)
+    text = await person.read("/")
+    for what in ("Success rate of ops", "95th percentile of the duration of attempts of ops"):
+        chart = text[text.index(what) :]
+        assert '<path class="line" d="M' in chart[: chart.index("</svg>")], what
