@@ -53,7 +53,7 @@ def last_hour(tx: sa.Connection, targets: Collection[str], now: datetime) -> dic
     table = target_history
     recent = table.c.target.in_(list(targets)), table.c.at > now - HOUR - SLOT
     rows = tx.execute(sa.select(table.c.target, *_sums()).where(*recent).group_by(table.c.target)).all()
-    return {row.target: _target_counts(now - HOUR, row) for row in rows}
+    return {target: _target_counts(now - HOUR, counts) for target, *counts in rows}
 
 
 def of_target(tx: sa.Connection, target: str, now: datetime) -> list[TargetCounts]:
@@ -72,7 +72,7 @@ def of_targets(tx: sa.Connection, targets: Collection[str], now: datetime) -> di
     hour = slot_number(tx, table.c.at, HOUR)
     recent = table.c.target.in_(list(targets)), table.c.at >= hours[0]
     query = sa.select(table.c.target, hour.label("hour"), *_sums()).where(*recent).group_by(table.c.target, hour)
-    rows = {(row.target, int(row.hour)): row for row in tx.execute(query)}
+    rows = {(target, int(number)): counts for target, number, *counts in tx.execute(query).all()}
     numbers = [(each, int(each.timestamp() // HOUR.total_seconds())) for each in hours]
     return {
         target: [
@@ -91,7 +91,7 @@ def of_connections(
     starts = _hours(now) if by_hour else _slots(now)
     chosen = sa.select(table).where(table.c.connection.in_(list(connections)), table.c.at >= starts[0])
     events, calls = dict.fromkeys(starts, 0), dict.fromkeys(starts, 0)
-    for row in tx.execute(chosen):
+    for row in tx.execute(chosen).all():
         start = row.at.replace(minute=0, second=0, microsecond=0) if by_hour else row.at
         if start in events:
             events[start] += row.events
@@ -100,18 +100,14 @@ def of_connections(
 
 
 def _sums() -> list[sa.Label[Any]]:
-    """Return the sums of all counts of targets."""
-    return [
-        sa.func.sum(column).label(column.name) for column in target_history.c if column.name not in {"target", "at"}
-    ]
+    """Return the sums of all counts of targets: attempts, failures, and those within each of ``LATENCIES``."""
+    names = ("attempts", "failures", *(f"within_{bound}" for bound in LATENCIES))
+    return [sa.func.sum(target_history.c[name]).label(name) for name in names]
 
 
-def _target_counts(at: datetime, row: Any) -> TargetCounts:  # noqa: ANN401 - a row of sums
-    within = [int(getattr(row, f"within_{bound}")) for bound in LATENCIES]
-    attempts = int(row.attempts)
-    return TargetCounts(
-        at, attempts, int(row.failures), percentile(0.5, within, attempts), percentile(0.95, within, attempts)
-    )
+def _target_counts(at: datetime, sums: Sequence[Any]) -> TargetCounts:
+    attempts, failures, *within = map(int, sums)
+    return TargetCounts(at, attempts, failures, percentile(0.5, within, attempts), percentile(0.95, within, attempts))
 
 
 def percentile(part: float, within: Sequence[int], total: int) -> float | None:

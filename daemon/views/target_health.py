@@ -62,7 +62,7 @@ class TargetStatus:
 
 def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
     """Return the configured targets, in the configuration's order."""
-    by_name = {row.name: row for row in tx.execute(_counted(tx, configured))}
+    by_name = {row.name: row for row in tx.execute(_counted(tx, configured)).all()}
     replayed = _replayed(tx)
     oldest = _oldest(tx, by_name.values(), replayed)
     tried = _tried(tx, [row.name for row in by_name.values() if row.pending and row.last_success_at is None])
