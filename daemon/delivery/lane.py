@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from daemon.settings import Target
 
 LIVE = 128
+FIRST = 32
 REPLAYED = 32
 
 
@@ -149,8 +150,9 @@ class Lane:
         self.live.due = self.replayed.due = until
 
     def request(self) -> ClaimRequest:
-        """Return what to claim."""
-        return ClaimRequest(self._order, LIVE, REPLAYED if self.replayed.has_room() else 0)
+        """Return what to claim: little for an idle target, so that it gets its first delivery soon; then more."""
+        live = LIVE if self.live.held else FIRST
+        return ClaimRequest(self._order, live, REPLAYED if self.replayed.has_room() else 0)
 
     def take(self, items: deque[Claimed], after: frozenset[int]) -> bool:
         """Add deliveries of one incident; return False if they must wait for ``after``, which is no longer here."""

@@ -145,7 +145,7 @@ def _due_for(
         first = first.where(deliveries.c.attempts == 0)
     first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit)
     query = _for_each(tx, name_table, _claimed, first)
-    return [Delivery(*row) for row in tx.execute(query).all()]
+    return [Delivery._make(row) for row in tx.execute(query)]
 
 
 def _blockers(

@@ -57,13 +57,17 @@ def row_table(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequen
         typed = [sa.column(column.name, column.type) for column in columns]
         recordset = sa.func.json_to_recordset(sa.cast(_json(rows), sa.JSON)).table_valued(*typed)
         return recordset.render_derived(with_types=True)
-    processors = {str(each.name): each.type.dialect_impl(tx.dialect).bind_processor(tx.dialect) for each in columns}
-    bound_rows = [
-        {name: process(row[name]) if (process := processors[name]) else row[name] for name in processors}
-        for row in rows
-    ]
-    value = sa.func.json_each(_json(bound_rows)).table_valued("value").c.value
-    return sa.select(*(sa.func.json_extract(value, f"$.{name}").label(name) for name in processors)).subquery()
+    names = [str(each.name) for each in columns]
+    bound_columns = [_bound(tx, each, [row[name] for row in rows]) for name, each in zip(names, columns, strict=True)]
+    value = sa.func.json_each(_json(list(zip(*bound_columns, strict=True)))).table_valued("value").c.value
+    fields = (sa.func.json_extract(value, f"$[{place}]").label(name) for place, name in enumerate(names))
+    return sa.select(*fields).subquery()
+
+
+def _bound(tx: sa.Connection, column: sa.Column[Any], values: list[Any]) -> list[Any]:
+    """Return a column's values as the database stores them."""
+    process = column.type.dialect_impl(tx.dialect).bind_processor(tx.dialect)
+    return values if process is None else [process(each) for each in values]
 
 
 def insert_rows(tx: sa.Connection, table: sa.Table, rows: Sequence[Json]) -> None:
