@@ -34,7 +34,7 @@ def saved(circuit: Circuit, *, overtaken: bool = False) -> TargetChange:
 
 def test_a_410_during_a_save_pauses_the_target_with_the_next_save() -> None:
     circuit = Circuit("ops")
-    circuit.apply(breaker.on_success(circuit.breaker, START))
+    circuit.succeed(START)
     saving = circuit.begin_saving(0.0, closing=True)
     circuit.apply(breaker.on_gone(circuit.breaker, "answered 410", START))
     assert saving is not None
@@ -45,7 +45,7 @@ def test_a_410_during_a_save_pauses_the_target_with_the_next_save() -> None:
 
 def test_a_success_alone_is_saved_once_a_second_or_at_shutdown_and_blocks_no_claim() -> None:
     circuit = Circuit("ops")
-    circuit.apply(breaker.on_success(circuit.breaker, START))
+    circuit.succeed(START)
     assert circuit.begin_saving(SUCCESS_SECONDS, closing=False) is None
     change = circuit.begin_saving(SUCCESS_SECONDS + 0.1, closing=False)
     assert change == TargetChange(success_at=START)
@@ -53,7 +53,7 @@ def test_a_success_alone_is_saved_once_a_second_or_at_shutdown_and_blocks_no_cla
     assert change is not None
     circuit.saved(change, 5.0, overtaken=False)
     assert circuit.begin_saving(100.0, closing=True) is None, "it is saved once"
-    circuit.apply(breaker.on_success(circuit.breaker, START + HOUR))
+    circuit.succeed(START + HOUR)
     assert circuit.begin_saving(5.0 + SUCCESS_SECONDS, closing=False) is None
     assert circuit.begin_saving(5.0 + SUCCESS_SECONDS, closing=True) == TargetChange(success_at=START + HOUR)
 
@@ -80,11 +80,11 @@ def test_a_change_builds_on_the_state_last_read_or_saved() -> None:
     circuit.apply_claim(FAILING, 7, circuit.version)
     fail(circuit, 7)
     assert saved(circuit).known_failing_since == START
-    circuit.apply(breaker.on_success(circuit.breaker, START))
+    circuit.succeed(START)
     assert saved(circuit).known_failing_since == START
     fail(circuit, 8, times=3)
     assert saved(circuit, overtaken=True).known_failing_since is None
-    circuit.apply(breaker.on_success(circuit.breaker, START))
+    circuit.succeed(START)
     assert saved(circuit).known_failing_since is None, "others know better than what was overtaken"
     circuit.apply_claim(replace(FAILING, failing_since=START + HOUR), 9, circuit.version)
     fail(circuit, 9)
@@ -97,7 +97,7 @@ def test_a_change_that_cannot_be_saved_is_kept_with_later_ones_for_the_next_save
     circuit.apply(breaker.on_retry_after(circuit.breaker, START + HOUR))
     change = circuit.begin_saving(0.0, closing=False)
     assert change is not None
-    circuit.apply(breaker.on_success(circuit.breaker, START))
+    circuit.succeed(START)
     circuit.apply(breaker.on_retry_after(circuit.breaker, START + HOUR / 2))
     circuit.failed_to_save(change)
     assert not circuit.is_settled
@@ -106,6 +106,15 @@ def test_a_change_that_cannot_be_saved_is_kept_with_later_ones_for_the_next_save
     assert again.circuit is not None
     assert again.circuit.failing_since is None
     assert circuit.is_settled
+
+
+def test_a_success_before_a_refusal_does_not_hide_it_from_the_save() -> None:
+    circuit = Circuit("ops")
+    circuit.succeed(START)
+    for number in range(3):
+        circuit.apply(breaker.on_failure(circuit.breaker, number, 400, "answered 400", START + HOUR, Retry(), 0.5))
+    change = saved(circuit)
+    assert (change.success_at, change.refusing_since, change.refusal) == (START, START + HOUR, "answered 400")
 
 
 def test_of_several_changes_before_a_save_only_the_last_is_saved() -> None:
@@ -117,11 +126,11 @@ def test_of_several_changes_before_a_save_only_the_last_is_saved() -> None:
     saved(circuit)
     circuit.apply_claim(long, 7, circuit.version)
     circuit.apply(breaker.on_failure(circuit.breaker, 7, None, "no", START, Retry(), 0.5))
-    circuit.apply(breaker.on_success(circuit.breaker, START))
+    circuit.succeed(START)
     change = saved(circuit)
     assert (change.expire_before, change.recovered) == (None, True)
     fail(circuit, 1, times=3)
-    circuit.apply(breaker.on_success(circuit.breaker, START))
+    circuit.succeed(START)
     fail(circuit, 2, times=3)
     assert not saved(circuit).recovered
 
@@ -130,7 +139,7 @@ def test_each_change_of_state_is_logged_once_with_its_reason() -> None:
     circuit = Circuit("ops")
     with capture_logs() as logs:
         fail(circuit, 1, times=5)
-        circuit.apply(breaker.on_success(circuit.breaker, START))
+        circuit.succeed(START)
         for _ in range(2):
             circuit.apply(breaker.on_gone(circuit.breaker, "answered 410", START))
         saved(circuit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.delivery.lane import LIVE, REPLAYED, Lane
+from daemon.delivery.lane import FIRST, LIVE, REPLAYED, Lane
 from tests.delivery.loop_setup import target
 
 TIMES = st.floats(0, 20)
@@ -21,3 +21,11 @@ def test_a_lane_due_now_always_wants_a_claim_so_that_the_loop_can_sleep(
     lane.live.held, lane.replayed.held = live, replayed
     due = lane.due(now)
     assert lane.wants_claim(now) == (due is not None and due <= now)
+
+
+def test_the_first_claim_for_an_idle_target_is_small_so_that_its_first_delivery_leaves_soon() -> None:
+    lane = Lane(target("ops", "http://127.0.0.1:9/"))
+    assert lane.request().live == FIRST
+    lane.live.held = FIRST
+    assert lane.wants_claim(0.0)
+    assert lane.request().live == LIVE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gzip
 import time
@@ -15,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from daemon import errors
 from daemon.formats import pagerduty_v3
 from daemon.model import Content
 from daemon.outbound import connection, http_connection, masking, sender
@@ -189,6 +191,27 @@ async def test_an_attempt_times_out_without_an_answer() -> None:
     answer = await answered(Reply(how="hang"), timeout=timedelta(milliseconds=300))
     assert (answer.status, answer.error) == (None, "no response within 0.3 s")
     assert 0.29 <= answer.seconds < 5
+
+
+@pytest.mark.parametrize(("first", "then", "pause", "status"), [(15, 0.3, 60, None), (1.5, 15, 1.6, 200)])
+async def test_each_request_on_a_kept_connection_has_its_own_time(
+    first: float, then: float, pause: float, status: int | None
+) -> None:
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for seconds in (0, pause):
+            await reader.readuntil(BODY)
+            await asyncio.sleep(seconds)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with listening(converse) as port, asyncio.timeout(10):
+        url = f"http://127.0.0.1:{port}/"
+        client = connection.PinnedClient(url, target(url))
+        assert (await client.post({}, BODY, first)).status == 200
+        answer = None
+        with contextlib.suppress(errors.NoAnswer):
+            answer = await client.post({}, BODY, then)
+        await client.close()
+    assert (answer and answer.status) == status
 
 
 @pytest.mark.parametrize(("status", "error"), [(200, None), (500, "answered 500")])
