@@ -69,7 +69,7 @@ PATHS = (
 
 
 OPEN_PAGES = 100
-CONNECTING_SECONDS = 2.0  # for the process with the pages to start
+CONNECTING_SECONDS = 1.0  # for the loaded pages to listen
 MESSAGES = 4000  # for each of the targets of bench.delivery
 OPEN_PATHS = ("/", "/events", "/deliveries", "/deliveries?state=pending", *(f"/targets/target-{n}" for n in range(16)))
 
@@ -167,5 +167,6 @@ async def _open_pages(database: Database, count: int) -> AsyncIterator[watchers.
     async with api.serving(database, api.Current(settings)) as address:
         assert address is not None
         with watchers.watching(address, f"{sign_in.COOKIE}={cookie}", paths) as open_pages:
+            await open_pages.load()
             await asyncio.sleep(CONNECTING_SECONDS)
             yield open_pages

@@ -24,16 +24,22 @@ ALWAYS_SECONDS = 30.0  # also without a signal
 class Watchers:
     """The process with the open pages. ``fetches`` is how many fragments they had fetched when it ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._output = process.stdout
         self.fetches = 0
+
+    async def load(self) -> None:
+        """Wait until each page was loaded once, which the templates are compiled for."""
+        await asyncio.to_thread(self._output.readline)
 
 
 @contextmanager
 def watching(address: str, cookie: str, paths: Sequence[str]) -> Iterator[Watchers]:
-    """Open a page for each path; inside the context all of them are connected."""
+    """Open a page for each path; inside the context they load and then listen."""
     command = [sys.executable, "-m", "bench.watchers", address, cookie, json.dumps(list(paths))]
-    watchers = Watchers()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        watchers = Watchers(process)
         assert process.stdin is not None
         assert process.stdout is not None
         yield watchers
@@ -49,6 +55,13 @@ class Page:
         self._wanted = asyncio.Event()
         self._signal = "none"
         self.fetches = 0
+
+    async def load(self) -> None:
+        """Load the page."""
+        reader, writer = await self._ask(self._path, "connection: close")
+        text = await reader.read()
+        assert text.startswith(b"HTTP/1.1 200"), text[:200]
+        writer.close()
 
     async def stay(self) -> None:
         """Listen and fetch until cancelled."""
@@ -86,6 +99,9 @@ class Page:
 
 async def _watch(address: str, cookie: str, paths: Sequence[str]) -> None:
     pages = [Page(urlsplit(address), cookie, path) for path in paths]
+    for page in pages:
+        await page.load()
+    print("loaded", flush=True)
     tasks = [asyncio.create_task(page.stay()) for page in pages]
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     for task in tasks:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Deliveries of open replays, and those redelivered one by one; only the index on replays finds them quickly.
 _REPLAYS = sa.union_all(sa.select(replays.c.id).where(OPEN), sa.select(sa.literal_column(f"{REDELIVERED}")))
 _SENT_AGAIN = in_state(DeliveryState.PENDING), deliveries.c.replay.in_(_REPLAYS)
+MOST_TRIED = 100  # oldest deliveries: they are tried first, so one that was tried is among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +136,12 @@ def _tried(tx: sa.Connection, names: Collection[str]) -> frozenset[str]:
     if not names:
         return frozenset()
     table = sql.value_table(tx, names)
-    mine = deliveries.c.target == table.c.value, in_state(DeliveryState.PENDING), deliveries.c.replay.is_(None)
-    tried = sa.select(deliveries.c.id).where(*mine, deliveries.c.attempts > 0)
-    # The order of a partial index: without it, SQLite would go through all pending deliveries for each target.
-    first = tried.order_by(deliveries.c.incident_id, deliveries.c.id).limit(1).correlate(table).scalar_subquery()
-    return frozenset(tx.execute(sa.select(table.c.value).where(first.is_not(None))).scalars())
+    mine = deliveries.c.target == table.c.value, in_state(DeliveryState.PENDING)
+    oldest = sa.select(deliveries.c.id).where(*mine).order_by(deliveries.c.id + 0).limit(MOST_TRIED).correlate(table)
+    among = deliveries.alias()
+    attempted = among.c.id.in_(oldest.scalar_subquery()), among.c.replay.is_(None), among.c.attempts > 0
+    tried = sa.exists().where(*attempted).correlate(table)
+    return frozenset(tx.execute(sa.select(table.c.value).where(tried)).scalars())
 
 
 def _health(row: Any, state: TargetState, now: datetime, *, was_tried: bool) -> Health:  # noqa: ANN401 - a counted row, or None
