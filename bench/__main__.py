@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from bench import clients, delivery, pages, polling
+from bench import clients, delivery, latency, pages, polling
 from tests.conftest import Postgres
 
 
@@ -21,21 +21,25 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="run for a few seconds to check that it works; the figures mean nothing"
     )
-    parser.add_argument("parts", nargs="*", metavar="part", help="delivery, clients, polling, pages; default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", help="delivery, latency, clients, polling, pages; default: all"
+    )
     options = parser.parse_args()
-    parts = options.parts or ["delivery", "clients", "polling", "pages"]
+    parts = options.parts or ["delivery", "latency", "clients", "polling", "pages"]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder:
 
         def sqlite() -> str:
             return delivery.sqlite_in(Path(folder))
 
-        if {"delivery", "pages"} & set(parts):
+        if {"delivery", "latency", "pages"} & set(parts):
             postgres = Postgres(durable=True)
             databases = {"SQLite": sqlite, "PostgreSQL": postgres.new}
             try:
                 if "delivery" in parts:
                     delivery.measure(quick=options.quick, databases=databases)
+                if "latency" in parts:
+                    latency.measure(quick=options.quick, databases=databases)
                 if "pages" in parts:
                     pages.measure(quick=options.quick, databases=databases)
                     pages.measure_open(quick=options.quick, databases=databases)

@@ -17,7 +17,7 @@ import psutil
 import uvloop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 LENGTH = b"content-length:"
@@ -75,13 +75,14 @@ def receivers(count: int) -> Iterator[Receivers]:
         yield Receivers(process)
 
 
-async def _serve(count: int) -> None:
+async def serve(count: int, protocol: Callable[[], Hook] = Hook) -> None:
+    """Listen on ``count`` ports, and print them, until standard input is closed."""
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(Hook, "127.0.0.1", 0, backlog=1000) for _ in range(count)]
+    servers = [await loop.create_server(protocol, "127.0.0.1", 0, backlog=1000) for _ in range(count)]
     print(json.dumps([server.sockets[0].getsockname()[1] for server in servers]), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(int(sys.argv[1])))
+        runner.run(serve(int(sys.argv[1])))
