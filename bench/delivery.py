@@ -201,6 +201,10 @@ def _report(name: str, bare: Sequence[Run], ours: Sequence[Run]) -> None:
     figures.show(
         f"delivery on {name}",
         ("ratio of deliveries per second, pagerelay : bare aiohttp", figures.Ratio.of(pairs, lambda run: run.rate)),
+        (
+            "ratio of processor time, pagerelay : bare aiohttp",
+            figures.Ratio.of(pairs, lambda run: run.process / run.count),
+        ),
         ("ratio of the receivers' capacity : the fastest run", f"{capacity / fastest:.1f}"),
     )
     _shares(ours)
@@ -216,7 +220,7 @@ def _shares(runs: Sequence[Run]) -> None:
         "load and render": database["load"] + render,
         "sign": sign * run.count,
         "POST, in the loop": run.loop - render - sign * run.count,
-        "POST, in the client's threads": run.process - run.loop - sum(database.values()),
+        "everything else": run.process - run.loop - sum(database.values()),
         "record (database thread)": database["_write"],
     }
     total = sum(parts.values())
