@@ -21,4 +21,5 @@ def test_the_benchmark_prints_a_ratio_for_each_part() -> None:
     ):
         assert re.search(rf"ratio of .*{part} +\d+\.\d\d  \(min ", done.stdout), part
     assert re.search(r"pages on PostgreSQL.*\n  /actions/new +\d+\.\d ms +1\.0 ", done.stdout)
+    assert re.search(r"latency on PostgreSQL.*\n  median +\d+ ms\n  95th percentile +\d+ ms\n", done.stdout)
     assert re.search(r"calls to PagerDuty.* 1 and 1\n", done.stdout)
