@@ -52,9 +52,6 @@ NEED_PAGERDUTY_FILES = (
     "ingest/test_recordings, pagerduty/test_contract, simulator/test_contract, part of documents/test_comparison"
 )
 
-GARBAGE = 50_000
-"""Objects created between two looks for garbage: thousands of tests are held, which each look would go through."""
-
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 
 
@@ -66,11 +63,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the tests' own folders lie in memory, and look for garbage less often than a small program would."""
+    """Let the tests' own folders lie in memory."""
     folder = _memory()
     if folder and not hasattr(config, "workerinput"):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
-    gc.set_threshold(GARBAGE)
+
+
+def pytest_collection_finish() -> None:
+    """Spare each look for garbage the thousands of tests, which stay."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

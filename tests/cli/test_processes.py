@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20.0
+PATIENCE = 90.0
 SLOW = {"sqlalchemy", "fastapi", "alembic", "httpx", "uvicorn", "prometheus_client", "apscheduler"}
 
 
@@ -210,6 +210,6 @@ def test_the_daemon_runs_until_sigterm_and_is_seen_by_status(
     daemon.terminate()
     _, rest = daemon.communicate(timeout=PATIENCE)
     assert daemon.returncode == 0
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25, "less than the grace that attempts would get"
     assert json.loads(rest.splitlines()[-1])["event"] == "daemon.stopped"
     assert [each for each in sample_data.CANARIES if each in rest] == []

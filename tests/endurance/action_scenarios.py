@@ -82,6 +82,8 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
         around.start()
         await around.baseline()
         around.simulator.faults.set(FAULTS, seed)
+        for fault in FAULTS:
+            around.simulator.faults.once(fault)  # so that each happens, however short the run
         expected: Counter[tuple[str, str]] = Counter()
         ids: list[str] = []
         began = time.monotonic()

@@ -65,7 +65,7 @@ async def test_ten_targets_with_every_kind_of_failure_do_not_delay_the_others(
     figures = await failing_receivers.beside(
         tmp_path, database_url, incidents=4, seconds=1, rounds=1, seed=seed, pace=PACE, mib=8
     )
-    assert figures["p95_with_ms"][0] < 1000, "less than one attempt at a target that hangs"
+    assert figures["p95_with_ms"][0] < 1000 + 3 * figures["p95_without_ms"][0], "less than an attempt at one that hangs"
     assert max(figures["attempts_at_bad_ones"]) < 60
 
 

@@ -402,7 +402,10 @@ async def test_the_certificate_is_seen_through_a_proxys_tunnel(world: World) -> 
         host, _, port = head.split()[1].partition(":")
         there, back = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-        await asyncio.gather(copy(reader, back), copy(there, writer))
+        try:
+            await asyncio.gather(copy(reader, back), copy(there, writer))
+        finally:
+            back.close()
 
     async with listening(tunnel) as port:
         world.change_target(proxy=SecretStr(f"http://127.0.0.1:{port}"))
