@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class AiohttpSender(sender.Sender):
     """The sender with aiohttp: the same headers, limits and errors, one session per target."""
 
-    def __init__(self, target: Target, sign: sender.Sign | None = None) -> None:
-        super().__init__(target, sign)
+    def __init__(self, target: Target, sign: sender.Sign | None = None, rejects: sender.Rejects | None = None) -> None:
+        super().__init__(target, sign, rejects)
         self._address = target.url.get_secret_value()
         agent = {"user-agent": f"pagerelay/{daemon.__version__}"}
         self._session = aiohttp.ClientSession(

@@ -186,7 +186,10 @@ async def _deliver(
         running = asyncio.create_task(deliveries.run())
         await database.claiming.wait()
         started, loop = time.perf_counter(), time.thread_time()
-        await database.done.wait()
+        done = asyncio.create_task(database.done.wait())
+        await asyncio.wait([done, running], return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            await running  # it failed
         durations = time.perf_counter() - started, time.thread_time() - loop
     await deliveries.stop(timedelta(seconds=5))
     await running

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from daemon import actions
 from daemon.model import ActionState, Outcome
+from daemon.simulator.faults import Fault
 from daemon.storage import action_queue, schema
 from daemon.storage.database import Database
 from tests.endurance import world
@@ -82,8 +83,7 @@ async def once(folder: Path, url: str, *, count: int, kills: int, seconds: float
         around.start()
         await around.baseline()
         around.simulator.faults.set(FAULTS, seed)
-        for fault in FAULTS:
-            around.simulator.faults.once(fault)  # so that each happens, however short the run
+        around.simulator.faults.once(*map(Fault, FAULTS))  # so that each happens, however short the run
         expected: Counter[tuple[str, str]] = Counter()
         ids: list[str] = []
         began = time.monotonic()
