@@ -198,6 +198,7 @@ class Server:
         if pid == 0:
             client.close()
             self._close()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it
             for stream, number in zip(streams, (0, 1, 2), strict=True):
                 os.dup2(stream, number)
                 os.close(stream)
