@@ -232,7 +232,9 @@ class World:
         for target, receiver in self.receivers.items():
             first = list(dict.fromkeys(each.id for each in receiver.accepted))
             report.lost += len(self.missing(target))
-            report.unexpected += len(set(first) - may_come)
+            unexpected = set(first) - may_come
+            report.unexpected += len(unexpected)
+            report.examples.extend(each.body.decode() for each in receiver.accepted if each.id in unexpected)
             report.repeats += len(receiver.accepted) - len(first)
             report.attempts += len(receiver.got)
             by_incident: dict[str, list[int]] = defaultdict(list)
@@ -292,6 +294,8 @@ class Report:
     bodies_differ: int = 0
     most_calls_in_a_period: int = 0
     peak_rss_mb: int = 0
+    examples: list[str] = field(default_factory=list)
+    """The bodies of unexpected messages."""
 
     def check(self) -> None:
         """Fail unless everything arrived, once by id, in order."""
