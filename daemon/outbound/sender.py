@@ -116,12 +116,13 @@ class Sender:
             why = f"the request failed with {type(error).__name__} (please report it)"
             return SendResult(None, why, None, None, time.perf_counter() - started)
         took = time.perf_counter() - started
-        why = self._moved(reply)
         if reply.status in SUCCESS:
             rejection = None if self._rejects is None else self._rejects(reply.status, reply.body)
             if rejection is None:
                 return SendResult(reply.status, None, None, self._excerpt(reply.body), took)
             why = f", but {rejection}"
+        else:
+            why = self._moved(reply)
         text = self._mask(f"answered {reply.status}{why}")
         return SendResult(reply.status, text, reply.retry_after, self._excerpt(reply.body), took)
 
