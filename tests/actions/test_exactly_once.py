@@ -18,6 +18,7 @@ from daemon.settings import Limits
 from daemon.simulator import quirks
 from daemon.storage import action_queue
 from tests.actions.conftest import opened
+from tests.harness.effects import CHANGES
 
 if TYPE_CHECKING:
     import httpx
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
 FAULTS = st.sampled_from(["before", "after", None, None])
-CHANGES = {
-    "AcknowledgeIncident": "acknowledge",
-    "ResolveIncident": "resolve",
-    "ReassignIncident": "reassign",
-    "SnoozeIncident": "snooze",
-    "EscalateIncident": "escalate",
-    "AddNoteToIncident": "annotate",
-}
 
 
 def parameters(office: Office, operation: str, incident: Incident) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from daemon.simulator.faults import Fault
 from daemon.storage import action_queue, schema
 from daemon.storage.database import Database
 from tests.endurance import world
+from tests.harness.effects import CHANGES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,13 +35,8 @@ FAULTS = {
     "server_error_after": 0.07,
     "cut_after": 0.03,
 }
-EFFECTS = {
-    "AcknowledgeIncident": "acknowledge",
-    "ResolveIncident": "resolve",
-    "ReassignIncident": "reassign",
-    "SnoozeIncident": "snooze",
-    "EscalateIncident": "escalate",
-    "AddNoteToIncident": "annotate",
+EFFECTS: dict[str, str | None] = {
+    **CHANGES,
     "CreateIncident": "trigger",
     "GetUser": None,
     "GetIncidentByKey": None,
