@@ -1,7 +1,8 @@
 """Counts of attempts, events and calls in slots of time, for charts. Plain functions on an open transaction.
 
-Each row is counted once, in the order of its id: the position is written in the transaction that counts. Rows are
-counted one round after they were seen, since on PostgreSQL a smaller id may be committed later than a larger one.
+Slots become hours later, since charts show a day by the hour. Each row is counted once, in the order of its id: the
+position is written in the transaction that counts. Rows are counted one round after they were seen, since on
+PostgreSQL a smaller id may be committed later than a larger one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from daemon.model import DeliveryState
 from daemon.storage import sql
+from daemon.storage.deliveries import count_by_target
 from daemon.storage.schema import (
     LATENCIES,
     attempts,
@@ -28,9 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SLOT = timedelta(minutes=5)
+HOUR = timedelta(hours=1)
 KEPT_FOR = timedelta(hours=48)
 ALL = ""  # in the column target: all targets together
 MOST_AT_ONCE = 20_000  # ids that one round counts
+LEVELS = ("pending", "dead")  # of a target's deliveries; the highest of a period is kept, all else is added up
 SOURCES = {"attempts": attempts.c.id, "events": events.c.seq, "permits": permits.c.id}
 
 Counts = dict[tuple[str, int], dict[str, int]]  # by name and slot
@@ -52,6 +57,56 @@ def count(tx: sa.Connection) -> bool:
         _add(of_connections[key], counts)
     _store(tx, connection_history, connection_history.c.connection, of_connections)
     return more
+
+
+def levels(tx: sa.Connection) -> dict[str, tuple[int, int]]:
+    """Return how many deliveries are pending and dead, for each target that has some and for all together."""
+    pending, dead = (count_by_target(tx, state) for state in (DeliveryState.PENDING, DeliveryState.DEAD))
+    none = (0, 0)
+    by_target = {name: (pending.get(name, none)[0], dead.get(name, none)[0]) for name in pending | dead}
+    of_all = sum(each for each, _ in by_target.values()), sum(each for _, each in by_target.values())
+    return by_target | ({ALL: of_all} if by_target else {})
+
+
+def store_levels(tx: sa.Connection, by_target: Mapping[str, tuple[int, int]], now: datetime) -> None:
+    """Store the numbers of pending and dead deliveries at this time, unless there were more in the same slot."""
+    at = _start(int(now.timestamp() // SLOT.total_seconds()))
+    uncounted = dict.fromkeys((each.name for each in target_history.c if not each.primary_key), 0)
+    rows = [
+        {"target": target, "at": at} | uncounted | dict(zip(LEVELS, numbers, strict=True))
+        for target, numbers in sorted(by_target.items())
+    ]
+    sql.upsert(tx, target_history, rows, _combined)
+
+
+def fold(tx: sa.Connection, now: datetime) -> bool:
+    """Replace the slots of an hour that ended an hour ago by one row; return whether there was such an hour."""
+    until = now.replace(minute=0, second=0, microsecond=0) - HOUR
+    of_all = target_history.c.target == ALL  # which has a row for each slot of any target
+    return any([_fold(tx, target_history, until, of_all), _fold(tx, connection_history, until)])
+
+
+def _fold(tx: sa.Connection, table: sa.Table, until: datetime, *chosen: sa.ColumnElement[bool]) -> bool:
+    """Replace the slots of the oldest hour before ``until`` that has some; ``chosen`` rows tell which hours do."""
+    by, at = table.primary_key.columns
+    within = slot_number(tx, at) % (HOUR // SLOT) != 0, at < until
+    oldest: datetime | None = tx.execute(sa.select(sa.func.min(at)).where(*within, *chosen)).scalar_one()
+    if oldest is None:
+        return False
+    start = oldest.replace(minute=0)
+    hour = at >= start, at < start + HOUR
+    figures = [
+        (sa.func.max(each) if each.name in LEVELS else sa.func.sum(each)).label(each.name)
+        for each in table.c
+        if each not in {by, at}
+    ]
+    sums = tx.execute(sa.select(by, *figures).where(*hour).group_by(by)).mappings().all()
+    tx.execute(table.delete().where(*hour))
+    rows = [
+        {"at": start} | {name: value if name == by.name else int(value) for name, value in row.items()} for row in sums
+    ]
+    sql.upsert(tx, table, rows)
+    return True
 
 
 def prune(tx: sa.Connection, now: datetime) -> None:
@@ -114,12 +169,16 @@ def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
 
 def _store(tx: sa.Connection, table: sa.Table, by: sa.Column[str], counts: Counts) -> None:
     """Add counts to the rows of their slots."""
-    for (name, slot), numbers in sorted(counts.items()):
-        key = {by.name: name, "at": datetime.fromtimestamp(slot * SLOT.total_seconds(), UTC)}
-        mine = table.update().where(by == name, table.c.at == key["at"])
-        added: dict[str, Any] = {column: table.c[column] + number for column, number in numbers.items()}
-        if tx.execute(mine.values(added)).rowcount == 0:
-            tx.execute(table.insert().values(key | numbers))
+    rows = [{by.name: name, "at": _start(slot)} | numbers for (name, slot), numbers in sorted(counts.items())]
+    sql.upsert(tx, table, rows, _combined)
+
+
+def _start(slot: int) -> datetime:
+    return datetime.fromtimestamp(slot * SLOT.total_seconds(), UTC)
+
+
+def _combined(old: sa.ColumnElement[Any], new: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.case((old > new, old), else_=new) if new.key in LEVELS else old + new
 
 
 def slot_number(tx: sa.Connection, column: sa.Column[datetime], period: timedelta = SLOT) -> sa.ColumnElement[Any]:

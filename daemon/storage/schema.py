@@ -138,6 +138,7 @@ messages = sa.Table(
     sa.Column("type", sa.Text),
     sa.Column("alert", sa.Text),
     sa.Index("messages_by_event", "event_seq"),
+    sa.Index("messages_by_trigger", "trigger", "id"),
     sa.Index("messages_by_action", "action_id", sqlite_where=_OF_ACTION, postgresql_where=_OF_ACTION),
 )
 
@@ -196,6 +197,7 @@ deliveries = sa.Table(
     sa.Index("deliveries_by_replay", "replay", "state", sqlite_where=_OF_REPLAY, postgresql_where=_OF_REPLAY),
     sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
     sa.Index("deliveries_dead", "target", "id", sqlite_where=_DEAD, postgresql_where=_DEAD),
+    sa.Index("deliveries_dead_in_order", "id", "message_id", sqlite_where=_DEAD, postgresql_where=_DEAD),
     sa.Index("deliveries_by_state", "state", "finished_at"),
     sqlite_autoincrement=True,
 )
@@ -254,7 +256,7 @@ ended_sessions = sa.Table(
 # Milliseconds; a column for each counts the attempts that took no longer.
 LATENCIES = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 
-# One row for each target and slot of time; the target "" stands for all of them together.
+# One row for each target and slot of time, later for each hour; the target "" stands for all of them together.
 target_history = sa.Table(
     "target_history",
     metadata,
@@ -263,6 +265,8 @@ target_history = sa.Table(
     sa.Column("attempts", sa.BigInteger, nullable=False),
     sa.Column("failures", sa.BigInteger, nullable=False),
     *(sa.Column(f"within_{bound}", sa.BigInteger, nullable=False) for bound in LATENCIES),
+    sa.Column("pending", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("dead", sa.BigInteger, nullable=False, server_default="0"),
     sa.Index("target_history_by_time", "at"),
 )
 

@@ -6,15 +6,17 @@ single JSON or array parameter is unpacked by the database itself, and its lengt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from daemon.model import Json
+
+Combine: TypeAlias = "Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[Any]]"
 
 CHUNK = 500
 
@@ -40,6 +42,14 @@ def among(tx: sa.Connection, column: sa.ColumnElement[Any], values: Collection[A
     if is_postgres(tx):
         return column == sa.any_(sa.literal(list(values), sa.ARRAY(column.type)))
     return column.in_(sa.select(sa.func.json_each(_json(list(values))).table_valued("value").c.value))
+
+
+def by_partial_index(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return the condition of a partial index so that SQLite reads that index, in its order.
+
+    Without statistics SQLite would prefer a complete index on the condition's column, and then read and sort the rows.
+    """
+    return condition if is_postgres(tx) else sa.func.likely(condition)
 
 
 def value_table(tx: sa.Connection, values: Collection[str]) -> sa.TableValuedAlias:
@@ -82,12 +92,19 @@ def insert_new(tx: sa.Connection, table: sa.Table, rows: Collection[Json]) -> No
         tx.execute(_insert(tx, table).on_conflict_do_nothing(), part)
 
 
-def upsert(tx: sa.Connection, table: sa.Table, rows: Collection[Json]) -> None:
-    """Insert rows that all name the same columns; replace those with the same primary key."""
+def _replace(_old: sa.ColumnElement[Any], new: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return new
+
+
+def upsert(tx: sa.Connection, table: sa.Table, rows: Collection[Json], combine: Combine = _replace) -> None:
+    """Insert rows that all name the same columns; where the primary key exists, store what ``combine`` returns.
+
+    It gets each column's old and new value; by default the new one replaces the old one.
+    """
     key = [column.name for column in table.primary_key]
     for part in chunks(rows):
         statement = _insert(tx, table)
-        values = {name: statement.excluded[name] for name in part[0] if name not in key}
+        values = {name: combine(table.c[name], statement.excluded[name]) for name in part[0] if name not in key}
         tx.execute(statement.on_conflict_do_update(index_elements=key, set_=values), part)
 
 

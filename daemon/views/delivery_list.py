@@ -94,7 +94,7 @@ def read(
         query = query.where(table.c.target == target)
     if state is not None:
         paging.must_be_state("delivery", state, DeliveryState)
-        query = query.where(_in_state(DeliveryState(state)))
+        query = query.where(_in_state(tx, DeliveryState(state)))
     if incident is not None:
         query = query.where(table.c.message_id.in_(_messages_of(paging.valid_id(incident))))
     page, cursor = paging.read_rows(tx, query, table.c.id, after, limit, last=last, before=before)
@@ -187,15 +187,19 @@ def _joined() -> sa.Select[Any]:
     return sa.select(schema.deliveries, *columns).select_from(source)
 
 
-def _in_state(state: DeliveryState) -> sa.ColumnElement[bool]:
+def _in_state(tx: sa.Connection, state: DeliveryState) -> sa.ColumnElement[bool]:
     """Return the condition for a state; the partial indexes on pending and dead need it written out.
 
     Nearly all deliveries are delivered: those are found quickest in the order of their ids, without an index on
-    the state.
+    the state. Dead ones have an index in that order.
     """
-    if state is DeliveryState.DELIVERED:
-        return schema.deliveries.c.state.not_in([DeliveryState.PENDING, DeliveryState.DEAD])
-    return in_state(state)
+    match state:
+        case DeliveryState.DELIVERED:
+            return schema.deliveries.c.state.not_in([DeliveryState.PENDING, DeliveryState.DEAD])
+        case DeliveryState.DEAD:
+            return sql.by_partial_index(tx, in_state(state))
+        case DeliveryState.PENDING:
+            return in_state(state)
 
 
 def _item(row: Any) -> DeliveryItem:  # noqa: ANN401 - a row of the joined tables

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.storage.history import ALL, SLOT, slot_number
+from daemon.storage.history import ALL, HOUR, LEVELS, SLOT, slot_number
 from daemon.storage.schema import LATENCIES, connection_history, target_history
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
-HOUR = timedelta(hours=1)
 CHART_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class TargetCounts:
-    """A target's attempts in a period. ``p50`` and ``p95`` are durations in milliseconds, None without attempts."""
+    """A target's attempts in a period, and the most deliveries that were pending or dead at once.
+
+    ``p50`` and ``p95`` are durations in milliseconds, None without attempts.
+    """
 
     at: datetime
     attempts: int = 0
     failures: int = 0
     p50: float | None = None
     p95: float | None = None
+    pending: int = 0
+    dead: int = 0
 
     @property
     def succeeded(self) -> int:
@@ -100,14 +104,16 @@ def of_connections(
 
 
 def _sums() -> list[sa.Label[Any]]:
-    """Return the sums of all counts of targets: attempts, failures, and those within each of ``LATENCIES``."""
+    """Return the figures of a period: pending, dead, attempts, failures, and those within each of ``LATENCIES``."""
     names = ("attempts", "failures", *(f"within_{bound}" for bound in LATENCIES))
-    return [sa.func.sum(target_history.c[name]).label(name) for name in names]
+    most = [sa.func.max(target_history.c[name]).label(name) for name in LEVELS]
+    return most + [sa.func.sum(target_history.c[name]).label(name) for name in names]
 
 
 def _target_counts(at: datetime, sums: Sequence[Any]) -> TargetCounts:
-    attempts, failures, *within = map(int, sums)
-    return TargetCounts(at, attempts, failures, percentile(0.5, within, attempts), percentile(0.95, within, attempts))
+    pending, dead, attempts, failures, *within = map(int, sums)
+    p50, p95 = percentile(0.5, within, attempts), percentile(0.95, within, attempts)
+    return TargetCounts(at, attempts, failures, p50, p95, pending, dead)
 
 
 def percentile(part: float, within: Sequence[int], total: int) -> float | None:

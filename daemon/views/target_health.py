@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from daemon.model import DeliveryState, TargetState
 from daemon.outbound import signing
 from daemon.storage import sql
-from daemon.storage.deliveries import in_state, in_state_of_target
+from daemon.storage.deliveries import count_by_target, in_state
 from daemon.storage.replays import OPEN, REDELIVERED
 from daemon.storage.schema import deliveries, replays, targets
 from daemon.storage.targets import state_of
@@ -21,13 +21,14 @@ from daemon.views import rows
 from daemon.views.health import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from daemon.settings import Target
 
 # Deliveries of open replays, and those redelivered one by one; only the index on replays finds them quickly.
 _REPLAYS = sa.union_all(sa.select(replays.c.id).where(OPEN), sa.select(sa.literal_column(f"{REDELIVERED}")))
 _SENT_AGAIN = in_state(DeliveryState.PENDING), deliveries.c.replay.in_(_REPLAYS)
+NOTHING = (0, 0)
 MOST_TRIED = 100  # oldest deliveries: they are tried first, so one that was tried is among them
 
 
@@ -63,10 +64,13 @@ class TargetStatus:
 
 def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
     """Return the configured targets, in the configuration's order."""
-    by_name = {row.name: row for row in tx.execute(_counted(tx, configured)).all()}
+    stored = sa.select(targets).where(sql.among(tx, targets.c.name, configured))
+    by_name = {row.name: row for row in tx.execute(stored)}
+    pending = count_by_target(tx, DeliveryState.PENDING, configured)
+    dead = count_by_target(tx, DeliveryState.DEAD, configured)
     replayed = _replayed(tx)
-    oldest = _oldest(tx, by_name.values(), replayed)
-    tried = _tried(tx, [row.name for row in by_name.values() if row.pending and row.last_success_at is None])
+    oldest = _oldest(tx, {name: first for name, (_, first) in pending.items() if name in configured}, replayed)
+    tried = _tried(tx, [name for name, row in by_name.items() if name in pending and row.last_success_at is None])
     statuses = []
     for name, target in configured.items():
         row = by_name.get(name)
@@ -75,15 +79,15 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
             TargetStatus,
             row,
             name=name,
-            health=_health(row, state, now, was_tried=name in tried),
+            health=_health(row, state, now, was_rejected=name in tried or name in dead),
             url=origin(target.url.get_secret_value()),
             format=target.format,
             public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
             paused=state.paused_at is not None,
-            pending=0 if row is None else row.pending,
+            pending=pending.get(name, NOTHING)[0],
             replayed=replayed.get(name, 0),
             oldest_pending_at=oldest.get(name),
-            dead=0 if row is None else row.dead,
+            dead=dead.get(name, NOTHING)[0],
             probe_at=state.ready_at,
         )
         statuses.append(status)
@@ -98,16 +102,6 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{host}{'/…' if parts.path.strip('/') or parts.query else ''}"
 
 
-def _counted(tx: sa.Connection, names: Collection[str]) -> sa.Select[Any]:
-    """Return the query for these targets with the numbers of their deliveries."""
-    return sa.select(
-        targets,
-        in_state_of_target(sa.func.count(), DeliveryState.PENDING).label("pending"),
-        in_state_of_target(sa.func.min(deliveries.c.id), DeliveryState.PENDING).label("first"),
-        in_state_of_target(sa.func.count(), DeliveryState.DEAD).label("dead"),
-    ).where(sql.among(tx, targets.c.name, names))
-
-
 def _replayed(tx: sa.Connection) -> dict[str, int]:
     """Return the number of pending deliveries of each target that are sent again."""
     columns = deliveries.c.target, sa.func.count().label("number")
@@ -115,9 +109,12 @@ def _replayed(tx: sa.Connection) -> dict[str, int]:
     return {row.target: row.number for row in tx.execute(counted)}
 
 
-def _oldest(tx: sa.Connection, stored: Iterable[Any], replayed: Mapping[str, int]) -> dict[str, datetime]:
-    """Return when the oldest pending delivery of each target was created, apart from those that are sent again."""
-    ids = [row.first if row.name not in replayed else _oldest_live(tx, row.name) for row in stored if row.pending]
+def _oldest(tx: sa.Connection, firsts: Mapping[str, int], replayed: Mapping[str, int]) -> dict[str, datetime]:
+    """Return when the oldest pending delivery of each target was created, apart from those that are sent again.
+
+    ``firsts`` has the oldest one of each target, whether or not it is sent again.
+    """
+    ids = [_oldest_live(tx, name) if name in replayed else first for name, first in firsts.items()]
     columns = deliveries.c.target, deliveries.c.created_at
     return {
         row.target: row.created_at for row in tx.execute(sa.select(*columns).where(sql.among(tx, deliveries.c.id, ids)))
@@ -144,7 +141,7 @@ def _tried(tx: sa.Connection, names: Collection[str]) -> frozenset[str]:
     return frozenset(tx.execute(sa.select(table.c.value).where(tried)).scalars())
 
 
-def _health(row: Any, state: TargetState, now: datetime, *, was_tried: bool) -> Health:  # noqa: ANN401 - a counted row, or None
+def _health(row: Any, state: TargetState, now: datetime, *, was_rejected: bool) -> Health:  # noqa: ANN401 - a row of the targets table, or None
     if row is None:
         return Health.WAITING
     if state.paused_at is not None:
@@ -155,4 +152,4 @@ def _health(row: Any, state: TargetState, now: datetime, *, was_tried: bool) -> 
         return Health.FAILING
     if state.last_success_at is not None:
         return Health.OK
-    return Health.FAILING if was_tried or row.dead else Health.WAITING
+    return Health.FAILING if was_rejected else Health.WAITING

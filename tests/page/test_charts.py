@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +22,6 @@ from tests.conftest import START
 from tests.harness import sample_data
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
@@ -122,4 +121,46 @@ async def test_history_is_bounded_in_time_and_in_each_round(
     assert total == 22
     clock.advance(49 * 3600)
     await chore.run()
-    assert database.read_now(lambda tx: tx.execute(schema.target_history.select()).all()) == []
+    oldest = sa.select(sa.func.min(schema.target_history.c.at))
+    assert database.read_now(lambda tx: tx.execute(oldest).scalar_one()) > clock.now - timedelta(hours=1)
+
+
+async def test_hours_keep_their_counts_in_a_single_row_each(database: Database, clock: ManualClock) -> None:
+    chore = History(database)
+    await chore.run()
+    database.write_now(sample_data.fill, clock.now)
+    rows = [attempt(number, clock.now - timedelta(minutes=4 * number), 40) for number in range(10, 60)]
+    database.write_now(lambda tx: sample_data.insert(tx, schema.attempts, *rows))
+
+    def counts(tx: sa.Connection) -> list[int]:
+        return [each.attempts for each in history.of_target(tx, "chat", clock.now)]
+
+    for _ in range(2):
+        await chore.run()
+    before = database.read_now(counts)
+    for hours in range(6):
+        for _ in range(9):
+            await chore.run()
+        assert database.read_now(counts)[: 24 - hours] == before[hours:]
+        clock.advance(3600)
+    table = schema.target_history
+    old = table.select().where(table.c.target == "chat", table.c.at < clock.now - timedelta(hours=4))
+    starts = [row.at for row in database.read_now(lambda tx: tx.execute(old).all())]
+    assert len(starts) >= 4
+    assert all(each.minute == 0 for each in starts)
+
+
+async def test_the_most_deliveries_that_were_pending_or_dead_at_once_are_kept(
+    database: Database, clock: ManualClock
+) -> None:
+    chore = History(database)
+    database.write_now(sample_data.fill, clock.now)
+    mine = schema.deliveries.c.target == "chat"
+    for state in ("pending", "dead", "delivered"):
+        database.write_now(sa.Connection.execute, schema.deliveries.update().where(mine).values(state=state))
+        await chore.run()
+        clock.advance(61)
+    count = sa.select(sa.func.count()).select_from(schema.deliveries).where(mine)
+    number = database.read_now(lambda tx: tx.execute(count).scalar_one())
+    last = database.read_now(lambda tx: history.of_target(tx, "chat", clock.now))[-1]
+    assert (last.pending, last.dead) == (number, number)

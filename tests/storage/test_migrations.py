@@ -111,6 +111,7 @@ def test_the_condition_of_every_partial_index_is_kept(empty: Database) -> None:
     assert {name: re.sub(r"[()]|::text", "", condition) for name, condition in found.items()} == {
         "deliveries_by_state": "None",
         "deliveries_dead": "state = 'dead'",
+        "deliveries_dead_in_order": "state = 'dead'",
         "deliveries_by_replay": "replay IS NOT NULL",
         "deliveries_due": "state = 'pending' AND claimed_by IS NULL AND replay IS NULL",
         "deliveries_replay_due": "state = 'pending' AND claimed_by IS NULL AND replay IS NOT NULL",
