@@ -1,4 +1,4 @@
-"""The decision after an attempt: success, a retry, a dead letter, or a pause of the target.
+"""The decision after a failed attempt: a retry, a dead letter, or a pause of the target.
 
 Pure: time and jitter are arguments.
 """
@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from daemon.model import SUCCESS
-
 if TYPE_CHECKING:
     from daemon.settings import Retry
 
@@ -20,11 +18,6 @@ GONE = 410
 LONGEST_PROBE = timedelta(minutes=1)
 SECONDS = re.compile(r"[0-9]+([.][0-9]*)?|[.][0-9]+")
 LEAST_SHARE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The target accepted the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +38,7 @@ class Gone:
     """The target wants no more messages until a person resumes it."""
 
 
-Decision: TypeAlias = Delivered | RetryAt | Dead | Gone
-DELIVERED = Delivered()
+Decision: TypeAlias = RetryAt | Dead | Gone
 
 
 def decide(
@@ -58,17 +50,15 @@ def decide(
     retry: Retry,
     jitter: float,
 ) -> Decision:
-    """Return what follows an attempt with this ``status`` (None: no response).
+    """Return what follows a failed attempt with this ``status`` (None: no response).
 
     ``attempts`` counts the attempts made, including this one; ``jitter`` is in [0, 1). The
     pause is ``first`` × ``factor``^(attempts-1), at most ``max``; jitter shortens it to no less
     than half, so that retries do not come all at once. A target's ``Retry-After`` (seconds or
-    a date) is honoured up to ``max``. Only 2xx is success, and every failure is retried until
-    ``horizon`` has passed since ``begun_at``: a status that looks final, such as 404, often
-    comes from a receiver under repair. Only 410 is final.
+    a date) is honoured up to ``max``. Every failure is retried until ``horizon`` has passed
+    since ``begun_at``: a status that looks final, such as 404, often comes from a receiver under
+    repair. Only 410 is final.
     """
-    if status is not None and status in SUCCESS:
-        return DELIVERED
     if status == GONE:
         return Gone()
     requested = min(requested_pause(retry_after, now), retry.max)

@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry
 
 from daemon import formats
 from daemon.delivery import acceptance
+from daemon.delivery.attempt_metrics import attempt_metrics
 from daemon.delivery.contents import Contents
 from daemon.delivery.recorder import Recorder
-from daemon.delivery.worker import Shared, TargetWorker, attempt_metrics
+from daemon.delivery.worker import Shared, TargetWorker
 from daemon.outbound.sender import Sender
 from daemon.runtime.guard import Guard
 from daemon.runtime.presence import UNCONTESTED

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import Counter, Histogram
 
 from daemon.delivery import backoff, breaker
 from daemon.delivery.circuit import Circuit
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from prometheus_client import CollectorRegistry
-
+    from daemon.delivery.attempt_metrics import AttemptMetrics
     from daemon.delivery.contents import Renderable, Rendering
     from daemon.delivery.lane import Buffer, IncidentRun
     from daemon.delivery.recorder import Recorder
@@ -40,24 +38,6 @@ log = structlog.get_logger()
 
 NOT_SENT_PAUSE = timedelta(seconds=2)
 LOG_EVERY = timedelta(minutes=1)
-LATENCIES = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
-
-
-@functools.cache
-def attempt_metrics(registry: CollectorRegistry) -> AttemptMetrics:
-    """Return the counters of a registry, which outlive a reload."""
-    return AttemptMetrics(registry)
-
-
-class AttemptMetrics:
-    """The counters of attempts."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        attempts = Counter("pagerelay_attempts", "Attempts to deliver", ("target", "outcome"), registry=registry)
-        latency = Histogram(
-            "pagerelay_attempt_seconds", "Duration of attempts", ("target",), buckets=LATENCIES, registry=registry
-        )
-        self.attempts, self.latency = functools.cache(attempts.labels), functools.cache(latency.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +64,7 @@ class TargetWorker:
         self._sender = sender
         self._shared = shared
         self._rate = Rate(target.rate_limit)
-        self._count = functools.partial(shared.metrics.attempts, target.name)
-        self._observe = shared.metrics.latency(target.name).observe
+        self._metrics = shared.metrics.of_target(target.name)
         self._not_sent_at: datetime | None = None
         self._rendering = asyncio.Lock()  # so that a target keeps one thread busy at most
         self._tasks: set[asyncio.Task[None]] = set()
@@ -151,7 +130,7 @@ class TargetWorker:
         loop = asyncio.get_running_loop()
         while not self._shared.stopping.is_set() and (chosen := self.lane.next()):
             await self._send_run(*chosen)
-            if self.wants_claim(loop.time()):
+            if self.lane.live.has_room() and self.wants_claim(loop.time()):
                 self._shared.wake()
 
     async def _send_run(self, buffer: Buffer, run: IncidentRun) -> None:
@@ -159,16 +138,15 @@ class TargetWorker:
         until: datetime | None = None
         yields = False
         items, generation = run.items, buffer.generation
-
-        def may_send() -> bool:
-            return buffer.generation == generation and self._may_send(items[0].delivery)
-
+        is_ready = self._rate.is_unlimited
         try:
-            while items and until is None and not yields and may_send():
+            while items and until is None and not yields:
                 delivery, content = items[0]
-                if not (self._rate.is_unlimited and isinstance(content, Content)):
+                if buffer.generation != generation or not self._may_send(delivery):
+                    break
+                if not (is_ready and isinstance(content, Content)):
                     content = await self._ready(delivery, content)
-                    if not may_send():
+                    if buffer.generation != generation or not self._may_send(delivery):
                         break
                 until = await self._attempt(delivery, content)
                 buffer.sent_first(run)
@@ -178,8 +156,9 @@ class TargetWorker:
                 buffer.postpone(run)
             else:
                 buffer.end(run)
-                self._lose_probe(each.delivery.id for each in items)
-                self._give_back(items, until)
+                if items:
+                    self._lose_probe(each.delivery.id for each in items)
+                    self._give_back(items, until)
 
     def _may_send(self, delivery: Delivery) -> bool:
         if self._shared.stopping.is_set() or not self._shared.presence.is_current():
@@ -211,9 +190,15 @@ class TargetWorker:
         now = self._shared.now()
         if answer.is_ours:
             return self._not_sent(delivery, answer, now)
-        self._observe(answer.seconds)
-        decision, again_at = self._settle(delivery, answer, now)
-        self._update_target(delivery, answer, decision, now)
+        self._metrics.observe(answer.seconds)
+        again_at = None
+        if answer.error is None:
+            self._finish(delivery, answer, DeliveryState.DELIVERED, now)
+            self.circuit.succeed(now)
+        else:
+            decision, again_at = self._settle(delivery, answer, now)
+            self._count_failure(delivery, answer, decision, now)
+        self._follow_circuit(now)
         return again_at
 
     def _not_sent(self, delivery: Delivery, answer: SendResult, now: datetime) -> datetime:
@@ -223,7 +208,7 @@ class TargetWorker:
                 "delivery.not_sent", target=self.target.name, error=answer.error, remedy="see LimitNOFILE, ulimit"
             )
             self._not_sent_at = now
-        self._count("not_sent").inc()
+        self._metrics.count("not_sent")
         self._lose_probe({delivery.id})
         self._shared.recorder.give_back([delivery.id], now + NOT_SENT_PAUSE)
         return now + NOT_SENT_PAUSE
@@ -231,15 +216,13 @@ class TargetWorker:
     def _settle(
         self, delivery: Delivery, answer: SendResult, now: datetime
     ) -> tuple[backoff.Decision, datetime | None]:
-        """Record the outcome of an attempt; return the decision, and the time of the retry if there is one."""
+        """Record a failed attempt; return the decision, and the time of the retry if there is one."""
         attempts, retry = delivery.attempts + 1, self.target.retry
         decision = backoff.decide(
-            answer.verdict, answer.retry_after, attempts, delivery.begun_at, now, retry, self._shared.jitter()
+            answer.status, answer.retry_after, attempts, delivery.begun_at, now, retry, self._shared.jitter()
         )
         again_at = None
         match decision:
-            case backoff.Delivered():
-                self._finish(delivery, answer, DeliveryState.DELIVERED, now)
             case backoff.Dead():
                 self._finish(delivery, answer, DeliveryState.DEAD, now)
             case _:
@@ -247,19 +230,20 @@ class TargetWorker:
                 self._finish(delivery, answer, DeliveryState.PENDING, now, again_at)
         return decision, again_at
 
-    def _update_target(self, delivery: Delivery, answer: SendResult, decision: backoff.Decision, now: datetime) -> None:
-        """Update the target's state with the outcome of an attempt."""
+    def _count_failure(self, delivery: Delivery, answer: SendResult, decision: backoff.Decision, now: datetime) -> None:
+        """Update the target's state with a failed attempt."""
         circuit = self.circuit
-        match decision:
-            case backoff.Delivered():
-                circuit.succeed(now)
-            case backoff.Gone():
-                circuit.apply(breaker.on_gone(circuit.breaker, answer.error, now))
-            case _:
-                if isinstance(decision, backoff.RetryAt) and decision.blocked_until is not None:
-                    circuit.apply(breaker.on_retry_after(circuit.breaker, decision.blocked_until))
-                failure = delivery.id, answer.status, answer.error, now, self.target.retry, self._shared.jitter()
-                circuit.apply(breaker.on_failure(circuit.breaker, *failure))
+        if isinstance(decision, backoff.Gone):
+            circuit.apply(breaker.on_gone(circuit.breaker, answer.error, now))
+            return
+        if isinstance(decision, backoff.RetryAt) and decision.blocked_until is not None:
+            circuit.apply(breaker.on_retry_after(circuit.breaker, decision.blocked_until))
+        failure = delivery.id, answer.status, answer.error, now, self.target.retry, self._shared.jitter()
+        circuit.apply(breaker.on_failure(circuit.breaker, *failure))
+
+    def _follow_circuit(self, now: datetime) -> None:
+        """Record what other daemons need to know, and release what must not be sent any more."""
+        circuit = self.circuit
         if not circuit.is_settled:
             self._shared.recorder.wake()
         if not circuit.breaker.is_unrestricted and circuit.breaker.is_held(now):
@@ -273,7 +257,7 @@ class TargetWorker:
         now: datetime,
         again_at: datetime | None = None,
     ) -> None:
-        self._count("failed" if state is DeliveryState.PENDING else state.value).inc()
+        self._metrics.count("failed" if state is DeliveryState.PENDING else state.value)
         self._keep(delivery, answer, state, now, again_at)
         if state is DeliveryState.DEAD:
             self._log_dead(delivery, delivery.attempts + 1, answer.error)

@@ -70,22 +70,18 @@ class PinnedClient:
         idle = self._take_idle(addresses, loop.time())
         while True:
             connection = idle or await self._open(addresses, ends)
+            self._busy.add(connection)
             try:
-                return await self._exchange(connection, data, ends)
+                return await connection.request(data, ends, self._moment)
+            except TimeoutError:
+                raise errors.NoAnswer(f"no response within {self._seconds:g} s") from None
             except BrokenError as error:
                 if idle is None or not error.was_silent:
                     raise self._failure(error) from None
+            finally:
+                self._busy.discard(connection)
+                self._keep(connection, loop)
             idle = None
-
-    async def _exchange(self, connection: HttpConnection, data: bytes, ends: float) -> Response:
-        self._busy.add(connection)
-        try:
-            return await connection.request(data, ends, self._moment)
-        except TimeoutError:
-            raise errors.NoAnswer(f"no response within {self._seconds:g} s") from None
-        finally:
-            self._busy.discard(connection)
-            self._keep(connection)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -131,12 +127,11 @@ class PinnedClient:
             self._host.doubt()
             raise
 
-    def _keep(self, connection: HttpConnection) -> None:
+    def _keep(self, connection: HttpConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Keep a connection that can carry another request; close any other."""
         if not connection.may_reuse or len(self._idle) >= self._most_idle:
             connection.close()
             return
-        loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
         self._idle.append(connection)
         if self._sweep is None:

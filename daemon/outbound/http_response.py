@@ -6,10 +6,12 @@ Only a response whose end is beyond doubt lets its connection be used again. Pur
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
 LARGEST_BODY = LARGEST_HEAD = 64 * 1024
+MOST_DIGITS = 16  # of a length
 STATUS_LINE = re.compile(rb"HTTP/([0-9](?:\.[0-9])?)[ \t]+([1-9][0-9]{2})(?=[ \t\r\n]|$)")
 HEAD_END = re.compile(rb"\n\r?\n")
 FOLD = re.compile(rb"\r?\n[ \t]+")
@@ -37,19 +39,77 @@ class Response(NamedTuple):
     location: str | None = None
 
 
+class Head(NamedTuple):
+    """What the head of a response says.
+
+    ``framing`` is how the body ends: after ``length`` bytes, with a chunk of ``size`` 0, or at the connection's
+    ``close``.
+    """
+
+    status: int
+    retry_after: str | None
+    location: str | None
+    framing: str
+    length: int
+    may_reuse: bool
+
+
+@functools.lru_cache(maxsize=64)
+def read_head(head: bytes, *, is_tunnel: bool = False) -> Head | None:
+    """Return what a whole head says; None for one without a status line. Receivers repeat theirs.
+
+    ``is_tunnel``: it answers CONNECT.
+    """
+    match = STATUS_LINE.match(head)
+    if match is None:
+        return None
+    version, status = match[1], int(match[2])
+    plain = FOLD.sub(b" ", head) if b"\n " in head or b"\n\t" in head else head
+    headers: dict[bytes, bytes] = {}
+    for spelt, text in HEADER.findall(plain):
+        name, value = spelt.lower(), text.strip()
+        headers[name] = headers[name] + b"," + value if name in headers and name != b"location" else value
+    tokens = _items(headers.get(b"connection"))
+    lengths = _items(headers.get(b"content-length"))
+    coding = headers.get(b"transfer-encoding", b"").lower()
+    keeps = b"close" not in tokens and (version == b"1.1" or b"keep-alive" in tokens) and plain == head
+    framing, length, may_reuse = "close", 0, False
+    if (is_tunnel and status in SUCCESSFUL_CONNECT) or status in NO_BODY:
+        framing, may_reuse = "length", keeps and status != SWITCHING
+    elif b"chunked" in coding:
+        framing, may_reuse = "size", keeps and coding == b"chunked" and not lengths
+    elif not coding and len(lengths) == 1 and (digits := lengths.pop()).isdigit() and len(digits) < MOST_DIGITS:
+        framing, length, may_reuse = "length", int(digits), keeps
+    return Head(status, _text(headers.get(b"retry-after")), _text(headers.get(b"location")), framing, length, may_reuse)
+
+
+def read_whole(data: bytes) -> tuple[Response, bool] | None:
+    """Return the response if the bytes are exactly one, and whether its connection may be reused.
+
+    None leaves them to a ResponseParser, which says the same of such a response.
+    """
+    if (match := HEAD_END.search(data)) is None:
+        return None
+    body = data[match.end() :]
+    head = read_head(data[: match.end()])
+    if head is None or head.framing != "length" or head.length != len(body) or head.status in INTERIM:
+        return None
+    return Response(head.status, head.retry_after, body, head.location), head.may_reuse
+
+
 class ResponseParser:
     """The state of one response: ``status`` is known first, then it ``is_complete``."""
 
-    __slots__ = ("_body", "_headers", "_is_tunnel", "_left", "_mode", "_pending", "is_complete", "may_reuse", "status")
+    __slots__ = ("_body", "_head", "_is_tunnel", "_left", "_mode", "_pending", "is_complete", "may_reuse", "status")
 
     def __init__(self, *, is_tunnel: bool = False) -> None:
         self.status: int | None = None
         self.is_complete = False
         self.may_reuse = False
-        self._is_tunnel = is_tunnel  # an answer to CONNECT
+        self._is_tunnel = is_tunnel
         self._pending = bytearray()
         self._body = bytearray()
-        self._headers: dict[bytes, bytes] = {}
+        self._head: Head | None = None
         self._mode = "head"
         self._left = 0
 
@@ -75,10 +135,8 @@ class ResponseParser:
 
     def response(self) -> Response:
         """Return what has arrived; the status must be known."""
-        headers = self._headers
-        return Response(
-            self.status or 0, _text(headers.get(b"retry-after")), bytes(self._body), _text(headers.get(b"location"))
-        )
+        retry_after, location = (None, None) if self._head is None else (self._head.retry_after, self._head.location)
+        return Response(self.status or 0, retry_after, bytes(self._body), location)
 
     def _read_head(self) -> None:
         while True:
@@ -94,7 +152,7 @@ class ResponseParser:
                 return
             if match is None:
                 raise NotHttpError
-            version, status = bytes(match[1]), int(match[2])  # before the bytes under them move
+            status = int(match[2])
             is_interim = status in INTERIM and status != SWITCHING
             self.status = None if is_interim else status
             end = HEAD_END.search(pending)
@@ -103,30 +161,11 @@ class ResponseParser:
                     self._give_up()
                 return
             head = bytes(pending[: end.end()])
-            del pending[: end.end()]
-            if not is_interim:
-                self._judge(version, status, head)
+            del pending[: len(head)]
+            if not is_interim and (read := read_head(head, is_tunnel=self._is_tunnel)) is not None:
+                self._head = read
+                self._mode, self._left, self.may_reuse = read.framing, read.length, read.may_reuse
                 return
-
-    def _judge(self, version: bytes, status: int, head: bytes) -> None:
-        """Decide how the body ends, and whether the connection can be used again."""
-        plain = FOLD.sub(b" ", head) if b"\n " in head or b"\n\t" in head else head
-        headers = self._headers
-        for spelt, text in HEADER.findall(plain):
-            name, value = spelt.lower(), text.strip()
-            headers[name] = headers[name] + b"," + value if name in headers and name != b"location" else value
-        tokens = _items(headers.get(b"connection"))
-        lengths = _items(headers.get(b"content-length"))
-        coding = headers.get(b"transfer-encoding", b"").lower()
-        keeps = b"close" not in tokens and (version == b"1.1" or b"keep-alive" in tokens) and plain == head
-        if (self._is_tunnel and status in SUCCESSFUL_CONNECT) or status in NO_BODY:
-            self._mode, self._left, self.may_reuse = "length", 0, keeps and status != SWITCHING
-        elif b"chunked" in coding:
-            self._mode, self.may_reuse = "size", keeps and coding == b"chunked" and not lengths
-        elif not coding and len(lengths) == 1 and (length := lengths.pop()).isdigit() and len(length) < 16:  # noqa: PLR2004 - digits
-            self._mode, self._left, self.may_reuse = "length", int(length), keeps
-        else:
-            self._mode = "close"
 
     def _read_body(self) -> None:
         if self._mode == "close":

@@ -37,7 +37,7 @@ PLAIN = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 
 class SendResult(NamedTuple):
-    """The result of an attempt: a status or an error, and the beginning of the body.
+    """The result of an attempt, which succeeded if there is no ``error``, and the beginning of the body.
 
     ``seconds`` is the duration; ``retry_after`` is the raw header. ``is_ours``: this machine could not make the
     request, so that it says nothing about the target.
@@ -49,11 +49,6 @@ class SendResult(NamedTuple):
     excerpt: str | None
     seconds: float
     is_ours: bool = False
-
-    @property
-    def verdict(self) -> int | None:
-        """Return the status that decides: None for a 2xx that the target's ``success`` rejects."""
-        return None if self.error is not None and self.status in SUCCESS else self.status
 
 
 class Sender:

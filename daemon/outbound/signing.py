@@ -82,7 +82,7 @@ def key(secret: str) -> Key:
     def sign(content: bytes) -> str:
         digest = keyed.copy()
         digest.update(content)
-        return f"v1,{base64.b64encode(digest.digest()).decode()}"
+        return f"v1,{binascii.b2a_base64(digest.digest(), newline=False).decode()}"
 
     return sign
 
@@ -90,7 +90,7 @@ def key(secret: str) -> Key:
 def signature(keys: Sequence[Key], message_id: str, timestamp: int, body: bytes) -> str:
     """Return the header ``webhook-signature``: one signature per key, the newest first."""
     content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
-    return " ".join(each(content) for each in keys)
+    return " ".join([each(content) for each in keys])
 
 
 def shared(secrets: Sequence[str]) -> list[str]:

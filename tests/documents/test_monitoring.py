@@ -17,7 +17,7 @@ from daemon import app
 from daemon.actions import executor
 from daemon.api import metrics
 from daemon.app.reloading import ReloadMetrics
-from daemon.delivery.worker import AttemptMetrics
+from daemon.delivery.attempt_metrics import AttemptMetrics
 from daemon.pagerduty import permits
 from daemon.storage import schema
 from daemon.storage.database import Database
@@ -73,7 +73,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set
     settings = sample_data.settings(folder, "sqlite:///elsewhere.db")
     counted = app._registry(database)
     ReloadMetrics(counted).succeeded(settings)
-    AttemptMetrics(counted)
+    AttemptMetrics(counted).of_target("ops").count("delivered")
     executor._counter(counted)
     permits._counters(counted)
     for counter in counted._collector_to_names:

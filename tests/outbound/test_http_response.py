@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.outbound.http_response import NotHttpError, ResponseParser
+from daemon.outbound.http_response import NotHttpError, Response, ResponseParser, read_whole
 
 Outcome = tuple[int, bytes, bool]
 TOKENS = st.sampled_from(["x-one", "Server", "DATE", "Set-Cookie"])
@@ -101,6 +101,25 @@ def test_a_mutated_answer_has_the_verdict_of_its_status_line(data: bytes, place:
         assert body == expected[1] or not may_reuse
     elif expected is not None:
         raise AssertionError((changed, status, expected))
+
+
+@settings(max_examples=200)
+@given(data=answers(), place=st.integers(0, 10_000), new=st.binary(max_size=3), gone=st.integers(0, 3))
+def test_an_answer_that_arrives_in_one_piece_is_read_as_in_several(
+    data: bytes, place: int, new: bytes, gone: int
+) -> None:
+    at = place % len(data)
+    for each in (data, data[:at] + new + data[at + gone :]):
+        if (whole := read_whole(each)) is not None:
+            response, may_reuse = whole
+            assert (response.status, response.body, may_reuse) == parsed(each, [at])
+
+
+def test_the_usual_answer_is_read_in_one_piece() -> None:
+    data = b"HTTP/1.1 429 Slow down\r\nDate: now\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno"
+    assert read_whole(data) == (Response(429, "7", b"no"), True)
+    assert read_whole(data[:-1]) is None
+    assert read_whole(data + b"!") is None
 
 
 def test_an_answer_is_read_byte_by_byte_in_time_that_grows_with_its_size() -> None:
