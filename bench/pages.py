@@ -33,7 +33,9 @@ WIDE, NARROW = (f"evt_{seq:026}" for seq in (1, large.EVENTS + 1))
 PATHS = (
     BASELINE,
     "/",
-    "/?all=yes",
+    "/targets",
+    "/targets?page=5",
+    "/triggers",
     f"/targets/{large.TARGETS[0]}",
     f"/targets/{FAILING}",
     "/connections/acme",

@@ -35,7 +35,9 @@ from daemon.page import (
     sign_in,
     static_files,
     target,
+    targets,
     trigger,
+    triggers,
 )
 from daemon.page.choices import Choices
 from daemon.page.rendering import Templates
@@ -66,8 +68,10 @@ SAFE_HEADERS = {
 }
 PAGES = (
     overview,
+    targets,
     target,
     connection,
+    triggers,
     trigger,
     events,
     event,

@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 480, 110
 LEFT, BOTTOM = 34, 16  # room for the axes' labels
 SPARK_WIDTH, SPARK_HEIGHT = 100, 24
 STEPS = (1, 2, 5)
+LINES = ("line", "line second")  # the classes of the first line and the second one
 
 
 def bars(
@@ -33,39 +34,47 @@ def bars(
     return _svg("chart", WIDTH, HEIGHT, label, parts)
 
 
-def lines(label: str, starts: Sequence[datetime], *series: Sequence[float | None]) -> Markup:
-    """Return a line for each series; where a value is missing, the line has a gap."""
+def lines(
+    label: str, starts: Sequence[datetime], *series: Sequence[float | None], styles: Sequence[str] = LINES
+) -> Markup:
+    """Return a line for each series in its class; where a value is missing, the line has a gap."""
     top = ceiling(max((value for values in series for value in values if value is not None), default=0))
     step = (WIDTH - LEFT) / max(len(starts), 1)
     parts = [_axes(top, starts, step)]
-    for number, values in enumerate(series):
-        style = "line second" if number else "line"
+    for style, values in zip(styles, series, strict=False):
         heights = (None if value is None else _y(value, top) for value in values)
         parts.append(_path(style, [(LEFT + (index + 0.5) * step, y) for index, y in enumerate(heights)]))
     return _svg("chart", WIDTH, HEIGHT, label, parts)
 
 
-def spark(label: str, lower: Sequence[int], upper: Sequence[int]) -> Markup:
-    """Return small stacked bars without axes."""
+def spark(label: str, lower: Sequence[int], upper: Sequence[int] = (), style: str = "good") -> Markup:
+    """Return small stacked bars without axes: ``lower`` in the class ``style``, ``upper`` on top in red."""
+    upper = upper or [0] * len(lower)
     top = max((one + other for one, other in zip(lower, upper, strict=True)), default=0) or 1
     step = SPARK_WIDTH / max(len(lower), 1)
     parts = [_base()]
     for index, (one, other) in enumerate(zip(lower, upper, strict=True)):
-        for base, value, style in ((0, one, "good"), (one, other, "bad")):
+        for base, value, name in ((0, one, style), (one, other, "bad")):
             if value:
                 height = max(value / top * (SPARK_HEIGHT - 1), 1)
                 y = SPARK_HEIGHT - 1 - base / top * (SPARK_HEIGHT - 1) - height
-                parts.append(_rectangle(index * step + 0.4, max(y, 0), step - 0.8, height, style))
+                parts.append(_rectangle(index * step + 0.4, max(y, 0), step - 0.8, height, name))
     return _svg("spark", SPARK_WIDTH, SPARK_HEIGHT, label, parts)
 
 
-def spark_line(label: str, values: Sequence[float | None], top: float | None = None) -> Markup:
-    """Return a small line without axes; where a value is missing, it has a gap. Its top is the largest value."""
-    top = top or max((value for value in values if value is not None), default=0) or 1
-    step = SPARK_WIDTH / max(len(values), 1)
-    heights = (None if value is None else 1 + (1 - value / top) * (SPARK_HEIGHT - 2) for value in values)
-    path = _path("line", [((index + 0.5) * step, y) for index, y in enumerate(heights)])
-    return _svg("spark", SPARK_WIDTH, SPARK_HEIGHT, label, [_base(), path])
+def spark_line(label: str, *series: Sequence[float | None], top: float | None = None) -> Markup:
+    """Return a small line for each series, without axes; where a value is missing, it has a gap.
+
+    Their top is the largest value.
+    """
+    top = top or max((value for values in series for value in values if value is not None), default=0) or 1
+    parts = [_base()]
+    for style, values in zip(LINES, series, strict=False):
+        step = SPARK_WIDTH / max(len(values), 1)
+        heights = (None if value is None else 1 + (1 - value / top) * (SPARK_HEIGHT - 2) for value in values)
+        points = [((index + 0.5) * step, y) for index, y in enumerate(heights)]
+        parts.append(_path(style, points))
+    return _svg("spark", SPARK_WIDTH, SPARK_HEIGHT, label, parts)
 
 
 def ceiling(value: float) -> float:

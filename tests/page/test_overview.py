@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from daemon.page import overview, status_list
 from daemon.storage import schema
 from daemon.storage.schema import LATENCIES
 
 if TYPE_CHECKING:
+    import pytest
+
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
     from tests.page.person import Person
@@ -69,13 +72,46 @@ async def test_the_script_gets_the_content_without_its_frame(person: Person) -> 
     assert '<section id="summary"' in response.text
 
 
-async def test_each_target_has_small_charts_of_its_success_rate_and_its_durations(
+async def test_each_target_has_small_charts_of_its_last_day(
     person: Person, database: Database, clock: ManualClock
 ) -> None:
     at, within = clock.now - timedelta(minutes=5), dict.fromkeys((f"within_{bound}" for bound in LATENCIES), 0)
-    counts = within | {"target": "ops", "at": at, "attempts": 4, "failures": 1, "within_100": 4}
+    counts = (
+        within | {"target": "ops", "at": at, "attempts": 4, "failures": 1, "within_100": 4} | {"pending": 7, "dead": 3}
+    )
     database.write_now(lambda tx: tx.execute(schema.target_history.insert().values(counts)) and None)
     text = await person.read("/")
     for what in ("Success rate of ops", "95th percentile of the duration of attempts of ops"):
         chart = text[text.index(what) :]
         assert '<path class="line" d="M' in chart[: chart.index("</svg>")], what
+    assert "Pending deliveries of ops per hour in the last 24 hours, at most 7" in text
+    assert "Dead deliveries of ops per hour in the last 24 hours, at most 3" in text
+    assert "Dead deliveries of chat" not in text, "where there is nothing to see"
+
+
+async def test_what_the_overview_has_no_room_for_is_on_pages_of_its_own(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "MOST", 1)
+    monkeypatch.setattr(status_list, "LENGTH", 1)
+    text = await person.read("/")
+    assert "All 2 triggers" in text
+    total = text.split(" targets</a>")[0].rpartition("All ")[2]
+    pages = [await person.read(f"/targets?page={number}") for number in (1, int(total), 99)]
+    assert [page.count("data-entry") for page in pages] == [1, 1, 1]
+    assert ">Next<" in pages[0]
+    assert ">Next<" not in pages[1]
+    assert "Previous" in pages[1]
+    assert pages[0].index(">ops<") > 0, "the worst first"
+    assert "ops" not in await person.read("/targets?health=ok")
+    assert "No target is strange." in await person.read("/targets?health=strange")
+    assert (await person.read("/triggers")).count("data-entry") == 1
+
+
+async def test_many_failing_targets_leave_room_for_other_troubles(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "MOST_TROUBLES", 0)
+    text = await person.read("/")
+    assert "3 things need attention" in text
+    assert "3 more: see" in text
