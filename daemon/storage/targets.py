@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +33,13 @@ FORGOTTEN = (  # at a resume
     "last_error",
 )
 STATE = tuple(each.name for each in dataclasses.fields(TargetState))
+_state = operator.attrgetter(*STATE)
 EXPIRED_AT_ONCE = 2000  # deliveries in one transaction
 
 
 def state_of(row: Any) -> TargetState:  # noqa: ANN401 - a row of the targets table
     """Return a target's state."""
-    return TargetState(**{name: getattr(row, name) for name in STATE})
+    return TargetState(*_state(row))
 
 
 def ensure(tx: sa.Connection, names: Iterable[str]) -> None:

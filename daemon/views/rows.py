@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, TypeVar
+import operator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -14,10 +18,14 @@ def as_value(value_type: type[T], row: Any, **fields: Any) -> T:  # noqa: ANN401
 
     Without a row they are None.
     """
-    names = [name for name in _names(value_type) if name not in fields]  # type: ignore[arg-type]  # any class is hashable
-    return value_type(**{name: None if row is None else getattr(row, name) for name in names}, **fields)
+    names, read = _columns(value_type, frozenset(fields))  # type: ignore[arg-type]  # any class is hashable
+    return value_type(**dict.fromkeys(names) if row is None else dict(zip(names, read(row), strict=True)), **fields)
 
 
 @functools.cache
-def _names(value_type: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in dataclasses.fields(value_type))
+def _columns(value_type: type[Any], others: frozenset[str]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """Return the names of the fields that a row has, and a function that returns a row's values of them."""
+    names = tuple(each.name for each in dataclasses.fields(value_type) if each.name not in others)
+    if len(names) > 1:
+        return names, operator.attrgetter(*names)
+    return names, lambda row: tuple(getattr(row, name) for name in names)
