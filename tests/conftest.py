@@ -64,6 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let the tests' own folders lie in memory."""
+    gc.disable()  # until all tests are collected
     folder = _memory()
     if folder and not hasattr(config, "workerinput"):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
@@ -73,6 +74,7 @@ def pytest_collection_finish() -> None:
     """Spare each look for garbage the thousands of tests, which stay."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -45,6 +45,7 @@ CONFIG_HEADER = "Pagerelay-Config-Hash"
 class Application(FastAPI):
     """FastAPI with problem documents for errors."""
 
+    database: Database
     current: Current
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,6 +53,18 @@ class Application(FastAPI):
         settings = self.current.settings.api
         scope["root_path"] = "" if settings is None else settings.root_path
         await super().__call__(scope, receive, send)
+
+    @functools.cached_property
+    def page(self) -> PageApplication:
+        """Return the page's application."""
+        from daemon.page import application  # noqa: PLC0415 - costs nothing while it is off
+
+        return application.PageApplication(self.database, self.current)
+
+    def page_if_on(self) -> PageApplication | None:
+        """Return the page's application, if there is a page now."""
+        settings = self.current.settings.api
+        return self.page if settings is not None and settings.has_page else None
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
@@ -77,8 +90,8 @@ def create(database: Database, current: Current, metrics: CollectorRegistry | No
         redirect_slashes=False,
         responses={503: {"model": problem_documents.Problem, "description": "The database is unavailable"}},
     )
-    app.current = current
-    refused = refusals.Refusals(_page(database, current))
+    app.database, app.current = database, current
+    refused = refusals.Refusals(app.page_if_on)
     app.add_middleware(hosts.Hosts, current, refused)
     app.add_middleware(request_limits.RequestLimits, refused)
     problem_documents.install(app)
@@ -105,18 +118,6 @@ def create(database: Database, current: Current, metrics: CollectorRegistry | No
     )
     app.router.default = _paths_of_the_page(app.router.default, refused)
     return app
-
-
-def _page(database: Database, current: Current) -> Callable[[], PageApplication | None]:
-    """Return a function that returns the page's application, if there is a page now."""
-
-    @functools.cache
-    def page() -> PageApplication:
-        from daemon.page import application  # noqa: PLC0415 - costs nothing while it is off
-
-        return application.PageApplication(database, current)
-
-    return lambda: page() if current.settings.api is not None and current.settings.api.has_page else None
 
 
 def _paths_of_the_page(unknown: ASGIApp, refused: refusals.Refusals) -> ASGIApp:

@@ -40,7 +40,6 @@ from daemon.page import (
     triggers,
 )
 from daemon.page.choices import Choices
-from daemon.page.rendering import Templates
 from daemon.page.sample_results import SampleResults
 from daemon.page.visit import FRAGMENT, Site, Visit
 from daemon.settings import Access
@@ -96,7 +95,6 @@ class PageApplication:
         self._site = site = Site(
             database=database,
             current=current,
-            templates=Templates(),
             attempts=sessions.SignInAttempts(time.monotonic),
             samples=SampleResults(),
             choices=Choices(database, current),

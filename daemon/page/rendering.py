@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,34 +23,35 @@ JUST_NOW = 1.0  # seconds
 SECOND = 1000  # milliseconds
 
 
-class Templates:
-    """The compiled templates."""
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Return a page."""
+    return _environment().get_template(template).render(values)
 
-    def __init__(self) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader(FOLDER),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters.update(
-            at=at,
-            ago=ago,
-            span=text.span,
-            number=number,
-            pretty=pretty,
-            printable=text.printable,
-            iso=text.iso,
-            percent=percent,
-            milliseconds=milliseconds,
-        )
-        self._environment.globals.update(version=daemon.__version__, charts=charts)
 
-    def render(self, template: str, values: Mapping[str, Any]) -> str:
-        """Return a page."""
-        return self._environment.get_template(template).render(values)
+@functools.cache
+def _environment() -> Environment:
+    """Return the templates, each compiled when it is first used."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        at=at,
+        ago=ago,
+        span=text.span,
+        number=number,
+        pretty=pretty,
+        printable=text.printable,
+        iso=text.iso,
+        percent=percent,
+        milliseconds=milliseconds,
+    )
+    environment.globals.update(version=daemon.__version__, charts=charts)
+    return environment
 
 
 def at(moment: datetime | None) -> str:

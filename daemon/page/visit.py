@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from daemon.page import rendering
 from daemon.settings import Access
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from daemon.page.choices import Choices
     from daemon.page.fragments import Fragments
     from daemon.page.live import Live
-    from daemon.page.rendering import Templates
     from daemon.page.sample_results import SampleResults
     from daemon.page.sessions import Session, SignInAttempts
     from daemon.settings import ApiSettings, Settings
@@ -44,7 +44,6 @@ class Site:
 
     database: Database
     current: Current
-    templates: Templates
     attempts: SignInAttempts
     samples: SampleResults
     choices: Choices
@@ -120,7 +119,7 @@ class Visit:
     def page(self, template: str, values: Mapping[str, Any], status: int = HTTPStatus.OK) -> HTMLResponse:
         """Return a page, or only its content if the script asks for that."""
         frame = "fragment.html" if FRAGMENT in self.request.headers else "frame.html"
-        html = self.site.templates.render(template, {"visit": self, "url": self.url, "frame": frame, **values})
+        html = rendering.render(template, {"visit": self, "url": self.url, "frame": frame, **values})
         return HTMLResponse(html, status)
 
     async def done(self, *parts: object) -> Response:

@@ -37,7 +37,10 @@ def _application() -> FastAPI:
 def application(database: Database, current: api.Current) -> FastAPI:
     """Return the application, over a test's own database and configuration until the next test asks for it.
 
-    A test that needs two applications, or one that nobody has sent a wrong token to, creates its own.
+    Its page is a new one. A test that needs two applications, or one that nobody has sent a wrong token to, creates
+    its own.
     """
     DATABASE.standing_for, CURRENT.standing_for = database, current
-    return _application()
+    shared = _application()
+    vars(shared).pop("page", None)
+    return shared

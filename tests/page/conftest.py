@@ -14,6 +14,7 @@ from daemon.control import Services
 from tests.api.action_api import opened
 from tests.conftest import ManualClock
 from tests.harness import sample_data
+from tests.harness.shared_application import application
 from tests.page.person import Person, visiting
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def services(woken: list[str]) -> Services:
 @pytest.fixture
 def app(database: Database, settings: Settings, services: Services, clock: ManualClock) -> FastAPI:
     database.write_now(sample_data.fill, clock.now)
-    return api.create(database, api.Current(settings, services))
+    return application(database, api.Current(settings, services))
 
 
 @pytest.fixture
