@@ -11,7 +11,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
-PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal --hypothesis-seed=$(SEED)
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-seed=$(SEED)
 CODE := $(wildcard daemon migrations tests bench)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options

@@ -6,11 +6,15 @@ import argparse
 import logging
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from bench import clients, delivery, latency, pages, polling
 from tests.conftest import Postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def main() -> None:
@@ -24,6 +28,7 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="*", metavar="part", help="delivery, latency, clients, polling, pages; default: all"
     )
+    parser.add_argument("--database", choices=["SQLite", "PostgreSQL"], help="measure on one of them only")
     options = parser.parse_args()
     parts = options.parts or ["delivery", "latency", "clients", "polling", "pages"]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -32,18 +37,23 @@ def main() -> None:
         def sqlite() -> str:
             return delivery.sqlite_in(Path(folder))
 
-        if {"delivery", "latency", "pages"} & set(parts):
+        postgres = None
+        databases: dict[str, Callable[[], str]] = {}
+        if options.database != "PostgreSQL":
+            databases["SQLite"] = sqlite
+        if options.database != "SQLite" and {"delivery", "latency", "pages"} & set(parts):
             postgres = Postgres(durable=True)
-            databases = {"SQLite": sqlite, "PostgreSQL": postgres.new}
-            try:
-                if "delivery" in parts:
-                    delivery.measure(quick=options.quick, databases=databases)
-                if "latency" in parts:
-                    latency.measure(quick=options.quick, databases=databases)
-                if "pages" in parts:
-                    pages.measure(quick=options.quick, databases=databases)
-                    pages.measure_open(quick=options.quick, databases=databases)
-            finally:
+            databases["PostgreSQL"] = postgres.new
+        try:
+            if "delivery" in parts:
+                delivery.measure(quick=options.quick, databases=databases)
+            if "latency" in parts:
+                latency.measure(quick=options.quick, databases=databases)
+            if "pages" in parts:
+                pages.measure(quick=options.quick, databases=databases)
+                pages.measure_open(quick=options.quick, databases=databases)
+        finally:
+            if postgres is not None:
                 postgres.stop()
         if "clients" in parts:
             clients.measure(quick=options.quick, new_database=sqlite)

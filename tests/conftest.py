@@ -52,6 +52,9 @@ NEED_PAGERDUTY_FILES = (
     "ingest/test_recordings, pagerduty/test_contract, simulator/test_contract, part of documents/test_comparison"
 )
 
+LONGEST = ("tests/bench/", "tests/endurance/", "tests/page/test_in_a_browser")
+MOST_WORKERS = 4
+
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 
 
@@ -77,9 +80,15 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes run tests: one more than there are processors, for tests that wait."""
+    return min(psutil.cpu_count() or 1, MOST_WORKERS) + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run each test on the databases that are asked for."""
+    """Run each test on the databases that are asked for; begin with those that wait longest, so that none is last."""
     two_databases.choose(config, items)
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

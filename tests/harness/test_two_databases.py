@@ -20,7 +20,5 @@ def test_each_pair_is_divided_and_another_seed_swaps_it() -> None:
     assert 30 < sum("sqlite" in each for each in first) < 70
 
 
-def test_what_has_no_twin_and_what_tests_the_statements_is_always_first() -> None:
+def test_what_has_no_twin_is_always_first() -> None:
     assert all(is_first(each, ALONE, seed) for each in ALONE for seed in (7, 8))
-    pair = [f"tests/storage/test_permits.py::test_x[{database}]" for database in ("sqlite", "postgresql")]
-    assert all(is_first(each, pair, 7) for each in pair)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import pytest
 
 TWIN = {"sqlite": "postgresql", "postgresql": "sqlite"}
-ALWAYS_BOTH = "tests/storage/"
-"""The statements themselves: ``make test`` runs them on both databases."""
 
 
 def add_option(parser: pytest.Parser) -> None:
@@ -42,7 +40,7 @@ def is_first(nodeid: str, every: Collection[str], seed: int) -> bool:
     function, bracket, case = nodeid.partition("[")
     parts = case.rstrip("]").split("-")
     database = next((part for part in parts if part in TWIN), None)
-    if database is None or nodeid.startswith(ALWAYS_BOTH):
+    if database is None:
         return True
     twin = f"{function}{bracket}{case.replace(database, TWIN[database], 1)}"
     if twin not in every:
