@@ -62,7 +62,7 @@ screenshots: $(VENV)/.dev  ## take the pictures of the page in docs/screenshots 
 endurance: $(VENV)/.dev  ## run the long scenarios: faults, kill -9, downtime, idling (an hour; ARGS="crash" for one)
 	@$(BIN)/python -m tests.endurance $(ARGS)
 
-bench: $(VENV)/.dev  ## measure delivery speed, as a ratio to a bare aiohttp loop
+bench: $(VENV)/.bench  ## measure delivery speed, as a ratio to a bare aiohttp loop and to task queues
 	@$(BIN)/python -m bench $(ARGS)
 
 format: $(VENV)/.dev  ## format the code and apply safe lint fixes
@@ -72,7 +72,7 @@ format: $(VENV)/.dev  ## format the code and apply safe lint fixes
 lock: $(VENV)/.dev  ## pin the newest versions that pyproject.toml allows in requirements/
 	@rm -f requirements/*.txt
 	@$(COMPILE) --output-file requirements/run.txt pyproject.toml
-	@for group in build dev; do \
+	@for group in build dev bench; do \
 		$(BIN)/python -c 'import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb")); \
 			print(*groups["dependency-groups"][sys.argv[1]], sep="\n")' $$group \
 		| $(COMPILE) $$(printf -- '--constraint %s ' requirements/*.txt) --output-file requirements/$$group.txt - \
@@ -98,4 +98,9 @@ $(VENV)/.run: $(VENV)/.created requirements/build.txt requirements/run.txt pypro
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo 'installing the development packages …'
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	@echo 'installing what the benchmark compares with …'
+	@$(PIP) install --require-hashes -r requirements/bench.txt
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import tempfile
 from pathlib import Path
@@ -10,11 +11,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bench import clients, delivery, latency, pages, polling
+from bench import clients, delivery, latency, pages, polling, queues
 from tests.conftest import Postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+PARTS = {
+    "delivery": (delivery.measure,),
+    "queues": (queues.measure,),
+    "latency": (latency.measure,),
+    "clients": (clients.measure,),
+    "polling": (polling.measure,),
+    "pages": (pages.measure, pages.measure_open),
+}
 
 
 def main() -> None:
@@ -25,40 +36,28 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="run for a few seconds to check that it works; the figures mean nothing"
     )
-    parser.add_argument(
-        "parts", nargs="*", metavar="part", help="delivery, latency, clients, polling, pages; default: all"
-    )
     parser.add_argument("--database", choices=["SQLite", "PostgreSQL"], help="measure on one of them only")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; default: all")
     options = parser.parse_args()
-    parts = options.parts or ["delivery", "latency", "clients", "polling", "pages"]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder:
+    with _databases(options.database) as databases:
+        for part in options.parts or PARTS:
+            for measure in PARTS[part]:
+                measure(quick=options.quick, databases=databases)
 
-        def sqlite() -> str:
-            return delivery.sqlite_in(Path(folder))
 
-        postgres = None
-        databases: dict[str, Callable[[], str]] = {}
-        if options.database != "PostgreSQL":
-            databases["SQLite"] = sqlite
-        if options.database != "SQLite" and {"delivery", "latency", "pages"} & set(parts):
+@contextlib.contextmanager
+def _databases(only: str | None) -> Iterator[dict[str, Callable[[], str]]]:
+    """Yield a function that creates a new database, for both databases or for one of them."""
+    databases: dict[str, Callable[[], str]] = {}
+    with tempfile.TemporaryDirectory(prefix="pagerelay-bench-") as folder, contextlib.ExitStack() as stack:
+        if only != "PostgreSQL":
+            databases["SQLite"] = lambda: delivery.sqlite_in(Path(folder))
+        if only != "SQLite":
             postgres = Postgres(durable=True)
+            stack.callback(postgres.stop)
             databases["PostgreSQL"] = postgres.new
-        try:
-            if "delivery" in parts:
-                delivery.measure(quick=options.quick, databases=databases)
-            if "latency" in parts:
-                latency.measure(quick=options.quick, databases=databases)
-            if "pages" in parts:
-                pages.measure(quick=options.quick, databases=databases)
-                pages.measure_open(quick=options.quick, databases=databases)
-        finally:
-            if postgres is not None:
-                postgres.stop()
-        if "clients" in parts:
-            clients.measure(quick=options.quick, new_database=sqlite)
-        if "polling" in parts:
-            polling.measure(quick=options.quick, new_database=sqlite)
+        yield databases
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from daemon.model import SUCCESS
 from daemon.outbound import connection, sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from daemon.model import Content
     from daemon.settings import Target
@@ -54,8 +54,9 @@ class AiohttpSender(sender.Sender):
         return sender.SendResult(status, error_text, retry_after, None, time.perf_counter() - started)
 
 
-def measure(*, quick: bool, new_database: Callable[[], str]) -> None:
+def measure(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
     """Deliver with both clients alternately, and print the ratio."""
+    new_database = next(iter(databases.values()))
     count, rounds = (25, 1) if quick else (delivery.EVENTS, 5)
     pairs = []
     with receiver.receivers(delivery.TARGETS) as receivers:

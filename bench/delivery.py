@@ -125,19 +125,24 @@ def baseline(receivers: Receivers, messages: Sequence[tuple[str, bytes]]) -> Run
     return Run(len(messages) * TARGETS, seconds, used, used, {}, receivers.effort() - effort)
 
 
+def signed(message_id: str, body: bytes) -> dict[str, str]:
+    """Return the headers of a request, as in the example of Standard Webhooks' specification."""
+    timestamp = int(time.time())
+    content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
+    signature = base64.b64encode(hmac.digest(KEY, content, "sha256")).decode()
+    return {
+        "content-type": "application/json",
+        "user-agent": "bare",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{signature}",
+    }
+
+
 async def _bare(urls: Sequence[str], messages: Sequence[tuple[str, bytes]]) -> float:
     async def work(url: str, queue: Iterator[tuple[str, bytes]]) -> None:
         for message_id, body in queue:
-            timestamp = int(time.time())
-            content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
-            signed = base64.b64encode(hmac.digest(KEY, content, "sha256")).decode()
-            headers = {
-                "content-type": "application/json",
-                "user-agent": "bare",
-                "webhook-id": message_id,
-                "webhook-timestamp": str(timestamp),
-                "webhook-signature": f"v1,{signed}",
-            }
+            headers = signed(message_id, body)
             async with session.post(url, data=body, headers=headers) as response:
                 await response.read()
                 assert response.ok

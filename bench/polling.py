@@ -18,7 +18,7 @@ from tests.conftest import ManualClock
 from tests.harness.fake_pagerduty import FakePagerDuty, connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 TRIGGERS = 500
 PAUSE = 30
@@ -60,8 +60,9 @@ class Daemon:
         self._database.close()
 
 
-def measure(*, quick: bool, new_database: Callable[[], str]) -> None:
+def measure(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
     """Poll with few and with many triggers, alternately, and print the costs."""
+    new_database = next(iter(databases.values()))
     pairs = asyncio.run(_pairs(5 if quick else 200, new_database))
     calls = [sorted({poll.calls for poll in polls}) for polls in zip(*pairs, strict=True)]
     figures.show(
