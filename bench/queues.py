@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -34,41 +36,60 @@ REQUESTS = delivery.TARGETS * load.CONCURRENCY
 CONNECTIONS = 20  # of Procrastinate to PostgreSQL
 REDIS = shutil.which("redis-server")
 STARTED = "Ready to accept connections"
+BARE, PROCRASTINATE, CELERY = "bare aiohttp loop", "Procrastinate", "Celery with Redis"
+REMEDIES = {
+    PROCRASTINATE: "pip install -r requirements/bench.txt",
+    CELERY: "pip install -r requirements/bench.txt; apt install redis-server",
+}
+PLOT = Path(__file__).parents[1] / "docs" / "deliveries-per-second.svg"
 
 
 def measure(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
     """Compare with each queue that is installed, alternately, and print the ratios."""
-    count, rounds = (25, 1) if quick else (EVENTS, 5)
-    messages = load.bodies(count)
+    count, rounds = (25, 1) if quick else (EVENTS, 3)
+    runs = _alternate(databases, load.bodies(count), rounds)
+    for ours, other in (("PostgreSQL", PROCRASTINATE), ("SQLite", CELERY)):
+        name = f"pagerelay on {ours}"
+        if ours not in databases:
+            continue
+        if other not in runs:
+            print(f"\nnot compared with {other}, which is missing ({REMEDIES[other]})")
+            continue
+        pairs = list(zip(runs[name], runs[other], strict=True))
+        figures.show(
+            f"{name} : {other}, {pairs[0][0].count} deliveries",
+            (f"ratio of deliveries per second, {name} : {other}", figures.Ratio.of(pairs, lambda run: run.rate)),
+            ("ratio of processor time", figures.Ratio.of(pairs, lambda run: run.process / run.count)),
+        )
+    if not quick and runs.keys() >= {PROCRASTINATE, CELERY}:
+        PLOT.write_text(_plot(runs), encoding="utf-8")
+        print(f"\nwrote {PLOT}")
+
+
+def _alternate(
+    databases: Mapping[str, Callable[[], str]], messages: Sequence[tuple[str, bytes]], rounds: int
+) -> dict[str, list[Run]]:
+    """Run everything in turn, and return the runs by name; what is not installed has none."""
+    runs: defaultdict[str, list[Run]] = defaultdict(list)
     with receiver.receivers(delivery.TARGETS) as receivers:
-        if new := databases.get("PostgreSQL"):
-            if importlib.util.find_spec("procrastinate"):
-                pairs = [
-                    (delivery.pagerelay(receivers, new(), count), _procrastinate(receivers, new(), messages))
-                    for _ in range(rounds)
-                ]
-                _report("pagerelay on PostgreSQL : Procrastinate", pairs)
-            else:
-                print("\nnot compared with Procrastinate, which is missing (pip install -r requirements/bench.txt)")
-        if new := databases.get("SQLite"):
-            if importlib.util.find_spec("celery") and REDIS:
-                pairs = [
-                    (delivery.pagerelay(receivers, new(), count), _celery(receivers, messages)) for _ in range(rounds)
-                ]
-                _report("pagerelay on SQLite : Celery with Redis", pairs)
-            else:
-                print(
-                    "\nnot compared with Celery: it or Redis is missing "
-                    "(pip install -r requirements/bench.txt, apt install redis-server)"
-                )
+        for _ in range(rounds):
+            runs[BARE].append(delivery.baseline(receivers, messages))
+            for name, new in databases.items():
+                runs[f"pagerelay on {name}"].append(delivery.pagerelay(receivers, new(), len(messages)))
+            if "PostgreSQL" in databases and importlib.util.find_spec("procrastinate"):
+                runs[PROCRASTINATE].append(_procrastinate(receivers, databases["PostgreSQL"](), messages))
+            if "SQLite" in databases and importlib.util.find_spec("celery") and REDIS:
+                runs[CELERY].append(_celery(receivers, messages))
+    return dict(runs)
 
 
-def _report(title: str, pairs: Sequence[tuple[Run, Run]]) -> None:
-    figures.show(
-        f"{title}, {pairs[0][0].count} deliveries",
-        (f"ratio of deliveries per second, {title}", figures.Ratio.of(pairs, lambda run: run.rate)),
-        ("ratio of processor time", figures.Ratio.of(pairs, lambda run: run.process / run.count)),
-    )
+def _plot(runs: Mapping[str, Sequence[Run]]) -> str:
+    """Return a bar chart of deliveries per second as SVG, each beside the bare loop of the same round."""
+    ratios = {
+        name: figures.Ratio.of(zip(those, runs[BARE], strict=True), lambda run: run.rate)
+        for name, those in runs.items()
+    }
+    return figures.bars(f"Deliveries per second, {BARE} = 1", ratios)
 
 
 def _procrastinate(receivers: Receivers, url: str, messages: Sequence[tuple[str, bytes]]) -> Run:
