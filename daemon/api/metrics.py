@@ -52,7 +52,7 @@ class _Gauges(Collector):
         yield GaugeMetricFamily("pagerelay_journal_events", "Events in the journal", status.journal.events)
         yield _of_clocks(status.instances)
         yield from _of_connections(status.connections)
-        yield _unknown_log_entries(status.connections)
+        yield from _unknown_log_entries(status.connections)
         yield from _of_actions(status.connections, status.now)
         yield from _of_triggers(status.triggers)
         yield from _of_targets(status.targets, status.now)
@@ -113,16 +113,24 @@ def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]
     )
 
 
-def _unknown_log_entries(connections: Iterable[ConnectionStatus]) -> Metric:
-    family = CounterMetricFamily(
+def _unknown_log_entries(connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
+    labels = ("connection", "type")
+    number = CounterMetricFamily(
         "pagerelay_connection_unknown_log_entries",
         "Log entries of types that this version does not know",
-        labels=("connection", "type"),
+        labels=labels,
+    )
+    newest = GaugeMetricFamily(
+        "pagerelay_connection_unknown_log_entry_timestamp_seconds",
+        "Time when the last log entry of an unknown type was read",
+        labels=labels,
     )
     for connection in connections:
         for each in connection.unknown_entry_types:
-            family.add_metric((connection.name, each.type), each.entries)
-    return family
+            number.add_metric((connection.name, each.type), each.entries)
+            newest.add_metric((connection.name, each.type), each.last_seen_at.timestamp())
+    yield number
+    yield newest
 
 
 def _of_actions(connections: Iterable[ConnectionStatus], now: datetime) -> Iterator[Metric]:

@@ -92,6 +92,8 @@ async def test_metrics_include_gauges_read_from_the_database(client: httpx.Async
     assert samples["pagerelay_connection_failing", "beta"] == 1
     assert samples["pagerelay_connection_quarantined_records", "beta"] == 1
     assert samples["pagerelay_connection_unknown_log_entries_total", "acme", "teleport_log_entry"] == 3
+    last = samples["pagerelay_connection_unknown_log_entry_timestamp_seconds", "acme", "teleport_log_entry"]
+    assert 0 <= clock.now.timestamp() - last < 86400
     assert samples["pagerelay_deliveries", "ops", "pending"] == 2
     assert samples["pagerelay_deliveries", "dead", "ops"] == 1
     assert samples["pagerelay_target_oldest_pending_seconds", "ops"] == 180

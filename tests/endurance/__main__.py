@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.storage.database import Database
 from tests.conftest import Postgres
-from tests.endurance import action_scenarios, failing_receivers, reloading, replaying, scenarios
+from tests.endurance import action_scenarios, alerting, failing_receivers, reloading, replaying, scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,7 @@ RUNS: dict[str, Callable[[Path, str, int], Any]] = {
         folder, url, count=10_000, kills=5, incidents=20, seconds=10, seed=seed
     ),
     "reload": lambda folder, url, seed: reloading.long(folder, url, seed=seed),
+    "alerts": lambda folder, url, seed: alerting.alerts(folder, url, seed=seed),
     "idle": lambda folder, url, seed: scenarios.idle(folder, url, seconds=600, seed=seed),
 }
 
