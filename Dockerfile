@@ -2,12 +2,15 @@
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
+# otel: with OpenTelemetry, for traces.
+ARG EXTRA=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
 WORKDIR /src
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/pagerelay
-COPY requirements/build.txt requirements/run.txt requirements/
+COPY requirements/build.txt requirements/run.txt requirements/otel.txt requirements/
 RUN /build/bin/pip install --require-hashes -r requirements/build.txt \
- && /build/bin/pip --python /opt/pagerelay/bin/python install --require-hashes -r requirements/run.txt
+ && /build/bin/pip --python /opt/pagerelay/bin/python install --require-hashes -r requirements/run.txt \
+      ${EXTRA:+-r requirements/${EXTRA}.txt}
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY daemon daemon

@@ -72,6 +72,9 @@ format: $(VENV)/.dev  ## format the code and apply safe lint fixes
 lock: $(VENV)/.dev  ## pin the newest versions that pyproject.toml allows in requirements/
 	@rm -f requirements/*.txt
 	@$(COMPILE) --output-file requirements/run.txt pyproject.toml
+	@$(BIN)/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["otel"], sep="\n")' \
+	| $(COMPILE) --constraint requirements/run.txt --output-file requirements/otel.txt -
 	@for group in build dev bench; do \
 		$(BIN)/python -c 'import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb")); \
 			print(*groups["dependency-groups"][sys.argv[1]], sep="\n")' $$group \

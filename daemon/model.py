@@ -232,11 +232,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A message rendered for one target: the same bytes in every attempt."""
+    """A message rendered for one target: the same bytes in every attempt.
+
+    ``subject`` is the id of what it is about, only where traces are written.
+    """
 
     body: bytes
     content_type: str
     headers: tuple[tuple[str, str], ...] = ()
+    subject: str = ""
 
 
 class Delivery(NamedTuple):

@@ -148,6 +148,7 @@ class Target:
     tls: Tls | None = None
     proxy: SecretStr | None = None
     success: str | None = None
+    traceparent: bool = False
     egress: Egress = field(default_factory=Egress)
 
 
@@ -207,6 +208,13 @@ class LogSettings:
     level: str = "info"
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Spans are exported. ``variables`` are OpenTelemetry's own, which say where to and how."""
+
+    variables: tuple[tuple[str, SecretStr], ...] = ()
+
+
 class Access(enum.StrEnum):
     """The access that a token gives."""
 
@@ -248,8 +256,9 @@ class ApiSettings:
 class Settings:
     """The whole configuration, from the file ``source`` and variables in ``env_file``.
 
-    ``api`` is None if there is no HTTP server. ``actions_notify`` names the targets that receive the result of every
-    action, ``alerts_to`` those that receive an alert about whatever fails for longer than ``alerts_after``.
+    ``api`` is None if there is no HTTP server, ``traces`` if no traces are exported. ``actions_notify`` names the
+    targets that receive the result of every action, ``alerts_to`` those that receive an alert about whatever fails for
+    longer than ``alerts_after``.
     """
 
     source: Path
@@ -263,6 +272,7 @@ class Settings:
     actions_notify: tuple[str, ...]
     alerts_to: tuple[str, ...]
     alerts_after: timedelta
+    traces: Traces | None = None
 
     @property
     def files(self) -> str:
@@ -273,14 +283,15 @@ class Settings:
 def fingerprint(settings: Settings) -> str:
     """Return a hash of what a daemon does, wherever it runs and from whatever files its configuration was loaded.
 
-    Only the addresses of the database and of the API do not count: they depend on from where one looks.
+    The addresses of the database and of the API do not count, since they depend on from where one looks, and neither
+    does where traces go, since each replica may name itself there.
 
     The hash is public, so it has a key: the connections with their API keys. Without those nobody can use it to try
     guesses of a short secret, such as a password.
     """
     database = dataclasses.replace(settings.database, url=SecretStr(""))
     api = None if settings.api is None else dataclasses.replace(settings.api, host="", port=0)
-    values = dataclasses.replace(settings, source=Path(), env_file=None, database=database, api=api)
+    values = dataclasses.replace(settings, source=Path(), env_file=None, database=database, api=api, traces=None)
     return hmac.new(_serialized(settings.connections), _serialized(values), "sha256").hexdigest()
 
 

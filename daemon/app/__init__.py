@@ -124,6 +124,7 @@ async def _running(loaded: Loaded, *, signals: bool) -> AsyncIterator[str | None
         parts.callback(database.close)
         metrics = _registry(database)
         process = Process(database, metrics, Waiting(), Changes())
+        parts.push_async_callback(process.traces.close)
         work = Work(process)
         reloader = Reloader(loaded, metrics, work.replace)
         current = await work.begin(settings, reloader)

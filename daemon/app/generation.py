@@ -17,6 +17,7 @@ import structlog
 
 from daemon import api, errors, maintenance, pagerduty
 from daemon.actions.executor import Executor
+from daemon.app.exports import Exports
 from daemon.config import hints
 from daemon.delivery.loop import DeliveryLoop
 from daemon.ingest.poller import Poller
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from daemon.control import Waiting
     from daemon.control.changes import Changes
+    from daemon.runtime.tracing import Tracing
     from daemon.settings import Connection, Settings
     from daemon.storage.database import Database
 
@@ -48,12 +50,13 @@ TICKS_PER_INTERVAL = 4
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The parts that outlive a reload: the database, counters, waiting requests, and what open pages see."""
+    """The parts that outlive a reload: the database, counters, waiting requests, what open pages see, and traces."""
 
     database: Database
     metrics: CollectorRegistry
     waiting: Waiting
     changes: Changes
+    traces: Exports = field(default_factory=Exports)
 
 
 @dataclass
@@ -70,13 +73,22 @@ class Generation:
     _working: list[asyncio.Task[None]] = field(default_factory=list)
     _heartbeat: maintenance.Heartbeat = field(init=False)
     _scheduler: Scheduler = field(init=False)
+    _tracing: Tracing | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Build every part; nothing runs yet."""
         database, instance = self.process.database, self.me.instance
         presence = Presence(None if database.is_sqlite else instances.INSTANCE_TTL)
         metrics = self.process.metrics
-        self.deliveries = DeliveryLoop(database, self.settings.targets, instance, registry=metrics, presence=presence)
+        self._tracing = self.process.traces.of(self.settings.traces)
+        self.deliveries = DeliveryLoop(
+            database,
+            self.settings.targets,
+            instance,
+            registry=metrics,
+            presence=presence,
+            tracing=self._tracing,
+        )
         replaying = maintenance.Replaying(database, self.deliveries.wake, self.deliveries.release_replays)
         self.services = api.Services(
             self._clients,
@@ -176,9 +188,10 @@ class Generation:
             instance=self.me.instance,
             clock=system_clock,
             wake=self.deliveries.wake,
+            tracing=self._tracing,
         )
-        sweep = Sweep(database, client, connection, system_clock)
-        reconcile = Reconcile(database, client, connection, system_clock)
+        sweep = Sweep(database, client, connection, system_clock, tracing=self._tracing)
+        reconcile = Reconcile(database, client, connection, system_clock, tracing=self._tracing)
         return [
             Job(f"poll {connection.name}", poller.run, is_short=True),
             Job(f"sweep {connection.name}", sweep.run, is_short=True),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from daemon import errors
-from daemon.config import check, env_file, format_support, mistakes, overrides, source
+from daemon.config import check, env_file, format_support, mistakes, overrides, source, tracing
 from daemon.config.document import Tree
 from daemon.config.json_schema import schema
 from daemon.outbound import masking
@@ -109,6 +109,7 @@ def _loaded(tree: Tree, environ: Mapping[str, str], variables: Path | None) -> L
         actions_notify=tuple(file.actions.notify),
         alerts_to=tuple(file.alerts.to),
         alerts_after=file.alerts.after,
+        traces=tracing.settings(file, tree, environ),
     )
     return Loaded(settings, file.model_dump(by_alias=True))
 
@@ -131,5 +132,7 @@ def secrets(settings: Settings) -> list[str]:
         values += [parts.query, *masking.of_target(target)]
         if len(parts.path) >= LONG_PATH:
             values.append(parts.path)
+    if settings.traces is not None:
+        values += tracing.secrets(settings.traces)
     public = {values[0]} if settings.database.url.get_secret_value().startswith("sqlite") else set()
     return masking.longest_first(set(values) - public, SHORTEST_SECRET)

@@ -22,7 +22,7 @@ from daemon.outbound import signing
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from daemon.config import file_model
+    from daemon.config import file_model, target_sections
 
 TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105 - an address; the same in every region
 CEILING = settings.Limits()
@@ -139,7 +139,7 @@ def targets(file: file_model.File, tree: Tree) -> dict[str, settings.Target]:
     return {name: _target(name, section, rules, tree) for name, section in file.targets.items()}
 
 
-def _target(name: str, section: file_model.TargetSection, rules: settings.Egress, tree: Tree) -> settings.Target:
+def _target(name: str, section: target_sections.TargetSection, rules: settings.Egress, tree: Tree) -> settings.Target:
     place: Place = ("targets", name)
     _check_format(section, tree, place)
     if section.timeout > LONGEST_TIMEOUT:
@@ -168,6 +168,7 @@ def _target(name: str, section: file_model.TargetSection, rules: settings.Egress
         tls=target_access.tls(section, tree, place),
         proxy=section.proxy,
         success=_success(section.success, tree, (*place, "success")),
+        traceparent=section.traceparent,
         egress=rules,
     )
 
@@ -183,7 +184,7 @@ def _success(expression: str | None, tree: Tree, place: Place) -> str | None:
     return expression
 
 
-def _check_format(section: file_model.TargetSection, tree: Tree, place: Place) -> None:
+def _check_format(section: target_sections.TargetSection, tree: Tree, place: Place) -> None:
     """Check that the format is known and supports every option that is set."""
     if section.format not in formats.REGISTRY:
         _unknown(tree, (*place, "format"), "format", section.format, formats.REGISTRY)

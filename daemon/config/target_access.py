@@ -16,7 +16,7 @@ from daemon.outbound import ip_policy, resolver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.config import file_model
+    from daemon.config import file_model, target_sections
     from daemon.config.document import Place, Tree
 
 LARGEST_FILE = 1024 * 1024
@@ -44,7 +44,7 @@ def check_proxy(proxy: SecretStr | None, tree: Tree, place: Place) -> None:
 
 
 def auth(
-    section: file_model.TargetSection, rules: settings.Egress, tree: Tree, place: Place
+    section: target_sections.TargetSection, rules: settings.Egress, tree: Tree, place: Place
 ) -> settings.Basic | settings.Bearer | settings.OAuth2 | None:
     """Return the authentication, or None without ``auth``. Exactly one method must be set."""
     if section.auth is None:
@@ -71,7 +71,7 @@ def auth(
     )
 
 
-def tls(section: file_model.TargetSection, tree: Tree, place: Place) -> settings.Tls | None:
+def tls(section: target_sections.TargetSection, tree: Tree, place: Place) -> settings.Tls | None:
     """Return the content of the files of ``tls``, or None without ``tls``. Invalid files are mistakes."""
     if section.tls is None:
         return None

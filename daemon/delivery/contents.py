@@ -6,7 +6,7 @@ A slow format renders when the delivery's turn comes, and the result is not cach
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from daemon import errors
 from daemon.formats import REGISTRY
 from daemon.model import Content, Message
+from daemon.runtime.tracing import subject_of
 from daemon.storage import messages
 
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ MISSING = Unrenderable("the message no longer exists", final=True)
 
 
 class Contents:
-    """The contents of claimed deliveries."""
+    """The contents of claimed deliveries; ``traced``: with their subjects."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, traced: bool = False) -> None:
         self._database = database
+        self._traced = traced
         self._kept: OrderedDict[Key, Renderable] = OrderedDict()
 
     async def load(self, claims: Sequence[tuple[Target, TargetClaim]]) -> Mapping[tuple[str, str], Renderable]:
@@ -66,11 +68,20 @@ class Contents:
                 name, options, message_id = key
                 if message_id in loaded:
                     message = loaded[message_id]
-                    contents[key] = message if REGISTRY[name].slow else render(name, options, message)
+                    contents[key] = message if REGISTRY[name].slow else self._render(name, options, message)
         self._kept.update(contents)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return {place: contents[key] for place, key in keys.items() if key in contents}
+
+    def _render(self, name: str, options: Options, message: Message) -> Rendering:
+        content = render(name, options, message)
+        return with_subject(content, message) if self._traced else content
+
+
+def with_subject(content: Rendering, message: Message) -> Rendering:
+    """Return the content with what the message is about, from which the ids of its trace are derived."""
+    return replace(content, subject=subject_of(message)) if isinstance(content, Content) else content
 
 
 def render(name: str, options: Options, message: Message) -> Rendering:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from daemon.delivery.recorder import Recorded
     from daemon.outbound.sender import Rejects, Sign
     from daemon.runtime.presence import Presence
+    from daemon.runtime.tracing import Tracing
     from daemon.settings import Target
     from daemon.storage.claims import TargetClaim
     from daemon.storage.database import Clock, Database
@@ -62,6 +63,7 @@ class DeliveryLoop:
         registry: CollectorRegistry | None = None,
         senders: Callable[[Target, Sign, Rejects | None], Sender] = Sender,
         presence: Presence = UNCONTESTED,
+        tracing: Tracing | None = None,
     ) -> None:
         self._database = database
         self._targets = targets
@@ -69,7 +71,7 @@ class DeliveryLoop:
         self._clock = clock
         self._senders = senders
         self._workers: dict[str, TargetWorker] = {}
-        self._contents = Contents(database)
+        self._contents = Contents(database, traced=tracing is not None)
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
         self._claiming = asyncio.Lock()
@@ -80,7 +82,7 @@ class DeliveryLoop:
         metrics = attempt_metrics(registry or CollectorRegistry())
         self._presence = presence
         self._shared = Shared(
-            self._recorder, metrics, self._now, clock, jitter, self._woken.set, self._stopping, presence
+            self._recorder, metrics, self._now, clock, jitter, self._woken.set, self._stopping, presence, tracing
         )
 
     async def run(self) -> None:

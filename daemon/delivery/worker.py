@@ -13,7 +13,7 @@ import structlog
 
 from daemon.delivery import backoff, breaker
 from daemon.delivery.circuit import Circuit
-from daemon.delivery.contents import MISSING, Unrenderable, render
+from daemon.delivery.contents import MISSING, Unrenderable, render, with_subject
 from daemon.delivery.lane import Claimed, Lane
 from daemon.delivery.rate import Rate
 from daemon.model import Content, Delivery, DeliveryState, Message
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from daemon.delivery.recorder import Recorder
     from daemon.outbound.sender import Sender
     from daemon.runtime.presence import Presence
+    from daemon.runtime.tracing import Tracing
     from daemon.settings import Target
     from daemon.storage.claims import TargetClaim
 
@@ -52,6 +53,7 @@ class Shared:
     wake: Callable[[], None]  # the loop that claims
     stopping: asyncio.Event
     presence: Presence
+    tracing: Tracing | None = None
 
 
 class TargetWorker:
@@ -169,8 +171,11 @@ class TargetWorker:
     async def _ready(self, delivery: Delivery, content: Renderable) -> Rendering:
         """Return the content to send as soon as the target's rate limit allows."""
         if isinstance(content, Message):
+            message = content
             async with self._rendering:
-                content = await asyncio.to_thread(render, self.target.format, self.target.options, content)
+                content = await asyncio.to_thread(render, self.target.format, self.target.options, message)
+            if self._shared.tracing is not None:
+                content = with_subject(content, message)
         if isinstance(content, Content):
             may_send = functools.partial(self._may_send, delivery)
             await self._rate.turn(live=not delivery.replayed, stopping=self._shared.stopping, is_wanted=may_send)
@@ -186,7 +191,10 @@ class TargetWorker:
                 self._log_dead(delivery, delivery.attempts, content.reason)
                 return None
             return self._settle(delivery, failed, self._shared.now())[1]
-        answer = await self._sender.send(delivery.message_id, content, int(self._shared.clock().timestamp()))
+        if self._shared.tracing is None:
+            answer = await self._send(delivery, content)
+        else:
+            answer = await self._send_traced(delivery, content, self._shared.tracing)
         now = self._shared.now()
         if answer.is_ours:
             return self._not_sent(delivery, answer, now)
@@ -199,7 +207,19 @@ class TargetWorker:
             decision, again_at = self._settle(delivery, answer, now)
             self._count_failure(delivery, answer, decision, now)
         self._follow_circuit(now)
+        if self._shared.tracing is not None and again_at is None:
+            state = DeliveryState.DELIVERED if answer.error is None else DeliveryState.DEAD
+            self._shared.tracing.record_delivery(delivery, content.subject, state, now)
         return again_at
+
+    async def _send(self, delivery: Delivery, content: Content) -> SendResult:
+        return await self._sender.send(delivery.message_id, content, int(self._shared.clock().timestamp()))
+
+    async def _send_traced(self, delivery: Delivery, content: Content, tracing: Tracing) -> SendResult:
+        attempt = tracing.begin_attempt(delivery, content.subject)
+        answer = await self._send(delivery, attempt.with_header(content) if self.target.traceparent else content)
+        attempt.end(answer.status, answer.error)
+        return answer
 
     def _not_sent(self, delivery: Delivery, answer: SendResult, now: datetime) -> datetime:
         """Release a delivery that this machine could not send, which counts as no attempt; return when to try again."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.detection import Detection
-    from daemon.model import Json, LogEntry, Rejected
+    from daemon.model import Event, Json, LogEntry, Rejected
     from daemon.storage.connections import ConnectionState
 
 HISTORY = timedelta(days=7)  # older entries than this before the watermark never become events
@@ -34,8 +34,8 @@ def window(
     read_at: datetime,
     now: datetime,
     watermark: datetime | None = None,
-) -> int:
-    """Store one completely read window of the log; return how many events are new.
+) -> list[Event]:
+    """Store one completely read window of the log; return the new events.
 
     ``read_at`` is when reading began; ``watermark`` is how far the log has been read with this window. None leaves
     the watermark unchanged, for a window that was read before.
@@ -75,8 +75,8 @@ def reconciliation(
     settled: datetime,
     read_at: datetime,
     now: datetime,
-) -> int:
-    """Store incidents as they are now (None: deleted); return how many events the log did not show.
+) -> list[Event]:
+    """Store incidents as they are now (None: deleted); return the events that the log did not show.
 
     Changes after ``settled`` are left to the log.
     """
@@ -92,8 +92,8 @@ def _history(state: ConnectionState, now: datetime) -> datetime:
     return max(state.baseline_at or now, (state.watermark or now) - HISTORY)
 
 
-def _save(tx: sa.Connection, name: str, result: Detection, now: datetime) -> int:
-    """Store what was detected; return how many events are new."""
+def _save(tx: sa.Connection, name: str, result: Detection, now: datetime) -> list[Event]:
+    """Store what was detected; return the new events."""
     journal.mark_seen(tx, name, result.seen, now)
     snapshots.save(tx, name, result.snapshots)
     unknown_entry_types.add(tx, name, result.unknown_types, now)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from daemon.model import Event
     from daemon.pagerduty import Client, Window
+    from daemon.runtime.tracing import Tracing
     from daemon.settings import Connection, Target, Trigger
     from daemon.storage.database import Clock, Database
 
@@ -53,6 +55,7 @@ class Poller:
         instance: str,
         clock: Clock,
         wake: Callable[[Collection[str]], None],
+        tracing: Tracing | None = None,
     ) -> None:
         self._database = database
         self._client = client
@@ -63,6 +66,7 @@ class Poller:
         self._instance = instance
         self._clock = clock
         self._wake = wake
+        self._tracing = tracing
         self._ahead = timedelta(0)  # how far PagerDuty's clock is ahead of ours
         self._clock_is_wrong = False
         self._overlap = connection.overlap  # shrinks while re-reading it would cost too many calls
@@ -75,21 +79,25 @@ class Poller:
         if isinstance(claim, datetime):
             return min(max(claim - self._clock(), timedelta(0)), self._connection.limits.poll_interval)
         started = time.perf_counter()
+        span = None if self._tracing is None else self._tracing.begin_poll(self._connection.name)
         error: str | None = None
         events = messages = 0
         calls_before = self._client.calls
         try:
             async for new_events in self._read_log(claim.state):
-                events += new_events
+                events += len(new_events)
+                if self._tracing is not None:
+                    self._tracing.record_events(new_events, span)
                 messages += await self._fan_out(claim.due)
         except errors.PagerDutyError as failure:
             error = str(failure)
             messages += await self._fan_out(claim.due)
         was_failing = await self._database.write(self._end, error)
         self._log_clock()
-        self._log_result(
-            error, was_failing, events, messages, self._client.calls - calls_before, time.perf_counter() - started
-        )
+        calls, took = self._client.calls - calls_before, time.perf_counter() - started
+        self._log_result(error, was_failing, events, messages, calls, took)
+        if self._tracing is not None and span is not None:
+            self._tracing.end_poll(span, error, events=events, messages=messages, calls=calls)
         return timedelta(0)
 
     def _claim(self, tx: sa.Connection) -> connections.PollClaim | datetime:
@@ -132,11 +140,11 @@ class Poller:
 
     # --- the log
 
-    async def _read_log(self, state: connections.ConnectionState) -> AsyncIterator[int]:
-        """Read the new part of the log in windows, oldest first; yield each window's number of events."""
+    async def _read_log(self, state: connections.ConnectionState) -> AsyncIterator[list[Event]]:
+        """Read the new part of the log in windows, oldest first; yield each window's new events."""
         if state.watermark is None:
             await self._baseline()
-            yield 0
+            yield []
             return
         end = self._pagerduty_time() + SECOND
         step = max(FIRST_STEP, self._overlap * 2)
@@ -172,7 +180,7 @@ class Poller:
         else:
             self._overlap = min(self._overlap * 2, self._connection.overlap)
 
-    def _commit(self, tx: sa.Connection, window: Window, read_at: datetime, watermark: datetime) -> int:
+    def _commit(self, tx: sa.Connection, window: Window, read_at: datetime, watermark: datetime) -> list[Event]:
         return commit.window(
             tx,
             self._connection.name,

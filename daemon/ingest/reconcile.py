@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from daemon.model import Json
     from daemon.pagerduty import Client
+    from daemon.runtime.tracing import Tracing
     from daemon.settings import Connection
     from daemon.storage.database import Clock, Database
 
@@ -29,11 +30,20 @@ VANISHED_AT_ONCE = 20
 class Reconcile:
     """Reconciles one connection, at the lowest priority for permits."""
 
-    def __init__(self, database: Database, client: Client, connection: Connection, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        client: Client,
+        connection: Connection,
+        clock: Clock,
+        *,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._database = database
         self._client = client
         self._connection = connection
         self._clock = clock
+        self._tracing = tracing
 
     async def run(self) -> timedelta:
         """Reconcile if it is due and the log was read recently; otherwise changes could be reported twice."""
@@ -76,7 +86,7 @@ class Reconcile:
             incident = await self._client.incident(incident_id, CallPriority.RECONCILIATION)
             if not isinstance(incident, Rejected):  # a malformed response does not prove that the incident is gone
                 incidents.append((incident_id, incident))
-        return await self._database.write(
+        events = await self._database.write(
             commit.reconciliation,
             self._connection.name,
             incidents,
@@ -84,3 +94,6 @@ class Reconcile:
             read_at=read_at,
             now=self._clock(),
         )
+        if self._tracing is not None:
+            self._tracing.record_events(events)
+        return len(events)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from daemon.pagerduty import Client
+    from daemon.runtime.tracing import Tracing
     from daemon.settings import Connection
     from daemon.storage.database import Clock, Database
 
@@ -28,11 +29,20 @@ LEAST_STEP = timedelta(seconds=1)
 class Sweep:
     """Sweeps one connection, oldest entries first, at the lowest permit priority."""
 
-    def __init__(self, database: Database, client: Client, connection: Connection, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        client: Client,
+        connection: Connection,
+        clock: Clock,
+        *,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._database = database
         self._client = client
         self._connection = connection
         self._clock = clock
+        self._tracing = tracing
 
     async def run(self) -> timedelta:
         """Sweep if it is due, but never beyond the watermark of the polls."""
@@ -54,7 +64,7 @@ class Sweep:
                     if step < LEAST_STEP:
                         raise
                     continue
-                events += await self._database.write(
+                new = await self._database.write(
                     commit.window,
                     self._connection.name,
                     window.entries,
@@ -62,6 +72,9 @@ class Sweep:
                     read_at=read_at,
                     now=self._clock(),
                 )
+                events += len(new)
+                if self._tracing is not None:
+                    self._tracing.record_events(new)
                 since = until
         except errors.PagerDutyError as error:
             log.warning("sweep.failed", connection=self._connection.name, error=str(error))

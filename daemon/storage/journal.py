@@ -31,12 +31,13 @@ def head(tx: sa.Connection) -> int:
     return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0))).scalar_one())
 
 
-def append(tx: sa.Connection, connection: str, new: Collection[Event]) -> int:
-    """Add a connection's events, except those whose id the journal has already; return how many were new."""
+def append(tx: sa.Connection, connection: str, new: Collection[Event]) -> list[Event]:
+    """Add a connection's events, except those whose id the journal has already; return the others."""
     before = head(tx)
     sql.insert_new(tx, events, [_event_row(each) for each in new])
     added = events.c.seq > before, events.c.connection == connection
-    return int(tx.execute(sa.select(sa.func.count()).where(*added)).scalar_one())
+    ids = set(tx.execute(sa.select(events.c.id).where(*added)).scalars())
+    return [each for each in new if each.id in ids]
 
 
 def read(tx: sa.Connection, connection: str, after: int, limit: int) -> list[tuple[int, Event]]:

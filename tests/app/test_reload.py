@@ -143,7 +143,7 @@ async def test_a_file_with_mistakes_changes_nothing_and_every_mistake_is_answere
     answer = await house.reload()
     assert answer.status_code == 422
     lines = answer.json()["mistakes"]
-    known = "database, log, api, connections, targets, egress, actions, alerts, triggers"
+    known = "database, log, api, connections, targets, egress, actions, alerts, triggers, …"
     assert [line.partition("config.yaml:")[2] for line in lines] == [
         f"7: nonsense: unknown key (known: {known})",
         "8: alerts.to[0]: unknown target (known: one, two)",

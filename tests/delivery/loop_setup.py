@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from daemon.runtime.presence import Presence
+    from daemon.runtime.tracing import Tracing
     from daemon.storage.database import Database
 
 REQUESTS = {"ops": due.ClaimRequest(Order.PER_INCIDENT, 10, 10)}
@@ -73,10 +74,15 @@ def fill(database: Database, incidents: Sequence[str], names: Sequence[str], fir
 
 @asynccontextmanager
 async def delivering(
-    database: Database, *receivers: Target, instance: str = "one", presence: Presence = UNCONTESTED
+    database: Database,
+    *receivers: Target,
+    instance: str = "one",
+    presence: Presence = UNCONTESTED,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[DeliveryLoop]:
     """Run a delivery loop inside the context; let its attempts finish at the end."""
-    deliveries = DeliveryLoop(database, {each.name: each for each in receivers}, instance, presence=presence)
+    by_name = {each.name: each for each in receivers}
+    deliveries = DeliveryLoop(database, by_name, instance, presence=presence, tracing=tracing)
     running = asyncio.create_task(deliveries.run())
     try:
         yield deliveries

@@ -30,7 +30,8 @@ def prepare(database: Database) -> None:
 def commit_story(database: Database, story: Story, clock: ManualClock) -> int:
     """Commit a story's whole log as one window; return how many events are new."""
     entries = story.entries[::-1]
-    return database.write_now(commit.window, "acme", entries, (), read_at=clock(), now=clock(), watermark=clock())
+    window = {"read_at": clock(), "now": clock(), "watermark": clock()}
+    return len(database.write_now(commit.window, "acme", entries, (), **window))
 
 
 def event_types(database: Database) -> list[str]:
