@@ -7,7 +7,7 @@ import functools
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -22,7 +22,7 @@ from daemon.storage.due import BEHIND_RUNNING
 from daemon.storage.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from datetime import datetime
 
     from daemon.delivery.attempt_metrics import AttemptMetrics
@@ -212,8 +212,8 @@ class TargetWorker:
             self._shared.tracing.record_delivery(delivery, content.subject, state, now)
         return again_at
 
-    async def _send(self, delivery: Delivery, content: Content) -> SendResult:
-        return await self._sender.send(delivery.message_id, content, int(self._shared.clock().timestamp()))
+    def _send(self, delivery: Delivery, content: Content) -> Coroutine[Any, Any, SendResult]:
+        return self._sender.send(delivery.message_id, content, int(self._shared.clock().timestamp()))
 
     async def _send_traced(self, delivery: Delivery, content: Content, tracing: Tracing) -> SendResult:
         attempt = tracing.begin_attempt(delivery, content.subject)
