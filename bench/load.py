@@ -52,7 +52,7 @@ def fill(database: Database, names: Sequence[str], count: int) -> None:
         now = database.now(tx)
         journal.append(tx, "acme", events(count))
         targets.ensure(tx, names)
-        rows = tx.execute(sa.select(schema.events))
+        rows = tx.execute(sa.select(schema.events).order_by(schema.events.c.seq))
         new = [
             messages.NewMessage(f"msg_{row.id}", row.seq, "paged", row.type, row.incident_id, tuple(names))
             for row in rows

@@ -6,6 +6,7 @@ time, as a probe. Deliveries that failed before come last, so that they do not h
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ def claim(
     runs |= probes(tx, failing, running, instance, now)
     ids = [each.id for target_runs in runs.values() for run in target_runs for each in run.deliveries]
     if ids:
-        update(tx, ids, claimed_by=instance)
+        tx.execute(_claiming(postgres=sql.is_postgres(tx)), {"ids": ids, "instance": instance})
 
     live = next_due(tx, running, replayed=False)
     if any(_is_due(at, now) for at in replays.values()):  # some were claimed or put off
@@ -77,8 +78,21 @@ def claim(
 
 def _lock(tx: sa.Connection, names: Collection[str]) -> dict[str, TargetState]:
     """Lock the targets until the transaction ends; return their states, without those that others hold."""
-    query = sa.select(schema.targets).where(sql.among(tx, schema.targets.c.name, names))
-    return {row.name: targets.state_of(row) for row in tx.execute(query.with_for_update(skip_locked=True))}
+    rows = tx.execute(_locking(postgres=sql.is_postgres(tx)), {"names": names}).all()
+    return {row.name: targets.state_of(row) for row in rows}
+
+
+@functools.cache
+def _locking(*, postgres: bool) -> sa.Select[Any]:
+    name = schema.targets.c.name
+    query = sa.select(schema.targets).where(sql.among_parameter(sql.many("names", name.type), name, postgres=postgres))
+    return query.with_for_update(skip_locked=True)
+
+
+@functools.cache
+def _claiming(*, postgres: bool) -> sa.Update:
+    ids = sql.among_parameter(sql.many("ids", deliveries.c.id.type), deliveries.c.id, postgres=postgres)
+    return deliveries.update().where(ids).values(claimed_by=sa.bindparam("instance"))
 
 
 def _is_due(at: datetime | None, now: datetime) -> bool:

@@ -7,6 +7,7 @@ neither hold up live ones nor wait for them. The state of targets does not matte
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     Columns = Callable[[sa.FromClause], list[sa.ColumnElement[Any]]]
 
 BEHIND_RUNNING = timedelta(milliseconds=500)
+
+LINE = (deliveries.c.target, deliveries.c.incident_id, deliveries.c.id)
 
 Line = tuple[str, str]  # a target and an incident, whose deliveries are sent in order
 
@@ -121,13 +124,13 @@ def _blocking(table: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     return [table.c[name] for name in ("id", "target", "incident_id", "claimed_by", "next_attempt_at")]
 
 
-def _for_each(tx: sa.Connection, rows: sa.FromClause, columns: Columns, ids: sa.Select[Any]) -> sa.Select[Any]:
+def _for_each(rows: sa.FromClause, columns: Columns, ids: sa.Select[Any], *, postgres: bool) -> sa.Select[Any]:
     """Return the query for columns of the deliveries that ``ids`` selects for each of the rows, which it refers to.
 
     Each row looks into an index: without statistics a planner may as well go through all pending deliveries, and
     through the rows for each of them.
     """
-    if sql.is_postgres(tx):
+    if postgres:
         selected = ids.with_only_columns(*columns(deliveries)).correlate(rows).lateral()
         return sa.select(selected).select_from(rows.join(selected, sa.true()))
     chosen = deliveries.alias()  # SQLite has no LATERAL
@@ -138,14 +141,20 @@ def _for_each(tx: sa.Connection, rows: sa.FromClause, columns: Columns, ids: sa.
 def _due_for(
     tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool, untried: bool
 ) -> list[Delivery]:
-    name_table = sql.value_table(tx, names)
-    mine = deliveries.c.target == name_table.c.value, *_free_of_class(replayed=replayed)
-    first = sa.select(deliveries.c.id).where(*mine, deliveries.c.next_attempt_at <= now)
+    query = _due_query(postgres=sql.is_postgres(tx), replayed=replayed, untried=untried)
+    rows = tx.execute(query, {"names": names, "now": now, "most": limit}).all()
+    return [Delivery._make(row) for row in rows]
+
+
+@functools.cache
+def _due_query(*, postgres: bool, replayed: bool, untried: bool) -> sa.Select[Any]:
+    names = sql.value_table("names", postgres=postgres)
+    mine = deliveries.c.target == names.c.value, *_free_of_class(replayed=replayed)
+    first = sa.select(deliveries.c.id).where(*mine, deliveries.c.next_attempt_at <= sa.bindparam("now"))
     if untried:
         first = first.where(deliveries.c.attempts == 0)
-    first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(limit)
-    query = _for_each(tx, name_table, _claimed, first)
-    return [Delivery._make(row) for row in tx.execute(query)]
+    first = first.order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(sa.bindparam("most"))
+    return _for_each(names, _claimed, first, postgres=postgres)
 
 
 def _blockers(
@@ -154,30 +163,42 @@ def _blockers(
     """Return, for each target and incident, the pending deliveries before the last due one that are not due."""
     if not last:
         return {}
-    columns = [deliveries.c.target, deliveries.c.incident_id, deliveries.c.id]
     rows = [{"target": target, "incident_id": incident, "id": number} for (target, incident), number in last.items()]
-    line = sql.row_table(tx, columns, rows)
+    lines = sql.row_values(tx, LINE, rows)
+    query = _blockers_query(postgres=sql.is_postgres(tx), replayed=replayed)
+    blockers: defaultdict[Line, list[Any]] = defaultdict(list)
+    selected = tx.execute(query, {"lines": lines, "due": [each.id for each in due]}).all()
+    for row in sorted(selected, key=lambda row: row.id):
+        blockers[row.target, row.incident_id].append(row)
+    return blockers
+
+
+@functools.cache
+def _blockers_query(*, postgres: bool, replayed: bool) -> sa.Select[Any]:
+    line = sql.row_table("lines", LINE, postgres=postgres)
+    due = sql.many("due", deliveries.c.id.type)
     earlier = (
         deliveries.c.target == line.c.target,
         deliveries.c.incident_id == line.c.incident_id,
         deliveries.c.id < line.c.id,
         deliveries.c.state == PENDING,
         _of_class(replayed=replayed),
-        ~sql.among(tx, deliveries.c.id, [each.id for each in due]),
+        ~sql.among_parameter(due, deliveries.c.id, postgres=postgres),
     )
-    query = _for_each(tx, line, _blocking, sa.select(deliveries.c.id).where(*earlier))
-    blockers: defaultdict[Line, list[Any]] = defaultdict(list)
-    for row in sorted(tx.execute(query).all(), key=lambda row: row.id):
-        blockers[row.target, row.incident_id].append(row)
-    return blockers
+    return _for_each(line, _blocking, sa.select(deliveries.c.id).where(*earlier), postgres=postgres)
 
 
 def next_due(tx: sa.Connection, names: Collection[str], *, replayed: bool) -> dict[str, datetime | None]:
     """Return when each target has a delivery to claim, or None."""
     if not names:
         return {}
-    table = sql.value_table(tx, names)
+    query = _next_query(postgres=sql.is_postgres(tx), replayed=replayed)
+    return {name: due for name, due in tx.execute(query, {"names": names}).all()}  # noqa: C416 - rows, for mypy
+
+
+@functools.cache
+def _next_query(*, postgres: bool, replayed: bool) -> sa.Select[Any]:
+    table = sql.value_table("names", postgres=postgres)
     unclaimed = _free_of_class(replayed=replayed)
     first = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(deliveries.c.target == table.c.value, *unclaimed)
-    query = sa.select(table.c.value, first.correlate(table).scalar_subquery().label("due"))
-    return {row.value: row.due for row in tx.execute(query)}
+    return sa.select(table.c.value, first.correlate(table).scalar_subquery().label("due"))

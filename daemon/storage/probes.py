@@ -73,10 +73,11 @@ def _first(
 
 def _bring_forward(tx: sa.Connection, names: Collection[str], now: datetime) -> None:
     """Make one delivery of each target due: the next one, without those whose message was rejected."""
-    name_table = sql.value_table(tx, names)
+    name_table = sql.value_table("names", postgres=sql.is_postgres(tx))
     waits = deliveries.alias()
     theirs = waits.c.target == name_table.c.value, *unclaimed(waits), ~message_rejected(waits)
     first = sa.select(waits.c.id).where(*theirs).order_by(waits.c.next_attempt_at, waits.c.id).limit(1)
     chosen = sa.select(first.correlate(name_table).scalar_subquery()).select_from(name_table)
     later = deliveries.c.next_attempt_at > now
-    tx.execute(deliveries.update().where(deliveries.c.id.in_(chosen), later).values(next_attempt_at=now))
+    statement = deliveries.update().where(deliveries.c.id.in_(chosen), later).values(next_attempt_at=now)
+    tx.execute(statement, {"names": names})

@@ -1,11 +1,13 @@
 """Statements that both databases accept: many values as one parameter, inserts that skip or replace existing rows.
 
 Python would render, bind and parse a parameter for each value one by one, while every other thread waits. A
-single JSON or array parameter is unpacked by the database itself, and its length is not limited.
+single JSON or array parameter is unpacked by the database itself, and its length is not limited. Building a statement
+takes several times as long as running it, so those that run often are built once, with named parameters.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
@@ -37,11 +39,42 @@ def chunks(items: Collection[Any]) -> list[list[Any]]:
     return [whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK)]
 
 
+class Many(sa.types.TypeDecorator[Any]):
+    """Several values as one parameter: an array, or JSON text for SQLite."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, item: sa.types.TypeEngine[Any]) -> None:
+        super().__init__()
+        self.item = item
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the database's own type."""
+        return sa.ARRAY(self.item) if dialect.name == "postgresql" else sa.Text()
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ANN401 - fixed by SQLAlchemy
+        """Return the values as the driver takes them."""
+        return list(value) if dialect.name == "postgresql" else to_json(list(value))
+
+
+def many(name: str, item: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
+    """Return the parameter ``name`` of a statement for several values of a type."""
+    return sa.bindparam(name, type_=Many(item))
+
+
 def among(tx: sa.Connection, column: sa.ColumnElement[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
     """Return the condition that ``column`` equals one of the values."""
-    if is_postgres(tx):
-        return column == sa.any_(sa.literal(list(values), sa.ARRAY(column.type)))
-    return column.in_(sa.select(sa.func.json_each(_json(list(values))).table_valued("value").c.value))
+    return among_parameter(sa.literal(values, Many(column.type)), column, postgres=is_postgres(tx))
+
+
+def among_parameter(
+    values: sa.BindParameter[Any], column: sa.ColumnElement[Any], *, postgres: bool
+) -> sa.ColumnElement[bool]:
+    """Return the condition that ``column`` equals one of a parameter's values."""
+    if postgres:
+        return column == sa.any_(values)
+    return column.in_(sa.select(sa.func.json_each(values).table_valued("value").c.value))
 
 
 def by_partial_index(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
@@ -52,26 +85,32 @@ def by_partial_index(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> sa
     return condition if is_postgres(tx) else sa.func.likely(condition)
 
 
-def value_table(tx: sa.Connection, values: Collection[str]) -> sa.TableValuedAlias:
-    """Return a table of the values, with the single column ``value``."""
-    column = sa.column("value", sa.Text)
-    if is_postgres(tx):
-        array = sa.literal(list(values), sa.ARRAY(sa.Text))
-        return sa.func.unnest(array).table_valued(column).render_derived()
-    return sa.func.json_each(_json(list(values))).table_valued(column)
+def value_table(name: str, *, postgres: bool) -> sa.TableValuedAlias:
+    """Return a table of the texts in the parameter ``name``, with the single column ``value``."""
+    column, texts = sa.column("value", sa.Text), many(name, sa.Text())
+    if postgres:
+        return sa.func.unnest(texts).table_valued(column).render_derived()
+    return sa.func.json_each(texts).table_valued(column)
 
 
-def row_table(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequence[Json]) -> sa.FromClause:
-    """Return a table of the rows, each of which maps the names of these columns to values."""
-    if is_postgres(tx):
+def row_table(name: str, columns: Sequence[sa.Column[Any]], *, postgres: bool) -> sa.FromClause:
+    """Return a table with these columns, of the rows in the parameter ``name``: see ``row_values``."""
+    rows = sa.bindparam(name, type_=sa.Text)
+    if postgres:
         typed = [sa.column(column.name, column.type) for column in columns]
-        recordset = sa.func.json_to_recordset(sa.cast(_json(rows), sa.JSON)).table_valued(*typed)
+        recordset = sa.func.json_to_recordset(sa.cast(rows, sa.JSON)).table_valued(*typed)
         return recordset.render_derived(with_types=True)
-    names = [str(each.name) for each in columns]
-    bound_columns = [_bound(tx, each, [row[name] for row in rows]) for name, each in zip(names, columns, strict=True)]
-    value = sa.func.json_each(_json(list(zip(*bound_columns, strict=True)))).table_valued("value").c.value
-    fields = (sa.func.json_extract(value, f"$[{place}]").label(name) for place, name in enumerate(names))
+    value = sa.func.json_each(rows).table_valued("value").c.value
+    fields = (sa.func.json_extract(value, f"$[{place}]").label(each.name) for place, each in enumerate(columns))
     return sa.select(*fields).subquery()
+
+
+def row_values(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequence[Json]) -> str:
+    """Return rows, which map the names of these columns to values, as the parameter of a ``row_table``."""
+    if is_postgres(tx):
+        return to_json(rows)
+    bound_columns = [_bound(tx, each, [row[each.name] for row in rows]) for each in columns]
+    return to_json(list(zip(*bound_columns, strict=True)))
 
 
 def _bound(tx: sa.Connection, column: sa.Column[Any], values: list[Any]) -> list[Any]:
@@ -82,14 +121,28 @@ def _bound(tx: sa.Connection, column: sa.Column[Any], values: list[Any]) -> list
 
 def insert_rows(tx: sa.Connection, table: sa.Table, rows: Sequence[Json]) -> None:
     """Insert rows, at least one, that all name the same columns."""
-    columns = [table.c[name] for name in rows[0]]
-    tx.execute(table.insert().from_select(columns, sa.select(row_table(tx, columns, rows))))
+    _insert_all(tx, table, rows, skips=False)
 
 
-def insert_new(tx: sa.Connection, table: sa.Table, rows: Collection[Json]) -> None:
-    """Insert rows; leave those that exist already unchanged."""
-    for part in chunks(rows):
-        tx.execute(_insert(tx, table).on_conflict_do_nothing(), part)
+def insert_new(tx: sa.Connection, table: sa.Table, rows: Sequence[Json]) -> None:
+    """Insert rows that all name the same columns, in their order; leave those that exist already unchanged."""
+    if rows:
+        _insert_all(tx, table, rows, skips=True)
+
+
+def _insert_all(tx: sa.Connection, table: sa.Table, rows: Sequence[Json], *, skips: bool) -> None:
+    names = tuple(rows[0])
+    statement = _insertion(table, names, postgres=is_postgres(tx), skips=skips)
+    tx.execute(statement, {"rows": row_values(tx, [table.c[name] for name in names], rows)})
+
+
+@functools.cache
+def _insertion(table: sa.Table, names: tuple[str, ...], *, postgres: bool, skips: bool) -> sa.Insert:
+    columns = [table.c[name] for name in names]
+    # SQLite would read the ON of ON CONFLICT as that of a join if there were no WHERE.
+    rows = sa.select(row_table("rows", columns, postgres=postgres)).where(sa.true())
+    statement = _insert(table, postgres=postgres).from_select(columns, rows)
+    return statement.on_conflict_do_nothing() if skips else statement  # type: ignore[no-any-return]
 
 
 def _replace(_old: sa.ColumnElement[Any], new: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -103,19 +156,15 @@ def upsert(tx: sa.Connection, table: sa.Table, rows: Collection[Json], combine: 
     """
     key = [column.name for column in table.primary_key]
     for part in chunks(rows):
-        statement = _insert(tx, table)
+        statement = _insert(table, postgres=is_postgres(tx))
         values = {name: combine(table.c[name], statement.excluded[name]) for name in part[0] if name not in key}
         tx.execute(statement.on_conflict_do_update(index_elements=key, set_=values), part)
 
 
-def _insert(tx: sa.Connection, table: sa.Table) -> Any:  # noqa: ANN401 - two classes with the same methods
+def _insert(table: sa.Table, *, postgres: bool) -> Any:  # noqa: ANN401 - two classes with the same methods
     # Each dialect is slow to import, and a process needs one.
-    if is_postgres(tx):
+    if postgres:
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
     else:
         from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
     return insert(table)
-
-
-def _json(value: object) -> sa.BindParameter[str]:
-    return sa.literal(to_json(value), sa.Text)

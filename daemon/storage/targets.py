@@ -34,6 +34,7 @@ FORGOTTEN = (  # at a resume
 )
 STATE = tuple(each.name for each in dataclasses.fields(TargetState))
 _state = operator.attrgetter(*STATE)
+PAUSED = sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))
 EXPIRED_AT_ONCE = 2000  # deliveries in one transaction
 
 
@@ -93,7 +94,7 @@ def expire_backlog(tx: sa.Connection, name: str, since: datetime, tried: Collect
 
 def paused(tx: sa.Connection) -> frozenset[str]:
     """Return the names of the paused targets."""
-    return frozenset(tx.execute(sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))).scalars())
+    return frozenset(tx.execute(PAUSED).scalars())
 
 
 def free_probes(tx: sa.Connection, dead: Collection[str], now: datetime) -> None:

@@ -132,13 +132,13 @@ def _tried(tx: sa.Connection, names: Collection[str]) -> frozenset[str]:
     """Return those of the targets that were tried with a delivery that is still pending and not sent again."""
     if not names:
         return frozenset()
-    table = sql.value_table(tx, names)
+    table = sql.value_table("names", postgres=sql.is_postgres(tx))
     mine = deliveries.c.target == table.c.value, in_state(DeliveryState.PENDING)
     oldest = sa.select(deliveries.c.id).where(*mine).order_by(deliveries.c.id + 0).limit(MOST_TRIED).correlate(table)
     among = deliveries.alias()
     attempted = among.c.id.in_(oldest.scalar_subquery()), among.c.replay.is_(None), among.c.attempts > 0
     tried = sa.exists().where(*attempted).correlate(table)
-    return frozenset(tx.execute(sa.select(table.c.value).where(tried)).scalars())
+    return frozenset(tx.execute(sa.select(table.c.value).where(tried), {"names": names}).scalars())
 
 
 def _health(row: Any, state: TargetState, now: datetime, *, was_rejected: bool) -> Health:  # noqa: ANN401 - a row of the targets table, or None
