@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import logging
 import tempfile
 from pathlib import Path
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--database", choices=["SQLite", "PostgreSQL"], help="measure on one of them only")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; default: all")
     options = parser.parse_args()
+    gc.freeze()  # as the daemon does
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with _databases(options.database) as databases:
         for part in options.parts or PARTS:
