@@ -6,6 +6,7 @@ stores the events of a window of the log, one turns the journal into messages an
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -245,6 +246,7 @@ class Poller:
             messages += result.messages
             if result.targets:
                 self._wake(result.targets)
+                await asyncio.sleep(0)  # the claim comes first: SQLite has one writer
             self._log_condition_errors(result.condition_errors)
             if not result.more:
                 break
