@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bench import clients, delivery, latency, pages, polling, queues
+from bench import backlog, clients, delivery, latency, pages, polling, queues
 from tests.conftest import Postgres
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ PARTS = {
     "delivery": (delivery.measure,),
     "queues": (queues.measure,),
     "latency": (latency.measure,),
+    "backlog": (backlog.measure,),
     "clients": (clients.measure,),
     "polling": (polling.measure,),
     "pages": (pages.measure, pages.measure_open),

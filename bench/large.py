@@ -155,19 +155,19 @@ def settings(folder: Path, url: str, to: Mapping[str, Collection[str]]) -> Setti
 def fill(database: Database, content: Content) -> None:
     """Create the schema and insert everything."""
     database.upgrade()
-    _insert(database, schema.events, content.event_rows())
-    _insert(database, schema.messages, content.message_rows())
-    _insert(database, schema.snapshots, content.snapshot_rows())
+    insert(database, schema.events, content.event_rows())
+    insert(database, schema.messages, content.message_rows())
+    insert(database, schema.snapshots, content.snapshot_rows())
     deliveries = content.delivery_rows()
     while part := list(itertools.islice(deliveries, AT_ONCE)):
-        _insert(database, schema.deliveries, part)
-        _insert(database, schema.attempts, itertools.chain.from_iterable(map(_attempts, part)))
+        insert(database, schema.deliveries, part)
+        insert(database, schema.attempts, itertools.chain.from_iterable(map(_attempts, part)))
     for table, rows in _states(content):
-        _insert(database, table, rows)
-    database.write_now(_finish)
+        insert(database, table, rows)
+    database.write_now(finish)
 
 
-def _finish(tx: sa.Connection) -> None:
+def finish(tx: sa.Connection) -> None:
     """Bring PostgreSQL's sequences and statistics up to date; autovacuum does the latter within minutes."""
     if not sql.is_postgres(tx):
         return
@@ -178,7 +178,8 @@ def _finish(tx: sa.Connection) -> None:
     tx.exec_driver_sql("ANALYZE")
 
 
-def _insert(database: Database, table: sa.Table, rows: Iterable[Json]) -> None:
+def insert(database: Database, table: sa.Table, rows: Iterable[Json]) -> None:
+    """Insert rows in parts, each in a transaction."""
     remaining = iter(rows)
     while part := list(itertools.islice(remaining, AT_ONCE)):
         database.write_now(_insert_rows, table, part)
