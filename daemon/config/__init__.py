@@ -20,6 +20,8 @@ from daemon.settings import DatabaseSettings, LogSettings, RetentionPeriods, Set
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from daemon.config.file_model import File
+
 __all__ = ["DEFAULT_PATHS", "Loaded", "find", "load", "read", "schema", "secrets"]
 
 DEFAULT_PATHS = (Path("config.yaml"), Path("/etc/pagerelay/config.yaml"))
@@ -111,7 +113,18 @@ def _loaded(tree: Tree, environ: Mapping[str, str], variables: Path | None) -> L
         alerts_after=file.alerts.after,
         traces=tracing.settings(file, tree, environ),
     )
-    return Loaded(settings, file.model_dump(by_alias=True))
+    return Loaded(settings, _values(file, settings))
+
+
+def _values(file: File, settings: Settings) -> dict[str, Any]:
+    """Return every value of the file; with the names of files also their contents, which may change alone."""
+    values = file.model_dump(by_alias=True)
+    for name, target in settings.targets.items():
+        if target.tls is not None:
+            section = values["targets"][name]["tls"]
+            section["ca"] = (section["ca"], target.tls.ca)
+            section["certificate"] = (section["certificate"], target.tls.identity)
+    return values
 
 
 def secrets(settings: Settings) -> list[str]:

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.config.references import NAME, reason
+from daemon.config.references import NAME, emptiness, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,8 @@ def _text(path: Path, tree: Tree) -> str:
         content = b"" if problem else file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         problem = f"is larger than {LARGEST_FILE} bytes"
+    if not problem and not content.strip():
+        problem = emptiness(str(path))
     if problem:
         tree.mistake_in(path, 0, problem)
         return ""

@@ -46,6 +46,16 @@ def reason(path: str, error: OSError) -> str:
     )
 
 
+def emptiness(path: str) -> str | None:
+    """Return why an empty file is a mistake, if systemd should have put a secret there."""
+    if not path.startswith(CREDENTIALS):
+        return None
+    return (
+        f"is empty (check that the file which LoadCredential={Path(path).name}:… in the unit names has content, and "
+        "restart the service; a reload does not copy credentials again)"
+    )
+
+
 class _References:
     """A resolver for the references of one text, which collects complaints about the unresolved ones."""
 
@@ -99,6 +109,8 @@ class _References:
             return self._complain(f"the file {path} cannot be read: it is not valid UTF-8")
         if len(content) > LARGEST_VALUE:
             return self._complain(f"the file {path} cannot be read: it is longer than {LARGEST_VALUE} characters")
+        if not content.strip() and (problem := emptiness(path)):
+            return self._complain(f"the file {path} {problem}")
         return content.rstrip("\r\n")
 
     def _complain(self, what: str) -> str:

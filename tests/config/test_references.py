@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from daemon.config import validators
+from daemon.config import references, validators
 from tests.config.conftest import MINIMAL, mistakes
 
 if TYPE_CHECKING:
@@ -177,3 +177,19 @@ def test_a_duration_is_written_in_the_largest_unit_that_fits() -> None:
         "2d",
         "76h",
     ]
+
+
+def test_an_empty_credential_says_what_may_have_emptied_it(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "CREDENTIALS", f"{tmp_path}/")
+    path = tmp_path / "api_key"
+    path.write_text("\n")
+    (line,) = mistakes(load, MINIMAL.replace("a-key", f'"${{file:{path}}}"'))
+    assert line.partition("connections.acme.api_key: ")[2] == (
+        f"the file {path} is empty (check that the file which LoadCredential=api_key:… in the unit names has content, "
+        "and restart the service; a reload does not copy credentials again)"
+    )
+    (tmp_path / "pagerelay.env").touch(mode=0o600)
+    (line,) = mistakes(load, MINIMAL, PAGERELAY_ENV_FILE=str(tmp_path / "pagerelay.env"))
+    assert "pagerelay.env: is empty (check that the file which LoadCredential=pagerelay.env:… " in line

@@ -8,6 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from daemon import config
+from daemon.config import difference
 from tests.config.conftest import mistakes
 from tests.harness.certificates import PEM, Authority
 
@@ -87,3 +89,21 @@ def test_a_key_that_is_too_short_is_rejected(load: Load, text: str, authority: A
         line
         == "7: targets.ops.tls: cannot be used: OpenSSL rejects the certificate or the key (a key may be too short)"
     )
+
+
+def test_a_renewed_certificate_or_secret_file_is_a_change_although_no_name_changes(
+    text: str, authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    (tmp_path / "secret").write_text("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz")
+    file = tmp_path / "config.yaml"
+    text = text.replace("tls: {", f'tls: {{ca: "{tmp_path}/ca.pem", ')
+    file.write_text(text.replace("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", f"${{file:{tmp_path}/secret}}"))
+    before = config.read(file, {})
+    assert difference.changed(before.values, config.read(file, {}).values) == []
+    authority.issue("pagerelay", client=True).written(tmp_path, "own")
+    assert difference.changed(before.values, config.read(file, {}).values) == ["targets.ops.tls.certificate"]
+    (tmp_path / "ca.pem").write_text(Authority("Another").pem)
+    (tmp_path / "secret").write_text("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI0")
+    changed = difference.changed(before.values, config.read(file, {}).values)
+    assert changed == ["targets.ops.secret", "targets.ops.tls.ca", "targets.ops.tls.certificate"]
