@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Response
@@ -27,6 +28,7 @@ from daemon.api import (
     targets,
     triggers,
 )
+from daemon.page.sessions import SignInAttempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +100,7 @@ def create(database: Database, current: Current, metrics: CollectorRegistry | No
     own = health.router(database, current, metrics)
     app.include_router(own)
     refused.own = {app.openapi_url, *(route.path for route in own.routes if isinstance(route, Route))}
-    admit, stamp = access.bearer(current), Depends(_stamp(current))
+    admit, stamp = access.bearer(current, SignInAttempts(time.monotonic)), Depends(_stamp(current))
     for router in (
         status.router(database, current),
         doctor.router(database, current),

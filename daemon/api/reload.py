@@ -14,10 +14,7 @@ from daemon.api.access import Credentials  # noqa: TC001 - FastAPI reads the ann
 from daemon.settings import Access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from fastapi.security import HTTPAuthorizationCredentials
-
+    from daemon.api.access import Admit
     from daemon.control import Current
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -34,7 +31,7 @@ class ReloadResult:
     applied: bool
 
 
-def router(current: Current, admit: Callable[[Request, HTTPAuthorizationCredentials | None], None]) -> APIRouter:
+def router(current: Current, admit: Admit) -> APIRouter:
     """Return the route. ``admit`` knows the tokens in force; this route also accepts the one that the file has now."""
     routes = APIRouter(tags=["reload"])
 
@@ -44,7 +41,7 @@ def router(current: Current, admit: Callable[[Request, HTTPAuthorizationCredenti
         known = None if api is None else api.access_of(token)
         if known is not Access.FULL and token and reloads is not None and await reloads.admits(token):
             return
-        admit(request, credentials)
+        await admit(request, credentials)
 
     @routes.post("/reload", responses=ANSWERS, dependencies=[Depends(admit_new)])
     async def reload(

@@ -129,6 +129,10 @@ class SignInAttempts:
         finally:
             known.waiting -= 1
 
+    def is_full(self, address: str) -> bool:
+        """Return whether so many attempts from an address wait that the next one is refused."""
+        return address in self._addresses and self._addresses[address].waiting >= MOST_AT_ONCE
+
     def _of(self, address: str) -> _Address:
         if address not in self._addresses:
             while len(self._addresses) >= MOST_ADDRESSES:
