@@ -118,16 +118,20 @@ def read(
 def read_unready(
     tx: sa.Connection, configured: Mapping[str, Connection], triggers: Iterable[Trigger], now: datetime
 ) -> list[str]:
-    """Return one line for each connection without a successful poll in its last three poll intervals."""
+    """Return one line for each connection without a successful poll in its last three poll intervals.
+
+    A poll that reads what happened during a downtime may take longer. That is no reason, as long as it gets on.
+    """
     triggers = list(triggers)
-    columns = connections.c.name, connections.c.last_success_at, connections.c.last_error
-    by_name = {row.name: row for row in tx.execute(sa.select(*columns))}
+    by_name = {row.name: row for row in tx.execute(sa.select(connections))}
     lines = []
     for name, connection in configured.items():
         row = by_name.get(name)
         if row is None or row.last_success_at is None:
             lines.append(f"connection {name}: not polled yet{_reason(row)}")
-        elif now - row.last_success_at > patience(connection, triggers):
+        elif now - row.last_success_at > (longest := patience(connection, triggers)):
+            if row.failing_since is None and _catch_up(row, longest, now) is not None:
+                continue
             seconds = (now - row.last_success_at).total_seconds()
             lines.append(f"connection {name}: not polled for {seconds:.0f} s{_reason(row)}")
     return lines

@@ -178,6 +178,27 @@ def test_a_connection_is_ready_for_three_poll_intervals_after_a_successful_poll(
     ]
 
 
+def test_a_connection_stays_ready_while_it_catches_up_after_a_downtime(
+    filled: Database, settings: Settings, clock: ManualClock
+) -> None:
+    now = clock()
+    downtime = {"last_success_at": now - timedelta(hours=4), "last_poll_at": now - timedelta(minutes=2)}
+    reading = downtime | {"polled_by": "a", "watermark": now - timedelta(hours=1), "failing_since": None}
+
+    def is_ready(**values: Any) -> bool:
+        mine = schema.connections.c.name == "acme"
+        filled.write_now(
+            lambda tx: tx.execute(schema.connections.update().where(mine).values(reading | values)) and None
+        )
+        acme = {"acme": settings.connections["acme"]}
+        return not filled.read_now(connection_health.read_unready, acme, settings.triggers.values(), now)
+
+    assert is_ready()
+    assert not is_ready(polled_by=None), "nobody reads"
+    assert not is_ready(watermark=now - timedelta(hours=4)), "nothing has been read yet"
+    assert not is_ready(failing_since=now - timedelta(minutes=1)), "its polls fail"
+
+
 def test_readiness_takes_the_intervals_of_the_triggers_into_account(
     database: Database, settings: Settings, clock: ManualClock
 ) -> None:
