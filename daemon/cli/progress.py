@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -25,21 +26,43 @@ def shown(what: str, total: int | None = None, *, begun: int = 0) -> Iterator[Ca
     if sys.stderr.isatty():
         with _bar(what, total) as update:
             yield update
-    else:
-        yield Lines(what, total, begun).update
+        return
+    lines, ended = Lines(what, total, begun), threading.Event()
+    ticking = threading.Thread(target=lines.tick_until, args=(ended,), daemon=True)
+    ticking.start()
+    try:
+        yield lines.update
+    finally:
+        ended.set()
+        ticking.join()
 
 
 class Lines:
-    """Prints a line at most every ten seconds."""
+    """Prints a line at most every ten seconds, and every ten seconds while a single step takes long."""
 
     def __init__(self, what: str, total: int | None, begun: int) -> None:
         self._what = what
         self._total = total
-        self._begun = begun
+        self._begun = self._done = begun
         self._began_at = self._reported_at = time.monotonic()
+
+    def tick_until(self, ended: threading.Event) -> None:
+        """Print lines while nobody calls ``update``."""
+        while not ended.wait(REPORT_SECONDS):
+            self.tick()
+
+    def tick(self) -> None:
+        """Print for how long the work has been going on, unless something was printed just now."""
+        now = time.monotonic()
+        if now - self._reported_at < REPORT_SECONDS:
+            return
+        self._reported_at = now
+        of_total = "" if self._total is None else f" of {self._total:,}"
+        terminal.note(f"{self._what}: {self._done:,}{of_total}, still working after {text.span(now - self._began_at)}")
 
     def update(self, done: int) -> None:
         """Print how far the work has come, unless that was printed just now."""
+        self._done = done
         now = time.monotonic()
         if now - self._reported_at < REPORT_SECONDS or (self._total is not None and done >= self._total):
             return
@@ -58,14 +81,16 @@ def _bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
-    times = TimeElapsedColumn() if total is None else TimeRemainingColumn()
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), times
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # The spinner and the elapsed time show that a single long step is under way.
+    left = () if total is None else (TimeRemainingColumn(),)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, *left, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
 
         def update(done: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from daemon import text
 from daemon.cli import progress
+from tests.harness.eventually import eventually_in_thread
 from tests.harness.watch import Watch
 
 
@@ -45,6 +46,27 @@ def test_work_of_unknown_size_shows_how_much_is_done(watch: Watch, capsys: pytes
         watch.seconds = 10
         update(1_500)
     assert capsys.readouterr() == ("", "rows removed: 1,500 so far\n")
+
+
+def test_a_single_long_step_shows_every_ten_seconds_that_it_is_under_way(
+    watch: Watch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = progress.Lines("upgrading the schema", 10, 3)
+    for seconds in (9, 10, 15, 20):
+        watch.seconds = seconds
+        lines.tick()
+    assert capsys.readouterr().err.splitlines() == [
+        "upgrading the schema: 3 of 10, still working after 10 s",
+        "upgrading the schema: 3 of 10, still working after 20 s",
+    ]
+
+
+def test_lines_appear_although_the_work_reports_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0.01)
+    with progress.shown("upgrading the schema", 10):
+        eventually_in_thread(lambda: "0 of 10, still working" in capsys.readouterr().err)
 
 
 def test_a_terminal_gets_a_bar_that_disappears_at_the_end(
