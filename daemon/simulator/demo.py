@@ -218,7 +218,7 @@ class Demonstration:
 
     def _your_turn(self, incident: Incident, user: User) -> str:
         """Return the instructions for acting on an incident from a second terminal."""
-        command = shlex.quote(sys.argv[0])
+        command = "pagerelay" if Path(sys.argv[0]).name == "__main__.py" else shlex.quote(sys.argv[0])
         if command.startswith(f"{Path.cwd()}/"):
             command = command.removeprefix(f"{Path.cwd()}/")
         return YOUR_TURN.format(

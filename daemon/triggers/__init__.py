@@ -94,6 +94,7 @@ NOT_EVENTS = frozenset(
         "link_log_entry",
         "unlink_log_entry",
         "responder_request_log_entry",
+        "responder_request_for_escalation_policy_log_entry",  # not documented
     }
 )
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from daemon.simulator.demo import Demonstration
 from daemon.simulator.receiver import Received
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def received(target: str, attempt: int, status: int, kind: str = "incident.triggered") -> Received:
@@ -52,3 +57,13 @@ def test_the_arrows_of_the_story_stay_below_each_other() -> None:
     for kind in ("incident.resolved", "incident.unacknowledged", "incident.custom_field_values.updated"):
         demonstration._print_attempts([received("ops", 1, 200, kind)])
     assert len({line.index("→") for line in output.getvalue().splitlines() if "→" in line}) == 1
+
+
+def test_the_instructions_name_the_command_also_when_the_demo_was_started_as_a_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/daemon/__main__.py", "demo"])
+    demonstration = Demonstration(Console(file=io.StringIO()))
+    account = demonstration._account
+    incident = account.trigger("Disk almost full")
+    assert "\n  pagerelay incidents\n" in demonstration._your_turn(incident, account.directory.users[0])
