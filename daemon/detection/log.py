@@ -75,7 +75,7 @@ def read(
     """Return the events of the new entries of one window, passed in list order, newest first.
 
     The incidents that are embedded in them are compared with their snapshots as well.
-    ``snapshots`` are those of the entries' incidents, ``seen`` the ids of entries that were read before.
+    ``snapshots`` are those of the new entries' incidents, ``seen`` the ids of entries that were read before.
     Entries from before ``history`` are never sent.
     ``read_at`` is when reading began, ``now`` becomes the events' ``detected_at``.
     """

@@ -41,8 +41,8 @@ def window(
     the watermark unchanged, for a window that was read before.
     """
     state = connections.lock(tx, name)
-    known = snapshots.load(tx, name, {entry.incident_id for entry in entries})
     seen = journal.seen(tx, name, [entry.id for entry in entries])
+    known = snapshots.load(tx, name, {entry.incident_id for entry in entries if entry.id not in seen})
     result = detection.read(name, known, entries, seen, history=_history(state, now), read_at=read_at, now=now)
     if watermark is not None:
         connections.move_watermark(tx, name, watermark)

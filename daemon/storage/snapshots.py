@@ -46,7 +46,7 @@ def prune(tx: sa.Connection, connection: str, before: datetime, limit: int) -> i
 
 
 def _by_incident(tx: sa.Connection, *conditions: sa.ColumnElement[bool]) -> dict[str, Snapshot]:
-    return {row.incident_id: _snapshot(row) for row in tx.execute(sa.select(snapshots).where(*conditions))}
+    return {row.incident_id: _snapshot(row) for row in tx.execute(sa.select(snapshots).where(*conditions)).all()}
 
 
 def _row(connection: str, snapshot: Snapshot) -> Json:
