@@ -24,6 +24,7 @@ from daemon.storage.database import Database
 from daemon.views import overview
 from tests.conftest import ManualClock
 from tests.documents.test_package import anchors
+from tests.endurance import alerting, prometheus
 from tests.harness import sample_data
 
 if TYPE_CHECKING:
@@ -123,6 +124,21 @@ def test_every_alert_has_a_severity_texts_and_a_runbook() -> None:
     assert len(set(alert_names())) == len(rules())
 
 
+def test_the_documented_command_points_every_alert_to_another_copy_of_the_runbooks(tmp_path: Path) -> None:
+    for file in (RULES, TESTS):
+        shutil.copy(file, tmp_path)
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert [each.name for each in FOLDER.iterdir() if each.name != "README.md" and f"`{each.name}`" not in text] == []
+    (commands,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    without_promtool = "".join(line for line in commands.splitlines(keepends=True) if not line.startswith("promtool"))
+    subprocess.run(["sh", "-ec", without_promtool], cwd=tmp_path, check=True, timeout=60)
+    changed = yaml.safe_load((tmp_path / RULES.name).read_text(encoding="utf-8"))
+    urls = {rule["annotations"]["runbook_url"] for group in changed["groups"] for rule in group["rules"]}
+    assert len(urls) == len(rules())
+    assert all(url.startswith("https://wiki.your-company.com/pagerelay/operating.md#") for url in urls)
+    promtool("test", "rules", tmp_path / TESTS.name)
+
+
 def test_every_runbook_belongs_to_an_alert() -> None:
     text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^#+ (Pagerelay\w+)$", text, re.MULTILINE)) == set(alert_names())
@@ -135,6 +151,27 @@ def test_every_alert_is_tested_firing_and_silent() -> None:
             assert test["name"].startswith(f"{case['alertname']} {'fires' if case['exp_alerts'] else 'is silent'}")
             tested.add((case["alertname"], bool(case["exp_alerts"])))
     assert tested == {(name, fires) for name in alert_names() for fires in (True, False)}
+
+
+def test_the_long_run_causes_the_fault_of_every_alert() -> None:
+    assert sorted(fault.alert for fault in alerting.FAULTS) == sorted(alert_names())
+
+
+def test_shortening_the_rules_changes_nothing_but_durations() -> None:
+    written = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    assert prometheus.shortened(written, 1) != written, "durations are written in milliseconds"
+    for shortened, rule in zip(prometheus.shortened(written, 30)["groups"][0]["rules"], rules(), strict=True):
+        kept = {key: value for key, value in rule.items() if key not in {"expr", "for"}}
+        assert {key: value for key, value in shortened.items() if key not in {"expr", "for"}} == kept
+        without = [
+            re.sub(r"\[\w+\]|[<>] [0-9.]+$|[<>] [0-9.]+(?= unless)", "", each["expr"]) for each in (shortened, rule)
+        ]
+        assert without[0] == without[1]
+    by_name = {rule["alert"]: rule for rule in prometheus.shortened(written, 30)["groups"][0]["rules"]}
+    assert by_name["PagerelayTargetPaused"]["for"] == "30000ms"
+    assert "_lag_seconds) > 20\n" in by_name["PagerelayConnectionLagging"]["expr"].replace(" unless", "\nunless")
+    assert "[20000ms]" in by_name["PagerelayBudgetExhausted"]["expr"]
+    assert by_name["PagerelayClockOff"]["expr"].endswith("> 120"), "a difference of clocks is no duration"
 
 
 def test_every_panel_has_its_own_id_a_title_and_the_chosen_data_source() -> None:
