@@ -57,7 +57,7 @@ class Tracing:
         links = [] if poll is None else [Link(poll.get_span_context())]
         for event in events:
             began = _nanoseconds(event.occurred_at)
-            with self._ids.planned(_number(TRACE_BYTES, event.id), _number(SPAN_BYTES, event.id)):
+            with self._ids.planned(_number(TRACE_BYTES, event.id), _number(SPAN_BYTES, "event", event.id)):
                 span = self._tracer.start_span(
                     event.type, Context(), attributes=_of_event(event), links=links, start_time=began
                 )
@@ -87,7 +87,7 @@ class Tracing:
 
         began = _nanoseconds(delivery.begun_at)
         is_of_event = subject.startswith("evt_")  # nothing else has a span of its own
-        context = self._remote(subject, _number(SPAN_BYTES, subject)) if is_of_event else Context()
+        context = self._remote(subject, _number(SPAN_BYTES, "event", subject)) if is_of_event else Context()
         with self._ids.planned(_number(TRACE_BYTES, subject), _delivery_span(delivery)):
             span = self._tracer.start_span(
                 f"delivery {delivery.target}", context, attributes=attributes, start_time=began
