@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -31,6 +32,11 @@ class Ratio:
     def __str__(self) -> str:
         """Return the median with minimum and maximum."""
         return f"{self.median:.2f}  (min {min(self.pairs):.2f}, max {max(self.pairs):.2f})"
+
+
+def load() -> str:
+    """Return how busy the machine is. On a busy one, times describe its other work as well."""
+    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 
 def show(title: str, *rows: tuple[str, object]) -> None:

@@ -101,7 +101,8 @@ def _report(title: str, costs: Mapping[str, Sequence[Cost]]) -> None:
     }
     baseline = medians[BASELINE].seconds
     figures.show(
-        f"{title}: median time of the server, its ratio to that of {BASELINE}, and the process's processor time",
+        f"{title}: median time of the server, its ratio to that of {BASELINE}, and the process's processor time"
+        f" ({figures.load()})",
         *(
             (path, f"{each.seconds * 1000:7.1f} ms {each.seconds / baseline:6.1f} {each.processor * 1000:7.1f} ms")
             for path, each in medians.items()
@@ -147,7 +148,7 @@ def measure_open(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> 
                 watched = delivery.pagerelay(receivers, new(), count, beside=beside)
                 pairs.append((watched, delivery.pagerelay(receivers, new(), count)))
             figures.show(
-                f"{pages} open pages during {pairs[0][0].count:,} deliveries on {name}",
+                f"{pages} open pages during {pairs[0][0].count:,} deliveries on {name} ({figures.load()})",
                 (
                     "ratio of deliveries per second, with open pages : without",
                     figures.Ratio.of(pairs, lambda run: run.rate),

@@ -184,9 +184,11 @@ def _endpoint(site: Site, handler: Handler, *, is_open: bool) -> Callable[[Reque
 
 async def _session(site: Site, request: Request) -> sessions.Session | None:
     session = sessions.from_cookie(request.cookies.get(sign_in.COOKIE, ""), site.api, site.clock())
-    if session is None or await site.database.read(stored_sessions.has_ended, session.id):
+    if session is None:
         return None
-    return session
+    if request.headers.get(FRAGMENT) == site.live.signal and site.live.is_alive(session.id):
+        return session
+    return None if await site.database.read(stored_sessions.has_ended, session.id) else session
 
 
 def _relative(request: Request) -> str | None:

@@ -95,17 +95,14 @@ def _base() -> Markup:
 def _axes(top: float, starts: Sequence[datetime], step: float) -> Markup:
     parts = []
     for part in (0, 0.5, 1):
-        y = _y(part * top, top)
-        value = part * top
-        parts.append(Markup('<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, WIDTH, y, y))
+        y, value = _y(part * top, top), part * top
+        parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
         amount = f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"  # noqa: PLR2004 - kilo
-        parts.append(Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(LEFT - 5, y + 3, amount))
-    for index, start in enumerate(starts):
-        if index % max(len(starts) // 6, 1) == 0:
-            x = LEFT + (index + 0.5) * step
-            label = '<text x="{:.1f}" y="{}" text-anchor="middle" data-hour="{}">{:%H:%M}</text>'
-            parts.append(Markup(label).format(x, HEIGHT - 3, text.iso(start), start))  # noqa: S704 - a constant
-    return Markup("").join(parts)
+        parts.append(f'<text x="{LEFT - 5}" y="{y + 3:.1f}" text-anchor="end">{amount}</text>')
+    for index, start in list(enumerate(starts))[:: max(len(starts) // 6, 1)]:
+        place = f'x="{LEFT + (index + 0.5) * step:.1f}" y="{HEIGHT - 3}"'
+        parts.append(f'<text {place} text-anchor="middle" data-hour="{text.iso(start)}">{start:%H:%M}</text>')
+    return Markup("".join(parts))  # noqa: S704 - numbers and times; Markup.format takes ten times as long
 
 
 def _y(value: float, top: float) -> float:
@@ -122,7 +119,7 @@ def _bar(x: float, width: float, base: float, value: float, top: float, style: s
 
 def _rectangle(x: float, y: float, width: float, height: float, style: str) -> Markup:
     text = f'<rect class="bar {style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
-    return Markup(text)  # noqa: S704 - numbers and a style of this module; Markup.format takes ten times as long
+    return Markup(text)  # noqa: S704 - numbers and a style of this module
 
 
 def _path(style: str, points: Sequence[tuple[float, float | None]]) -> Markup:

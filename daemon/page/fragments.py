@@ -11,7 +11,7 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-FRESH_SECONDS = 1.0
+FRESH_SECONDS = 2.0  # after a change within them, another signal follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,14 @@ class Fragment:
 
 
 class Fragments:
-    """The fragments of the last second. ``clock`` is monotonic."""
+    """The fragments of the last seconds. ``clock`` is monotonic."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._recent: dict[Hashable, Fragment] = {}
 
     async def response(self, key: Hashable, make: Callable[[], Awaitable[Response]]) -> Response:
-        """Return what ``make`` returns, or has returned for the same key within the last second."""
+        """Return what ``make`` returns, or has returned for the same key within the last seconds."""
         now = self._clock()
         fragment = self._recent.get(key)
         if fragment is None or now - fragment.began > FRESH_SECONDS:

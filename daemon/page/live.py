@@ -8,23 +8,29 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from daemon import errors
+from daemon.page import sessions
+from daemon.storage import sessions as stored_sessions
 from daemon.views import change_mark
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, Callable
+
+    import sqlalchemy as sa
 
     from daemon.control.changes import Changes
     from daemon.page.visit import Visit
     from daemon.storage.database import Database
 
+T = TypeVar("T")
+
 LOOK_SECONDS = 1.0
 SHORTEST_SECONDS = 1.5  # between two signals, so that a storm costs little
-SECONDS_PER_PAGE = 0.2  # each open page fetches its content again after a signal, so many of them wait longer
+SECONDS_PER_PAGE = 0.15  # each open page fetches its content again after a signal, so many of them wait longer
 PING_SECONDS = 15.0  # keeps proxies from closing the connection, and finds closed ones
 MOST_LISTENERS = 110  # fewer than the server's request limit, together with those that wait for actions
 
@@ -39,6 +45,19 @@ class Live:
         self._looking: asyncio.Task[None] | None = None
         self._process = secrets.token_hex(4)  # a page may ask another process for what this one has signalled
         self._number = 0
+        self._ended: frozenset[str] | None = None  # sessions, at the last look; None while nobody looks
+        self._ended_here: frozenset[str] = frozenset()  # since the last look
+
+    def is_alive(self, session_id: str) -> bool:
+        """Return whether the last look, about a second ago, saw that a session has not ended.
+
+        Otherwise only the database knows. So what open pages fetch needs no transaction each.
+        """
+        return self._ended is not None and session_id not in self._ended | self._ended_here
+
+    def end(self, session_id: str) -> None:
+        """Note that a session has ended."""
+        self._ended_here |= {session_id}
 
     @property
     def signal(self) -> str:
@@ -50,7 +69,7 @@ class Live:
         """Return whether no more listeners are accepted."""
         return len(self._listeners) >= MOST_LISTENERS or self._changes.stopping
 
-    async def signals(self) -> AsyncIterator[str]:
+    async def signals(self) -> AsyncGenerator[str, None]:
         """Yield a server-sent event for each change, with a comment now and then in between."""
         woken = asyncio.Event()
         restarts = self._changes.restarts
@@ -73,7 +92,7 @@ class Live:
             self._listeners.discard(woken)
             if not self._listeners and self._looking is not None:
                 self._looking.cancel()
-                self._looking = None
+                self._looking = self._ended = None
 
     def _ends(self, restarts: int) -> bool:
         """Return whether a listener that came after this many restarts is to connect again, or the daemon stops."""
@@ -85,16 +104,16 @@ class Live:
         signalled = float("-inf")
         while not self._changes.stopping:
             await self._changes.wait(LOOK_SECONDS)
+            while (
+                not self._changes.stopping and (left := signalled + pause(len(self._listeners)) - time.monotonic()) > 0
+            ):
+                await asyncio.sleep(min(left, LOOK_SECONDS))
+                await self._look_for_ended_sessions()
             mark = await self._mark()
-            if mark == seen:
-                continue
-            left = signalled + pause(len(self._listeners)) - time.monotonic()
-            if left > 0:
-                await asyncio.sleep(left)
-                mark = await self._mark()
-            seen, signalled = mark, time.monotonic()
-            self._number += 1
-            self._wake()
+            if mark != seen:
+                seen, signalled = mark, time.monotonic()
+                self._number += 1
+                self._wake()
         self._wake()
 
     def _wake(self) -> None:
@@ -103,10 +122,22 @@ class Live:
 
     async def _mark(self) -> object:
         """Return a value that differs after each change; None while the database does not respond."""
+        mark = await self._read(change_mark.read)
+        return None if mark is None else (self._changes.number, mark)
+
+    async def _look_for_ended_sessions(self) -> None:
+        await self._read(lambda _tx: None)
+
+    async def _read(self, function: Callable[[sa.Connection], T]) -> T | None:
+        """Return what the function reads, after a look at the sessions that have ended."""
+        since = self._database.clock() - sessions.LONGEST_IDLE
         try:
-            return self._changes.number, await self._database.read(change_mark.read)
+            ended, value = await self._database.read(lambda tx: (stored_sessions.ended_since(tx, since), function(tx)))
         except errors.DatabaseError:
+            self._ended = None
             return None
+        self._ended, self._ended_here = ended | self._ended_here, self._ended_here - ended
+        return value
 
 
 def pause(pages: int) -> float:

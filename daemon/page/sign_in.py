@@ -80,6 +80,7 @@ async def sign_out(visit: Visit) -> Response:
             stored_sessions.end(tx, session.id, visit.site.database.now(tx))
 
         await visit.site.database.write(end)
+        visit.site.live.end(session.id)
     response = visit.see("sign-in")
     response.delete_cookie(COOKIE, path=_cookie_path(visit))
     return response

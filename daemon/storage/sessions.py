@@ -24,6 +24,12 @@ def has_ended(tx: sa.Connection, session_id: str) -> bool:
     return tx.execute(mine).first() is not None
 
 
+def ended_since(tx: sa.Connection, since: datetime) -> frozenset[str]:
+    """Return the sessions that ended since then."""
+    recent = sa.select(ended_sessions.c.id).where(ended_sessions.c.ended_at >= since)
+    return frozenset(tx.execute(recent).scalars())
+
+
 def prune(tx: sa.Connection, before: datetime, limit: int) -> int:
     """Remove sessions that ended before then, at most ``limit``; return how many."""
     old = sa.select(ended_sessions.c.id).where(ended_sessions.c.ended_at < before).limit(limit)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from typing import TYPE_CHECKING
 
 import pytest
 from starlette.responses import HTMLResponse, Response
 
+from daemon.control.changes import Changes
 from daemon.page import live
 from daemon.page.fragments import Fragments
+from daemon.storage import sessions as stored_sessions
+from tests.harness.eventually import eventually
+
+if TYPE_CHECKING:
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
 
 
 class Maker:
@@ -35,11 +44,28 @@ async def test_another_page_or_a_later_one_gets_its_own_fragment() -> None:
     maker, fragments = Maker(), Fragments(lambda: now)
     await fragments.response("key", maker.make)
     await fragments.response("other", maker.make)
-    now = 1.1
+    now = 2.1
     response = await fragments.response("key", maker.make)
     assert response.body == b"fragment 3"
 
 
-@pytest.mark.parametrize(("pages", "seconds"), [(1, 1.5), (7, 1.5), (10, 2.0), (100, 20.0)])
+@pytest.mark.parametrize(("pages", "seconds"), [(1, 1.5), (10, 1.5), (20, 3.0), (100, 15.0)])
 def test_the_more_pages_are_open_the_longer_is_the_time_between_two_signals(pages: int, seconds: float) -> None:
     assert live.pause(pages) == pytest.approx(seconds)
+
+
+async def test_whose_session_has_ended_is_known_without_asking_the_database_for_each_page(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
+    looking = live.Live(database, Changes())
+    assert not looking.is_alive("a"), "nobody looks, so only the database knows"
+    async with contextlib.aclosing(looking.signals()) as signals:
+        await anext(signals)
+        await eventually(lambda: looking.is_alive("a"))
+        looking.end("b")
+        assert not looking.is_alive("b")
+        database.write_now(stored_sessions.end, "c", clock.now)  # by another replica
+        await eventually(lambda: not looking.is_alive("c"))
+        assert looking.is_alive("a")
+    assert not looking.is_alive("a")

@@ -11,16 +11,20 @@ import pytest
 from pydantic import SecretStr
 
 from daemon import api
-from daemon.page import sessions
+from daemon.page import sessions, sign_in
+from daemon.storage import schema
 from tests.harness import sample_data
 from tests.page.conftest import READ_TOKEN
 from tests.page.person import visiting
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from fastapi import FastAPI
 
     from daemon.settings import Settings
     from daemon.storage.database import Database
+    from tests.conftest import ManualClock
     from tests.page.person import Person
 
 PAGES = (
@@ -120,6 +124,35 @@ async def test_signing_out_ends_the_session_wherever_its_cookie_is(person: Perso
     assert "pagerelay_session" not in person.http.cookies
     old_cookie = {"cookie": f"{cookie.name}={cookie.value}"}
     assert (await person.http.get("/", headers=old_cookie)).status_code == 303
+
+
+async def lines_to(lines: AsyncIterator[str], start: str) -> AsyncIterator[str]:
+    """Yield the lines to the first one that starts like this."""
+    async for line in lines:
+        yield line
+        if line.startswith(start):
+            return
+
+
+async def test_a_session_that_ended_gets_no_fragments_either(
+    database: Database, settings: Settings, clock: ManualClock
+) -> None:
+    database.write_now(sample_data.fill, clock.now)
+    async with (
+        api.serving(database, api.Current(settings)) as address,
+        httpx.AsyncClient(base_url=str(address)) as http,
+    ):
+        await http.post("/sign-in", data={"token": sample_data.TOKEN})
+        cookie = {"cookie": f"{sign_in.COOKIE}={http.cookies[sign_in.COOKIE]}"}
+        async with http.stream("GET", "/live") as stream:
+            lines = stream.aiter_lines()
+            await anext(lines)
+            database.write_now(sample_data.insert, schema.events, sample_data.event(900, clock.now))
+            signal = [line async for line in lines_to(lines, "data: ")][-1].removeprefix("data: ")
+            fragment = cookie | {"x-fragment": signal}
+            assert (await http.get("/", headers=fragment)).status_code == 200
+            await http.post("/sign-out")
+            assert (await http.get("/", headers=fragment)).status_code == 303
 
 
 async def test_a_changed_token_ends_the_session(person: Person, database: Database, settings: Settings) -> None:
