@@ -88,7 +88,8 @@ def ceiling(value: float) -> float:
 
 
 def _base() -> Markup:
-    line = f'<line class="axis" x1="0" x2="{SPARK_WIDTH}" y1="{SPARK_HEIGHT}" y2="{SPARK_HEIGHT}"/>'
+    y = SPARK_HEIGHT - 0.5  # half a line above the edge, which would cut it off
+    line = f'<line class="axis" x1="0" x2="{SPARK_WIDTH}" y1="{y}" y2="{y}"/>'
     return Markup(line)  # noqa: S704 - a constant
 
 

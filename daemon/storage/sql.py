@@ -77,10 +77,11 @@ def among_parameter(
     return column.in_(sa.select(sa.func.json_each(values).table_valued("value").c.value))
 
 
-def by_partial_index(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """Return the condition of a partial index so that SQLite reads that index, in its order.
+def without_index(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return a condition that makes SQLite look for no rows with it; partial indexes with this condition still serve.
 
-    Without statistics SQLite would prefer a complete index on the condition's column, and then read and sort the rows.
+    Without statistics SQLite takes any index on a column that must equal something, however many rows do. PostgreSQL
+    has statistics.
     """
     return condition if is_postgres(tx) else sa.func.likely(condition)
 

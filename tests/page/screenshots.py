@@ -18,7 +18,7 @@ from daemon import config, pagerduty
 from daemon.control import Services
 from daemon.pagerduty.permits import Permits
 from daemon.simulator import Account, Simulator
-from daemon.storage import schema
+from daemon.storage import schema, sql
 from daemon.storage.database import Database, system_clock
 from daemon.storage.history import ALL, SLOT
 from daemon.storage.schema import LATENCIES
@@ -55,6 +55,7 @@ TITLES = (
     "Queue of invoices grows",
     "Error rate of login above 5 %",
 )
+SYMPTOMS = ("Pods evicted", "Kubelet not ready", "Disk pressure", "API latency above 1 s")
 PEOPLE = ("Alice Archer", "Bob Brandt", "Carla Chen")
 STORY = ("triggered", "acknowledged", "annotated", "resolved")
 MINUTE = timedelta(minutes=1)
@@ -63,10 +64,14 @@ INCIDENTS = 12
 
 @dataclass(frozen=True)
 class Scene:
-    """What the database shows. ``down`` is whether the target tickets fails, ``waiting`` how much waits for it."""
+    """What the database shows. ``down`` is whether the target tickets fails, ``waiting`` how much waits for it.
+
+    ``storm`` is how many incidents began within the last minutes.
+    """
 
     down: bool = False
     waiting: int = 0
+    storm: int = 0
 
 
 def fill(tx: sa.Connection, scene: Scene, now: datetime) -> None:
@@ -90,8 +95,10 @@ def fill(tx: sa.Connection, scene: Scene, now: datetime) -> None:
         down = scene.down and name == "tickets"
         state = reason | {"last_success_at": since} if down else {"last_success_at": now - MINUTE / 5}
         sample_data.insert(tx, schema.targets, {"name": name} | state)
-    sample_data.insert(tx, schema.permits, *({"connection": "acme", "at": now, "priority": 1} for _ in range(4)))
+    calls = 26 if scene.storm else 4
+    sample_data.insert(tx, schema.permits, *({"connection": "acme", "at": now, "priority": 1} for _ in range(calls)))
     _events(tx, scene, now, since)
+    _storm(tx, scene, now)
     _history(tx, scene, now, chance)
     user = {"incidentId": "Q1", "userId": "PALICE"}
     done = {"state": "succeeded", "outcome": "done", "result": '{"id": "Q1"}', "tries": 1}
@@ -129,16 +136,37 @@ def _events(tx: sa.Connection, scene: Scene, now: datetime, since: datetime) -> 
             for number, target in enumerate(("chat", "tickets")):
                 pending = scene.down and target == "tickets" and at > since
                 _delivery(tx, 2 * seq + number, message["id"], target, f"Q{incident}", at, pending=pending)
-    for number in range(scene.waiting):
-        message = {"id": f"msg_{number}", "event_seq": 0, "trigger": "new-incidents", "type": "incident.triggered"}
-        sample_data.insert(tx, schema.messages, message | {"created_at": now - MINUTE})
+    new = {"event_seq": 0, "trigger": "new-incidents", "type": "incident.triggered", "created_at": now - MINUTE}
+    numbers = range(scene.waiting)
+    messages = [{"id": f"msg_{number}"} | new for number in numbers]
     rows = [
         sample_data.delivery(
             10_000 + number, now - MINUTE, message_id=f"msg_{number}", target="tickets", incident_id=f"S{number}"
         )
-        for number in range(scene.waiting)
+        for number in numbers
     ]
-    sample_data.insert(tx, schema.deliveries, *rows)
+    sql.insert_new(tx, schema.messages, messages)
+    sql.insert_new(tx, schema.deliveries, rows)
+
+
+def _storm(tx: sa.Connection, scene: Scene, now: datetime) -> None:
+    """Insert incidents that began one after the other within the last minutes and are all open."""
+    for number in range(scene.storm):
+        at, name = now - (scene.storm - number) * 2 * MINUTE / 60, f"S{number}"
+        resource = {
+            "id": name,
+            "title": f"{SYMPTOMS[number % len(SYMPTOMS)]} on node-{number % 61:02}",
+            "incident_number": 2000 + number,
+            "urgency": "high",
+            "status": "triggered",
+            "service": {"summary": "Kubernetes"},
+        }
+        payload = {"agent": {"summary": "Prometheus"}, "incident": resource, "note": None}
+        row = {"type": "incident.triggered", "incident_id": name, "payload": orjson.dumps(payload).decode()}
+        sample_data.insert(tx, schema.events, sample_data.event(5000 + number, at, **row))
+        snapshot = {"connection": "acme", "incident_id": name, "created": True, "status": "triggered", "status_at": at}
+        empty = {"assigned": "[]", "incident": "{}", "announced": "[]", "read_at": at}
+        sample_data.insert(tx, schema.snapshots, snapshot | empty)
 
 
 def _delivery(
@@ -161,16 +189,25 @@ def _history(tx: sa.Connection, scene: Scene, now: datetime, chance: random.Rand
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
     slots = [first + SLOT * number for number in range(int((now - first) / SLOT) + 1)]
     for at in slots:
-        busy = 6 + 5 * ((at.hour - 3) % 24 > 8) + chance.randint(0, 6)
-        for target, part in ((ALL, 2.2), ("chat", 1.0), ("statuspage", 0.2), ("tickets", 1.0)):
+        storm = 30 if scene.storm and at > now - 80 * MINUTE else 1
+        busy = (6 + 5 * ((at.hour - 3) % 24 > 8) + chance.randint(0, 6)) * storm
+        down = scene.down and at > now - 25 * MINUTE
+        slow = 12 if storm > 1 else 1
+        for target, part in (("chat", 1.0), ("statuspage", 0.2), ("tickets", 1.0)):
             attempts = int(busy * part)
-            failing = scene.down and target in {ALL, "tickets"} and at > now - 25 * MINUTE
-            failures = attempts // (2 if target == ALL else 1) if failing else int(chance.random() < 0.03)
-            within = {f"within_{bound}": int(attempts * min(1, bound / 260)) for bound in LATENCIES}
-            row = {"target": target, "at": at, "attempts": attempts, "failures": min(failures, attempts)}
-            sample_data.insert(tx, schema.target_history, row | within)
-        row = {"connection": "acme", "at": at, "events": busy, "calls": 10 + chance.randint(0, 6)}
+            failures = attempts if down and target == "tickets" else min(int(chance.random() < 0.03), attempts)
+            within = {f"within_{bound}": int(attempts * min(1, bound / 260 / slow)) for bound in LATENCIES}
+            waiting = int(scene.waiting * (1 - (now - at) / (30 * MINUTE))) if down and target == "tickets" else 0
+            counts = {"attempts": attempts, "failures": failures, "pending": max(waiting, 0), "dead": 0} | within
+            for name in (ALL, target):
+                _add(tx, name, at, counts)
+        row = {"connection": "acme", "at": at, "events": busy, "calls": min(10 + chance.randint(0, 6) + storm, 150)}
         sample_data.insert(tx, schema.connection_history, row)
+
+
+def _add(tx: sa.Connection, target: str, at: datetime, counts: dict[str, int]) -> None:
+    row = {"target": target, "at": at} | counts
+    sql.upsert(tx, schema.target_history, [row], lambda old, new: old + new)
 
 
 async def main(folder: Path) -> None:
@@ -190,7 +227,7 @@ async def main(folder: Path) -> None:
             ("action", form, {}),
         ]
         await _take(browser, folder, down, pictures)
-        await _take(browser, folder, Scene(down=True, waiting=20_000), [("storm", "/", {})])
+        await _take(browser, folder, Scene(down=True, waiting=20_000, storm=400), [("storm", "/", {})])
 
 
 async def _take(
@@ -220,7 +257,14 @@ async def _take(
 
 
 def _is_alive(tx: sa.Connection) -> None:
-    tx.execute(schema.instances.update().values(heartbeat_at=system_clock()))
+    """Make everything recent that a running daemon would have done a moment ago."""
+    now = system_clock()
+    tx.execute(schema.instances.update().values(heartbeat_at=now))
+    tx.execute(schema.connections.update().values(last_poll_at=now, last_success_at=now, watermark=now))
+    tx.execute(schema.targets.update().where(schema.targets.c.probes > 0).values(probe_at=now + MINUTE / 2))
+    healthy = schema.targets.c.failing_since.is_(None)
+    tx.execute(schema.targets.update().where(healthy).values(last_success_at=now - MINUTE / 10))
+    tx.execute(schema.permits.update().values(at=now))
 
 
 def _settings(folder: Path, database: str, simulator: str, key: str) -> Settings:

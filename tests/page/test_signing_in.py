@@ -140,7 +140,7 @@ async def test_a_session_that_ended_gets_no_fragments_either(
     database.write_now(sample_data.fill, clock.now)
     async with (
         api.serving(database, api.Current(settings)) as address,
-        httpx.AsyncClient(base_url=str(address)) as http,
+        httpx.AsyncClient(base_url=str(address), timeout=30) as http,
     ):
         await http.post("/sign-in", data={"token": sample_data.TOKEN})
         cookie = {"cookie": f"{sign_in.COOKIE}={http.cookies[sign_in.COOKIE]}"}
