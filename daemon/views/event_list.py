@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from daemon import errors, text
 from daemon.model import Json  # noqa: TC001 - the API reads the annotations
-from daemon.storage import schema, sql
+from daemon.storage import schema
 from daemon.triggers import BY_OPERATION, REGISTRY
 from daemon.views import paging, rows
 from daemon.views.paging import Page
@@ -73,7 +73,7 @@ def read(
         query = query.where(table.c.connection == connection)
     if trigger is not None:
         paging.must_exist(tx, "trigger", schema.triggers.c.name, trigger)
-        query = query.where(_sent_by(tx, trigger))
+        query = query.where(_sent_by(trigger))
     page, cursor = paging.read_rows(tx, query, table.c.seq, after, limit, last=last, before=before)
     return Page([item(row) for row in page], cursor)
 
@@ -103,13 +103,15 @@ def item(row: Any) -> EventItem:  # noqa: ANN401 - a row of the events table
     )
 
 
-def _sent_by(tx: sa.Connection, trigger: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a trigger made a message of an event, alone or batched with others."""
+def _sent_by(trigger: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a trigger made a message of an event, alone or batched with others.
+
+    Nested, so that both databases begin with the few messages of an event and not with the many of the trigger.
+    """
     seq, messages, batched = schema.events.c.seq, schema.messages, schema.batched
-    mine = sql.without_index(tx, messages.c.trigger == trigger)  # which thousands of messages meet, an event has few
-    alone = sa.exists().where(messages.c.event_seq == seq, mine)
-    in_batch = batched.c.event_seq == seq, messages.c.id == batched.c.message_id, mine
-    return alone | sa.exists().where(*in_batch)
+    alone = sa.exists().where(messages.c.event_seq == seq, messages.c.trigger == trigger)
+    of_batch = sa.exists().where(messages.c.id == batched.c.message_id, messages.c.trigger == trigger)
+    return alone | sa.exists().where(batched.c.event_seq == seq, of_batch)
 
 
 def _event_type(name: str) -> str:
