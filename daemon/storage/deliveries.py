@@ -37,7 +37,7 @@ def count_by_target(
     One pass through a partial index. A few ``names`` are looked up in it one by one; many, or all, are not.
     """
     columns = deliveries.c.target, sa.func.count(), sa.func.min(deliveries.c.id)
-    counted = sa.select(*columns).where(sql.without_index(tx, in_state(state))).group_by(deliveries.c.target)
+    counted = sa.select(*columns).where(sql.often_true(tx, in_state(state))).group_by(deliveries.c.target)
     if names is not None and len(names) <= FEW:
         counted = counted.where(sql.among(tx, deliveries.c.target, names))
     return {target: (number, first) for target, number, first in tx.execute(counted)}

@@ -77,11 +77,11 @@ def among_parameter(
     return column.in_(sa.select(sa.func.json_each(values).table_valued("value").c.value))
 
 
-def without_index(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """Return a condition that makes SQLite look for no rows with it; partial indexes with this condition still serve.
+def often_true(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return the condition of a partial index so that SQLite reads that index, in its order.
 
-    Without statistics SQLite takes any index on a column that must equal something, however many rows do. PostgreSQL
-    has statistics.
+    Without statistics SQLite expects that few rows meet an equation, and sorts what an index on that column finds.
+    PostgreSQL has statistics.
     """
     return condition if is_postgres(tx) else sa.func.likely(condition)
 

@@ -381,3 +381,19 @@ def test_no_number_about_targets_is_found_by_going_through_all_deliveries(
     steps = plans.of_work(filled, look)
     assert len(steps) > 3
     assert plans.through_all(steps) == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_lists_of_a_trigger_and_of_dead_deliveries_are_read_in_their_order(filled: Database) -> None:
+    def look(tx: sa.Connection) -> None:
+        delivery_list.read(tx, state="dead")
+        delivery_list.read(tx, state="dead", trigger="new")
+        event_list.read(tx, trigger="new")
+
+    steps = plans.of_work(filled, look)
+    lists = {statement: plan for statement, plan in steps.items() if "ORDER BY" in statement}
+    assert len(lists) == 3
+    for statement, plan in lists.items():
+        assert "USE TEMP B-TREE FOR ORDER BY" not in plan, statement
+        assert not any(step.startswith("SCAN messages") for step in plan), statement
+        assert not any(step.endswith("messages_by_trigger (trigger=?)") for step in plan), statement
