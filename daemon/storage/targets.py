@@ -23,15 +23,8 @@ if TYPE_CHECKING:
 
 EXPIRED = "the target kept failing until the end of the retry horizon (see retry.horizon)"
 PROBE_LEASE = timedelta(seconds=75)  # longer than an attempt can take
-FORGOTTEN = (  # at a resume
-    "paused_at",
-    "paused_reason",
-    "failing_since",
-    "refusing_since",
-    "probe_at",
-    "blocked_until",
-    "last_error",
-)
+PAUSE = ("paused_at", "paused_reason", "failing_since", "refusing_since", "last_error")
+WAIT = ("probe_at", "blocked_until")
 STATE = tuple(each.name for each in dataclasses.fields(TargetState))
 _state = operator.attrgetter(*STATE)
 PAUSED = sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))
@@ -55,8 +48,14 @@ def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
 
 
 def resume(tx: sa.Connection, name: str, now: datetime) -> None:
-    """Send to a target again: forget its pauses and failures, and make its pending deliveries due."""
-    tx.execute(targets.update().where(targets.c.name == name).values(dict.fromkeys(FORGOTTEN) | {"probes": 0}))
+    """Send to a target again, and make its pending deliveries due.
+
+    What was known of a paused target is forgotten. One that is failing is tried at once, but goes on failing until it
+    accepts a message.
+    """
+    resumed = targets.update().where(targets.c.name == name)
+    tx.execute(resumed.where(targets.c.paused_at.is_not(None)).values(dict.fromkeys(PAUSE)))
+    tx.execute(resumed.values(dict.fromkeys(WAIT) | {"probes": 0}))
     hurry(tx, name, now)
 
 

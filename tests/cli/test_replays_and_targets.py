@@ -79,6 +79,7 @@ def test_a_replay_prints_its_size_and_its_result(
     pagerelay: Call, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(progress.Lines, "tick_until", lambda *_: None)
     monkeypatch.setattr(cli_replays, "POLL_SECONDS", 0.01)
     asleep, slept = time.sleep, threading.Event()
 

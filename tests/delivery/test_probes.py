@@ -103,6 +103,27 @@ async def test_deliveries_waiting_for_a_retry_are_sent_as_soon_as_the_target_rec
     assert [row.attempts for row in rows(live)] == [2, 2, 2, 1]
 
 
+async def test_a_resumed_target_that_fails_is_tried_at_once_and_goes_on_failing_until_a_success(live: Database) -> None:
+    gate = Gate()
+    late = Retry(first=timedelta(hours=1), factor=1.0, max=timedelta(hours=8))
+    fill(live, [f"P{number}" for number in range(5)], ["ops"])
+    async with gate.receiver.serving() as url, delivering(live, target("ops", url, retry=late)) as deliveries:
+        await seen(live, "failing_since")
+        await eventually(lambda: standing(live).probe_at is not None)
+        before, begun = standing(live), len(gate.receiver.got)
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
+        assert (standing(live).failing_since, standing(live).last_error) == (before.failing_since, before.last_error)
+        deliveries.wake(["ops"])
+        await eventually(lambda: len(gate.receiver.got) > begun)
+        await eventually(lambda: standing(live).probes >= 1)
+        assert standing(live).failing_since == before.failing_since, "since when it fails, nobody has forgotten"
+        gate.down = False
+        live.write_now(lambda tx: targets.resume(tx, "ops", live.now(tx)))
+        deliveries.wake(["ops"])
+        await eventually(lambda: states(live), {"delivered": 5})
+    assert standing(live).failing_since is None
+
+
 async def test_a_starting_daemon_knows_which_targets_are_failing(live: Database) -> None:
     gate = Gate()
     fill(live, [f"P{number}" for number in range(50)], ["ops"])

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CODE = "\n".join(
     (ROOT / "daemon" / part).read_text(encoding="utf-8")
-    for part in ("api/metrics.py", "app/__init__.py", "app/reloading.py", "delivery/worker.py")
+    for part in ("api/metrics.py", "app/__init__.py", "app/reloading.py", "delivery/attempt_metrics.py")
 )
 
 
