@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from daemon.model import PAUSED_BY_HAND
 from daemon.settings import RateLimit
 from daemon.storage import targets
 from tests.delivery.loop_setup import (
@@ -70,9 +71,10 @@ async def test_a_delivery_waiting_for_the_rate_limit_is_not_sent_after_a_pause(l
     assert len(receiver.got) <= 5
 
 
-def test_resuming_a_target_clears_its_error(database: Database, clock: ManualClock) -> None:
+def test_resuming_a_paused_target_clears_its_error(database: Database, clock: ManualClock) -> None:
     fill(database, ["P1"], ["ops"])
     failing(database, clock())
+    database.write_now(targets.pause, "ops", PAUSED_BY_HAND, clock())
     database.write_now(targets.resume, "ops", clock())
     assert (standing(database).last_error, standing(database).failing_since) == (None, None)
 
