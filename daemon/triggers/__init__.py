@@ -94,7 +94,8 @@ NOT_EVENTS = frozenset(
         "link_log_entry",
         "unlink_log_entry",
         "responder_request_log_entry",
-        "responder_request_for_escalation_policy_log_entry",  # not documented
+        "merge_log_entry",  # not documented, like the next one; the merged incident has a resolution of its own
+        "responder_request_for_escalation_policy_log_entry",
     }
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from daemon import triggers
 from tests.simulator.library import Sdk, latest, log, types
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def test_a_merge_resolves_the_source_and_keeps_the_destination_open(
     resolve, merge = latest(sdk, clock)
     assert (resolve["type"], resolve["incident"]["id"]) == ("resolve_log_entry", incident.id)
     assert (merge["type"], merge["incident"]["id"]) == ("merge_log_entry", other.id)
+    assert triggers.is_known(merge["type"])
     assert (resolve["incident"]["status"], merge["incident"]["status"]) == ("resolved", "triggered")
     assert resolve["incident"]["resolve_reason"]["incident"]["id"] == other.id
     assert [(each.type, each.incident_id) for each in account.log.ledger[-1:]] == [
