@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import orjson
+import sqlalchemy as sa
 import structlog
 import uvloop
 
@@ -35,8 +36,6 @@ from tests.harness.eventually import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
-
-    import sqlalchemy as sa
 
     from daemon.model import Event, Json
     from daemon.storage.claims import TargetClaim
@@ -185,20 +184,20 @@ async def _latencies(database: Database) -> tuple[float, float, int]:
     await asyncio.sleep(SETTLE_SECONDS)
     events = load.events(2 * MESSAGES)
     quiet = await _send(database, deliveries, events[:MESSAGES])
-    pruning = asyncio.create_task(_prune(database))
-    pruned_beside = await _send(database, deliveries, events[MESSAGES:])
-    removed = await pruning
+    old = _count_old(database)
+    pruning = asyncio.create_task(retention.Retention(database, PERIODS, (), ()).run())
+    while_pruning = await _send(database, deliveries, events[MESSAGES:])
+    removed = old - _count_old(database)
+    pruning.cancel()
     await deliveries.stop(timedelta(seconds=5))
     await running
     server.close()
-    return quiet, pruned_beside, removed
+    return quiet, while_pruning, removed
 
 
-async def _prune(database: Database) -> int:
-    removed = 0
-    while part := await database.write(retention.prune, database, PERIODS, (), ()):
-        removed += part
-    return removed
+def _count_old(database: Database) -> int:
+    count = sa.select(sa.func.count()).where(schema.deliveries.c.state == "delivered")
+    return int(database.read_now(lambda tx: tx.execute(count).scalar_one()))
 
 
 async def _send(database: Database, deliveries: DeliveryLoop, events: Sequence[Event]) -> float:

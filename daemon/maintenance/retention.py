@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,7 @@ log = structlog.get_logger()
 
 EVERY = timedelta(minutes=10)
 MOST_ROWS = 500  # of one table in one transaction
+PAUSE = 3.0  # times the duration of a transaction: SQLite has one writer, and deliveries must not wait for it
 SEEN_FOR = timedelta(days=3)  # longer than any overlap or sweep goes back
 SESSION_FOR = timedelta(days=1)  # longer than a cookie is valid
 SNAPSHOT_FOR = commit.HISTORY + timedelta(days=1)
@@ -49,12 +52,14 @@ class Retention:
         self._triggers = triggers
 
     async def run(self) -> timedelta:
-        """Remove all expired rows in batches."""
-        removed = 0
+        """Remove all expired rows in batches, with pauses in which others can write."""
+        removed, began = 0, time.monotonic()
         while part := await self._database.write(
             prune, self._database, self._periods, self._connections, self._triggers
         ):
             removed += part
+            await asyncio.sleep(PAUSE * (time.monotonic() - began))
+            began = time.monotonic()
         if removed:
             log.info("retention.completed", removed=removed)
         return EVERY
