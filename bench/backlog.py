@@ -28,7 +28,7 @@ from bench.latency import TimedHook
 from daemon.delivery.loop import DeliveryLoop
 from daemon.maintenance import retention
 from daemon.settings import RetentionPeriods
-from daemon.storage import claims, journal, messages, schema, targets
+from daemon.storage import claims, schema, targets
 from daemon.storage.database import Database
 from daemon.storage.due import ClaimRequest
 from tests.harness.eventually import eventually
@@ -202,16 +202,10 @@ def _count_old(database: Database) -> int:
 
 async def _send(database: Database, deliveries: DeliveryLoop, events: Sequence[Event]) -> float:
     """Create a message for the healthy target every now and then; return the median time from commit to arrival."""
-
-    def write(tx: sa.Connection, event: Event) -> None:
-        journal.append(tx, "beside", [event])
-        message = f"msg_{event.id}", journal.head(tx), "other", event.type, event.incident_id, (HEALTHY,)
-        messages.enqueue(tx, [messages.NewMessage(*message)], database.now(tx))
-
     committed = {}
     for event in events:
         beside = dataclasses.replace(event, id=f"evt_beside{event.id}", connection="beside")
-        await database.write(write, beside)
+        await database.write(load.append, database, beside, (HEALTHY,))
         committed[f"msg_{beside.id}"] = time.monotonic()
         deliveries.wake([HEALTHY])
         await asyncio.sleep(EVERY_SECONDS)

@@ -19,7 +19,7 @@ from bench import figures, load, receiver
 from daemon.delivery.loop import DeliveryLoop
 from daemon.ingest.poller import Poller
 from daemon.settings import Trigger
-from daemon.storage import connections, journal, messages, targets
+from daemon.storage import connections, targets
 from daemon.storage.database import Database, system_clock
 from tests.conftest import ManualClock
 from tests.harness.fake_pagerduty import FakePagerDuty, connection
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     import httpx
-    import sqlalchemy as sa
 
-    from daemon.model import Event
 
 TARGETS = 20
 EVENTS = 20
@@ -135,14 +133,9 @@ async def _polls(urls: Sequence[str], url: str, rounds: int) -> list[float]:
 
 async def _background(database: Database, names: tuple[str, ...], wake: Callable[[Collection[str]], None]) -> None:
     """Create a message for all targets every now and then."""
-
-    def write(tx: sa.Connection, event: Event) -> None:
-        journal.append(tx, BACKGROUND, [event])
-        message = f"msg_{BACKGROUND}_{event.id}", journal.head(tx), "other", event.type, event.incident_id, names
-        messages.enqueue(tx, [messages.NewMessage(*message)], database.now(tx))
-
     for event in load.events(10_000):
-        await database.write(write, dataclasses.replace(event, connection=BACKGROUND))
+        background = dataclasses.replace(event, id=f"{BACKGROUND}_{event.id}", connection=BACKGROUND)
+        await database.write(load.append, database, background, names)
         wake(names)
         await asyncio.sleep(BACKGROUND_SECONDS)
 

@@ -63,6 +63,13 @@ def fill(database: Database, names: Sequence[str], count: int) -> None:
     database.write_now(write)
 
 
+def append(tx: sa.Connection, database: Database, event: Event, names: Sequence[str]) -> None:
+    """Put one event into the journal, with a message ``msg_<event id>`` that is due at these targets."""
+    journal.append(tx, event.connection, [event])
+    message = f"msg_{event.id}", journal.head(tx), "other", event.type, event.incident_id, tuple(names)
+    messages.enqueue(tx, [messages.NewMessage(*message)], database.now(tx))
+
+
 def delivered(database: Database) -> int:
     """Return how many deliveries succeeded with exactly one recorded attempt."""
     once = schema.deliveries.c.state == "delivered", schema.deliveries.c.attempts == 1
