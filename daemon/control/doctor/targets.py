@@ -1,6 +1,7 @@
-"""Each target: its name, its addresses, the way to it, and its certificate. Only a requested sample is sent.
+"""Each target: its name, its addresses, the way to it, its certificate, and whether it accepts what is sent.
 
-The probes are blocking and have threads of their own, so that a slow target delays neither the others nor a daemon.
+Only a requested sample is sent. The probes are blocking and have threads of their own, so that a slow target delays
+neither the others nor a daemon.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from cryptography import x509
 
 from daemon import errors
-from daemon.control.doctor import probe
+from daemon.control.doctor import probe, target_states
 from daemon.control.doctor.finding import Status, Topic
 from daemon.delivery import sample_delivery
 from daemon.outbound import resolver
@@ -68,14 +69,21 @@ class Patient:
 
 
 async def check(examination: Examination) -> list[Finding]:
-    """Return the state of each target."""
+    """Return the state of each target. That it fails now is reported where its own checks do not show why."""
+    recorded = await target_states.read(examination)
     patients = [Patient(each, examination, Topic(name)) for name, each in examination.settings.targets.items()]
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="doctor")
     try:
         groups = await asyncio.gather(*(_check(patient, executor) for patient in patients))
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-    return [finding for group in groups for finding in group]
+    findings: list[Finding] = []
+    for patient, group in zip(patients, groups, strict=True):
+        findings += group
+        state = recorded.get(patient.target.name)
+        if state is not None and (state.status is not Status.FAIL or not _has_failed(group)):
+            findings.append(state)
+    return findings
 
 
 async def _check(patient: Patient, executor: ThreadPoolExecutor) -> list[Finding]:
@@ -87,10 +95,14 @@ async def _check(patient: Patient, executor: ThreadPoolExecutor) -> list[Finding
     if patient.examination.send:
         steps.append(lambda: _samples(patient))
     for step in steps:
-        if any(each.status is Status.FAIL for each in findings):
+        if _has_failed(findings):
             break
         findings += await step()
     return findings
+
+
+def _has_failed(findings: list[Finding]) -> bool:
+    return any(each.status is Status.FAIL for each in findings)
 
 
 def _client_certificate(patient: Patient) -> list[Finding]:

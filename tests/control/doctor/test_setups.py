@@ -17,6 +17,7 @@ from daemon.settings import Egress, OAuth2, Tls
 from daemon.simulator import Account, Fault, Simulator
 from daemon.storage import permits, schema, sqlite, unknown_entry_types
 from daemon.storage.database import system_clock
+from daemon.text import iso
 from tests.control.doctor.world import KEY, World, existing
 from tests.harness.certificates import Authority
 from tests.harness.listening import listening
@@ -24,6 +25,8 @@ from tests.harness.receivers import Receiver, Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    import sqlalchemy as sa
 
     Break = Callable[[World, pytest.MonkeyPatch], object]
 
@@ -176,6 +179,25 @@ def reject_samples(world: World, _patch: pytest.MonkeyPatch) -> None:
     world.more["send"] = True
 
 
+def target_state(**values: Any) -> Break:
+    """Let the daemon have recorded this about the target, and an attempt that the receiver answered with words."""
+
+    def record(world: World, _patch: pytest.MonkeyPatch) -> None:
+        now = system_clock()
+        waiting = {"message_id": "msg_1", "target": "ops", "incident_id": "P1", "attempts": 1, "created_at": now}
+        attempt = {"delivery_id": 1, "at": now, "duration_ms": 9, "status": 503, "error": "answered 503"}
+
+        def write(tx: sa.Connection) -> None:
+            tx.execute(schema.targets.insert().values(name="ops", **values))
+            tx.execute(schema.deliveries.insert().values(id=1, state="pending", next_attempt_at=now, **waiting))
+            tx.execute(schema.attempts.insert().values(answer="back\n at noon", **attempt))
+
+        world.write(write)
+
+    return record
+
+
+LONG_AGO = system_clock() - timedelta(hours=3, minutes=1)
 BROKEN: dict[str, tuple[Break, Status, str, str]] = {
     "hint": (
         lambda world, _: world.more.update(hints=["targets.ops.headers.X-Key: has quotes around it"]),
@@ -227,6 +249,34 @@ BROKEN: dict[str, tuple[Break, Status, str, str]] = {
         *(FAIL, "target.proxy", "127.0.0.1 port 1: connection refused"),
     ),
     "rejected samples": (reject_samples, FAIL, "target.sample", "not accepted: incident."),
+    "failing target": (
+        target_state(failing_since=LONG_AGO, last_error="answered 503"),
+        *(
+            FAIL,
+            "target.deliveries",
+            f'{iso(LONG_AGO.replace(microsecond=0))}: answered 503: "back at noon"; 1 pending',
+        ),
+    ),
+    "refusing target": (
+        target_state(refusing_since=LONG_AGO, last_error="answered 400"),
+        *(FAIL, "target.deliveries", "has rejected every message for 3 h, since "),
+    ),
+    "nothing accepted": (
+        target_state(),
+        *(FAIL, "target.deliveries", 'nothing accepted yet: answered 503: "back at noon"; 1 pending'),
+    ),
+    "paused target": (
+        target_state(paused_at=LONG_AGO, paused_reason="paused by hand"),
+        *(WARN, "target.deliveries", "paused by hand for 3 h, since "),
+    ),
+    "gone target": (
+        target_state(paused_at=LONG_AGO, paused_reason="answered 410"),
+        *(WARN, "target.deliveries", "paused: answered 410 for 3 h, since "),
+    ),
+    "blocked target": (
+        target_state(blocked_until=system_clock() + timedelta(hours=25, minutes=30)),
+        *(WARN, "target.deliveries", "backing off for another 25 h at the target's request; 1 pending"),
+    ),
     "no daemon": (daemon_is_silent, WARN, "daemon.running", "no daemon is running"),
     "other configuration": (
         lambda world, _: world.write(lambda tx: tx.execute(schema.instances.update().values(config_hash="other"))),
@@ -251,6 +301,30 @@ async def test_a_broken_set_up_has_exactly_one_finding(
     assert words in problem.found
     assert problem.remedy
     assert "canary" not in f"{problem}"
+
+
+async def test_a_failing_target_is_reported_without_the_network_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target_state(failing_since=LONG_AGO, last_error="answered 503")(world, monkeypatch)
+    (problem,) = await world.problems(offline=True)
+    assert (problem.name, problem.subject, problem.status) == ("target.deliveries", "ops", FAIL)
+    assert problem.remedy.endswith("pagerelay targets resume ops")
+
+
+async def test_a_target_whose_own_checks_show_why_it_fails_is_one_finding(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target_state(failing_since=LONG_AGO, last_error="127.0.0.1 refused the connection")(world, monkeypatch)
+    world.change_target(url=SecretStr(f"https://{CLOSED}/canary-path"))
+    assert [each.name for each in await world.problems()] == ["target.connection"]
+
+
+async def test_a_target_that_accepts_messages_is_ok(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    target_state(last_success_at=LONG_AGO)(world, monkeypatch)
+    findings = {each.name: each for each in await world.examine()}
+    assert findings["target.deliveries"].status is Status.OK
+    assert findings["target.deliveries"].found == "the last message was accepted 3 h ago"
 
 
 async def test_a_key_of_the_other_region_is_recognised(world: World) -> None:
