@@ -1,22 +1,25 @@
-"""The formatting of times, foreign text and hints, the same everywhere."""
+"""Times as people write and read them, foreign text and hints, the same everywhere."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from daemon.model import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
+    from datetime import tzinfo
 
 REPLACEMENT = "\ufffd"
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+UNITS = {"ms": 0.001, "s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
+LONGEST = timedelta(days=3660)
 EXCERPT = 80  # characters of somebody's text that an error repeats
 PART_OF_WORDS = 5  # characters from which a secret is masked inside words, too
 
@@ -37,11 +40,36 @@ def span(seconds: float) -> str:
     return f"{seconds // DAY:.0f} d"
 
 
-def left(done: float, total: float, seconds: float) -> str:
-    """Return how long the rest takes if it goes on as fast as ``done`` of ``total`` did, in so many seconds."""
+def seconds(value: str) -> float | None:
+    """Return the seconds of a duration such as ``30s``, ``10m`` or ``7d``; a bare number is in seconds."""
+    match = DURATION.fullmatch(value.strip())
+    return None if match is None else float(match.group(1)) * UNITS[match.group(2) or "s"]
+
+
+def instant(value: str, zone: tzinfo | None = None) -> datetime | None:
+    """Return an instant in UTC. One without an offset is in this zone, or None without a zone."""
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        if moment.tzinfo is None and zone is None:
+            return None
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def moment(value: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
+    """Return the instant that people write as ``2h``, ``2h ago`` or ``2026-11-01T00:00:00Z``; None if it is neither."""
+    ago = seconds(value.strip().removesuffix("ago"))
+    if ago is None:
+        return instant(value, zone)
+    return now - timedelta(seconds=ago) if 0 < ago <= LONGEST.total_seconds() else None
+
+
+def left(done: float, total: float, took: float) -> str:
+    """Return how long the rest takes if it goes on as fast as ``done`` of ``total`` did, in ``took`` seconds."""
     if done <= 0:
         return "time left unknown"
-    return f"about {span(seconds * max(total - done, 0) / done)} left"
+    return f"about {span(took * max(total - done, 0) / done)} left"
 
 
 def printable(text: str) -> str:

@@ -12,6 +12,7 @@ from daemon.api import problem_documents
 from daemon.api.queries import PageQuery  # noqa: TC001 - FastAPI reads the annotations
 from daemon.control import replays as control
 from daemon.model import DeliveryState
+from daemon.storage.replays import Matches  # noqa: TC001 - FastAPI reads the annotations
 from daemon.views import paging, replay_list
 
 if TYPE_CHECKING:
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 LOCATION: dict[str, Any] = {"Location": {"schema": {"type": "string"}, "description": "The URL of the replay"}}
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"description": "The replay is running", "headers": LOCATION},
+    200: {"description": "With `dry_run`: what a replay would send again. Nothing is sent"},
     413: {"model": problem_documents.Problem, "description": "The body is too large"},
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": problem_documents.Problem, "description": "Unknown replay, or it was pruned"}
 }
+
+
+DryRun = Annotated[bool, Query(description="Only count what a replay would send again, and what it leaves out")]
 
 
 class ReplayRequest(BaseModel):
@@ -47,9 +52,15 @@ def router(database: Database, current: Current) -> APIRouter:
     routes = APIRouter(tags=["replays"])
 
     @routes.post("/replays", status_code=HTTPStatus.ACCEPTED, responses=ACCEPTED)
-    async def create(request: ReplayRequest, response: Response) -> replay_list.ReplayItem:
+    async def create(
+        request: ReplayRequest, response: Response, *, dry_run: DryRun = False
+    ) -> replay_list.ReplayItem | Matches:
         """Send delivered or dead deliveries again, with the same ids; a daemon does so part by part."""
-        item = await control.create(database, current.settings, current.services, control.NewReplay(**dict(request)))
+        new = control.NewReplay(**dict(request))
+        if dry_run:
+            response.status_code = HTTPStatus.OK
+            return await control.count(database, current.settings, new)
+        item = await control.create(database, current.settings, current.services, new)
         response.headers["Location"] = f"/v1/replays/{item.id}"
         return item
 

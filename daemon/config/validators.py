@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
+from daemon import text
 from daemon.outbound import signing
 
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
-LONGEST = timedelta(days=3660)
 LAST_PORT = 65535
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})"
@@ -66,14 +64,10 @@ def _must_not_be_quoted(value: str) -> None:
 def duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file holds
     """Return a duration such as ``30s``, ``10m``, ``48h``, ``7d`` or ``500ms``; a bare number is in seconds."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    match = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match:
-        seconds = float(match.group(1)) * UNITS[match.group(2) or "s"]
-    elif number:
-        seconds = float(value)
-    else:
+    seconds = float(value) if number else text.seconds(value) if isinstance(value, str) else None
+    if seconds is None:
         raise wrong("must be a duration such as 30s, 10m, 48h or 7d")
-    if not 0 < seconds <= LONGEST.total_seconds():
+    if not 0 < seconds <= text.LONGEST.total_seconds():
         raise wrong("must be a duration longer than 0s and at most 3660d")
     return timedelta(seconds=seconds)
 
@@ -81,7 +75,7 @@ def duration(value: Any) -> timedelta:  # noqa: ANN401 - whatever the file holds
 def format_duration(span: timedelta) -> str:
     """Return a duration as it is written in the file, in the largest unit that fits."""
     for unit in ("d", "h", "m"):
-        count = span / timedelta(seconds=UNITS[unit])
+        count = span / timedelta(seconds=text.UNITS[unit])
         if count > 1 and count.is_integer():
             return f"{count:.0f}{unit}"
     return f"{span.total_seconds():f}".rstrip("0").rstrip(".") + "s"
@@ -310,13 +304,10 @@ def root_path(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
 
 def instant(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return an instant in UTC."""
-    try:
-        parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if parsed is not None and parsed.tzinfo is not None:
-            return parsed.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise wrong("must be a time with its offset, such as 2026-11-01T00:00:00Z")
+    parsed = text.instant(value) if isinstance(value, str) else None
+    if parsed is None:
+        raise wrong("must be a time with its offset, such as 2026-11-01T00:00:00Z")
+    return parsed
 
 
 def host_name(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from daemon.model import DeliveryState
     from daemon.settings import Settings
     from daemon.storage.database import Database
+    from daemon.storage.replays import Matches
     from daemon.views.replay_list import ReplayItem
 
 log = structlog.get_logger()
@@ -52,11 +53,11 @@ async def create(database: Database, settings: Settings, services: Services, new
     return item
 
 
-async def count(database: Database, settings: Settings, new: NewReplay) -> int:
-    """Return how many deliveries a replay would send again. Raises InvalidRequest and UsageError."""
+async def count(database: Database, settings: Settings, new: NewReplay) -> Matches:
+    """Return what a replay would send again. Raises InvalidRequest and UsageError."""
     check(new, settings)
 
-    def read(tx: sa.Connection) -> int:
+    def read(tx: sa.Connection) -> Matches:
         return replays.count(tx, _filter(new, database.now(tx)), settings.targets)
 
     return await database.read(read)

@@ -35,14 +35,14 @@ async def create(visit: Visit) -> Response:
         if fields.get("confirm") == "yes":
             item = await control.create(site.database, site.settings, site.services, new)
             return visit.see("replays", item.id)
-        number = await control.count(site.database, site.settings, new)
+        matches = await control.count(site.database, site.settings, new)
     except errors.UsageError as error:
         return await _page(visit, fields, str(error))
     confirmed = {name: fields.get(name, "") for name in NAMES} | {
         "since": text.iso(new.since),
         "until": text.iso(new.until or visit.now),
     }
-    return visit.page("replay_confirm.html", {"number": number, "new": new, "fields": confirmed, "now": visit.now})
+    return visit.page("replay_confirm.html", {"matches": matches, "new": new, "fields": confirmed, "now": visit.now})
 
 
 async def _page(visit: Visit, fields: dict[str, str], problem: str | None = None) -> Response:
@@ -61,35 +61,24 @@ async def _page(visit: Visit, fields: dict[str, str], problem: str | None = None
 
 
 def _request(fields: dict[str, str], now: datetime) -> control.NewReplay:
-    """Return the request of a form. Raises InvalidRequest."""
+    """Return the request of a form; a time without an offset is in UTC. Raises InvalidRequest."""
     mistakes: list[errors.RequestMistake] = []
     times: dict[str, datetime | None] = {}
     for name in ("since", "until"):
-        try:
-            times[name] = _time(fields.get(name, "").strip())
-        except ValueError:
-            mistakes.append(((name,), "must be a time such as 2026-11-01T00:00:00Z"))
+        value = fields.get(name, "").strip()
+        times[name] = moment = text.moment(value, now, UTC) if value else None
+        if value and moment is None:
+            mistakes.append(((name,), "must be a duration such as 2h, or a time such as 2026-11-01T00:00:00Z"))
+        elif name == "since" and moment is None:
+            mistakes.append(((name,), "is required"))
     state = fields.get("state") or None
     if state is not None and state not in STATES:
         mistakes.append((("state",), f"must be {' or '.join(STATES)}"))
-    if "since" in times and times["since"] is None:
-        mistakes.append((("since",), "is required"))
     if mistakes:
         raise errors.InvalidRequest(mistakes)
     names = {name: fields.get(name) or None for name in ("trigger", "target")}
     chosen = None if state is None else DeliveryState(state)
     return control.NewReplay(times["since"] or now, times["until"] or now, names["trigger"], names["target"], chosen)
-
-
-def _time(value: str) -> datetime | None:
-    """Return a time in UTC; one without offset is in UTC already. Raises ValueError."""
-    if not value:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError from error
 
 
 ROUTES = (("GET", "/replays", show), ("POST", "/replays", create))

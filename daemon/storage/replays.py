@@ -8,6 +8,7 @@ replicas do it one after the other.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from daemon import errors
 from daemon.model import DeliveryState, ReplayState
 from daemon.storage import sql
-from daemon.storage.schema import attempts, deliveries, events, messages, replays, targets
+from daemon.storage.schema import attempts, batched, deliveries, events, messages, replays, targets
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
@@ -42,6 +43,18 @@ class ReplayFilter:
     trigger: str | None = None
     target: str | None = None
     state: DeliveryState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The number of deliveries that a replay would send again, and of events that they are about.
+
+    ``pending`` ones would match as well; they are left out, because they are still to be sent anyway.
+    """
+
+    events: int
+    deliveries: int
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +93,21 @@ def create(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str
     return replay_id
 
 
-def count(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str]) -> int:
-    """Return how many deliveries a replay with these arguments would send again. Raises UsageError like ``create``."""
-    return sum(number for _, _, _, number in _matching(tx, replay_filter, names))
+def count(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str]) -> Matches:
+    """Return what a replay with these arguments would send again. Raises UsageError like ``create``."""
+    rows = _matching(tx, replay_filter, names)
+    chosen = ENDED, *_chosen(tx, replay_filter, names)
+    sent = messages.alias()  # the conditions have messages of their own
+    single = sa.select(sent.c.event_seq).join(deliveries, deliveries.c.message_id == sent.c.id)
+    combined = sa.select(batched.c.event_seq).join(deliveries, deliveries.c.message_id == batched.c.message_id)
+    about = sa.union(single.where(sent.c.event_seq > 0, *chosen), combined.where(*chosen)).subquery()
+    pending = _chosen(tx, dataclasses.replace(replay_filter, state=None), names)
+    numbers = (
+        tx.execute(sa.select(sa.func.count()).select_from(about)).scalar_one(),
+        sum(number for _, _, _, number in rows),
+        tx.execute(sa.select(sa.func.count()).select_from(deliveries).where(PENDING, *pending)).scalar_one(),
+    )
+    return Matches(*map(int, numbers))
 
 
 def _matching(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str]) -> Sequence[Any]:
@@ -93,11 +118,18 @@ def _matching(tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[
     ):
         message = f"since and until must be between the years {lenient_json.FIRST_YEAR} and {lenient_json.LAST_YEAR}"
         raise errors.UsageError(message)
-    names = names if replay_filter.target is None else [replay_filter.target]
     first, last = sa.func.min(deliveries.c.id), sa.func.max(deliveries.c.id)
-    chosen = sql.among(tx, deliveries.c.target, names), ENDED, *_conditions(replay_filter)
-    counting = sa.select(deliveries.c.target, first, last, sa.func.count()).where(*chosen)
-    return tx.execute(counting.group_by(deliveries.c.target)).all()
+    counting = sa.select(deliveries.c.target, first, last, sa.func.count())
+    chosen = counting.where(ENDED, *_chosen(tx, replay_filter, names))
+    return tx.execute(chosen.group_by(deliveries.c.target)).all()
+
+
+def _chosen(
+    tx: sa.Connection, replay_filter: ReplayFilter, names: Collection[str]
+) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    """Return the conditions for deliveries to the filter's target, or to all of these names, that match the filter."""
+    names = names if replay_filter.target is None else [replay_filter.target]
+    return [sql.among(tx, deliveries.c.target, names), *_conditions(replay_filter)]
 
 
 def has_open(tx: sa.Connection) -> bool:

@@ -89,6 +89,14 @@ async def test_a_replay_is_created_shown_and_cancelled(
     assert woken == ["replays"] * 3
 
 
+async def test_a_dry_run_counts_what_a_replay_would_send_and_creates_nothing(
+    client: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    answer = await client.post("/v1/replays?dry_run=true", json=since(clock, target="ops"))
+    assert (answer.status_code, answer.json()) == (200, {"events": 1, "deliveries": 1, "pending": 2})
+    assert (await client.get("/v1/replays")).json()["items"] == []
+
+
 @pytest.mark.parametrize(
     ("body", "detail"),
     [

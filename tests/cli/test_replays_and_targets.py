@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import re
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from daemon.cli import progress
+from daemon.cli import app, progress
 from daemon.cli import replays as cli_replays
 from daemon.storage import replays, schema
 from daemon.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.cli.conftest import Call
 
@@ -93,6 +98,7 @@ def test_a_replay_prints_its_size_and_its_result(
     result = pagerelay("replay", "--since", "1h")
     assert (result.exit_code, result.stderr) == (0, "replay 1: 0 of 3, time left unknown\n")
     assert result.stdout.splitlines() == [
+        "3 deliveries of 3 events match; 2 are pending and left out (what is pending is sent anyway)",
         "replay 1 sends 3 deliveries again",
         "replay 1 finished: 3 of 3 delivered, 0 dead",
     ]
@@ -118,8 +124,57 @@ def test_a_replay_without_a_daemon_says_so_and_does_not_wait(pagerelay: Call, da
     bury_daemons(database)
     result = pagerelay("replay", "--since", "1h", "--target", "ops")
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[0] == "replay 1 sends 1 delivery again"
+    assert result.stdout.splitlines()[1] == "replay 1 sends 1 delivery again"
     assert result.stderr == "no daemon is running to carry out replay 1 (start it: pagerelay run)\n"
+
+
+def test_a_dry_run_counts_and_creates_nothing(pagerelay: Call, filled: str) -> None:
+    result = pagerelay("replay", "--since", "1h ago", "--target", "ops", "--dry-run")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "1 delivery of 1 event matches; 2 are pending and left out (what is pending is sent anyway)\n"
+    )
+    counted = json.loads(pagerelay("replay", "--since", "1h", "--state", "dead", "--dry-run", "--json").stdout)
+    assert counted == {"events": 1, "deliveries": 1, "pending": 2}
+    assert pagerelay("replays", "list").stdout == "no replays\n"
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, arguments: list[str], answer: str) -> tuple[str, int]:
+    """Run a command on a terminal where somebody types this; return what the terminal shows, and the exit code."""
+    parent, child = pty.openpty()
+    os.write(parent, answer.encode())
+    with (
+        open(os.dup(child), encoding="utf-8") as stdin,  # noqa: PTH123 - a descriptor
+        open(child, "w", encoding="utf-8") as stdout,  # noqa: PTH123 - as above
+        monkeypatch.context() as patch,
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stdout),
+    ):
+        patch.setattr(sys, "stdin", stdin)
+        code = app(arguments, standalone_mode=False)
+    output = os.read(parent, 65536).decode()
+    os.close(parent)
+    return output, code or 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "created"), [((), "n\n", False), ((), "y\n", True), (("--yes",), "", True)]
+)
+def test_a_terminal_is_asked_before_anything_is_sent(
+    database: Database,
+    configuration: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    answer: str,
+    *,
+    created: bool,
+) -> None:
+    command = ["--config", str(configuration), "replay", "--since", "1h", "--no-wait", *arguments]
+    output, code = typed(monkeypatch, command, answer)
+    assert "3 deliveries of 3 events match" in output
+    assert ("Send them again? [y/N]" in output) is bool(answer)
+    assert ("nothing is sent" in output, code) == (not created, 0 if created else 1)
+    assert (database.read_now(replays.has_open)) is created
 
 
 def test_an_interrupted_wait_says_that_the_replay_continues(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,12 @@ async def test_everything_that_matches_is_counted_first_and_sent_again_when_conf
 ) -> None:
     first = await person.press("/deliveries?target=ops&state=dead", "Count them")
     assert (first.status_code, "Send 1 delivery again?" in first.text) == (200, True)
+    assert [
+        re.sub(r"\s+", " ", each) for each in re.findall(r"<dt>(?:Events|Left out)</dt><dd>(.*?)</dd>", first.text)
+    ] == [
+        "1",
+        "2 pending (sent anyway)",
+    ]
     assert database.read_now(replays.has_open) is False
     (confirm,) = [each for each in forms_in(first.text) if each.label == "Send 1 again"]
     second = await person.send(confirm)
@@ -69,18 +76,21 @@ async def test_a_replay_covers_the_period_of_its_form(person: Person) -> None:
         ("2026-11-23T09:00:00Z", ""),
         ("2026-11-23T09:00", "2026-11-23T09:30"),
         ("2026-11-23T11:00+02:00", ""),
+        ("1h ago", ""),
+        ("2h", "90m"),
     ):
         text = (await person.send(form, since=since, until=until)).text
         counts[since, until] = text.partition("<h1>")[2].partition("</h1>")[0]
-    assert list(counts.values()) == ["Send 3 deliveries again?", "No delivery matches", "Send 3 deliveries again?"]
+    three, none = "Send 3 deliveries again?", "No delivery matches"
+    assert list(counts.values()) == [three, none, three, three, none]
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"since": ""}, "since: is required"),
-        ({"since": "yesterday"}, "since: must be a time"),
-        ({"since": "0001-01-01T00:00:00+14:00"}, "since: must be a time"),
+        ({"since": "yesterday"}, "since: must be a duration such as 2h, or a time"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "since: must be a duration such as 2h, or a time"),
         ({"since": "1800-01-01T00:00:00Z"}, "between the years"),
         ({"until": "1999-01-01T00:00:00Z"}, "until: must not be before since"),
         ({"target": "nobody"}, "unknown target"),

@@ -57,6 +57,26 @@ def _result(each: Delivery, now: datetime, *, dies: bool = False) -> results.Res
     return results.Result(each, DeliveryState.DELIVERED, now, 5, 204, None, None)
 
 
+def test_an_event_is_counted_once_alone_or_in_a_batch(database: Database, clock: ManualClock) -> None:
+    journal(database, count=3, targets=TARGETS)
+    everything = replays.ReplayFilter(clock.now - LONG, clock.now + LONG)
+
+    def batch(tx: sa.Connection) -> None:
+        message = {"id": "msg_0", "event_seq": 0, "trigger": "t", "created_at": clock.now}
+        tx.execute(schema.messages.insert(), message)
+        tx.execute(schema.batched.insert(), [{"message_id": "msg_0", "event_seq": number} for number in (2, 3, 99)])
+        delivery = {"message_id": "msg_0", "incident_id": "P0", "attempts": 1, "next_attempt_at": clock.now}
+        ended = {"target": "ops", "state": "dead", "created_at": clock.now, "finished_at": clock.now}
+        tx.execute(schema.deliveries.insert(), delivery | ended)
+        tx.execute(schema.deliveries.insert(), delivery | ended | {"target": "chat", "state": "pending"})
+
+    assert database.read_now(replays.count, everything, TARGETS) == replays.Matches(3, 6, 0)
+    database.write_now(batch)
+    assert database.read_now(replays.count, everything, TARGETS) == replays.Matches(4, 7, 1)
+    only_dead = replays.ReplayFilter(clock.now - LONG, clock.now + LONG, target="ops", state=DeliveryState.DEAD)
+    assert database.read_now(replays.count, only_dead, TARGETS) == replays.Matches(3, 1, 0)
+
+
 def create(database: Database, clock: ManualClock, **more: Any) -> int:
     """Return a replay of what was made in the last day, a second later."""
     now = clock.advance(1)
