@@ -134,9 +134,7 @@ def _print_table(statuses: tuple[TargetStatus, ...], now: datetime) -> None:
             f"{status.pending:,}",
             f"{status.dead:,}",
             terminal.ago(status.last_success_at, now),
-            terminal.plain(
-                status.paused_reason or status.last_error or troubles.of_target(status, now) or terminal.HYPHEN
-            ),
+            terminal.plain(troubles.of_target(status, now) or status.error or terminal.HYPHEN),
         )
     terminal.console().print(table)
 

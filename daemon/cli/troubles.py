@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.cli import terminal
+from daemon.model import PAUSED_BY_HAND
 from daemon.text import span
 from daemon.views import troubles
 from daemon.views.health import Health
@@ -97,17 +98,33 @@ def _target(trouble: Trouble, now: datetime) -> str:
     if trouble.health is Health.PAUSED:
         reason = trouble.reason or ""
         paused = reason if reason.startswith("paused") else f"paused: {reason}".removesuffix(": ")
-        return f"{paused}, for {terminal.since(trouble.since, now)} {resume}"
+        see = "" if trouble.last_failure is None or reason == PAUSED_BY_HAND else f"; {_see(trouble)}"
+        return f"{paused}, for {terminal.since(trouble.since, now)} {resume[:-1]}{see})"
     if trouble.health is Health.BLOCKED:
         return f"backing off for {terminal.until(trouble.until, now)} at the target's request {resume}"
+    reason = _reason(trouble)
     if trouble.refusing:
-        see = f"(see: pagerelay deliveries list --target {trouble.name})"
-        return f"has rejected every message for {terminal.since(trouble.since, now)}: {trouble.reason} {see}"
+        return f"has rejected every message for {terminal.since(trouble.since, now)}: {reason} ({_see(trouble)})"
     if trouble.since is None:
         counts = f"{trouble.waiting:,} pending, {trouble.dead:,} dead"
-        return f"nothing accepted yet, {counts} (see: pagerelay deliveries list --target {trouble.name})"
-    retry = "" if trouble.until is None else f" (next attempt in {terminal.until(trouble.until, now)})"
-    return f"failing for {terminal.since(trouble.since, now)}: {trouble.reason}{retry}"
+        why = f": {reason}" if reason else ""
+        return f"nothing accepted yet, {counts}{why} ({_see(trouble)})"
+    hints = [] if trouble.until is None else [f"next attempt in {terminal.until(trouble.until, now)}"]
+    hints += [] if trouble.last_failure is None else [_see(trouble)]
+    hint = f" ({'; '.join(hints)})" if hints else ""
+    return f"failing for {terminal.since(trouble.since, now)}: {reason}{hint}"
+
+
+def _reason(trouble: Trouble) -> str:
+    """Return why attempts fail, and what the receiver said about it."""
+    said = None if trouble.last_failure is None else trouble.last_failure.answer
+    return ": ".join(filter(None, (trouble.reason, f'"{said}"' if said else None)))
+
+
+def _see(trouble: Trouble) -> str:
+    if trouble.last_failure is not None:
+        return f"see: pagerelay deliveries show {trouble.last_failure.delivery}"
+    return f"see: pagerelay deliveries list --target {trouble.name}"
 
 
 def _actions(trouble: Trouble, now: datetime) -> str:

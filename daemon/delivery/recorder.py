@@ -123,7 +123,8 @@ class Recorder:
         for until, ids in records.given_back.items():
             claims.give_back(tx, ids, self._instance, until)
         now = self._now()
-        overtaken = targets.record_states(tx, records.changes, now)
+        failed = {each.delivery.target: each.delivery.id for each in records.results if each.error is not None}
+        overtaken = targets.record_states(tx, records.changes, now, failed)
         expired = {}
         for name, change in records.changes.items():
             if change.expire_before is not None and name not in overtaken:

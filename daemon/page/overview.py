@@ -6,8 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from daemon.page import sparklines
-from daemon.views import delivery_list, event_list, history, overview, troubles
-from daemon.views.troubles import Subject
+from daemon.views import event_list, history, overview, troubles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from daemon.page.visit import Visit
-    from daemon.views.troubles import Trouble
+    from daemon.views.troubles import Subject, Trouble
 
 LAST_EVENTS = 10
 MOST = 20  # targets and triggers that are shown; their own pages have them all
@@ -35,11 +34,9 @@ async def show(visit: Visit) -> Response:
         names = [each.name for each in targets]
         problems = troubles.find(status)
         visible = list(_first_of_each(problems))
-        failing = [each.name for each in visible if each.subject is Subject.TARGET]
         return status, {
             "troubles": problems,
             "visible_troubles": visible,
-            "last_failed": delivery_list.last_failed(tx, failing) if failing else {},
             "events": list(reversed(event_list.read(tx, limit=LAST_EVENTS, last=True).items)),
             "targets": targets,
             "last_hour": history.last_hour(tx, names, status.now),

@@ -70,6 +70,8 @@ seen_entries = sa.Table(
     sa.Index("seen_entries_by_time", "seen_at"),
 )
 
+_OPEN = sa.text("status <> 'resolved'")
+
 snapshots = sa.Table(
     "snapshots",
     metadata,
@@ -83,6 +85,7 @@ snapshots = sa.Table(
     sa.Column("announced", sa.Text, nullable=False),
     sa.Column("read_at", Instant, nullable=False),
     sa.Index("snapshots_by_status", "connection", "status", "status_at"),
+    sa.Index("snapshots_open", "status_at", "incident_id", "connection", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 
 events = sa.Table(
@@ -164,12 +167,14 @@ targets = sa.Table(
     sa.Column("alerted_at", Instant),
     sa.Column("blocked_until", Instant),
     sa.Column("refusing_since", Instant),
+    sa.Column("last_failed", sa.BigInteger),  # the delivery of the last failed attempt
 )
 
 _PENDING = sa.text("state = 'pending'")
 _LIVE = sa.text("state = 'pending' AND claimed_by IS NULL AND replay IS NULL")
 _REPLAYED = sa.text("state = 'pending' AND claimed_by IS NULL AND replay IS NOT NULL")
 _OF_REPLAY = sa.text("replay IS NOT NULL")
+_RETRYING = sa.text("state = 'pending' AND attempts > 0")
 _DEAD = sa.text("state = 'dead'")
 _DUE = ("target", "next_attempt_at", "id")
 
@@ -196,6 +201,8 @@ deliveries = sa.Table(
     sa.Index("deliveries_replay_due", *_DUE, sqlite_where=_REPLAYED, postgresql_where=_REPLAYED),
     sa.Index("deliveries_by_replay", "replay", "state", sqlite_where=_OF_REPLAY, postgresql_where=_OF_REPLAY),
     sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    sa.Index("deliveries_retrying", "target", "id", sqlite_where=_RETRYING, postgresql_where=_RETRYING),
+    sa.Index("deliveries_retrying_in_order", "id", "message_id", sqlite_where=_RETRYING, postgresql_where=_RETRYING),
     sa.Index("deliveries_dead", "target", "id", sqlite_where=_DEAD, postgresql_where=_DEAD),
     sa.Index("deliveries_dead_in_order", "id", "message_id", sqlite_where=_DEAD, postgresql_where=_DEAD),
     sa.Index("deliveries_by_state", "state", "finished_at"),

@@ -29,6 +29,7 @@ STATE = tuple(each.name for each in dataclasses.fields(TargetState))
 _state = operator.attrgetter(*STATE)
 PAUSED = sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))
 EXPIRED_AT_ONCE = 2000  # deliveries in one transaction
+NONE: Mapping[str, int] = {}
 
 
 def state_of(row: Any) -> TargetState:  # noqa: ANN401 - a row of the targets table
@@ -105,16 +106,24 @@ def free_probes(tx: sa.Connection, dead: Collection[str], now: datetime) -> None
         tx.execute(targets.update().where(*leased, probed).values(probe_at=now))
 
 
-def record_states(tx: sa.Connection, changes: Mapping[str, TargetChange], now: datetime) -> frozenset[str]:
+def record_states(
+    tx: sa.Connection, changes: Mapping[str, TargetChange], now: datetime, failed: Mapping[str, int] = NONE
+) -> frozenset[str]:
     """Record changes by the targets' names; return those that were overtaken.
+
+    ``failed`` has the delivery of the last failed attempt of each target that had one.
 
     A target is not recorded as failing if its row has another ``failing_since`` than the change builds on: somebody has
     resumed it, it has taken a delivery from another daemon, or another daemon recorded the failure first. Rows are
     locked in the order of their names, so that two writers never wait for each other.
     """
     overtaken = set()
-    for name, change in sorted(changes.items()):
+    for name in sorted(changes.keys() | failed.keys()):
         one = targets.update().where(targets.c.name == name)
+        if name in failed:
+            tx.execute(one.values(last_failed=failed[name]))
+        if (change := changes.get(name)) is None:
+            continue
         if change.success_at is not None:
             refusal = sa.case((targets.c.refusing_since.is_(None), targets.c.last_error), else_=sa.null())
             tx.execute(one.values(last_success_at=change.success_at, refusing_since=None, last_error=refusal))

@@ -16,9 +16,7 @@ from daemon.views.event_list import EventItem  # noqa: TC001 - the API reads the
 from daemon.views.paging import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-MOST_ATTEMPTS = 5000  # that a search for a failed one looks at
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +118,6 @@ def _items(tx: sa.Connection, page: Iterable[Any]) -> list[DeliveryItem]:
     ids = [row.id for row in page]
     items = {row.id: _item(row) for row in tx.execute(_joined().where(schema.deliveries.c.id.in_(ids)))}
     return [items[each] for each in ids if each in items]
-
-
-def last_failed(tx: sa.Connection, targets: Collection[str]) -> dict[str, int]:
-    """Return the delivery of each target's last failed attempt, if that was among the last attempts of all targets."""
-    attempts, deliveries = schema.attempts, schema.deliveries
-    newest = tx.execute(sa.select(sa.func.max(attempts.c.id))).scalar_one() or 0
-    joined = attempts.join(deliveries, deliveries.c.id == attempts.c.delivery_id)
-    failed = attempts.c.error.is_not(None), attempts.c.id > newest - MOST_ATTEMPTS
-    mine = sql.among(tx, deliveries.c.target, targets)
-    last = sa.select(sa.func.max(attempts.c.id)).select_from(joined).where(*failed, mine).group_by(deliveries.c.target)
-    query = sa.select(deliveries.c.target, deliveries.c.id).select_from(joined).where(attempts.c.id.in_(last))
-    return {row.target: row.id for row in tx.execute(query)}
 
 
 def find(tx: sa.Connection, delivery_id: int) -> DeliveryDetail | None:

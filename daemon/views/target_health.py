@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the API reads the annotations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -17,7 +17,8 @@ from daemon.storage.deliveries import count_by_target, in_state
 from daemon.storage.replays import OPEN, REDELIVERED
 from daemon.storage.schema import deliveries, replays, targets
 from daemon.storage.targets import state_of
-from daemon.views import rows
+from daemon.views import failed_attempts, rows
+from daemon.views.failed_attempts import FailedAttempt  # noqa: TC001 - the API reads the annotations
 from daemon.views.health import Health
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _REPLAYS = sa.union_all(sa.select(replays.c.id).where(OPEN), sa.select(sa.literal_column(f"{REDELIVERED}")))
 _SENT_AGAIN = in_state(DeliveryState.PENDING), deliveries.c.replay.in_(_REPLAYS)
 NOTHING = (0, 0)
+UNKNOWN = TargetState()
+WELL = (Health.OK, Health.WAITING)
 MOST_TRIED = 100  # oldest deliveries: they are tried first, so one that was tried is among them
 
 
@@ -39,8 +42,8 @@ class TargetStatus:
     ``pending`` counts all deliveries still to be sent, ``replayed`` those of them that are sent again;
     ``oldest_pending_at`` is about the others. A failing or blocked target is tried again at ``probe_at``. A target
     that has not accepted anything yet is failing without ``failing_since`` until three attempts in a row have
-    failed; one that rejects every message is failing with ``refusing_since``. ``public_keys`` are the keys with
-    which receivers verify Ed25519 signatures.
+    failed; one that rejects every message is failing with ``refusing_since``. ``last_failure`` is its last failed
+    attempt, null while it is well. ``public_keys`` are the keys with which receivers verify Ed25519 signatures.
     """
 
     name: str
@@ -60,6 +63,12 @@ class TargetStatus:
     refusing_since: datetime | None
     probe_at: datetime | None
     last_error: str | None
+    last_failure: FailedAttempt | None
+
+    @property
+    def error(self) -> str | None:
+        """Return why it is not well: the error of the last failed attempt, if that is kept."""
+        return self.last_error if self.last_failure is None else self.last_failure.error
 
 
 def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
@@ -71,15 +80,17 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
     replayed = _replayed(tx)
     oldest = _oldest(tx, {name: first for name, (_, first) in pending.items() if name in configured}, replayed)
     tried = _tried(tx, [name for name, row in by_name.items() if name in pending and row.last_success_at is None])
+    states = {name: state_of(row) for name, row in by_name.items()}
+    healths = {name: _health(states.get(name), now, was_rejected=name in tried or name in dead) for name in configured}
+    failures = failed_attempts.read(tx, by_name, [name for name in by_name if healths[name] not in WELL])
     statuses = []
     for name, target in configured.items():
-        row = by_name.get(name)
-        state = TargetState() if row is None else state_of(row)
+        row, state = by_name.get(name), states.get(name, UNKNOWN)
         status = rows.as_value(
             TargetStatus,
             row,
             name=name,
-            health=_health(row, state, now, was_rejected=name in tried or name in dead),
+            health=healths[name],
             url=origin(target.url.get_secret_value()),
             format=target.format,
             public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
@@ -89,6 +100,7 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
             oldest_pending_at=oldest.get(name),
             dead=dead.get(name, NOTHING)[0],
             probe_at=state.ready_at,
+            last_failure=failures.get(name),
         )
         statuses.append(status)
     return tuple(statuses)
@@ -141,8 +153,8 @@ def _tried(tx: sa.Connection, names: Collection[str]) -> frozenset[str]:
     return frozenset(tx.execute(sa.select(table.c.value).where(tried), {"names": names}).scalars())
 
 
-def _health(row: Any, state: TargetState, now: datetime, *, was_rejected: bool) -> Health:  # noqa: ANN401 - a row of the targets table, or None
-    if row is None:
+def _health(state: TargetState | None, now: datetime, *, was_rejected: bool) -> Health:
+    if state is None:
         return Health.WAITING
     if state.paused_at is not None:
         return Health.PAUSED

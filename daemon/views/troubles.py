@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from daemon.views.connection_health import ConnectionStatus
+    from daemon.views.failed_attempts import FailedAttempt
     from daemon.views.overview import Overview
     from daemon.views.target_health import TargetStatus
     from daemon.views.trigger_health import TriggerStatus
@@ -44,7 +45,7 @@ class Trouble:
 
     ``until`` is the end of a pause or the next attempt, if it is still to come. ``refusing``: a target responds, but
     rejects every message. ``waiting`` counts deliveries or
-    actions that wait, ``dead`` deliveries that were given up.
+    actions that wait, ``dead`` deliveries that were given up. ``last_failure`` is a target's last failed attempt.
     """
 
     subject: Subject
@@ -56,6 +57,7 @@ class Trouble:
     waiting: int = 0
     dead: int = 0
     refusing: bool = False
+    last_failure: FailedAttempt | None = None
 
 
 def find(status: Overview) -> list[Trouble]:
@@ -119,11 +121,21 @@ def of_target(target: TargetStatus, now: datetime) -> Trouble | None:
         return None
     refusing = target.failing_since is None and target.refusing_since is not None and target.health is Health.FAILING
     since = target.refusing_since if refusing else target.failing_since
-    until, reason = _coming(target.probe_at, now), target.last_error
+    until, reason = _coming(target.probe_at, now), target.error
     if target.health is Health.PAUSED:
         since, until, reason = target.paused_at, None, target.paused_reason
-    counts = target.pending, target.dead
-    return Trouble(Subject.TARGET, target.name, target.health, since, until, reason, *counts, refusing=refusing)
+    return Trouble(
+        Subject.TARGET,
+        target.name,
+        target.health,
+        since,
+        until,
+        reason,
+        waiting=target.pending,
+        dead=target.dead,
+        refusing=refusing,
+        last_failure=target.last_failure,
+    )
 
 
 def _coming(moment: datetime | None, now: datetime) -> datetime | None:

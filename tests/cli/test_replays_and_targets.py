@@ -224,7 +224,8 @@ def test_targets_are_listed_paused_and_resumed(pagerelay: Call, database: Databa
     head, chat, ops = words(pagerelay("targets", "list").stdout)
     assert head == "Target State Format URL Pending Dead Last success Why"
     assert chat.startswith("chat ok standard https://chat.example.com/… 0 0 ")
-    assert ops == "ops failing standard https://ops.example.com:8443/… 2 1 - could not connect: Connection refused"
+    why = 'answered 503: "Disk \ufffd[31mfull\ufffd[0m on db1 [bold]" (see: pagerelay deliveries show 3)'
+    assert ops == f"ops failing standard https://ops.example.com:8443/… 2 1 - failing for 3 min: {why}"
     for _ in range(2):
         paused = pagerelay("targets", "pause", "ops")
         assert paused.stdout == "ops: paused by hand (resume: pagerelay targets resume ops)\n"

@@ -19,7 +19,7 @@ from daemon.model import Order
 from daemon.runtime.presence import Presence
 from daemon.settings import Options, RateLimit, Retry
 from daemon.storage import claims, schema
-from tests.delivery.loop_setup import WANTED, attempts, delivering, fill, rows, states, target
+from tests.delivery.loop_setup import WANTED, attempts, delivering, fill, rows, standing, states, target
 from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, SECRET, Receiver, Reply, Request
 
@@ -76,6 +76,17 @@ async def test_a_response_other_than_2xx_is_retried_and_redirects_are_not_follow
     assert elsewhere.got == []
     assert [row.status for row in attempts(live)] == [404, 403, 429, 302, 500, 200]
     assert attempts(live)[4].answer == "oh no"
+
+
+async def test_the_delivery_of_a_targets_last_failed_attempt_is_recorded(live: Database) -> None:
+    failing, well = Receiver(lambda _request: Reply(500)), Receiver()
+    fill(live, ["P1", "P2"], ["ops", "chat"])
+    async with failing.serving() as url, well.serving() as other:
+        async with delivering(live, target("ops", url), target("chat", other)):
+            await eventually(lambda: len(attempts(live)) >= 4)
+    last = [each.delivery_id for each in attempts(live) if each.error is not None][-1]
+    assert standing(live).last_failed == last
+    assert standing(live, "chat").last_failed is None
 
 
 async def test_a_header_that_is_not_text_is_a_failed_attempt_like_others(live: Database) -> None:

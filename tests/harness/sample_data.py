@@ -166,8 +166,13 @@ def fill(tx: sa.Connection, now: datetime) -> None:
     for name, of in (("new", "acme"), ("done", "beta")):
         row = {"name": name, "connection": of, "watermark": 2, "next_poll_at": now, "last_event_at": now - MINUTE}
         insert(tx, schema.triggers, row)
-    failing = {"failing_since": now - 3 * MINUTE, "last_error": "could not connect: Connection refused"}
-    insert(tx, schema.targets, {"name": "ops"} | failing, {"name": "chat", "last_success_at": now - MINUTE / 6})
+    failing = {"failing_since": now - 3 * MINUTE, "last_error": "answered 503"}
+    insert(
+        tx,
+        schema.targets,
+        {"name": "ops", "last_failed": 3} | failing,
+        {"name": "chat", "last_success_at": now - MINUTE / 6},
+    )
     insert(tx, schema.events, *(event(number, now - (6 - number) * MINUTE) for number in range(1, 5)))
     insert(tx, schema.events, event(5, now - MINUTE, connection="beta", type="incident.resolved"))
     insert(tx, schema.messages, *(message(number, now) for number in range(1, 5)), message(5, now, "done"))

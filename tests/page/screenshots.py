@@ -60,6 +60,7 @@ PEOPLE = ("Alice Archer", "Bob Brandt", "Carla Chen")
 STORY = ("triggered", "acknowledged", "annotated", "resolved")
 MINUTE = timedelta(minutes=1)
 INCIDENTS = 12
+LAST = 2 * len(STORY) * INCIDENTS + 1  # the last delivery to the target that is down
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,13 @@ def fill(tx: sa.Connection, scene: Scene, now: datetime) -> None:
             "last_event_at": now - MINUTE,
         }
         sample_data.insert(tx, schema.triggers, row | {"last_run_at": now - MINUTE / 4})
-    reason = {"failing_since": since, "last_error": "answered 503", "probe_at": now + MINUTE / 2, "probes": 14}
+    reason = {
+        "failing_since": since,
+        "last_error": "answered 503",
+        "probe_at": now + MINUTE / 2,
+        "probes": 14,
+        "last_failed": LAST,
+    }
     for name in ("chat", "statuspage", "tickets"):
         down = scene.down and name == "tickets"
         state = reason | {"last_success_at": since} if down else {"last_success_at": now - MINUTE / 5}
@@ -222,7 +229,7 @@ async def main(folder: Path) -> None:
             ("target-down-dark", "/", {"color_scheme": "dark"}),
             ("target-down-phone", "/", phone),
             ("target", "/targets/tickets", {}),
-            ("delivery", f"/deliveries/{2 * 4 * INCIDENTS + 1}", {}),
+            ("delivery", f"/deliveries/{LAST}", {}),
             ("incident", f"/incidents/Q{INCIDENTS}", {}),
             ("action", form, {}),
         ]

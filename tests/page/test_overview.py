@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 async def test_it_says_first_what_needs_attention_since_when_and_why(person: Person) -> None:
     text = await person.read("/")
-    first = ("3 things need attention", "Connection", "401 2006 Authentication failed", "Target", "Connection refused")
+    first = ("3 things need attention", "Connection", "401 2006 Authentication failed", "Target", "answered 503")
     places = [text.index(each) for each in (*first, "<h2>Targets</h2>")]
     assert places == sorted(places)
     assert 'datetime="2026-11-23T09:57:00Z"' in text

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from daemon.storage import schema
+
 if TYPE_CHECKING:
+    from daemon.storage.database import Database
+    from tests.conftest import ManualClock
     from tests.page.person import Person
 
 
@@ -12,11 +18,36 @@ async def test_it_says_why_a_target_fails_and_shows_its_deliveries(person: Perso
     text = await person.read("/targets/ops")
     for each in (
         "Failing since",
-        "could not connect: Connection refused",
         "answered 503",
         "https://ops.example.com:8443/…",
     ):
         assert each in text
+
+
+@pytest.mark.parametrize("path", ["/", "/targets/ops"])
+async def test_a_failing_target_is_shown_with_what_it_responded_last(path: str, person: Person) -> None:
+    text = await person.read(path)
+    words = text[text.index('<p class="failure">') :].partition("</p>")[0]
+    assert "full\ufffd[0m on db1 [bold]</q>" in words
+    assert 'href="/deliveries/3"' in words
+
+
+async def test_what_a_target_responds_is_escaped_and_shortened(person: Person, database: Database) -> None:
+    answer = "<script>alert(1)</script>" + 2000 * "x"
+    database.write_now(lambda tx: tx.execute(schema.attempts.update().values(answer=answer)) and None)
+    text = await person.read("/targets/ops")
+    words = text[text.index('<p class="failure">') :].partition("</p>")[0]
+    assert "<q>&lt;script&gt;alert(1)&lt;/script&gt;xxx" in words
+    assert words.count("x") < 200
+    assert "xx…</q>" in words
+
+
+async def test_an_earlier_failure_of_a_target_that_succeeded_since_is_not_shown(
+    person: Person, database: Database, clock: ManualClock
+) -> None:
+    since = schema.targets.update().values(last_success_at=clock.now)
+    database.write_now(lambda tx: tx.execute(since) and None)
+    assert 'class="failure"' not in await person.read("/targets/ops")
 
 
 async def test_a_target_is_paused_resumed_and_tested_without_a_script(person: Person, woken: list[str]) -> None:

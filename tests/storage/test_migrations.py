@@ -116,6 +116,8 @@ def test_the_condition_of_every_partial_index_is_kept(empty: Database) -> None:
         "deliveries_due": "state = 'pending' AND claimed_by IS NULL AND replay IS NULL",
         "deliveries_replay_due": "state = 'pending' AND claimed_by IS NULL AND replay IS NOT NULL",
         "deliveries_in_order": "state = 'pending'",
+        "deliveries_retrying": "state = 'pending' AND attempts > 0",
+        "deliveries_retrying_in_order": "state = 'pending' AND attempts > 0",
     } | ({} if empty.is_sqlite else {"deliveries_once_per_target": "None"})
 
 

@@ -9,7 +9,7 @@ from daemon.control.doctor import database as database_checks
 from daemon.control.doctor.finding import Topic
 from daemon.model import PAUSED_BY_HAND
 from daemon.text import iso, quoted, span
-from daemon.views import delivery_list, target_health, troubles
+from daemon.views import target_health, troubles
 from daemon.views.health import Health
 
 if TYPE_CHECKING:
@@ -40,13 +40,11 @@ async def read(examination: Examination) -> dict[str, Finding]:
 
 def _findings(tx: sa.Connection, targets: Mapping[str, Target], now: datetime) -> dict[str, Finding]:
     statuses = target_health.read(tx, targets, now)
-    failing = [each.name for each in statuses if each.health is Health.FAILING]
-    last_failed = delivery_list.last_failed(tx, failing) if failing else {}
     findings = {}
     for status in statuses:
         trouble = troubles.of_target(status, now)
         if trouble is not None:
-            findings[status.name] = _finding(trouble, _words(tx, trouble, last_failed.get(status.name)), now)
+            findings[status.name] = _finding(trouble, now)
         elif status.health is Health.OK:
             findings[status.name] = Topic(status.name).ok(NAME, _accepted(status, now))
     return findings
@@ -58,18 +56,13 @@ def _accepted(status: TargetStatus, now: datetime) -> str:
     return f"the last message was accepted {span((now - status.last_success_at).total_seconds())} ago"
 
 
-def _words(tx: sa.Connection, trouble: Trouble, delivery: int | None) -> str:
+def _words(trouble: Trouble) -> str:
     """Return why a target fails, with the beginning of the receiver's answer."""
-    reason = trouble.reason or ""
-    detail = None if delivery is None else delivery_list.find(tx, delivery)
-    failed = [] if detail is None else [each for each in detail.attempts if each.error]
-    if not failed or reason not in {"", failed[-1].error}:
-        return reason
-    reason, answer = failed[-1].error or "", failed[-1].answer
-    return f"{reason}: {quoted(' '.join(answer.split()))}" if answer else reason
+    answer = None if trouble.last_failure is None else trouble.last_failure.answer
+    return ": ".join(filter(None, (trouble.reason, quoted(answer) if answer else None)))
 
 
-def _finding(trouble: Trouble, words: str, now: datetime) -> Finding:
+def _finding(trouble: Trouble, now: datetime) -> Finding:
     """Return a target's trouble as a finding: that it fails is a failure, that it is paused a warning."""
     topic, name = Topic(trouble.name), trouble.name
     since = "" if trouble.since is None else f" for {span((now - trouble.since).total_seconds())}"
@@ -85,6 +78,7 @@ def _finding(trouble: Trouble, words: str, now: datetime) -> Finding:
             end = "" if trouble.until is None else f" for another {span((trouble.until - now).total_seconds())}"
             found = f"backing off{end} at the target's request; {counts}"
             return topic.warn(NAME, found, f"wait, or resume it: {resume}")
+    words = _words(trouble)
     why = f": {words}" if words else ""
     if trouble.refusing:
         return topic.fail(NAME, f"has rejected every message{since}{why}; {counts}", f"see what was sent: {look}")

@@ -188,7 +188,7 @@ def target_state(**values: Any) -> Break:
         attempt = {"delivery_id": 1, "at": now, "duration_ms": 9, "status": 503, "error": "answered 503"}
 
         def write(tx: sa.Connection) -> None:
-            tx.execute(schema.targets.insert().values(name="ops", **values))
+            tx.execute(schema.targets.insert().values(name="ops", last_failed=1, **values))
             tx.execute(schema.deliveries.insert().values(id=1, state="pending", next_attempt_at=now, **waiting))
             tx.execute(schema.attempts.insert().values(answer="back\n at noon", **attempt))
 
