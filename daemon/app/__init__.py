@@ -46,8 +46,8 @@ log = structlog.get_logger()
 
 GRACE = timedelta(seconds=8)
 LONGEST_END = timedelta(seconds=9.5)
-LONGEST_POLL = timedelta(seconds=5)  # that a reload waits for; a longer one is cancelled and read again
 MARGIN = timedelta(seconds=5)  # beside the longest attempt
+LONGEST_WINDOW = timedelta(minutes=10)  # that a replaced configuration may go on reading
 
 
 async def run(
@@ -164,9 +164,11 @@ class Work:
         )
         self._current.use(settings, new.services)
         self._process.changes.restart()
-        await old.stop_polling(LONGEST_POLL)  # first: what it reads is sent as the old configuration says
+        await old.stop_polling(settings)
         self._newest = new
-        ending = asyncio.create_task(old.end(old.longest_attempt + MARGIN), name="end of the old configuration")
+        ending = asyncio.create_task(
+            old.end(old.longest_attempt + MARGIN, LONGEST_WINDOW), name="end of the old configuration"
+        )
         self._ending[ending] = old
         ending.add_done_callback(self._ended)
         new.start()
@@ -179,6 +181,7 @@ class Work:
     async def end(self) -> None:
         """End all generations; running attempts and actions may finish."""
         older = dict(self._ending)
+        await asyncio.gather(*(each.stop_jobs() for each in older.values()))
         ends = [self._newest.end(GRACE), *([asyncio.wait(older, timeout=GRACE.total_seconds())] if older else [])]
         await asyncio.gather(*ends)
         for task, generation in older.items():

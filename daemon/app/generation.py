@@ -46,6 +46,7 @@ log = structlog.get_logger()
 
 LONGEST_TICK = timedelta(seconds=1)
 TICKS_PER_INTERVAL = 4
+PATIENCE = timedelta(seconds=5)  # of a reload, for what reads PagerDuty
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Generation:
     services: api.Services = field(init=False)
     _executors: dict[str, Executor] = field(default_factory=dict)
     _clients: dict[str, pagerduty.Client] = field(default_factory=dict)
+    _pollers: list[Poller] = field(default_factory=list)
     _working: list[asyncio.Task[None]] = field(default_factory=list)
     _heartbeat: maintenance.Heartbeat = field(init=False)
     _scheduler: Scheduler = field(init=False)
@@ -127,18 +129,34 @@ class Generation:
             self._working.append(asyncio.create_task(executor.run(), name=f"actions {name}"))
         self._scheduler.start()
 
-    async def stop_polling(self, grace: timedelta) -> None:
-        """Stop chores, and polls after ``grace``; others may poll at once. Deliveries and actions go on."""
-        await self._scheduler.stop(grace)
-        with contextlib.suppress(errors.DatabaseError):  # leaving the database releases them later
-            await self.process.database.write(instances.release_polls, self.me.instance)
+    async def stop_polling(self, successor: Settings) -> None:
+        """Stop polls and chores, so that the successor's may begin. Deliveries and actions go on.
 
-    async def end(self, grace: timedelta) -> None:
-        """Let running attempts and actions finish within ``grace``, release the rest, and leave the database."""
+        A poll ends with the window that it is reading, and passes on what it has read. A window that takes longer than
+        ``PATIENCE`` is read to its end in the background, so that frequent reloads cannot keep a poll from getting
+        anywhere; the successor passes that on. If the connection itself has changed or is gone, reading is cancelled.
+        """
+        for poller in self._pollers:
+            poller.end_early()
+        stays = [name for name, each in self.settings.connections.items() if successor.connections.get(name) == each]
+        await self._scheduler.stop(PATIENCE, go_on=stays)
+        await asyncio.gather(*(poller.replace() for poller in self._pollers))
+        with contextlib.suppress(errors.DatabaseError):  # leaving the database releases them later
+            await self.process.database.write(instances.release_polls, self.me.instance, self._scheduler.busy())
+
+    async def stop_jobs(self) -> None:
+        """Cancel what still reads PagerDuty."""
+        await self._scheduler.stop()
+
+    async def end(self, grace: timedelta, longest_window: timedelta = timedelta(0)) -> None:
+        """Let attempts and actions finish within ``grace``, release the rest, and leave the database.
+
+        What still reads PagerDuty is cancelled after ``longest_window``.
+        """
         beating = asyncio.create_task(self._keep_beating(), name="heartbeat of the old configuration")
         executors = self._executors.values()
         work = [self.deliveries.stop(grace), *(each.stop(grace) for each in executors)]
-        await asyncio.gather(self._scheduler.stop(), *work)
+        await asyncio.gather(self._scheduler.stop(longest_window), *work)
         await asyncio.gather(*self._working, return_exceptions=True)
         beating.cancel()
         await asyncio.wait([beating])
@@ -190,12 +208,13 @@ class Generation:
             wake=self.deliveries.wake,
             tracing=self._tracing,
         )
+        self._pollers.append(poller)
         sweep = Sweep(database, client, connection, system_clock, tracing=self._tracing)
         reconcile = Reconcile(database, client, connection, system_clock, tracing=self._tracing)
         return [
-            Job(f"poll {connection.name}", poller.run, is_short=True),
-            Job(f"sweep {connection.name}", sweep.run, is_short=True),
-            Job(f"reconcile {connection.name}", reconcile.run, is_short=True),
+            Job(f"poll {connection.name}", poller.run, connection.name),
+            Job(f"sweep {connection.name}", sweep.run, connection.name),
+            Job(f"reconcile {connection.name}", reconcile.run, connection.name),
         ]
 
     # --- the daemon's row

@@ -72,6 +72,10 @@ class Poller:
         self._clock_is_wrong = False
         self._overlap = connection.overlap  # shrinks while re-reading it would cost too many calls
         self._looked_up: dict[str, datetime] = {}
+        self._is_first = True
+        self._ends_early = self._reached_end = False
+        self._is_replaced = False
+        self._passing_on = asyncio.Lock()
         self._condition_errors: dict[str, str | None] = {}
 
     async def run(self) -> timedelta:
@@ -85,6 +89,9 @@ class Poller:
         events = messages = 0
         calls_before = self._client.calls
         try:
+            if self._is_first:  # what another daemon, or another configuration, has read and not passed on
+                self._is_first = False
+                messages += await self._fan_out(claim.due)
             async for new_events in self._read_log(claim.state):
                 events += len(new_events)
                 if self._tracing is not None:
@@ -101,6 +108,16 @@ class Poller:
             self._tracing.end_poll(span, error, events=events, messages=messages, calls=calls)
         return timedelta(0)
 
+    def end_early(self) -> None:
+        """Let a running poll end with the window that it is reading."""
+        self._ends_early = True
+
+    async def replace(self) -> None:
+        """Pass nothing on any more: what a running poll still reads is sent as the next configuration says."""
+        self._is_replaced = True
+        async with self._passing_on:
+            pass
+
     def _claim(self, tx: sa.Connection) -> connections.PollClaim | datetime:
         now = self._database.now(tx)
         interval = self._connection.limits.poll_interval
@@ -108,7 +125,10 @@ class Poller:
 
     def _end(self, tx: sa.Connection, error: str | None) -> datetime | None:
         instances.record_clock(tx, self._instance, -self._ahead)
-        return connections.end_poll(tx, self._connection.name, self._instance, error, self._database.now(tx))
+        now = self._database.now(tx)
+        return connections.end_poll(
+            tx, self._connection.name, self._instance, error, now, reached_end=self._reached_end
+        )
 
     def _log_clock(self) -> None:
         """Log when this machine's clock differs from PagerDuty's by minutes, and when it no longer does."""
@@ -143,6 +163,7 @@ class Poller:
 
     async def _read_log(self, state: connections.ConnectionState) -> AsyncIterator[list[Event]]:
         """Read the new part of the log in windows, oldest first; yield each window's new events."""
+        self._reached_end = state.watermark is None
         if state.watermark is None:
             await self._baseline()
             yield []
@@ -163,9 +184,11 @@ class Poller:
                 continue
             self._learn_time(window, read_at)
             reached = until if until < end else min(until, self._read_up_to(window, read_at))
+            self._reached_end = until >= end
             yield await self._database.write(self._commit, window, read_at, reached)
-            if until >= end:
+            if self._reached_end:
                 self._adapt_overlap(window.calls)
+            if self._reached_end or self._ends_early:
                 return
             catch_up.report(until)
             since = until
@@ -242,7 +265,10 @@ class Poller:
         names = [trigger.name for trigger in ready]
         messages = 0
         while names:
-            result = await self._database.write(self._fan.part, names, index, self._clock())
+            async with self._passing_on:
+                if self._is_replaced:
+                    break
+                result = await self._database.write(self._fan.part, names, index, self._clock())
             messages += result.messages
             if result.targets:
                 self._wake(result.targets)

@@ -18,7 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from daemon.runtime.guard import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
 LATE_TICKS = 3
 AFTER_FAILURE = timedelta(seconds=5)
@@ -28,12 +28,12 @@ AFTER_FAILURE = timedelta(seconds=5)
 class Job:
     """A function that runs repeatedly, never twice at once.
 
-    ``run`` returns how long to wait before the next run. ``is_short``: a run that has begun ends by itself.
+    ``run`` returns how long to wait before the next run. ``connection``: whose PagerDuty account it reads, if it does.
     """
 
     name: str
     run: Callable[[], Awaitable[timedelta]]
-    is_short: bool = False
+    connection: str | None = None
     due: float = 0.0
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -73,18 +73,26 @@ class Scheduler:
             self._guard = None
             self._scheduler.shutdown(wait=False)
 
-    async def stop(self, grace: timedelta = timedelta(0)) -> None:
-        """Stop ticking, and cancel jobs, the short ones after ``grace``; the caller releases their claims."""
+    async def stop(self, grace: timedelta = timedelta(0), go_on: Collection[str] = ()) -> None:
+        """Stop ticking, and cancel jobs: those that read PagerDuty after ``grace``, others at once.
+
+        Jobs of the connections ``go_on`` are not cancelled. The caller releases the claims of those that are.
+        """
         self.stop_ticking()
-        running = [(job, job.task) for job in self._jobs if job.task is not None and not job.task.done()]
-        short = [task for job, task in running if job.is_short]
+        running = {job.task: job.connection for job in self._jobs if job.task is not None and not job.task.done()}
+        reading = [task for task, connection in running.items() if connection is not None]
         try:
-            if short and grace:
-                await asyncio.wait(short, timeout=grace.total_seconds())
+            if reading and grace:
+                await asyncio.wait(reading, timeout=grace.total_seconds())
         finally:
-            for _, task in running:
+            cancelled = [task for task, connection in running.items() if connection not in go_on]
+            for task in cancelled:
                 task.cancel()
-            await asyncio.gather(*(task for _, task in running), return_exceptions=True)
+            await asyncio.gather(*cancelled, return_exceptions=True)
+
+    def busy(self) -> set[str]:
+        """Return the connections that jobs are reading at this moment."""
+        return {job.connection for job in self._jobs if job.connection and job.task and not job.task.done()}
 
     def _on_tick(self) -> None:
         self._last_tick = time.monotonic()

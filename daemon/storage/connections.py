@@ -141,14 +141,20 @@ def begin_poll(
     return PollClaim(state, tuple(due))
 
 
-def end_poll(tx: sa.Connection, name: str, instance: str, error: str | None, now: datetime) -> datetime | None:
-    """Release the claim and record how the poll went; return since when the connection had been failing before."""
+def end_poll(
+    tx: sa.Connection, name: str, instance: str, error: str | None, now: datetime, *, reached_end: bool = True
+) -> datetime | None:
+    """Release the claim and record how the poll went; return since when the connection had been failing before.
+
+    Without an error, and without having ``reached_end`` of the log, the time of the last success stays as it is.
+    """
     state = lock(tx, name)
     if state.polled_by != instance:
         return state.failing_since  # another daemon has taken the poll over
     values: dict[str, Any] = {"polled_by": None}
     if error is None:
-        values |= {"last_success_at": now, "failing_since": None, "last_error": None}
+        values |= {"failing_since": None, "last_error": None}
+        values |= {"last_success_at": now} if reached_end else {}
     else:
         values |= {"failing_since": state.failing_since or now, "last_error": error}
     tx.execute(connections.update().where(connections.c.name == name).values(values))

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from daemon.storage.schema import connections, instances
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
 INSTANCE_TTL = timedelta(seconds=13)  # a daemon without a heartbeat for this long counts as dead
@@ -59,6 +59,7 @@ def leave(tx: sa.Connection, instance: str) -> None:
     release_polls(tx, instance)
 
 
-def release_polls(tx: sa.Connection, instance: str) -> None:
-    """Release a daemon's polls."""
-    tx.execute(connections.update().where(connections.c.polled_by == instance).values(polled_by=None))
+def release_polls(tx: sa.Connection, instance: str, keep: Collection[str] = ()) -> None:
+    """Release a daemon's polls, except those of the connections ``keep``."""
+    mine = connections.update().where(connections.c.polled_by == instance, connections.c.name.not_in(keep))
+    tx.execute(mine.values(polled_by=None))

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import signal
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,6 +16,8 @@ import sqlalchemy as sa
 import structlog
 
 from daemon import app, config
+from daemon.app import generation
+from daemon.ingest.poller import Poller
 from daemon.simulator import Account, Simulator
 from daemon.storage import schema
 from daemon.storage.database import Database
@@ -24,6 +27,8 @@ from tests.harness.receivers import SECRET, Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from daemon.simulator.http import SimRequest, SimResponse
 
 FILE = """
 database: {{url: "{database}"}}
@@ -35,12 +40,30 @@ triggers: {{new: {{on: incident.triggered, every: 50ms, to: [{to}]}}}}
 TOKEN, NEW_TOKEN = "canary-token-one", "canary-token-two"
 
 
+class Gated(Simulator):
+    """A simulator that holds back the log while its ``gate`` is closed; ``waiting`` counts the requests held back."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__([account], limit=10**9)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waiting = 0
+
+    async def answer(self, request: SimRequest) -> SimResponse:
+        """Return the response, for the log once the gate is open."""
+        if request.path == "/log_entries" and not self.gate.is_set():
+            self.waiting += 1
+            await self.gate.wait()
+        return await super().answer(request)
+
+
 @dataclass
 class House:
     """A running daemon with its file, an account, and the receivers ``one`` and ``two``."""
 
     file: Path
     account: Account
+    simulator: Gated
     receivers: dict[str, Receiver]
     values: dict[str, Any]
     http: httpx.AsyncClient
@@ -85,7 +108,8 @@ async def living(folder: Path, database_url: str) -> AsyncIterator[House]:
     account = Account(seed=4)
     receivers = {name: Receiver() for name in ("one", "two")}
     async with contextlib.AsyncExitStack() as stack:
-        url = await stack.enter_async_context(Simulator([account], limit=10**9).serving())
+        simulator = Gated(account)
+        url = await stack.enter_async_context(simulator.serving())
         urls = {name: await stack.enter_async_context(each.serving()) for name, each in receivers.items()}
         database_text = database_url.replace("+psycopg", "")
         values = {"database": database_text, "port": 0, "token": TOKEN, "key": account.api_key, "account": url, **urls}
@@ -99,7 +123,7 @@ async def living(folder: Path, database_url: str) -> AsyncIterator[House]:
             query = sa.select(schema.connections.c.last_success_at)
             await eventually(lambda: database.read_now(lambda tx: tx.execute(query).scalar()) is not None)
             async with httpx.AsyncClient(base_url=addresses[0] or "", trust_env=False, timeout=30) as http:
-                yield House(file, account, receivers, values, http, database)
+                yield House(file, account, simulator, receivers, values, http, database)
         finally:
             database.close()
             stop.set()
@@ -224,6 +248,45 @@ async def test_reloads_under_load_lose_and_repeat_nothing(either: House) -> None
         assert (await house.reload()).status_code == (422 if bad else 200)
     await eventually(lambda: len({each.id for each in house.receivers["one"].got}) == 30)
     assert len(house.receivers["one"].got) == 30
+
+
+async def test_a_window_that_takes_long_is_read_once_although_reloads_do_not_wait_for_it(
+    either: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = either
+    monkeypatch.setattr(generation, "PATIENCE", timedelta(0))
+    ended, run = list[timedelta](), Poller.run
+
+    async def counted(poller: Poller) -> timedelta:
+        ended.append(await run(poller))
+        return ended[-1]
+
+    monkeypatch.setattr(Poller, "run", counted)
+    gate = house.simulator.gate
+    house.account.trigger("Disk almost full")
+    gate.clear()
+    await eventually(lambda: house.simulator.waiting == 1)
+    for names in (("one", "two"), ("two",)) * 2:
+        before = len(ended)
+        house.write(names)
+        assert (await house.reload()).status_code == 200
+        await eventually(functools.partial(lambda n: len(ended) > n or house.simulator.waiting > 1, before))
+        assert house.simulator.waiting == 1
+    gate.set()
+    await eventually(lambda: house.receivers["two"].got)
+    assert len(house.receivers["two"].got) == 1
+
+
+async def test_a_window_is_not_read_to_its_end_with_the_key_of_a_connection_that_has_changed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "PATIENCE", timedelta(0))
+    house.simulator.gate.clear()
+    await eventually(lambda: house.simulator.waiting == 1)
+    house.write(key="canary-other-key")
+    assert (await house.reload()).status_code == 200
+    await eventually(lambda: house.simulator.waiting == 2)
+    house.simulator.gate.set()
 
 
 async def test_sighup_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -530,3 +530,44 @@ async def test_of_the_largest_details_that_pagerduty_takes_the_beginning_is_pass
     [(_, event)] = database.read_now(journal.read, "acme", 0, 10)
     assert event.payload["details"]["host"] == "db-1"
     assert 16_000 < len(json.dumps(event.payload["details"])) <= 16_500
+
+
+async def test_a_poll_that_ends_early_keeps_the_window_that_it_has_read(
+    database: Database, account: FakePagerDuty
+) -> None:
+    daemon = Daemon(database, account)
+    await daemon.poll(0)
+    success = daemon.state().last_success_at
+    account.clock.advance(1800)
+    for hour in range(4):
+        account.happen("trigger", f"P{hour}")
+        account.clock.advance(3600)
+    daemon.poller.end_early()
+    for hour in range(1, 4):
+        await daemon.poll()
+        assert daemon.journal() == [f"P{each} triggered" for each in range(hour)]
+        assert daemon.sent() == hour
+        assert daemon.state().last_success_at == success  # it is still behind
+    await daemon.poll()
+    await daemon.poll()
+    assert daemon.journal() == [f"P{each} triggered" for each in range(4)]
+    assert (daemon.state().last_success_at or account.clock()) > (success or account.clock())
+
+
+async def test_what_a_replaced_poller_reads_is_passed_on_by_the_next_before_it_reads_anything(
+    database: Database, account: FakePagerDuty
+) -> None:
+    before = Daemon(database, account)
+    await before.poll(0)
+    account.clock.advance(1)
+    account.happen("trigger")
+    await before.poller.replace()
+    await before.poll()
+    assert before.journal() == ["P1 triggered"]
+    assert before.sent() == 0
+
+    after = Daemon(database, account, instance="two")
+    account.fail = lambda _request: httpx.Response(500)
+    await after.poll()
+    assert after.sent() == 1
+    assert after.woken == [frozenset({"ops"})]

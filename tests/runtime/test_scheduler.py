@@ -86,3 +86,33 @@ async def test_a_failing_job_is_restarted_and_logged_once(monkeypatch: pytest.Mo
         await ticking.stop()
     assert [line["event"] for line in lines] == ["job.failing", "job.recovered"]
     assert lines[0]["error"] == "the disk is full"
+
+
+async def test_what_reads_a_connection_may_go_on_after_the_end_and_the_rest_is_cancelled() -> None:
+    gate = asyncio.Event()
+    ended: dict[str, str] = {}
+
+    def waiting(name: str, connection: str | None) -> Job:
+        async def run() -> timedelta:
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                ended[name] = "cancelled"
+                raise
+            ended[name] = "finished"
+            return AGAIN
+
+        return Job(name, run, connection)
+
+    jobs = [waiting("chore", None), waiting("poll old", "old"), waiting("poll new", "new")]
+    ticking = Scheduler(jobs, TICK)
+    ticking.start()
+    await eventually(lambda: all(job.task for job in jobs))
+    assert ticking.busy() == {"old", "new"}
+    await ticking.stop(TICK, go_on=["new"])
+    assert ended == {"chore": "cancelled", "poll old": "cancelled"}
+    assert ticking.busy() == {"new"}
+    gate.set()
+    await ticking.stop(timedelta(seconds=20))
+    assert ended["poll new"] == "finished"
+    assert ticking.busy() == set()
