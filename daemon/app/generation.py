@@ -20,6 +20,7 @@ from daemon.actions.executor import Executor
 from daemon.app.exports import Exports
 from daemon.config import hints
 from daemon.delivery.loop import DeliveryLoop
+from daemon.ingest.overlap import Overlap
 from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
@@ -51,13 +52,21 @@ PATIENCE = timedelta(seconds=5)  # of a reload, for what reads PagerDuty
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The parts that outlive a reload: the database, counters, waiting requests, what open pages see, and traces."""
+    """The parts that outlive a reload: the database, counters, waiting requests, and what is known so far."""
 
     database: Database
     metrics: CollectorRegistry
     waiting: Waiting
     changes: Changes
     traces: Exports = field(default_factory=Exports)
+    overlaps: dict[str, Overlap] = field(default_factory=dict)
+
+    def overlap(self, connection: Connection) -> Overlap:
+        """Return the overlap of a connection's polls."""
+        kept = self.overlaps.get(connection.name)
+        if kept is None or kept.longest != connection.overlap:
+            kept = self.overlaps[connection.name] = Overlap(connection.overlap)
+        return kept
 
 
 @dataclass
@@ -206,6 +215,7 @@ class Generation:
             instance=self.me.instance,
             clock=system_clock,
             wake=self.deliveries.wake,
+            overlap=self.process.overlap(connection),
             tracing=self._tracing,
         )
         self._pollers.append(poller)

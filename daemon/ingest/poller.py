@@ -18,6 +18,7 @@ from daemon.fan_out import matching
 from daemon.fan_out.messages import FanOut
 from daemon.ingest import commit
 from daemon.ingest.catch_up import CatchUp
+from daemon.ingest.overlap import FEW_CALLS, Overlap
 from daemon.model import CLOCK_TOLERANCE, CallPriority
 from daemon.storage import connections, instances, users
 
@@ -36,9 +37,7 @@ log = structlog.get_logger()
 
 SECOND = timedelta(seconds=1)
 FIRST_STEP = timedelta(hours=1)
-FEW_CALLS = 4  # of one window
 MANY_CALLS = 20
-LEAST_OVERLAP = timedelta(seconds=30)
 LOOK_UP_AGAIN = timedelta(minutes=10)
 
 
@@ -56,6 +55,7 @@ class Poller:
         instance: str,
         clock: Clock,
         wake: Callable[[Collection[str]], None],
+        overlap: Overlap | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._database = database
@@ -70,7 +70,7 @@ class Poller:
         self._tracing = tracing
         self._ahead = timedelta(0)  # how far PagerDuty's clock is ahead of ours
         self._clock_is_wrong = False
-        self._overlap = connection.overlap  # shrinks while re-reading it would cost too many calls
+        self._overlap = overlap or Overlap(connection.overlap)
         self._looked_up: dict[str, datetime] = {}
         self._is_first = True
         self._ends_early = self._reached_end = False
@@ -169,8 +169,8 @@ class Poller:
             yield []
             return
         end = self._pagerduty_time() + SECOND
-        step = max(FIRST_STEP, self._overlap * 2)
-        since = state.watermark - self._overlap
+        step = max(FIRST_STEP, self._overlap.current * 2)
+        since = state.watermark - self._overlap.current
         catch_up = CatchUp(self._connection.name, since, end)
         while True:
             until = min(end, _whole(since + step))
@@ -187,7 +187,7 @@ class Poller:
             self._reached_end = until >= end
             yield await self._database.write(self._commit, window, read_at, reached)
             if self._reached_end:
-                self._adapt_overlap(window.calls)
+                self._overlap.adapt(window.calls)
             if self._reached_end or self._ends_early:
                 return
             catch_up.report(until)
@@ -196,13 +196,6 @@ class Poller:
                 step *= 2
             elif window.calls > MANY_CALLS:
                 step /= 2
-
-    def _adapt_overlap(self, calls: int) -> None:
-        """Shorten the overlap in a storm to keep polls short; the sweep reads the rest again."""
-        if calls > FEW_CALLS:
-            self._overlap = max(self._overlap / 2, min(LEAST_OVERLAP, self._connection.overlap))
-        else:
-            self._overlap = min(self._overlap * 2, self._connection.overlap)
 
     def _commit(self, tx: sa.Connection, window: Window, read_at: datetime, watermark: datetime) -> list[Event]:
         return commit.window(

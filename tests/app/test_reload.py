@@ -14,14 +14,20 @@ import httpx
 import pytest
 import sqlalchemy as sa
 import structlog
+from prometheus_client import CollectorRegistry
 
 from daemon import app, config
 from daemon.app import generation
+from daemon.control import Waiting
+from daemon.control.changes import Changes
+from daemon.ingest.overlap import FEW_CALLS
 from daemon.ingest.poller import Poller
+from daemon.settings import Limits
 from daemon.simulator import Account, Simulator
 from daemon.storage import schema
 from daemon.storage.database import Database
 from tests.harness.eventually import eventually
+from tests.harness.fake_pagerduty import connection
 from tests.harness.receivers import SECRET, Receiver
 
 if TYPE_CHECKING:
@@ -275,6 +281,18 @@ async def test_a_window_that_takes_long_is_read_once_although_reloads_do_not_wai
     gate.set()
     await eventually(lambda: house.receivers["two"].got)
     assert len(house.receivers["two"].got) == 1
+
+
+def test_the_overlap_of_a_storm_outlives_a_reload_unless_the_configured_one_differs(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'unused.db'}")
+    process = generation.Process(database, CollectorRegistry(), Waiting(), Changes())
+    before = process.overlap(connection(Limits()))
+    before.adapt(FEW_CALLS + 1)
+    assert before.current < before.longest
+    assert process.overlap(connection(Limits(calls=20))) is before
+    after = process.overlap(connection(Limits(), overlap=timedelta(minutes=10)))
+    assert (after.current, after.longest) == (timedelta(minutes=10), timedelta(minutes=10))
+    database.close()
 
 
 async def test_a_window_is_not_read_to_its_end_with_the_key_of_a_connection_that_has_changed(
