@@ -52,7 +52,7 @@ PATIENCE = timedelta(seconds=5)  # of a reload, for what reads PagerDuty
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The parts that outlive a reload: the database, counters, waiting requests, and what is known so far."""
+    """The parts that outlive a reload: database, counters, waiting requests, open pages, traces, overlaps."""
 
     database: Database
     metrics: CollectorRegistry
