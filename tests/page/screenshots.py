@@ -255,7 +255,10 @@ async def _take(
             async with browsers.served(database, settings, Services({"acme": client})) as address:
                 for name, path, options in pictures:
                     database.write_now(_is_alive)
-                    async with browsers.window(browser, address, timezone_id="UTC", **options) as window:
+                    async with (
+                        browsers.profile(browser, timezone_id="UTC", **options) as profile,
+                        browsers.window(profile, address) as window,
+                    ):
                         await window.open(path)
                         await window.page.wait_for_load_state("load")
                         await window.page.screenshot(path=folder / f"{name}.png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,12 +24,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
-    from playwright.async_api import Browser, Route
+    from playwright.async_api import Browser, BrowserContext, Route, ViewportSize
 
     from daemon.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+Look = tuple[str, "ViewportSize", Literal["light", "dark"], list[str] | None]
+
+# The pages that show another page's template in another state: only elements of a new kind are examined on them.
+OTHER_STATES = {
+    "/targets/chat",
+    "/connections/beta",
+    "/events?type=incident.triggered&connection=acme",
+    "/deliveries?target=ops&state=dead",
+    *(f"/deliveries/{number}" for number in range(2, 6)),
+    "/actions?state=failed",
+    *(f"/actions/act_{number}" for number in range(2, 6)),
+}
 UPDATED = 3_000  # ms
 HIDE = """hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
                       document.dispatchEvent(new Event('visibilitychange')); }"""
@@ -72,21 +84,43 @@ async def browser() -> AsyncIterator[Browser]:
         yield started
 
 
-async def test_no_page_is_hard_to_use_too_wide_or_breaks_its_policy(browser: Browser, address: str) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def profile(browser: Browser) -> AsyncIterator[BrowserContext]:
+    async with browsers.profile(browser) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def without_scripts(browser: Browser) -> AsyncIterator[BrowserContext]:
+    async with browsers.profile(browser, java_script_enabled=False) as opened:
+        yield opened
+
+
+async def test_no_page_is_hard_to_use_too_wide_or_breaks_its_policy(profile: BrowserContext, address: str) -> None:
     """Each page is loaded once; on a phone and in the dark, only what depends on size and colours can differ."""
-    async with browsers.window(browser, address) as window:
+    looks: list[Look] = [
+        ("desktop", browsers.DESKTOP, "light", None),
+        ("phone", browsers.PHONE, "dark", browsers.OF_LAYOUT),
+    ]
+    async with browsers.window(profile, address) as window:
         problems = {}
+        known: list[str] = []
         for path in PAGES:
             await window.open(path)
-            problems[path, "desktop"] = [*await too_wide(window), *await window.violations()]
-            await window.page.set_viewport_size(browsers.PHONE)  # type: ignore[arg-type]  # a TypedDict
-            await window.page.emulate_media(color_scheme="dark")
-            problems[path, "phone"] = [*await too_wide(window), *await window.violations(browsers.OF_LAYOUT)]
+            fresh = await window.page.evaluate(browsers.MARK, known)
+            known += fresh
+            for name, size, colours, rules in looks:
+                await window.look(size, colours)
+                problems[path, name] = await too_wide(window)
+                if path not in OTHER_STATES:
+                    problems[path, name] += await window.violations(rules)
+                elif fresh:
+                    problems[path, name] += await window.violations(rules, "[data-fresh]")
             problems[path, "policy"] = list(window.complaints)
             window.complaints.clear()
-            await window.page.set_viewport_size(browsers.DESKTOP)  # type: ignore[arg-type]  # as above
-            await window.page.emulate_media(color_scheme="light")
+            looks.reverse()  # since each change of size costs time
         assert {place: each for place, each in problems.items() if each} == {}
+    assert set(PAGES) > OTHER_STATES
 
 
 async def too_wide(window: browsers.Window) -> list[str]:
@@ -94,8 +128,8 @@ async def too_wide(window: browsers.Window) -> list[str]:
     return [f"{width} pixels wide"] if width > limit else []
 
 
-async def test_the_check_finds_what_is_hard_to_use(browser: Browser, address: str) -> None:
-    async with browsers.window(browser, address) as window:
+async def test_the_check_finds_what_is_hard_to_use(profile: BrowserContext, address: str) -> None:
+    async with browsers.window(profile, address) as window:
         spoil = "main.insertAdjacentHTML('beforeend', '<img src=/static/icon.svg><p class=spoilt>A faded text</p>')"
         await window.page.evaluate(f"const main = document.getElementById('main'); {spoil}")
         await window.page.evaluate("document.querySelector('.spoilt').style.color = '#ccc'")
@@ -104,9 +138,9 @@ async def test_the_check_finds_what_is_hard_to_use(browser: Browser, address: st
 
 
 async def test_an_open_page_shows_a_change_within_three_seconds_and_keeps_the_focus(
-    browser: Browser, address: str, database: Database, settings: Settings, services: Services
+    profile: BrowserContext, address: str, database: Database, settings: Settings, services: Services
 ) -> None:
-    async with browsers.window(browser, address) as window:
+    async with browsers.window(profile, address) as window:
         await window.page.focus("text=Retry now")
         await control.pause(database, settings, services, "ops")
         await window.page.wait_for_selector("text=paused by hand", timeout=UPDATED)
@@ -123,9 +157,9 @@ async def test_an_open_page_shows_a_change_within_three_seconds_and_keeps_the_fo
 
 
 async def test_a_hidden_page_asks_for_nothing_and_catches_up_on_return(
-    browser: Browser, address: str, database: Database, settings: Settings, services: Services
+    profile: BrowserContext, address: str, database: Database, settings: Settings, services: Services
 ) -> None:
-    async with browsers.window(browser, address) as window:
+    async with browsers.window(profile, address) as window:
         await window.page.evaluate(HIDE, True)  # noqa: FBT003 - the script's argument
         assert await window.page.evaluate(CLOSED), "no signal can come"
         await control.pause(database, settings, services, "ops")
@@ -135,9 +169,9 @@ async def test_a_hidden_page_asks_for_nothing_and_catches_up_on_return(
 
 
 async def test_updates_wait_while_somebody_types_or_has_paused_them(
-    browser: Browser, address: str, database: Database
+    profile: BrowserContext, address: str, database: Database
 ) -> None:
-    async with browsers.window(browser, address, "/deliveries") as window:
+    async with browsers.window(profile, address, "/deliveries") as window:
         await eventually(lambda: window.page.evaluate("streams[0].readyState === EventSource.OPEN"))
         await window.page.fill("#f-incident", "P")
         database.write_now(
@@ -168,10 +202,10 @@ def leave_one_trouble(tx: sa.Connection) -> None:
 
 
 async def test_from_a_red_target_to_its_attempts_and_sending_again_takes_four_keys(
-    browser: Browser, address: str, database: Database, woken: list[str]
+    profile: BrowserContext, address: str, database: Database, woken: list[str]
 ) -> None:
     database.write_now(leave_one_trouble)
-    async with browsers.window(browser, address) as window:
+    async with browsers.window(profile, address) as window:
         for key in ("j", "Enter"):
             await window.page.keyboard.press(key)
         await window.page.wait_for_url("**/deliveries/3")
@@ -183,18 +217,24 @@ async def test_from_a_red_target_to_its_attempts_and_sending_again_takes_four_ke
 
 @pytest.mark.parametrize("has_script", [True, False], ids=["with a script", "without"])
 async def test_from_a_red_target_to_its_attempts_and_sending_again_takes_two_clicks(
-    browser: Browser, address: str, database: Database, woken: list[str], *, has_script: bool
+    profile: BrowserContext,
+    without_scripts: BrowserContext,
+    address: str,
+    database: Database,
+    woken: list[str],
+    *,
+    has_script: bool,
 ) -> None:
     database.write_now(leave_one_trouble)
-    async with browsers.window(browser, address, java_script_enabled=has_script) as window:
+    async with browsers.window(profile if has_script else without_scripts, address) as window:
         await window.page.click("text=last failed attempt")
         assert "no response within 15 s" in await window.page.inner_text("#attempts")
         await window.page.click(".buttons button >> nth=0")
         await eventually(lambda: woken == ["ops"])
 
 
-async def test_a_long_pick_list_is_looked_up_once_after_the_last_key(browser: Browser, address: str) -> None:
-    async with browsers.window(browser, address, "/actions/new?operation=AddNoteToIncident&connection=acme") as window:
+async def test_a_long_pick_list_is_looked_up_once_after_the_last_key(profile: BrowserContext, address: str) -> None:
+    async with browsers.window(profile, address, "/actions/new?operation=AddNoteToIncident&connection=acme") as window:
         options = '<datalist><option value="PALICE">Alice Archer</option></datalist>'
         requests: list[str] = []
 
@@ -215,8 +255,8 @@ async def test_a_long_pick_list_is_looked_up_once_after_the_last_key(browser: Br
         assert window.complaints == []
 
 
-async def test_times_are_shown_in_the_readers_zone_with_utc_beside_them(browser: Browser, address: str) -> None:
-    async with browsers.window(browser, address, "/events/evt_1") as window:
+async def test_times_are_shown_in_the_readers_zone_with_utc_beside_them(profile: BrowserContext, address: str) -> None:
+    async with browsers.window(profile, address, "/events/evt_1") as window:
         text = await window.page.inner_text("main time[data-at] >> nth=0")
         assert "UTC)" in text
         assert await window.page.get_attribute("main time[data-at] >> nth=0", "title")
@@ -228,8 +268,10 @@ async def test_times_are_shown_in_the_readers_zone_with_utc_beside_them(browser:
         assert await window.page.inner_text("figcaption [data-zone] >> nth=0") == "(local time)"
 
 
-async def test_without_a_script_somebody_signs_in_and_uses_a_button(browser: Browser, address: str) -> None:
-    async with browsers.window(browser, address, None, java_script_enabled=False) as window:
+async def test_without_a_script_somebody_signs_in_and_uses_a_button(
+    without_scripts: BrowserContext, address: str
+) -> None:
+    async with browsers.window(without_scripts, address, None) as window:
         await window.open("/targets/ops")
         await window.page.fill("#token", sample_data.TOKEN)
         await window.page.click("button.main")
