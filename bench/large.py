@@ -168,7 +168,14 @@ def fill(database: Database, content: Content) -> None:
 
 
 def finish(tx: sa.Connection) -> None:
-    """Bring PostgreSQL's sequences and statistics up to date; autovacuum does the latter within minutes."""
+    """Note each failing target's last attempt. Bring PostgreSQL's sequences and statistics up to date.
+
+    Autovacuum does the latter within minutes.
+    """
+    deliveries = schema.deliveries.c
+    waits = deliveries.target == schema.targets.c.name, deliveries.state == "pending", deliveries.attempts > 0
+    last = select(func.max(deliveries.id)).where(*waits).scalar_subquery()
+    tx.execute(schema.targets.update().values(last_failed=last))
     if not sql.is_postgres(tx):
         return
     for table in (schema.events, schema.deliveries):

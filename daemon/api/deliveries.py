@@ -11,7 +11,6 @@ from pydantic import Field
 from daemon.api import problem_documents
 from daemon.api.queries import IncidentQuery
 from daemon.control import deliveries as control
-from daemon.model import DeliveryState  # noqa: TC001 - pydantic reads the annotations
 from daemon.views import delivery_list, paging
 
 if TYPE_CHECKING:
@@ -31,7 +30,9 @@ class DeliveryQuery(IncidentQuery):
 
     trigger: str | None = Field(None, description="Only deliveries of this trigger")
     target: str | None = Field(None, description="Only deliveries to this target")
-    state: DeliveryState | None = Field(None, description="Only deliveries in this state")
+    state: delivery_list.StateFilter | None = Field(
+        None, description="Only deliveries in this state; `retrying`: pending ones with a failed attempt"
+    )
 
 
 def router(database: Database, current: Current) -> APIRouter:

@@ -9,6 +9,7 @@ import typer
 from daemon import errors, text
 from daemon.cli import agreement, lists, options, terminal
 from daemon.model import DeliveryState
+from daemon.views.health import Health
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from daemon.views.delivery_list import DeliveryDetail, DeliveryItem
 
 STYLES = {DeliveryState.PENDING: "yellow", DeliveryState.DELIVERED: "green", DeliveryState.DEAD: "bold red"}
+
+WAITS = {
+    Health.PAUSED: "its target, which is paused",
+    Health.BLOCKED: "its target, which requested a pause",
+    Health.FAILING: "its target, which is failing: one delivery at a time probes it",
+}
 
 app = typer.Typer(help="List, show and redeliver deliveries.", **options.PLAIN)
 
@@ -35,7 +42,7 @@ def list_deliveries(
     after: options.After = None,
     trigger: options.OfTrigger = None,
     target: options.OfTarget = None,
-    state: Annotated[str | None, typer.Option(metavar="STATE", help="pending, delivered or dead.")] = None,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="pending, retrying, delivered or dead.")] = None,
     incident: options.OfIncident = None,
 ) -> None:
     """List deliveries, oldest first."""
@@ -151,6 +158,8 @@ def _print_facts(detail: DeliveryDetail) -> None:
     facts.append(("Created", terminal.clock(item.created_at)))
     if item.next_attempt_at is not None:
         facts.append(("Next attempt", "now" if item.running else terminal.clock(item.next_attempt_at)))
+    if item.waits_for_target is not None:
+        facts.append(("Waits for", WAITS[item.waits_for_target]))
     if item.finished_at is not None:
         facts.append(("Finished", terminal.clock(item.finished_at)))
     terminal.print_facts(facts)
@@ -173,10 +182,15 @@ def _print_attempts(detail: DeliveryDetail) -> None:
 def _when(item: DeliveryItem, now: datetime) -> str:
     if item.running:
         return "now"
-    if item.next_attempt_at is not None:
-        wait = (item.next_attempt_at - now).total_seconds()
-        return "due" if wait <= 0 else f"in {text.span(wait)}"
-    return terminal.ago(item.finished_at, now)
+    due = "" if item.next_attempt_at is None else _due(item.next_attempt_at, now)
+    if item.waits_for_target is not None:
+        return f"target {item.waits_for_target}, {due}".removesuffix(", ")
+    return due or terminal.ago(item.finished_at, now)
+
+
+def _due(moment: datetime, now: datetime) -> str:
+    wait = (moment - now).total_seconds()
+    return "due" if wait <= 0 else f"in {text.span(wait)}"
 
 
 def _response(status: int | None, error: str | None) -> str:

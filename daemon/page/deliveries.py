@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.model import DeliveryState
 from daemon.page import lists
 from daemon.views import delivery_list
+from daemon.views.delivery_list import StateFilter
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from daemon.page.visit import Visit
 
 EVER = "1970-01-01T00:00:00Z"
+WAITING = (StateFilter.PENDING, StateFilter.RETRYING)  # which are sent anyway
 
 
 async def show(visit: Visit) -> Response:
@@ -23,11 +24,11 @@ async def show(visit: Visit) -> Response:
     values = {
         "listing": listing,
         "now": visit.now,
-        "states": list(DeliveryState),
+        "states": list(StateFilter),
         "targets": list(settings.targets),
         "triggers": list(settings.triggers),
         "ever": EVER,
-        "can_replay": "incident" not in filters and filters.get("state") != DeliveryState.PENDING,
+        "can_replay": "incident" not in filters and filters.get("state") not in WAITING,
     }
     return visit.page("deliveries.html", values, listing.status)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from daemon.control import targets as control
 from daemon.views import delivery_list, history, target_health
+from daemon.views.delivery_list import StateFilter
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -26,10 +27,14 @@ async def show(visit: Visit) -> Response:
         now = site.database.now(tx)
         (status,) = target_health.read(tx, {name: target}, now)
         recent = delivery_list.read(tx, target=name, limit=LAST_DELIVERIES, last=True).items
+        retrying = delivery_list.read(
+            tx, target=name, state=StateFilter.RETRYING, limit=LAST_DELIVERIES, last=True
+        ).items
         return {
             "status": status,
             "now": now,
             "deliveries": list(reversed(recent)),
+            "retrying": list(reversed(retrying)),
             "last_hour": history.last_hour(tx, [name], now).get(name),
             "hours": history.of_target(tx, name, now),
         }

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the API reads the annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.model import DeliveryState
+from daemon.model import DeliveryState, TargetState
 from daemon.storage import schema, sql
 from daemon.storage.deliveries import in_state
 from daemon.views import event_list, paging, rows
 from daemon.views.event_list import EventItem  # noqa: TC001 - the API reads the annotations
+from daemon.views.health import Health
 from daemon.views.paging import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+RETRYING = sa.text("deliveries.attempts > 0")  # written out, for the partial indexes
+
+
+class StateFilter(enum.StrEnum):
+    """The states by which deliveries are listed: those of a delivery, and the pending ones with failed attempts."""
+
+    PENDING = "pending"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryItem:
-    """One message for one target. ``type``, ``trigger`` and ``event_id`` are null once the message is pruned."""
+    """One message for one target. ``type``, ``trigger`` and ``event_id`` are null once the message is pruned.
+
+    ``next_attempt_at`` is when a pending delivery is sent next, at the earliest; null if nobody knows, because its
+    target is paused. ``waits_for_target`` says why the target gets nothing until then: it is paused, failing (only
+    probes are sent) or blocked. It is null if the delivery itself has to wait, or need not.
+    """
 
     id: int
     message_id: str
@@ -36,6 +55,7 @@ class DeliveryItem:
     attempts: int
     created_at: datetime
     next_attempt_at: datetime | None
+    waits_for_target: Health | None
     finished_at: datetime | None
     last_status: int | None
     last_error: str | None
@@ -91,8 +111,8 @@ def read(
         paging.must_exist(tx, "target", schema.targets.c.name, target)
         query = query.where(table.c.target == target)
     if state is not None:
-        paging.must_be_state("delivery", state, DeliveryState)
-        query = query.where(_in_state(tx, DeliveryState(state)))
+        paging.must_be_state("delivery", state, StateFilter)
+        query = query.where(_in_state(tx, StateFilter(state)))
     if incident is not None:
         query = query.where(table.c.message_id.in_(_messages_of(paging.valid_id(incident))))
     page, cursor = paging.read_rows(tx, query, table.c.id, after, limit, last=last, before=before)
@@ -170,30 +190,52 @@ def _joined() -> sa.Select[Any]:
     source = schema.deliveries.outerjoin(schema.messages, schema.messages.c.id == schema.deliveries.c.message_id)
     source = source.outerjoin(schema.events, schema.events.c.seq == schema.messages.c.event_seq)
     source = source.outerjoin(schema.triggers, schema.triggers.c.name == schema.messages.c.trigger)
-    return sa.select(schema.deliveries, *columns).select_from(source)
+    source = source.outerjoin(schema.targets, schema.targets.c.name == schema.deliveries.c.target)
+    target = (schema.targets.c[name] for name in ("paused_at", "failing_since", "probe_at", "blocked_until"))
+    return sa.select(schema.deliveries, *columns, *target).select_from(source)
 
 
-def _in_state(tx: sa.Connection, state: DeliveryState) -> sa.ColumnElement[bool]:
-    """Return the condition for a state; the partial indexes on pending and dead need it written out.
+def _in_state(tx: sa.Connection, state: StateFilter) -> sa.ColumnElement[bool]:
+    """Return the condition for a state; the partial indexes need it written out.
 
     Nearly all deliveries are delivered: those are found quickest in the order of their ids, without an index on
-    the state. Dead ones have an index in that order.
+    the state. Dead and retrying ones have an index in that order.
     """
+    in_order = schema.deliveries.c.id > 0  # SQLite needs the range, too
     match state:
-        case DeliveryState.DELIVERED:
+        case StateFilter.DELIVERED:
             return schema.deliveries.c.state.not_in([DeliveryState.PENDING, DeliveryState.DEAD])
-        case DeliveryState.DEAD:
-            return sql.often_true(tx, in_state(state)) & (schema.deliveries.c.id > 0)  # SQLite needs the range, too
-        case DeliveryState.PENDING:
-            return in_state(state)
+        case StateFilter.DEAD:
+            return sql.often_true(tx, in_state(DeliveryState.DEAD)) & in_order
+        case StateFilter.RETRYING:
+            return sa.and_(sql.often_true(tx, in_state(DeliveryState.PENDING)), RETRYING, in_order)
+        case StateFilter.PENDING:
+            return in_state(DeliveryState.PENDING)
 
 
 def _item(row: Any) -> DeliveryItem:  # noqa: ANN401 - a row of the joined tables
     pending = row.state == DeliveryState.PENDING
+    running = pending and row.claimed_by is not None
+    own = row.next_attempt_at if pending else None
+    waits_for_target, next_attempt_at = (None, own) if own is None or running else _wait(row, own)
     return rows.as_value(
         DeliveryItem,
         row,
         state=DeliveryState(row.state),
-        running=pending and row.claimed_by is not None,
-        next_attempt_at=row.next_attempt_at if pending else None,
+        running=running,
+        next_attempt_at=next_attempt_at,
+        waits_for_target=waits_for_target,
     )
+
+
+def _wait(row: Any, own: datetime) -> tuple[Health | None, datetime | None]:  # noqa: ANN401 - as above
+    """Return which state of its target a pending delivery waits for, if any, and when it is sent at the earliest.
+
+    ``own`` is when it may be sent itself.
+    """
+    state = TargetState(failing_since=row.failing_since, probe_at=row.probe_at, blocked_until=row.blocked_until)
+    if row.paused_at is not None:
+        return Health.PAUSED, None
+    if state.ready_at is None or state.ready_at < own:
+        return None, own
+    return Health.BLOCKED if state.failing_since is None else Health.FAILING, state.ready_at

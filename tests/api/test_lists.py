@@ -113,7 +113,7 @@ async def test_a_delivery_shows_its_attempts(reader: httpx.AsyncClient) -> None:
         ("/v1/events?after=x", 422, 'invalid cursor in "after"'),
         ("/v1/events?type=x", 422, 'unknown event type "x"'),
         ("/v1/events?incident=%00", 422, "invalid id"),
-        ("/v1/deliveries?state=x", 422, "'pending', 'delivered' or 'dead'"),
+        ("/v1/deliveries?state=x", 422, "'pending', 'retrying', 'delivered' or 'dead'"),
         ("/v1/deliveries?target=op", 422, 'did you mean "ops"?'),
         ("/v1/deliveries?status=dead", 422, "query.status: unknown parameter"),
         ("/v1/nothing", 404, "unknown path"),

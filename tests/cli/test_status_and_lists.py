@@ -156,7 +156,10 @@ def test_filters_are_passed_on(on_samples: Call) -> None:
             ("actions", "list", "--state", "done"),
             'unknown action state "done" (known: queued, running, succeeded, failed)',
         ),
-        (("deliveries", "list", "--state", "x"), 'unknown delivery state "x" (known: pending, delivered, dead)'),
+        (
+            ("deliveries", "list", "--state", "x"),
+            'unknown delivery state "x" (known: pending, retrying, delivered, dead)',
+        ),
     ],
 )
 def test_a_filter_with_an_unknown_name_is_a_usage_error(
@@ -174,6 +177,17 @@ def test_deliveries_are_listed_with_their_states(on_samples: Call) -> None:
         "3 pending ops triggered P3 2 due answered 503",
         "4 pending ops triggered P4 0 now -",
     ]
+
+
+def test_a_delivery_that_waits_for_its_target_says_so(pagerelay: Call, filled: str) -> None:
+    database = Database(filled)
+    probe_at = database.read_now(database.now) + timedelta(minutes=9)
+    row = schema.targets.update().where(schema.targets.c.name == "ops").values(probe_at=probe_at)
+    database.write_now(lambda tx: tx.execute(row) and None)
+    database.close()
+    line = " ".join(pagerelay("deliveries", "list", "--state", "retrying").stdout.splitlines()[1].split())
+    assert line == "3 pending ops triggered P3 2 target failing, in 8 min answered 503"
+    assert "its target, which is failing" in pagerelay("deliveries", "show", "3").stdout
 
 
 def test_one_delivery_is_shown_with_its_attempts(on_samples: Call) -> None:

@@ -46,7 +46,7 @@ async def test_a_filter_form_fills_the_url_and_the_url_fills_the_form(person: Pe
         each for each in await person.forms("/deliveries?target=ops&state=dead") if each.action == "/deliveries"
     )
     assert (form.method, form.fields) == ("get", {"target": "ops", "state": "dead", "trigger": "", "incident": ""})
-    assert form.options["state"] == ["", "pending", "delivered", "dead"]
+    assert form.options["state"] == ["", "pending", "retrying", "delivered", "dead"]
     assert "#2" in text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
     from tests.page.person import Person
+
+MINUTE = timedelta(minutes=1)
 
 
 async def test_it_says_why_a_target_fails_and_shows_its_deliveries(person: Person) -> None:
@@ -48,6 +52,39 @@ async def test_an_earlier_failure_of_a_target_that_succeeded_since_is_not_shown(
     since = schema.targets.update().values(last_success_at=clock.now)
     database.write_now(lambda tx: tx.execute(since) and None)
     assert 'class="failure"' not in await person.read("/targets/ops")
+
+
+async def test_deliveries_that_were_attempted_and_wait_come_before_the_newest(person: Person) -> None:
+    text = await person.read("/targets/ops")
+    section = text[text.index('id="retrying"') :].partition("</section>")[0]
+    assert re.findall(r"#(\d+)</a>", section) == ["3"]
+    assert text.index('id="retrying"') < text.index('id="deliveries"')
+    assert 'href="/deliveries?target=ops&amp;state=retrying"' in section
+    assert 'id="retrying"' not in await person.read("/targets/chat")
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "cell"),
+    [
+        (
+            {"probe_at": MINUTE},
+            "one delivery at a time until it accepts one. The next probe is",
+            "target failing, probed",
+        ),
+        ({"failing_since": None, "blocked_until": MINUTE}, "requested a pause (Retry-After)", "target blocked, next"),
+        ({"paused_at": -MINUTE}, "which is paused, is resumed.", "target paused"),
+    ],
+)
+async def test_a_delivery_says_that_it_waits_for_its_target(
+    person: Person, database: Database, clock: ManualClock, state: dict[str, timedelta | None], sentence: str, cell: str
+) -> None:
+    values = {name: None if each is None else clock.now + each for name, each in state.items()}
+    database.write_now(lambda tx: tx.execute(schema.targets.update().values(values)) and None)
+    text = await person.read("/deliveries/3")
+    lead = text[text.index('<p class="lead">') :].partition("</p>")[0]
+    assert sentence in lead
+    assert ("in 1 min" in lead) == ("paused_at" not in state)
+    assert f"{cell}" in await person.read("/deliveries?state=retrying")
 
 
 async def test_a_target_is_paused_resumed_and_tested_without_a_script(person: Person, woken: list[str]) -> None:

@@ -21,6 +21,7 @@ from tests.harness import plans, sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from daemon.settings import Settings
@@ -251,6 +252,8 @@ def test_events_can_be_filtered(samples: Database, filters: dict[str, str], foun
     ("filters", "found"),
     [
         ({"state": "pending"}, [3, 4]),
+        ({"state": "retrying"}, [3]),
+        ({"state": "retrying", "target": "chat"}, []),
         ({"state": "delivered"}, [1, 5]),
         ({"state": "dead"}, [2]),
         ({"target": "chat"}, [1, 5]),
@@ -277,7 +280,11 @@ def test_deliveries_can_be_filtered(samples: Database, filters: dict[str, str], 
         (event_list.read, {"after": "1 or 1"}, 'invalid cursor in "after"'),
         (event_list.read, {"incident": "a\x00b"}, 'invalid id "a\ufffdb"'),
         (event_list.read, {"limit": 501}, "limit is 501, must be 1 to 500"),
-        (delivery_list.read, {"state": "lost"}, 'unknown delivery state "lost" (known: pending, delivered, dead)'),
+        (
+            delivery_list.read,
+            {"state": "lost"},
+            'unknown delivery state "lost" (known: pending, retrying, delivered, dead)',
+        ),
         (delivery_list.read, {"target": "op"}, 'unknown target "op" (did you mean "ops"?)'),
         (delivery_list.read, {"limit": 0}, "limit is 0, must be 1 to 500"),
     ],
@@ -321,6 +328,40 @@ def test_running_deliveries_are_those_that_are_claimed(samples: Database) -> Non
 
 
 @pytest.mark.parametrize(
+    ("target", "waits_for", "minutes"),
+    [
+        ({}, None, 0),
+        ({"failing_since": -5, "probe_at": 2}, Health.FAILING, 2),
+        ({"failing_since": -5, "probe_at": -1}, None, 0),
+        ({"failing_since": -5, "probe_at": 0}, Health.FAILING, 0),
+        ({"failing_since": -5, "probe_at": 2, "blocked_until": 7}, Health.FAILING, 7),
+        ({"blocked_until": 7}, Health.BLOCKED, 7),
+        ({"blocked_until": -2}, None, 0),
+        ({"probe_at": 2}, None, 0),
+        ({"paused_at": -1, "failing_since": -5, "probe_at": 2}, Health.PAUSED, None),
+    ],
+)
+def test_a_delivery_behind_its_target_says_what_it_waits_for_and_until_when(
+    filled: Database, clock: ManualClock, target: dict[str, int], waits_for: Health | None, minutes: int | None
+) -> None:
+    def after(number: int) -> datetime:
+        return clock.now + timedelta(minutes=number)
+
+    unset = dict.fromkeys(("failing_since", "probe_at", "blocked_until", "paused_at"))
+    values = unset | {name: after(number) for name, number in target.items()}
+    filled.write_now(lambda tx: tx.execute(schema.targets.update().values(values)) and None)
+    due = schema.deliveries.update().where(schema.deliveries.c.id == 3).values(next_attempt_at=clock.now)
+    filled.write_now(lambda tx: tx.execute(due) and None)
+    items = {each.id: each for each in filled.read_now(delivery_list.read).items}
+    assert (items[3].waits_for_target, items[3].next_attempt_at) == (
+        waits_for,
+        None if minutes is None else after(minutes),
+    )
+    assert items[4].waits_for_target is None, "it is being sent"
+    assert (items[2].waits_for_target, items[2].next_attempt_at) == (None, None), "it is dead"
+
+
+@pytest.mark.parametrize(
     ("url", "seen"),
     [
         ("https://hooks.example.com/services/T0/B0/secret", "https://hooks.example.com/…"),
@@ -353,7 +394,7 @@ def test_no_view_scans_all_deliveries_or_all_actions(tmp_path: Path, clock: Manu
     def look_at_everything(tx: sa.Connection) -> None:
         sa.event.listen(tx, "before_cursor_execute", explain)
         overview.read(tx, settings.connections, settings.triggers, settings.targets, clock.now)
-        for state in ("pending", "dead"):
+        for state in ("pending", "retrying", "dead"):
             delivery_list.read(tx, state=state)
         delivery_list.read(tx, incident="P1")
         for unfinished in ("queued", "running"):
@@ -384,15 +425,18 @@ def test_no_number_about_targets_is_found_by_going_through_all_deliveries(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_lists_of_a_trigger_and_of_dead_deliveries_are_read_in_their_order(filled: Database) -> None:
+def test_lists_of_a_trigger_and_of_dead_and_retrying_deliveries_are_read_in_their_order(filled: Database) -> None:
     def look(tx: sa.Connection) -> None:
+        delivery_list.read(tx, state="retrying")
+        delivery_list.read(tx, state="retrying", trigger="new")
+        delivery_list.read(tx, state="retrying", target="ops")
         delivery_list.read(tx, state="dead")
         delivery_list.read(tx, state="dead", trigger="new")
         event_list.read(tx, trigger="new")
 
     steps = plans.of_work(filled, look)
     lists = {statement: plan for statement, plan in steps.items() if "ORDER BY" in statement}
-    assert len(lists) == 3
+    assert len(lists) == 6
     for statement, plan in lists.items():
         assert "USE TEMP B-TREE FOR ORDER BY" not in plan, statement
         assert not any(step.startswith("SCAN messages") for step in plan), statement
