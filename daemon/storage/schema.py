@@ -9,8 +9,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from daemon.storage.column_types import Counter, Instant
+from daemon.storage.partial_indexes import copy_conditions
 
 metadata = sa.MetaData()
+sa.event.listen(metadata, "before_create", copy_conditions)
 
 instances = sa.Table(
     "instances",
@@ -85,7 +87,7 @@ snapshots = sa.Table(
     sa.Column("announced", sa.Text, nullable=False),
     sa.Column("read_at", Instant, nullable=False),
     sa.Index("snapshots_by_status", "connection", "status", "status_at"),
-    sa.Index("snapshots_open", "status_at", "incident_id", "connection", sqlite_where=_OPEN, postgresql_where=_OPEN),
+    sa.Index("snapshots_open", "status_at", "incident_id", "connection", sqlite_where=_OPEN),
 )
 
 events = sa.Table(
@@ -142,7 +144,7 @@ messages = sa.Table(
     sa.Column("alert", sa.Text),
     sa.Index("messages_by_event", "event_seq"),
     sa.Index("messages_by_trigger", "trigger", "id"),
-    sa.Index("messages_by_action", "action_id", sqlite_where=_OF_ACTION, postgresql_where=_OF_ACTION),
+    sa.Index("messages_by_action", "action_id", sqlite_where=_OF_ACTION),
 )
 
 batched = sa.Table(
@@ -197,14 +199,14 @@ deliveries = sa.Table(
     sa.Column("renewed_at", Instant),
     sa.Column("state_before", sa.Text),
     sa.UniqueConstraint("message_id", "target", name="deliveries_once_per_target"),
-    sa.Index("deliveries_due", *_DUE, sqlite_where=_LIVE, postgresql_where=_LIVE),
-    sa.Index("deliveries_replay_due", *_DUE, sqlite_where=_REPLAYED, postgresql_where=_REPLAYED),
-    sa.Index("deliveries_by_replay", "replay", "state", sqlite_where=_OF_REPLAY, postgresql_where=_OF_REPLAY),
-    sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
-    sa.Index("deliveries_retrying", "target", "id", sqlite_where=_RETRYING, postgresql_where=_RETRYING),
-    sa.Index("deliveries_retrying_in_order", "id", "message_id", sqlite_where=_RETRYING, postgresql_where=_RETRYING),
-    sa.Index("deliveries_dead", "target", "id", sqlite_where=_DEAD, postgresql_where=_DEAD),
-    sa.Index("deliveries_dead_in_order", "id", "message_id", sqlite_where=_DEAD, postgresql_where=_DEAD),
+    sa.Index("deliveries_due", *_DUE, sqlite_where=_LIVE),
+    sa.Index("deliveries_replay_due", *_DUE, sqlite_where=_REPLAYED),
+    sa.Index("deliveries_by_replay", "replay", "state", sqlite_where=_OF_REPLAY),
+    sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING),
+    sa.Index("deliveries_retrying", "target", "id", sqlite_where=_RETRYING),
+    sa.Index("deliveries_retrying_in_order", "id", "message_id", sqlite_where=_RETRYING),
+    sa.Index("deliveries_dead", "target", "id", sqlite_where=_DEAD),
+    sa.Index("deliveries_dead_in_order", "id", "message_id", sqlite_where=_DEAD),
     sa.Index("deliveries_by_state", "state", "finished_at"),
     sqlite_autoincrement=True,
 )
@@ -337,9 +339,7 @@ actions = sa.Table(
     sa.Column("result", sa.Text),
     sa.Column("error", sa.Text),
     sa.Column("finished_at", Instant),
-    sa.Index(
-        "actions_waiting", "connection", "seq", sqlite_where=sa.text(_UNFINISHED), postgresql_where=sa.text(_UNFINISHED)
-    ),
+    sa.Index("actions_waiting", "connection", "seq", sqlite_where=sa.text(_UNFINISHED)),
     sa.Index("actions_of_subject", "connection", "subject", "seq"),
     sa.Index("actions_finished", "finished_at"),
     sqlite_autoincrement=True,

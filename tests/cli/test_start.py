@@ -22,6 +22,7 @@ HEAVY = (
     "jmespath",
     "prometheus_client",
     "psycopg",
+    "sqlalchemy.dialects.postgresql",
     "structlog",
     "uvicorn",
 )
