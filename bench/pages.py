@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench import delivery, figures, large, receiver, watchers
 from daemon import api
-from daemon.page import sessions, sign_in
+from daemon.page import sessions
 from daemon.settings import Access
 from daemon.storage.database import Database
 from tests.page import person
@@ -41,6 +41,7 @@ PATHS = (
     "/connections/acme",
     "/triggers/everyone",
     "/triggers/team-00",
+    "/incidents",
     "/events",
     "/events?type=incident.resolved",
     "/events?trigger=team-00",
@@ -169,7 +170,7 @@ async def _open_pages(database: Database, count: int) -> AsyncIterator[watchers.
     paths = list(itertools.islice(itertools.cycle(OPEN_PATHS), count))
     async with api.serving(database, api.Current(settings)) as address:
         assert address is not None
-        with watchers.watching(address, f"{sign_in.COOKIE}={cookie}", paths) as open_pages:
+        with watchers.watching(address, f"{sessions.cookie_name(settings.api)}={cookie}", paths) as open_pages:
             await open_pages.load()
             await asyncio.sleep(CONNECTING_SECONDS)
             yield open_pages

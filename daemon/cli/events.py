@@ -148,10 +148,11 @@ def _cells(item: EventItem, *, several: bool) -> list[str | Text]:
 
 
 def _what(item: EventItem) -> Text:
-    """Return the incident's title, the note, to whom the incident was assigned, and who did it."""
+    """Return the incident's number and title, the note, to whom the incident was assigned, and who did it."""
     from rich.text import Text
 
-    what = Text(terminal.plain(item.incident.get("title") or item.incident.get("summary") or ""))
+    number = f"#{item.incident_number} " if item.incident_number else ""
+    what = Text(number + terminal.plain(item.incident.get("title") or item.incident.get("summary") or ""))
     if item.note and item.note.get("content"):
         what.append(f': "{terminal.plain(item.note["content"])}"')
     if item.assignees:

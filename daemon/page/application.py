@@ -26,6 +26,7 @@ from daemon.page import (
     events,
     fragments,
     incident,
+    incidents,
     live,
     new_action,
     overview,
@@ -74,6 +75,7 @@ PAGES = (
     trigger,
     events,
     event,
+    incidents,
     incident,
     deliveries,
     delivery,
@@ -183,7 +185,7 @@ def _endpoint(site: Site, handler: Handler, *, is_open: bool) -> Callable[[Reque
 
 
 async def _session(site: Site, request: Request) -> sessions.Session | None:
-    session = sessions.from_cookie(request.cookies.get(sign_in.COOKIE, ""), site.api, site.clock())
+    session = sessions.from_cookie(request.cookies.get(sessions.cookie_name(site.api), ""), site.api, site.clock())
     if session is None:
         return None
     if request.headers.get(FRAGMENT) == site.live.signal and site.live.is_alive(session.id):
@@ -207,7 +209,7 @@ def _failure(site: Site, explain: Callable[[Exception], Explained]) -> Callable[
     def show(request: Request, error: Exception) -> Response:
         status, message, headers = explain(error)
         api = site.api
-        session = sessions.from_cookie(request.cookies.get(sign_in.COOKIE, ""), api, site.clock())
+        session = sessions.from_cookie(request.cookies.get(sessions.cookie_name(api), ""), api, site.clock())
         visit = Visit(site, request, session, site.clock())
         response = visit.page("error.html", {"title": HTTPStatus(status).phrase, "message": message}, status)
         response.headers.update(headers)

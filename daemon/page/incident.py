@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from daemon import errors, text
-from daemon.views import action_list, delivery_list, event_list
+from daemon.views import action_list, delivery_list, event_list, incident_list
+from daemon.views.event_list import EventItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +19,22 @@ if TYPE_CHECKING:
     from daemon.page.visit import Visit
     from daemon.views.action_list import ActionItem
     from daemon.views.delivery_list import DeliveryItem
-    from daemon.views.event_list import EventItem
+    from daemon.views.incident_list import IncidentItem
 
 MOST = 50  # of each kind, the last ones
 KINDS = {"event": "events", "delivery": "deliveries", "action": "actions"}  # with the path of each one's list
-OPERATIONS = ("AcknowledgeIncident", "ResolveIncident", "AddNoteToIncident", "SnoozeIncident", "ReassignIncident")
+BUTTONS = (
+    ("AcknowledgeIncident", "Acknowledge"),
+    ("ResolveIncident", "Resolve"),
+    ("AddNoteToIncident", "Add a note"),
+    ("SnoozeIncident", "Snooze"),
+    ("ReassignIncident", "Reassign"),
+    ("EscalateIncident", "Escalate"),
+)
+USELESS: dict[str | None, set[str]] = {
+    "acknowledged": {"AcknowledgeIncident"},
+    "resolved": {name for name, _ in BUTTONS} - {"AddNoteToIncident"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +51,36 @@ async def show(visit: Visit) -> Response:
     """Show an incident."""
     incident = visit.path()
 
-    def read(tx: sa.Connection) -> list[StoryStep]:
-        return sorted(_steps(tx, incident), key=lambda each: each.at) if incident.isprintable() else []
+    def read(tx: sa.Connection) -> tuple[IncidentItem | None, list[StoryStep]]:
+        steps = sorted(_steps(tx, incident), key=lambda each: each.at) if incident.isprintable() else []
+        return incident_list.find(tx, incident), steps
 
-    steps = await visit.site.database.read(read)
-    if not steps:
+    snapshot, steps = await visit.site.database.read(read)
+    if snapshot is None and not steps:
         raise errors.NotFound(f"nothing is known about the incident {text.quoted(incident)} (it may have been pruned)")
-    events = [each.item for each in steps if each.kind == "event"]
+    events = [each.item for each in steps if isinstance(each.item, EventItem)]
     connections = [each.item.connection for each in reversed(steps) if each.item.connection]
+    known = _known(snapshot, incident_list.of_event(events[-1]) if events else None)
     values = {
         "incident": incident,
         "steps": steps,
-        "last": events[-1] if events else None,
-        "connection": connections[0] if connections else None,
-        "operations": OPERATIONS,
+        "known": known,
+        "connection": known.connection if known else connections[0] if connections else None,
+        "buttons": [
+            (name, label) for name, label in BUTTONS if known is None or name not in USELESS.get(known.status, ())
+        ],
         "most": MOST,
         "cut": [path for kind, path in KINDS.items() if sum(each.kind == kind for each in steps) == MOST],
         "now": visit.now,
     }
     return visit.page("incident.html", values)
+
+
+def _known(snapshot: IncidentItem | None, last: IncidentItem | None) -> IncidentItem | None:
+    """Return what is known about an incident; a snapshot without a title tells only the status."""
+    if snapshot is None or last is None or snapshot.title != snapshot.id:
+        return snapshot or last
+    return replace(last, status=snapshot.status, status_at=snapshot.status_at)
 
 
 def _steps(tx: sa.Connection, incident: str) -> Iterator[StoryStep]:

@@ -25,6 +25,7 @@ COOKIE = re.compile(r"(full|read)\.([A-Za-z0-9_-]{22})\.([0-9]{1,12})\.([A-Za-z0
 TICKET = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 TICKET_VALID = timedelta(hours=1)
 PURPOSE = b"pagerelay session"
+NAME_LENGTH = 8  # of what distinguishes the names of cookies
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,14 @@ class Session:
 def begin(access: Access, now: datetime) -> Session:
     """Return a new session."""
     return Session(secrets.token_urlsafe(16), access, now)
+
+
+def cookie_name(api: ApiSettings) -> str:
+    """Return the name of the cookie, which is the same for daemons with the same token.
+
+    Cookies ignore ports: with one name for all, signing in to a daemon would sign out of another on the same host.
+    """
+    return f"pagerelay_session_{_signature('cookie name', Access.FULL, api)[:NAME_LENGTH]}"
 
 
 def to_cookie(session: Session, api: ApiSettings) -> str:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-COOKIE = "pagerelay_session"
 OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")  # no other host: browsers read // and /\ as one
 USED = "This link has already been used or has expired. Sign in with the token."
 WRONG = "Invalid token."
@@ -82,14 +81,14 @@ async def sign_out(visit: Visit) -> Response:
         await visit.site.database.write(end)
         visit.site.live.end(session.id)
     response = visit.see("sign-in")
-    response.delete_cookie(COOKIE, path=_cookie_path(visit))
+    response.delete_cookie(sessions.cookie_name(visit.site.api), path=_cookie_path(visit))
     return response
 
 
 def set_cookie(response: Response, visit: Visit, session: sessions.Session) -> None:
     """Let the browser keep a session."""
     response.set_cookie(
-        COOKIE,
+        sessions.cookie_name(visit.site.api),
         sessions.to_cookie(session, visit.site.api),
         max_age=int(sessions.LONGEST_IDLE.total_seconds()),
         path=_cookie_path(visit),

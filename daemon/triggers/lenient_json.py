@@ -23,6 +23,12 @@ def get_text(resource: object, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def get_number(resource: object, *keys: str) -> int | None:
+    """Return the first positive whole number among these keys, or None."""
+    values = [resource.get(key) for key in keys] if isinstance(resource, dict) else []
+    return next((each for each in values if isinstance(each, int) and each > 0), None)
+
+
 def get_object(resource: object, key: str) -> Json:
     """Return an object, or an empty one."""
     value = resource.get(key) if isinstance(resource, dict) else None

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from daemon import errors, text
 from daemon.model import Json  # noqa: TC001 - the API reads the annotations
 from daemon.storage import schema
-from daemon.triggers import BY_OPERATION, REGISTRY
+from daemon.triggers import BY_OPERATION, REGISTRY, lenient_json
 from daemon.views import paging, rows
 from daemon.views.paging import Page
 
@@ -41,6 +41,11 @@ class EventItem:
     note: Json | None
     changes: Json | None
     details: Json | str | None
+
+    @property
+    def incident_number(self) -> int | None:
+        """Return the number by which people call the incident."""
+        return lenient_json.get_number(self.incident, "incident_number", "number")
 
 
 def read(

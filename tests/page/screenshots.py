@@ -167,13 +167,15 @@ def _storm(tx: sa.Connection, scene: Scene, now: datetime) -> None:
             "urgency": "high",
             "status": "triggered",
             "service": {"summary": "Kubernetes"},
+            "created_at": at.isoformat(),
+            "assignments": [{"assignee": {"id": "PALICE", "summary": PEOPLE[number % 3]}}],
         }
         payload = {"agent": {"summary": "Prometheus"}, "incident": resource, "note": None}
         row = {"type": "incident.triggered", "incident_id": name, "payload": orjson.dumps(payload).decode()}
         sample_data.insert(tx, schema.events, sample_data.event(5000 + number, at, **row))
         snapshot = {"connection": "acme", "incident_id": name, "created": True, "status": "triggered", "status_at": at}
-        empty = {"assigned": "[]", "incident": "{}", "announced": "[]", "read_at": at}
-        sample_data.insert(tx, schema.snapshots, snapshot | empty)
+        more = {"assigned": "[]", "incident": orjson.dumps(resource).decode(), "announced": "[]", "read_at": at}
+        sample_data.insert(tx, schema.snapshots, snapshot | more)
 
 
 def _delivery(

@@ -115,4 +115,4 @@ async def test_an_incident_is_told_in_one_line_of_time(person: Person, database:
         story.index(each) for each in ('"/events/evt_2"', '"/actions/act_2"', '"/deliveries/2"', '"/events/evt_9"')
     ]
     assert places == sorted(places)
-    assert "operation=AcknowledgeIncident&amp;connection=acme&amp;incidentId=P2" in text
+    assert "operation=ResolveIncident&amp;connection=acme&amp;incidentId=P2" in text

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from daemon import api
-from daemon.page import sessions, sign_in
+from daemon.page import sessions
 from daemon.storage import schema
 from tests.harness import sample_data
 from tests.page.conftest import READ_TOKEN
@@ -37,6 +37,7 @@ PAGES = (
     "/events",
     "/events?type=incident.triggered&connection=acme",
     "/events/evt_1",
+    "/incidents",
     "/incidents/P2",
     "/deliveries",
     "/deliveries?target=ops&state=dead",
@@ -121,9 +122,27 @@ async def test_signing_out_ends_the_session_wherever_its_cookie_is(person: Perso
     (cookie,) = person.http.cookies.jar
     response = await person.press("/", "Sign out")
     assert (response.status_code, response.headers["location"]) == (303, "/sign-in")
-    assert "pagerelay_session" not in person.http.cookies
+    assert list(person.http.cookies.jar) == []
     old_cookie = {"cookie": f"{cookie.name}={cookie.value}"}
     assert (await person.http.get("/", headers=old_cookie)).status_code == 303
+
+
+async def test_signing_in_to_another_daemon_on_the_same_host_keeps_the_session(
+    person: Person, database: Database, settings: Settings
+) -> None:
+    assert settings.api is not None
+    other_api = dataclasses.replace(settings.api, token=SecretStr("another-token-of-the-api"), read_token=None)
+    other = api.create(database, api.Current(dataclasses.replace(settings, api=other_api)))
+    async with visiting(other, None) as visitor:
+        visitor.http.cookies = person.http.cookies  # a browser has one jar for all ports of a host
+        assert (await visitor.sign_in("another-token-of-the-api")).status_code == 303
+        person.http.cookies = visitor.http.cookies
+        assert len(list(person.http.cookies.jar)) == 2
+        for each in (person, visitor):
+            await each.read("/")
+        await visitor.press("/", "Sign out")
+    person.http.cookies = visitor.http.cookies
+    await person.read("/")
 
 
 async def lines_to(lines: AsyncIterator[str], start: str) -> AsyncIterator[str]:
@@ -143,7 +162,8 @@ async def test_a_session_that_ended_gets_no_fragments_either(
         httpx.AsyncClient(base_url=str(address), timeout=30) as http,
     ):
         await http.post("/sign-in", data={"token": sample_data.TOKEN})
-        cookie = {"cookie": f"{sign_in.COOKIE}={http.cookies[sign_in.COOKIE]}"}
+        (kept,) = http.cookies.jar
+        cookie = {"cookie": f"{kept.name}={kept.value}"}
         async with http.stream("GET", "/live") as stream:
             lines = stream.aiter_lines()
             await anext(lines)

@@ -177,7 +177,7 @@
   });
 
   // Keys
-  const places = { o: "/", e: "/events", d: "/deliveries", a: "/actions", r: "/replays" };
+  const places = { o: "/", i: "/incidents", e: "/events", d: "/deliveries", a: "/actions", r: "/replays" };
   let leading = 0;
   const step = (by) => {
     const entries = [...main.querySelectorAll("[data-entry]")]
