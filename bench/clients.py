@@ -57,7 +57,7 @@ class AiohttpSender(sender.Sender):
 def measure(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
     """Deliver with both clients alternately, and print the ratio."""
     new_database = next(iter(databases.values()))
-    count, rounds = (25, 1) if quick else (delivery.EVENTS, 5)
+    count, rounds = (5, 1) if quick else (delivery.EVENTS, 5)
     pairs = []
     with receiver.receivers(delivery.TARGETS) as receivers:
         for _ in range(rounds):

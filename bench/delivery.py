@@ -100,7 +100,7 @@ class Watched(Database):
 
 def measure(*, quick: bool, databases: dict[str, Callable[[], str]]) -> None:
     """Compare on every database, alternately, and print the results."""
-    count, rounds = (25, 1) if quick else (EVENTS, 5)
+    count, rounds = (5, 1) if quick else (EVENTS, 5)
     messages = load.bodies(count)
     size = sum(len(body) for _, body in messages) // count
     print(

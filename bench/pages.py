@@ -134,7 +134,7 @@ def _settings(folder: Path, database: Database, to: Mapping[str, Collection[str]
 
 def measure_open(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
     """Deliver with and without open pages, alternately, and print the ratio of the speeds."""
-    count, rounds, pages = (25, 1, 5) if quick else (MESSAGES, 4, OPEN_PAGES)
+    count, rounds, pages = (5, 1, 5) if quick else (MESSAGES, 4, OPEN_PAGES)
     with receiver.receivers(delivery.TARGETS) as receivers:
         for name, new in databases.items():
             pairs, fetches = [], []

@@ -46,7 +46,7 @@ PLOT = Path(__file__).parents[1] / "docs" / "deliveries-per-second.svg"
 
 def measure(*, quick: bool, databases: Mapping[str, Callable[[], str]]) -> None:
     """Compare with each queue that is installed, alternately, and print the ratios."""
-    count, rounds = (25, 1) if quick else (EVENTS, 3)
+    count, rounds = (5, 1) if quick else (EVENTS, 3)
     runs = _alternate(databases, load.bodies(count), rounds)
     for ours, other in (("PostgreSQL", PROCRASTINATE), ("SQLite", CELERY)):
         name = f"pagerelay on {ours}"

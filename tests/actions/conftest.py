@@ -122,8 +122,9 @@ class Office:
     async def work(self, executor: Executor, *ids: str, hours: float = 3) -> list[Action]:
         """Let an executor work until these actions have ended; between tries time passes."""
         until = self.clock.now.timestamp() + hours * 3600
-        while waiting := [each for each in self.actions(*ids) if each.state not in ENDED]:
-            assert self.clock.now.timestamp() < until, waiting
+        waiting = list(ids)
+        while waiting := [each.id for each in self.actions(*waiting) if each.state not in ENDED]:
+            assert self.clock.now.timestamp() < until, self.actions(*waiting)
             pause = await executor.run_once()
             if pause is not None:
                 self.clock.advance(max(pause, 1))
