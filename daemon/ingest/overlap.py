@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from daemon.ingest.window_length import FEW_CALLS
+
 LEAST = timedelta(seconds=30)
-FEW_CALLS = 4
 
 
 class Overlap:

@@ -18,7 +18,8 @@ from daemon.fan_out import matching
 from daemon.fan_out.messages import FanOut
 from daemon.ingest import commit
 from daemon.ingest.catch_up import CatchUp
-from daemon.ingest.overlap import FEW_CALLS, Overlap
+from daemon.ingest.overlap import Overlap
+from daemon.ingest.window_length import WindowLength
 from daemon.model import CLOCK_TOLERANCE, CallPriority
 from daemon.storage import connections, instances, users
 
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SECOND = timedelta(seconds=1)
-FIRST_STEP = timedelta(hours=1)
-MANY_CALLS = 20
+FIRST_LENGTH = timedelta(hours=1)
 LOOK_UP_AGAIN = timedelta(minutes=10)
 
 
@@ -169,19 +169,18 @@ class Poller:
             yield []
             return
         end = self._pagerduty_time() + SECOND
-        step = max(FIRST_STEP, self._overlap.current * 2)
+        length = WindowLength(max(FIRST_LENGTH, self._overlap.current * 2))
         since = state.watermark - self._overlap.current
         catch_up = CatchUp(self._connection.name, since, end)
         while True:
-            until = min(end, _whole(since + step))
+            until = min(end, _whole(since + length.current))
             read_at = self._clock()
             try:
                 window = await self._client.log_entries(since, until, CallPriority.POLL)
             except errors.WindowTooLarge:
-                step = (until - since) / 2
-                if step < SECOND:
-                    raise
-                continue
+                if length.halve(until - since):
+                    continue
+                raise
             self._learn_time(window, read_at)
             reached = until if until < end else min(until, self._read_up_to(window, read_at))
             self._reached_end = until >= end
@@ -192,10 +191,7 @@ class Poller:
                 return
             catch_up.report(until)
             since = until
-            if window.calls <= FEW_CALLS:
-                step *= 2
-            elif window.calls > MANY_CALLS:
-                step /= 2
+            length.adapt(window.calls)
 
     def _commit(self, tx: sa.Connection, window: Window, read_at: datetime, watermark: datetime) -> list[Event]:
         return commit.window(

@@ -9,6 +9,7 @@ import structlog
 
 from daemon import errors
 from daemon.ingest import commit
+from daemon.ingest.window_length import WindowLength
 from daemon.model import CallPriority
 from daemon.storage import connections
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 REACH = timedelta(hours=2)
-LEAST_STEP = timedelta(seconds=1)
+FIRST_LENGTH = timedelta(minutes=15)
 
 
 class Sweep:
@@ -43,6 +44,7 @@ class Sweep:
         self._connection = connection
         self._clock = clock
         self._tracing = tracing
+        self._length = WindowLength(FIRST_LENGTH, REACH)
 
     async def run(self) -> timedelta:
         """Sweep if it is due, but never beyond the watermark of the polls."""
@@ -52,18 +54,17 @@ class Sweep:
             return look_again
         end = state.watermark
         since = max(end - REACH, state.baseline_at)
-        step, events = REACH, 0
+        events = 0
         try:
             while since < end:
-                until = min(end, since + step)
+                until = min(end, since + self._length.current)
                 read_at = self._clock()
                 try:
                     window = await self._client.log_entries(since, until, CallPriority.RECONCILIATION)
                 except errors.WindowTooLarge:
-                    step = min(step, until - since) / 2
-                    if step < LEAST_STEP:
-                        raise
-                    continue
+                    if self._length.halve(until - since):
+                        continue
+                    raise
                 new = await self._database.write(
                     commit.window,
                     self._connection.name,
@@ -76,6 +77,7 @@ class Sweep:
                 if self._tracing is not None:
                     self._tracing.record_events(new)
                 since = until
+                self._length.adapt(window.calls)
         except errors.PagerDutyError as error:
             log.warning("sweep.failed", connection=self._connection.name, error=str(error))
             return look_again

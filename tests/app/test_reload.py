@@ -20,8 +20,8 @@ from daemon import app, config
 from daemon.app import generation
 from daemon.control import Waiting
 from daemon.control.changes import Changes
-from daemon.ingest.overlap import FEW_CALLS
 from daemon.ingest.poller import Poller
+from daemon.ingest.window_length import FEW_CALLS
 from daemon.settings import Limits
 from daemon.simulator import Account, Simulator
 from daemon.storage import schema
