@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from daemon.api import exposition
 from daemon.model import ActionState
 from daemon.views.health import Health
 
@@ -33,7 +34,7 @@ def text(status: Overview | None, counted: CollectorRegistry | None) -> bytes:
     if status is not None:
         registry.register(_Gauges(status))
     ProcessCollector(registry=registry)
-    return generate_latest(registry) + (b"" if counted is None else generate_latest(counted))
+    return exposition.text(registry.collect()) + (b"" if counted is None else exposition.text(counted.collect()))
 
 
 class _Gauges(Collector):

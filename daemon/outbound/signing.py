@@ -100,7 +100,7 @@ def shared(secrets: Sequence[str]) -> list[str]:
 
 def public_keys(secrets: Sequence[str]) -> tuple[str, ...]:
     """Return the public keys of the key pairs, in order."""
-    pairs = (_pair(secret) for secret in secrets if secret.startswith(PAIR))
+    pairs = [_pair(secret) for secret in secrets if secret.startswith(PAIR)]
     return tuple(PUBLIC + base64.b64encode(pair.public_key().public_bytes_raw()).decode() for pair in pairs)
 
 

@@ -33,9 +33,11 @@ FRAGMENT = "x-fragment"  # the script asks for a page without its frame
 MOST_FIELDS = 64
 
 
-@functools.lru_cache(4096)
-def _quoted(part: str) -> str:
-    return quote(part, safe="")
+@functools.lru_cache(8192)  # pages link to the same targets and triggers again and again
+def _url(root: str, parts: tuple[object, ...], query: tuple[tuple[str, object], ...]) -> str:
+    path = "/".join(quote(str(part), safe="") for part in parts)
+    pairs = {name: value for name, value in query if value not in {None, ""}}
+    return f"{root}/{path}" + (f"?{urlencode(pairs)}" if pairs else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,7 @@ class Visit:
 
     def url(self, *parts: object, **query: object) -> str:
         """Return the URL of a page: its path in parts, and its query without what is None or empty."""
-        path = "/" + "/".join(_quoted(str(part)) for part in parts)
-        pairs = {name: value for name, value in query.items() if value not in {None, ""}}
-        return self.site.api.root_path + path + (f"?{urlencode(pairs)}" if pairs else "")
+        return _url(self.site.api.root_path, parts, tuple(query.items()))
 
     def page(self, template: str, values: Mapping[str, Any], status: int = HTTPStatus.OK) -> HTMLResponse:
         """Return a page, or only its content if the script asks for that."""

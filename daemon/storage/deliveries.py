@@ -40,7 +40,7 @@ def count_by_target(
     counted = sa.select(*columns).where(sql.often_true(tx, in_state(state))).group_by(deliveries.c.target)
     if names is not None and len(names) <= FEW:
         counted = counted.where(sql.among(tx, deliveries.c.target, names))
-    return {target: (number, first) for target, number, first in tx.execute(counted)}
+    return {target: (number, first) for target, number, first in tx.execute(counted).all()}
 
 
 def in_state_of_target(figure: sa.ColumnElement[T], state: DeliveryState) -> sa.ScalarSelect[T]:

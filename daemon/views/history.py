@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 CHART_HOURS = 24
+PERIODS_KEPT = 20_000  # a day of hours of 800 targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,20 @@ def _sums() -> list[sa.Label[Any]]:
     """Return the figures of a period: pending, dead, attempts, failures, and those within each of ``LATENCIES``."""
     names = ("attempts", "failures", *(f"within_{bound}" for bound in LATENCIES))
     most = [sa.func.max(target_history.c[name]).label(name) for name in LEVELS]
-    return most + [sa.func.sum(target_history.c[name]).label(name) for name in names]
+    sums = (sa.cast(sa.func.sum(target_history.c[name]), sa.BigInteger).label(name) for name in names)  # no decimals
+    return [*most, *sums]
 
 
 def _target_counts(at: datetime, sums: Sequence[Any]) -> TargetCounts:
-    pending, dead, attempts, failures, *within = map(int, sums)
-    p50, p95 = percentile(0.5, within, attempts), percentile(0.95, within, attempts)
+    pending, dead, attempts, failures, *within = sums
+    p50, p95 = _percentiles(tuple(within), attempts)
     return TargetCounts(at, attempts, failures, p50, p95, pending, dead)
+
+
+@functools.lru_cache(PERIODS_KEPT)
+def _percentiles(within: tuple[int, ...], attempts: int) -> tuple[float | None, float | None]:
+    """Return the median and the 95th percentile. Those of hours that have ended are computed once."""
+    return percentile(0.5, within, attempts), percentile(0.95, within, attempts)
 
 
 def percentile(part: float, within: Sequence[int], total: int) -> float | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the API reads the annotations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from daemon.model import DeliveryState, TargetState
+from daemon.model import DeliveryState
 from daemon.outbound import signing
 from daemon.storage import sql
 from daemon.storage.deliveries import count_by_target, in_state
@@ -24,13 +24,13 @@ from daemon.views.health import Health
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from daemon.model import TargetState
     from daemon.settings import Target
 
 # Deliveries of open replays, and those redelivered one by one; only the index on replays finds them quickly.
 _REPLAYS = sa.union_all(sa.select(replays.c.id).where(OPEN), sa.select(sa.literal_column(f"{REDELIVERED}")))
 _SENT_AGAIN = in_state(DeliveryState.PENDING), deliveries.c.replay.in_(_REPLAYS)
 NOTHING = (0, 0)
-UNKNOWN = TargetState()
 WELL = (Health.OK, Health.WAITING)
 MOST_TRIED = 100  # oldest deliveries: they are tried first, so one that was tried is among them
 
@@ -74,18 +74,21 @@ class TargetStatus:
 def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
     """Return the configured targets, in the configuration's order."""
     stored = sa.select(targets).where(sql.among(tx, targets.c.name, configured))
-    by_name = {row.name: row for row in tx.execute(stored)}
+    by_name = {row.name: row for row in tx.execute(stored).all()}
     pending = count_by_target(tx, DeliveryState.PENDING, configured)
     dead = count_by_target(tx, DeliveryState.DEAD, configured)
     replayed = _replayed(tx)
     oldest = _oldest(tx, {name: first for name, (_, first) in pending.items() if name in configured}, replayed)
     tried = _tried(tx, [name for name, row in by_name.items() if name in pending and row.last_success_at is None])
-    states = {name: state_of(row) for name, row in by_name.items()}
-    healths = {name: _health(states.get(name), now, was_rejected=name in tried or name in dead) for name in configured}
+    waiting = {name: state_of(row) for name, row in by_name.items() if _may_wait(row)}
+    healths = {
+        name: _health(by_name.get(name), waiting.get(name), now, was_rejected=name in tried or name in dead)
+        for name in configured
+    }
     failures = failed_attempts.read(tx, by_name, [name for name in by_name if healths[name] not in WELL])
     statuses = []
     for name, target in configured.items():
-        row, state = by_name.get(name), states.get(name, UNKNOWN)
+        row, state = by_name.get(name), waiting.get(name)
         status = rows.as_value(
             TargetStatus,
             row,
@@ -94,12 +97,12 @@ def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> 
             url=origin(target.url.get_secret_value()),
             format=target.format,
             public_keys=signing.public_keys([each.get_secret_value() for each in target.secrets]),
-            paused=state.paused_at is not None,
+            paused=row is not None and row.paused_at is not None,
             pending=pending.get(name, NOTHING)[0],
             replayed=replayed.get(name, 0),
             oldest_pending_at=oldest.get(name),
             dead=dead.get(name, NOTHING)[0],
-            probe_at=state.ready_at,
+            probe_at=None if state is None else state.ready_at,
             last_failure=failures.get(name),
         )
         statuses.append(status)
@@ -118,7 +121,7 @@ def _replayed(tx: sa.Connection) -> dict[str, int]:
     """Return the number of pending deliveries of each target that are sent again."""
     columns = deliveries.c.target, sa.func.count().label("number")
     counted = sa.select(*columns).where(*_SENT_AGAIN).group_by(deliveries.c.target)
-    return {row.target: row.number for row in tx.execute(counted)}
+    return {row.target: row.number for row in tx.execute(counted).all()}
 
 
 def _oldest(tx: sa.Connection, firsts: Mapping[str, int], replayed: Mapping[str, int]) -> dict[str, datetime]:
@@ -153,15 +156,20 @@ def _tried(tx: sa.Connection, names: Collection[str]) -> frozenset[str]:
     return frozenset(tx.execute(sa.select(table.c.value).where(tried), {"names": names}).scalars())
 
 
-def _health(state: TargetState | None, now: datetime, *, was_rejected: bool) -> Health:
-    if state is None:
+def _may_wait(row: Any) -> bool:  # noqa: ANN401 - a row of the targets table
+    """Return whether a target may have to wait for a time; to look closer at hundreds of others takes a while."""
+    return row.failing_since is not None or row.blocked_until is not None
+
+
+def _health(row: Any, state: TargetState | None, now: datetime, *, was_rejected: bool) -> Health:  # noqa: ANN401 - as above, or None
+    if row is None:
         return Health.WAITING
-    if state.paused_at is not None:
+    if row.paused_at is not None:
         return Health.PAUSED
-    if state.failing_since is None and state.is_blocked(now):
+    if state is not None and state.failing_since is None and state.is_blocked(now):
         return Health.BLOCKED
-    if state.failing_since is not None or state.refusing_since is not None:
+    if row.failing_since is not None or row.refusing_since is not None:
         return Health.FAILING
-    if state.last_success_at is not None:
+    if row.last_success_at is not None:
         return Health.OK
     return Health.FAILING if was_rejected else Health.WAITING

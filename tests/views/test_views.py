@@ -85,6 +85,16 @@ def test_status_shows_healthy_and_failing_parts(filled: Database, settings: Sett
     assert status.journal.events == 5
 
 
+def test_the_number_of_events_in_a_large_journal_is_estimated_from_their_own_numbers(
+    filled: Database, settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.write_now(lambda tx: tx.execute(schema.events.delete().where(schema.events.c.seq == 1)) and None)
+    filled.write_now(sample_data.insert, schema.events, sample_data.event(9, clock.now))
+    assert look(filled, settings, clock).journal.events == 5
+    monkeypatch.setattr(overview, "MOST_COUNTED", 5)
+    assert look(filled, settings, clock).journal.events == 8, "2 to 9"
+
+
 def test_a_daemon_without_a_heartbeat_for_a_minute_is_not_shown(
     filled: Database, settings: Settings, clock: ManualClock
 ) -> None:
