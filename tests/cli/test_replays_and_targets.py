@@ -152,9 +152,12 @@ def typed(monkeypatch: pytest.MonkeyPatch, arguments: list[str], answer: str) ->
     ):
         patch.setattr(sys, "stdin", stdin)
         code = app(arguments, standalone_mode=False)
-    output = os.read(parent, 65536).decode()
+    output = b""
+    with contextlib.suppress(OSError):  # a terminal whose other end is closed
+        while part := os.read(parent, 65536):
+            output += part
     os.close(parent)
-    return output, code or 0
+    return output.decode(), code or 0
 
 
 @pytest.mark.parametrize(
