@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.actions.change import Change, ChangeParameters
-from daemon.actions.operation import Id, Operation
+from daemon.actions.operation import Id, Operation, UserId
 from daemon.model import IncidentStatus
 from daemon.triggers import lenient_json
 
@@ -17,7 +17,7 @@ class AcknowledgeIncident(ChangeParameters):
     """The incident, and the user who acknowledges it."""
 
     incidentId: Id  # noqa: N815 - the connector's name
-    userId: Id  # noqa: N815
+    userId: UserId  # noqa: N815
 
 
 def _holds(incident: Json, parameters: AcknowledgeIncident, _before: Json | None) -> bool:

@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 from daemon import errors
 from daemon.actions import objects
 from daemon.actions.change import not_found, with_sender
-from daemon.actions.operation import ActionRun, Id, Operation, Parameters, Succeeded
+from daemon.actions.operation import ActionRun, Id, Operation, Parameters, Succeeded, UserId
 from daemon.model import Outcome
 from daemon.pagerduty import lookups, writes
 from daemon.triggers import lenient_json
@@ -27,7 +27,7 @@ class AddNoteToIncident(Parameters):
     """The incident, the author of the note, and its text."""
 
     incidentId: Id  # noqa: N815 - the connector's name
-    userId: Id  # noqa: N815
+    userId: UserId  # noqa: N815
     note: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NOTE, pattern=r"\S")]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from daemon import errors
+from daemon.actions.operation import USER_ID
 from daemon.text import nearest, printable
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
     from daemon.actions.operation import Operation
     from daemon.model import Json
+
+PATTERNS = {
+    r"\S": "must not be blank",
+    USER_ID: "must be a user's id such as PXPGF42, not a name or e-mail address (list: pagerelay users)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def _problem(error: Any, known: list[str]) -> tuple[str, str]:  # noqa: ANN401 -
         case "string_too_long":
             what = f"must have at most {context['max_length']} characters"
         case "string_pattern_mismatch":
-            what = "must not be blank" if context["pattern"] == r"\S" else "must be an id or key, without spaces"
+            what = PATTERNS.get(context["pattern"], "must be an id or key, without spaces")
         case (
             "greater_than_equal"
             | "less_than_equal"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.actions.change import EVIDENCE, Change, ChangeParameters
-from daemon.actions.operation import Id, Operation
+from daemon.actions.operation import Id, Operation, UserId
 from daemon.pagerduty import lookups
 from daemon.triggers import lenient_json
 
@@ -18,7 +18,7 @@ class EscalateIncident(ChangeParameters):
     """The incident, the user who escalates it, and the escalation policy."""
 
     incidentId: Id  # noqa: N815 - the connector's name
-    userId: Id  # noqa: N815
+    userId: UserId  # noqa: N815
     policyId: Id  # noqa: N815
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daemon import errors
 from daemon.actions import objects
 from daemon.actions.change import not_found
-from daemon.actions.operation import ActionRun, Id, Operation, Parameters, Succeeded
+from daemon.actions.operation import ActionRun, Operation, Parameters, Succeeded, UserId
 from daemon.model import Outcome
 from daemon.pagerduty import lookups
 
@@ -13,7 +13,7 @@ from daemon.pagerduty import lookups
 class GetUser(Parameters):
     """The user to look up."""
 
-    userId: Id  # noqa: N815 - the connector's name
+    userId: UserId  # noqa: N815 - the connector's name
 
 
 async def run(action_run: ActionRun, parameters: GetUser) -> Succeeded:

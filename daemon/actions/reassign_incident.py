@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.actions.change import Change, ChangeParameters
-from daemon.actions.operation import Id, Operation
+from daemon.actions.operation import Id, Operation, UserId
 from daemon.triggers import lenient_json
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ class ReassignIncident(ChangeParameters):
     """The incident, the user who reassigns it, and the new assignee."""
 
     incidentId: Id  # noqa: N815 - the connector's name
-    userId: Id  # noqa: N815
-    reassignUserId: Id  # noqa: N815
+    userId: UserId  # noqa: N815
+    reassignUserId: UserId  # noqa: N815
 
 
 def _fields(parameters: ReassignIncident) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.actions.change import Change, ChangeParameters
-from daemon.actions.operation import Id, Operation
+from daemon.actions.operation import Id, Operation, UserId
 from daemon.model import IncidentStatus
 from daemon.triggers import lenient_json
 
@@ -12,7 +12,7 @@ class ResolveIncident(ChangeParameters):
     """The incident, and the user who resolves it."""
 
     incidentId: Id  # noqa: N815 - the connector's name
-    userId: Id  # noqa: N815
+    userId: UserId  # noqa: N815
 
 
 CHANGE = Change(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from daemon.actions.change import Change, ChangeParameters
-from daemon.actions.operation import Id, Operation
+from daemon.actions.operation import Id, Operation, UserId
 from daemon.pagerduty import writes
 from daemon.triggers import lenient_json
 
@@ -22,7 +22,7 @@ class SnoozeIncident(ChangeParameters):
     """The incident, the user who snoozes it, and the number of seconds."""
 
     incidentId: Id  # noqa: N815 - the connector's name
-    userId: Id  # noqa: N815
+    userId: UserId  # noqa: N815
     duration: Annotated[int, Field(ge=1, le=LONGEST, description="Seconds")]
 
 

@@ -13,6 +13,7 @@ from daemon.model import ActionState, IncidentStatus, Outcome
 if TYPE_CHECKING:
     from tests.actions.conftest import Office
 
+NO_USER_ID = "must be a user's id such as PXPGF42, not a name or e-mail address (list: pagerelay users)"
 INCIDENT = {
     "id",
     "summary",
@@ -226,7 +227,14 @@ async def test_a_changed_address_is_looked_up_again_and_the_action_continues(off
             ],
         ),
         ("GetUser", {"userId": 7}, [("userId", "must be text")]),
-        ("GetUser", {"userId": "../incidents"}, [("userId", "must be an id or key, without spaces")]),
+        ("GetUser", {"userId": "../incidents"}, [("userId", NO_USER_ID)]),
+        ("GetUser", {"userId": "ali"}, [("userId", NO_USER_ID)]),
+        ("GetUser", {"userId": "alice@example.com"}, [("userId", NO_USER_ID)]),
+        (
+            "ReassignIncident",
+            {"incidentId": "P1", "userId": "PALICE", "reassignUserId": "Bob"},
+            [("reassignUserId", NO_USER_ID)],
+        ),
     ],
 )
 def test_each_invalid_parameter_is_a_separate_error(

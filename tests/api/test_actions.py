@@ -88,7 +88,10 @@ REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
             ("body.connection", 'unknown connection (did you mean "acme"?)'),
             ("body.notify.0", 'unknown target (did you mean "ops"?)'),
             ("body.parameters.incidentId", "must not be empty"),
-            ("body.parameters.userId", "must be an id or key, without spaces"),
+            (
+                "body.parameters.userId",
+                "must be a user's id such as PXPGF42, not a name or e-mail address (list: pagerelay users)",
+            ),
             ("body.parameters.duration", "must be a whole number from 1 to 604800"),
         ],
     ),
