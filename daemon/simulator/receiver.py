@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import time
 from collections import Counter
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import orjson
@@ -14,7 +16,7 @@ import orjson
 from daemon.simulator.http import SimResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from daemon.model import Json
     from daemon.simulator.http import SimRequest
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 OK = 200
 UNAUTHORIZED = 401
 UNAVAILABLE = 503
+MAINTENANCE = b"down for maintenance, back in a few minutes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,22 @@ class Received:
 
 
 class Receivers:
-    """Receives for every target; those in ``moods`` fail that many times before they accept anything."""
+    """Receives for every target; those in ``moods`` fail that many times before they accept anything.
 
-    def __init__(self, secret: str, moods: dict[str, int], on_attempt: Callable[[Received], None]) -> None:
+    Those in ``outages`` fail for that many seconds after the start.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        moods: dict[str, int],
+        on_attempt: Callable[[Received], None],
+        outages: Mapping[str, float] = MappingProxyType({}),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._outages = outages
+        self._clock = clock
+        self._started = clock()
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
         self._moods = dict(moods)
         self._on_attempt = on_attempt
@@ -59,15 +75,20 @@ class Receivers:
             self.refused += 1
             return SimResponse(UNAUTHORIZED)
         self._attempts[message_id, target] += 1
-        status = OK
-        if self._moods.get(target):
+        status, body = OK, b""
+        if self._is_down(target):
+            status, body = UNAVAILABLE, MAINTENANCE
+        elif self._moods.get(target):
             self._moods[target] -= 1
             status = UNAVAILABLE
         else:
             self.delivered.add((message_id, target))
         attempt = self._attempts[message_id, target]
         self._on_attempt(Received(target, message_id, attempt, status, orjson.loads(request.body)))
-        return SimResponse(status)
+        return SimResponse(status, body)
+
+    def _is_down(self, target: str) -> bool:
+        return self._clock() - self._started < self._outages.get(target, 0.0)
 
     def _verified(self, request: SimRequest, message_id: str) -> bool:
         """Verify the signature as in Standard Webhooks: HMAC-SHA256 over id, timestamp and body."""
