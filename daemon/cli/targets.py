@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import sqlalchemy as sa
+    from rich.text import Text
 
     from daemon.delivery.sample_delivery import Trial
     from daemon.settings import Settings
@@ -140,12 +141,23 @@ def _print_table(statuses: tuple[TargetStatus, ...], now: datetime) -> None:
 
 
 def _print_trials(trials: list[Trial]) -> None:
+    """Print a line for each sample, or a single one if all had the same response."""
+    first = trials[0]
+    if len(trials) > 1 and all((each.status, each.error) == (first.status, first.error) for each in trials):
+        times = sorted(each.duration_ms for each in trials)
+        line = terminal.styled(f"{len(trials)} samples {'not ' if first.error else ''}accepted: ", "")
+        line += _response(first)
+        line.append(f", in {times[0]:,} to {times[-1]:,} ms (each of them: --json)")
+        terminal.console().print(line, soft_wrap=True)
+        return
     table = terminal.TextTable("Sample", "Took", "Response", right=("Took",))
     for trial in trials:
-        if trial.error:
-            body = f": {terminal.plain(trial.answer)}" if trial.answer else ""
-            response = terminal.styled(f"{terminal.plain(trial.error)}{body}", "bold red")
-        else:
-            response = terminal.styled(str(trial.status), "green")
-        table.add_row(trial.type, f"{trial.duration_ms:,} ms", response)
+        table.add_row(trial.type, f"{trial.duration_ms:,} ms", _response(trial))
     terminal.console().print(table)
+
+
+def _response(trial: Trial) -> Text:
+    if not trial.error:
+        return terminal.styled(str(trial.status), "green")
+    body = f": {terminal.plain(trial.answer)}" if trial.answer else ""
+    return terminal.styled(f"{terminal.plain(trial.error)}{body}", "bold red")

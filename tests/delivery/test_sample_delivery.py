@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon import api, config, triggers
+from daemon.cli import targets as cli_targets
 from daemon.delivery import sample_delivery
 from daemon.formats import samples
 from daemon.settings import Trigger
@@ -144,3 +145,29 @@ def test_the_command_prints_one_line_per_response_and_exits_with_1_on_failure(tm
     assert [each["type"] for each in found["items"]] == ["incident.triggered"]
     assert SECRET not in result.output
     assert invoke("-c", str(made.source), "targets", "test", "opps").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("results", "lines"),
+    [
+        ([(204, None)] * 3, ["3 samples accepted: 204, in 5 to 1,007 ms (each of them: --json)"]),
+        (
+            [(503, "answered 503")] * 2,
+            ["2 samples not accepted: answered 503: busy, in 5 to 506 ms (each of them: --json)"],
+        ),
+        (
+            [(204, None), (503, "answered 503")],
+            ["Sample Took Response", "one 5 ms 204", "one 506 ms answered 503: busy"],
+        ),
+        ([(204, None)], ["Sample Took Response", "one 5 ms 204"]),
+    ],
+)
+def test_the_command_prints_a_single_line_if_all_samples_have_the_same_response(
+    results: list[tuple[int, str | None]], lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = [
+        sample_delivery.Trial("one", "msg", status, error, "busy" if error else None, 5 + 501 * number)
+        for number, (status, error) in enumerate(results)
+    ]
+    cli_targets._print_trials(trials)
+    assert [" ".join(each.split()) for each in capsys.readouterr().out.splitlines()] == lines
