@@ -51,6 +51,10 @@ class ChoiceList:
     problem: str | None = None
     is_whole: bool = True
 
+    def label(self, chosen: str) -> str | None:
+        """Return how people call what an id names, if it is in the list."""
+        return next((each.label for each in self.choices if each.id == chosen), None)
+
     def matching(self, text: str) -> ChoiceList:
         """Return those that contain a text."""
         matches = [each for each in self.choices if each.contains(text)]

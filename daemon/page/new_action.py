@@ -9,17 +9,23 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from daemon import actions, errors
+from daemon import actions, errors, text
 from daemon.control import actions as control
-from daemon.page import choices
+from daemon.page import choices, last_user
+from daemon.page.rendering import words
+from daemon.views import action_list, event_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import sqlalchemy as sa
     from starlette.responses import Response
 
+    from daemon.model import Json
     from daemon.page.choices import ChoiceList
     from daemon.page.visit import Visit
+    from daemon.views.action_list import ActionItem
+    from daemon.views.event_list import EventItem
 
 LONG = 255  # characters; longer texts get several lines
 KEY = re.compile(r"page-[A-Za-z0-9_-]{16,64}")
@@ -41,10 +47,22 @@ class Field:
 
 async def show(visit: Visit) -> Response:
     """Show the operations, or the form of one."""
+    if (again := visit.query.get("again")) is not None:
+        return await _again(visit, again)
     name = visit.query.get("operation")
     if name is None:
         return visit.page("operations.html", {"operations": list(actions.REGISTRY.values())})
     return await _form(visit, control.operation_named(name), visit.query, {})
+
+
+async def _again(visit: Visit, action_id: str) -> Response:
+    """Show the form that an action came from, filled again; its secrets are gone."""
+    item = await visit.site.database.read(action_list.find, action_id)
+    if item is None:
+        raise errors.NotFound(f"unknown action {text.quoted(action_id)} (it may have been pruned)")
+    operation = control.operation_named(item.operation)
+    values = {name: str(value) for name, value in item.parameters.items() if name not in operation.secret}
+    return await _form(visit, operation, values | {"connection": item.connection}, {})
 
 
 async def queue(visit: Visit) -> Response:
@@ -62,8 +80,11 @@ async def queue(visit: Visit) -> Response:
         item = await _accept(visit, order)
     except errors.InvalidRequest as error:
         problems = {place[-1]: message for place, message in error.mistakes}
-        return await _form(visit, operation, fields, problems)
-    return visit.see("actions", item)
+        return await _form(visit, operation, fields, problems, searches=True)
+    response = visit.see("actions", item.id)
+    if user := values.get(last_user.PARAMETER):
+        last_user.keep(response, visit, item.connection, user)
+    return response
 
 
 async def offer(visit: Visit) -> Response:
@@ -75,14 +96,14 @@ async def offer(visit: Visit) -> Response:
     return visit.page("options.html", {"choices": found.choices})
 
 
-async def _accept(visit: Visit, order: control.ActionOrder) -> str:
-    """Queue an action; return its id. The same form sent twice is one action, a changed one is another."""
+async def _accept(visit: Visit, order: control.ActionOrder) -> ActionItem:
+    """Queue an action. The same form sent twice is one action, a changed one is another."""
     site = visit.site
     try:
-        return (await control.queue(site.database, site.settings, site.services, order)).id
+        return await control.queue(site.database, site.settings, site.services, order)
     except errors.KeyReused:
         again = control.ActionOrder(order.operation, order.parameters, order.connection)
-        return (await control.queue(site.database, site.settings, site.services, again)).id
+        return await control.queue(site.database, site.settings, site.services, again)
 
 
 async def _form(
@@ -104,9 +125,12 @@ async def _form(
     lists = {
         name: await read(connection, kind, values.get(name, "") if searches else "") for name, kind in kinds.items()
     }
+    if last_user.PARAMETER not in values:
+        values = dict(values) | {last_user.PARAMETER: last_user.read(visit, connection)}
     fields = [_field(operation, name, values, problems, lists) for name in names]
     shown = {
         "operation": operation,
+        "subject": await _subject(visit, values.get("incidentId", ""), lists.get("incidentId")),
         "fields": fields,
         "connection": connection,
         "connections": known,
@@ -116,6 +140,27 @@ async def _form(
         "key": f"page-{secrets.token_urlsafe(16)}",
     }
     return visit.page("new_action.html", shown, HTTPStatus.UNPROCESSABLE_ENTITY if problems else HTTPStatus.OK)
+
+
+async def _subject(visit: Visit, incident: str, listed: ChoiceList | None) -> str | None:
+    """Return number and title of the incident that a form is about, from the pick-list or the journal, if known."""
+    if listed is not None and (label := listed.label(incident)):
+        return label
+
+    def read(tx: sa.Connection) -> list[EventItem]:
+        return event_list.read(tx, incident=incident, limit=1, last=True).items
+
+    try:
+        events = await visit.site.database.read(read) if incident else []
+    except errors.UsageError:  # not an id
+        return None
+    return _title(events[0].incident) if events else None
+
+
+def _title(incident: Json) -> str:
+    number = incident.get("incident_number") or incident.get("number")
+    title = incident.get("title") or incident.get("summary") or incident.get("id")
+    return f"#{number} {title}" if number else str(title)
 
 
 def _field(
@@ -138,13 +183,16 @@ def _field(
         kind = "lines"
     value = "" if kind == "secret" else values.get(name, "")
     list_kind = choices.OF_PARAMETER.get(name, "")
-    return Field(name, _label(name), kind, schema.get("description"), value, problems.get(name), pick_list, list_kind)
-
-
-def _label(name: str) -> str:
-    """Return a parameter's name in words: ``incidentId`` is Incident, ``service_key`` Service key."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.removesuffix("Id")).replace("_", " ").lower()
-    return words[:1].upper() + words[1:]
+    return Field(
+        name,
+        words(name.removesuffix("Id")),
+        kind,
+        schema.get("description"),
+        value,
+        problems.get(name),
+        pick_list,
+        list_kind,
+    )
 
 
 ROUTES = (

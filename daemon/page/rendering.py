@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ def _environment() -> Environment:
         iso=text.iso,
         percent=percent,
         milliseconds=milliseconds,
+        words=words,
+        event_words=event_words,
     )
     environment.globals.update(version=daemon.__version__, charts=charts)
     return environment
@@ -100,6 +103,17 @@ def milliseconds(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.0f} ms" if value < SECOND else f"{value / SECOND:.1f} s"
+
+
+def event_words(name: str) -> str:
+    """Return an event type in words: ``incident.field_values.updated`` is field values updated."""
+    return re.sub(r"[._]", " ", name.removeprefix("incident."))
+
+
+def words(name: str) -> str:
+    """Return a name in words: ``AcknowledgeIncident`` is Acknowledge incident, ``service_key`` Service key."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower()
+    return spaced[:1].upper() + spaced[1:]
 
 
 def pretty(value: object) -> str:

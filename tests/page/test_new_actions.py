@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from daemon import actions
 from daemon.control import Current
 from daemon.page.choices import KEPT_SECONDS, MOST_SEARCHES, Choices
 from daemon.pagerduty import lookups
+from daemon.storage import schema
+from tests.harness import sample_data
 from tests.harness.watch import Watch
 from tests.page.person import forms_in, visiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from daemon.storage.database import Database
     from tests.api.action_api import ActionApi
     from tests.page.person import Form, Person
 
@@ -30,7 +34,9 @@ async def person(action_api: ActionApi) -> AsyncIterator[Person]:
 async def form_of(person: Person, operation: str, **prefilled: str) -> Form:
     query = "&".join(f"{name}={value}" for name, value in prefilled.items())
     (form,) = [
-        each for each in await person.forms(f"/actions/new?operation={operation}&{query}") if each.label == operation
+        each
+        for each in await person.forms(f"/actions/new?operation={operation}&{query}")
+        if each.action == f"/actions/{operation}"
     ]
     return form
 
@@ -59,7 +65,7 @@ async def test_names_are_looked_up_without_a_script_and_nothing_is_queued(
     response = await person.send(form, userId="alice", look_up="yes")
     assert response.status_code == 200
     assert re.search(rf"1 entry matches “alice”: Alice[^<]*<span class=\"code\">{action_api.alice}", response.text)
-    (shown_again,) = [each for each in forms_in(response.text) if each.label == "AcknowledgeIncident"]
+    (shown_again,) = [each for each in forms_in(response.text) if each.label == "Acknowledge incident"]
     assert shown_again.fields["userId"] == "alice"
     assert await action_api.queued() == []
 
@@ -115,9 +121,67 @@ async def test_wrong_values_show_the_form_again_with_what_is_wrong(person: Perso
     assert response.status_code == 422
     for each in ("must be an id or key, without spaces", "is required", "must be a whole number from 1 to 604800"):
         assert each in response.text
-    (shown_again,) = [each for each in forms_in(response.text) if each.label == "SnoozeIncident"]
+    (shown_again,) = [each for each in forms_in(response.text) if each.label == "Snooze incident"]
     assert shown_again.fields["incidentId"] == "P 1"
     assert await action_api.queued() == []
+
+
+async def test_a_name_instead_of_a_users_id_is_explained_at_once_with_the_entries_that_match(
+    person: Person, action_api: ActionApi
+) -> None:
+    form = await form_of(person, "AcknowledgeIncident", incidentId=action_api.incident().id)
+    response = await person.send(form, userId="alice")
+    assert response.status_code == 422
+    assert "must be a user&#39;s id such as PXPGF42, not a name or e-mail address" in response.text
+    assert re.search(rf"1 entry matches “alice”: Alice[^<]*<span class=\"code\">{action_api.alice}", response.text)
+    assert await action_api.queued() == []
+
+
+async def test_a_form_names_its_operation_incident_and_user_in_words(
+    person: Person, action_api: ActionApi, database: Database
+) -> None:
+    incident = action_api.incident()
+    text = await person.read(f"/actions/new?operation=AcknowledgeIncident&incidentId={incident.id}")
+    assert "<h1>Acknowledge incident</h1>" in text
+    assert re.search(rf'<p class="lead">\[#{incident.number}\] Disk almost full', text)
+    now = database.clock()
+    payload = orjson.dumps({"incident": {"incident_number": 7, "title": "Disk <full>"}}).decode()
+    database.write_now(
+        sample_data.insert, schema.events, sample_data.event(1, now, incident_id="POLD", payload=payload)
+    )
+    known = await person.read("/actions/new?operation=ResolveIncident&incidentId=POLD")
+    assert '<p class="lead">#7 Disk &lt;full&gt;</p>' in known, "of the journal, once it is not open any more"
+    assert 'class="lead"' not in await person.read("/actions/new?operation=ResolveIncident&incidentId=PNONE")
+
+
+async def test_the_next_form_remembers_the_user_of_the_last_action(person: Person, action_api: ActionApi) -> None:
+    form = await form_of(person, "ResolveIncident", incidentId="P1")
+    assert form.fields["userId"] == ""
+    response = await person.send(form, userId=action_api.alice)
+    (cookie,) = [each for each in response.headers.get_list("set-cookie") if each.startswith("pagerelay_user=")]
+    assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
+    form = await form_of(person, "AcknowledgeIncident")
+    assert form.fields["userId"] == action_api.alice
+    assert "Alice" in (await person.read("/actions/new?operation=AcknowledgeIncident")).partition("<datalist")[2]
+    assert (await form_of(person, "AcknowledgeIncident", userId="PBOB")).fields["userId"] == "PBOB"
+
+
+async def test_a_failed_action_can_be_changed_and_tried_again(person: Person, database: Database) -> None:
+    now = database.clock()
+    failed = {"state": "failed", "finished_at": now, "error": '{"code": "not_found", "message": "unknown user"}'}
+    note = {"incidentId": "P1", "userId": "PNOBODY", "note": "line 1\nline 2 & <b>"}
+    key = {"service_key": "canary-service", "description": "Disk full"}
+    row = sample_data.action(1, now, operation="AddNoteToIncident", parameters=orjson.dumps(note).decode()) | failed
+    secret = sample_data.action(2, now, operation="CreateIncident", parameters=orjson.dumps(key).decode()) | failed
+    database.write_now(sample_data.insert, schema.actions, row, secret | {"secret": '["service_key"]'})
+    assert 'href="/actions/new?again=act_1">Change and try again</a>' in await person.read("/actions/act_1")
+    text = await person.read("/actions/new?again=act_1")
+    (form,) = [each for each in forms_in(text) if each.action == "/actions/AddNoteToIncident"]
+    assert (form.fields["incidentId"], form.fields["userId"]) == ("P1", "PNOBODY")
+    assert ">line 1\nline 2 &amp; &lt;b&gt;</textarea>" in text
+    text = await person.read("/actions/new?again=act_2")
+    assert ("Disk full" in text, "canary-service" in text) == (True, False)
+    await person.read("/actions/new?again=act_9", 404)
 
 
 async def test_an_unknown_connection_or_operation_is_refused(person: Person) -> None:
