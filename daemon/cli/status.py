@@ -119,9 +119,9 @@ def _connections(status: Overview) -> TextTable:
     for each in worst_first(status.connections):
         table.add_row(
             each.name,
-            terminal.health(each.health),
+            terminal.health(each.health) if each.catch_up is None else terminal.styled("catching up", "yellow"),
             terminal.ago(each.last_poll_at, status.now),
-            f"{each.budget.left} of {each.budget.calls}",
+            f"{each.budget.left} of {each.budget.calls} in {text.span(each.budget.period)}",
             terminal.ago(each.watermark, status.now),
             str(each.open_incidents),
             _alarming(each.quarantined),

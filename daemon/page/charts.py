@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 480, 110
 LEFT, BOTTOM = 34, 16  # room for the axes' labels
 SPARK_WIDTH, SPARK_HEIGHT = 100, 24
 STEPS = (1, 2, 5)
+LONGEST_DASH = 24
 LINES = ("line", "line second")  # the classes of the first line and the second one
 
 
@@ -43,7 +44,8 @@ def lines(
     parts = [_axes(top, starts, step)]
     for style, values in zip(styles, series, strict=False):
         heights = (None if value is None else _y(value, top) for value in values)
-        parts.append(_path(style, [(LEFT + (index + 0.5) * step, y) for index, y in enumerate(heights)]))
+        points = [(LEFT + (index + 0.5) * step, y) for index, y in enumerate(heights)]
+        parts.append(_path(style, points, min(step / 2, LONGEST_DASH)))
     return _svg("chart", WIDTH, HEIGHT, label, parts)
 
 
@@ -73,7 +75,7 @@ def spark_line(label: str, *series: Sequence[float | None], top: float | None = 
         step = SPARK_WIDTH / max(len(values), 1)
         heights = (None if value is None else 1 + (1 - value / top) * (SPARK_HEIGHT - 2) for value in values)
         points = [((index + 0.5) * step, y) for index, y in enumerate(heights)]
-        parts.append(_path(style, points))
+        parts.append(_path(style, points, min(step / 2, LONGEST_DASH)))
     return _svg("spark", SPARK_WIDTH, SPARK_HEIGHT, label, parts)
 
 
@@ -97,6 +99,8 @@ def _axes(top: float, starts: Sequence[datetime], step: float) -> Markup:
     parts = []
     for part in (0, 0.5, 1):
         y, value = _y(part * top, top), part * top
+        if not float(value).is_integer():
+            continue  # what is counted is whole
         parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
         amount = f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"  # noqa: PLR2004 - kilo
         parts.append(f'<text x="{LEFT - 5}" y="{y + 3:.1f}" text-anchor="end">{amount}</text>')
@@ -123,12 +127,19 @@ def _rectangle(x: float, y: float, width: float, height: float, style: str) -> M
     return Markup(text)  # noqa: S704 - numbers and a style of this module
 
 
-def _path(style: str, points: Sequence[tuple[float, float | None]]) -> Markup:
-    commands, drawing = [], False
-    for x, y in points:
-        if y is not None:
-            commands.append(f"{'L' if drawing else 'M'}{x:.1f} {y:.1f}" + ("" if drawing else "h0.1"))
-        drawing = y is not None
+def _path(style: str, points: Sequence[tuple[float, float | None]], dash: float) -> Markup:
+    """Return a line through the points; one without neighbours is a dash, which can be seen."""
+    commands = []
+    for index, (x, y) in enumerate(points):
+        if y is None:
+            continue
+        before, after = (0 <= place < len(points) and points[place][1] is not None for place in (index - 1, index + 1))
+        if before:
+            commands.append(f"L{x:.1f} {y:.1f}")
+        elif after:
+            commands.append(f"M{x:.1f} {y:.1f}")
+        else:
+            commands.append(f"M{x - dash / 2:.1f} {y:.1f}h{dash:.1f}")
     return Markup(f'<path class="{style}" d="{" ".join(commands)}"/>')  # noqa: S704 - as above
 
 

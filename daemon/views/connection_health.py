@@ -191,5 +191,5 @@ def _health(row: Any, patience: timedelta, now: datetime) -> Health:  # noqa: AN
         return Health.BLOCKED
     last = row.last_success_at or row.last_poll_at
     if last is not None and now - last > patience:
-        return Health.LATE
+        return Health.LATE if _catch_up(row, patience, now) is None else Health.BEHIND
     return Health.WAITING if row.last_success_at is None else Health.OK

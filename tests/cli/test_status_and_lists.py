@@ -32,7 +32,7 @@ def test_status_shows_failing_parts_first(on_samples: Call) -> None:
         for name in ("beta failing", "acme ok", "ops failing", "chat ok")
     )
     assert beta < acme < ops < chat
-    assert "s ago 26 of 30" in lines[acme]
+    assert "s ago 26 of 30 in 1 min" in lines[acme]
     assert lines[ops].startswith("ops failing 2 3 min 1 -")
     assert any(line.startswith("new behind incident.triggered ops, chat 2 1 min ago") for line in lines)
     assert "running: relay1 for 3 h" in lines[0]
@@ -75,8 +75,12 @@ def test_status_says_how_far_a_connection_has_caught_up(pagerelay: Call, filled:
     row = schema.connections.update().values(values | {"watermark": now - timedelta(hours=10)})
     database.write_now(lambda tx: tx.execute(row) and None)
     database.close()
-    line = "note: acme: catching up: 75% read, 10 h behind, about 3 min left"
-    assert line in " ".join(pagerelay("status").stdout.split())
+    output = " ".join(pagerelay("status").stdout.split())
+    assert "note: acme: catching up: 75% read, 10 h behind, about 3 min left" in output
+    assert "acme catching up 9 min ago" in output
+    assert "not polled" not in output, "nothing is wrong with it"
+    connections = json.loads(pagerelay("status", "--json").stdout)["connections"]
+    assert connections[0]["health"] == "behind"
 
 
 def test_status_says_how_far_a_clock_is_off(pagerelay: Call, filled: str) -> None:

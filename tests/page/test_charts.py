@@ -57,6 +57,24 @@ def test_a_line_has_a_gap_where_nothing_happened() -> None:
     assert "style=" not in svg
 
 
+def test_an_hour_on_its_own_is_a_dash_that_can_be_seen() -> None:
+    (path,) = ET.fromstring(charts.lines("Duration", STARTS[:1], [20.0])).iter("path")
+    start, wide = map(float, re.fullmatch(r"M([\d.]+) [\d.]+h([\d.]+)", path.attrib["d"]).groups())  # type: ignore[union-attr]
+    assert wide == charts.LONGEST_DASH
+    assert charts.LEFT < start < charts.WIDTH - wide
+    (small,) = ET.fromstring(charts.spark_line("Duration", [None, 20.0, None])).iter("path")
+    assert float(small.attrib["d"].partition("h")[2]) > 10
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 17, 4321])
+def test_an_axis_has_whole_numbers_only(most: int) -> None:
+    labels = [text.text or "" for text in ET.fromstring(charts.lines("Pending", STARTS, [most] * 24)).iter("text")]
+    amounts = [float(each.replace("k", "e3")) for each in labels if ":" not in each]
+    assert amounts[0] == 0
+    assert len(amounts) > 1
+    assert [each for each in amounts if not each.is_integer()] == []
+
+
 @pytest.mark.parametrize(("value", "top"), [(0, 1), (1, 1), (3, 5), (17, 20), (99, 100), (101, 200), (4321, 5000)])
 def test_an_axis_ends_at_a_round_number(value: float, top: float) -> None:
     assert charts.ceiling(value) == top
