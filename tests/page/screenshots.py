@@ -223,7 +223,7 @@ async def main(folder: Path) -> None:
     """Take the pictures."""
     phone: dict[str, Any] = {"viewport": browsers.PHONE, "device_scale_factor": 2}
     down = Scene(down=True, waiting=180)
-    form = "/actions/new?operation=AcknowledgeIncident"
+    form = "/actions/new?operation=AddNoteToIncident&incidentId={incident}&userId={user}&note=Deleting+old+sessions."
     async with browsers.browsing() as browser:
         await _take(browser, folder, Scene(), [("quiet", "/", {})])
         pictures = [
@@ -243,8 +243,8 @@ async def _take(
     browser: Browser, folder: Path, scene: Scene, pictures: Sequence[tuple[str, str, dict[str, Any]]]
 ) -> None:
     account = Account(clock=system_clock, seed=4)
-    for title in TITLES[:3]:
-        account.trigger(title, service=account.directory.services[0])
+    incidents = [account.trigger(title, service=account.directory.services[0]) for title in TITLES[:3]]
+    names = {"incident": incidents[0].id, "user": account.directory.users[0].id}
     simulator = Simulator([account], limit=10**9)
     with tempfile.TemporaryDirectory() as place:
         database = Database(f"sqlite:///{place}/page.db")
@@ -261,7 +261,7 @@ async def _take(
                         browsers.profile(browser, timezone_id="UTC", **options) as profile,
                         browsers.window(profile, address) as window,
                     ):
-                        await window.open(path)
+                        await window.open(path.format(**names))
                         await window.page.wait_for_load_state("load")
                         await window.page.screenshot(path=folder / f"{name}.png")
             await client.close()
