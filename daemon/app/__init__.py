@@ -25,6 +25,7 @@ import daemon
 from daemon import api, config, maintenance
 from daemon.app.generation import Generation, Process
 from daemon.app.reloading import Reloader, install
+from daemon.app.schema_upgrade import SchemaUpgrade
 from daemon.config import hints
 from daemon.control import Current, Waiting
 from daemon.control.changes import Changes
@@ -32,7 +33,7 @@ from daemon.runtime import descriptors, identity, systemd
 from daemon.runtime import log as logging
 from daemon.settings import fingerprint
 from daemon.storage import action_queue, claims, connections, instances, messages, sqlite, targets
-from daemon.storage.database import HEAD, Database
+from daemon.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -119,8 +120,9 @@ async def _running(loaded: Loaded, *, signals: bool) -> AsyncIterator[str | None
         bound = api.bind(settings)
         if bound is not None:
             parts.callback(bound.close)
-        async with systemd.long_start("opening the database, and upgrading its schema if necessary"):
-            database = await asyncio.to_thread(_open, settings)
+        upgrade = SchemaUpgrade()
+        async with systemd.long_start("opening the database, and upgrading its schema if necessary", upgrade.tick):
+            database = await asyncio.to_thread(_open, settings, upgrade)
         parts.callback(database.close)
         metrics = _registry(database)
         process = Process(database, metrics, Waiting(), Changes())
@@ -212,14 +214,14 @@ def _registry(database: Database) -> CollectorRegistry:
     return metrics
 
 
-def _open(settings: Settings) -> Database:
+def _open(settings: Settings, upgrade: SchemaUpgrade) -> Database:
     """Open the database, lock it and upgrade its schema."""
     database = Database(settings.database.url.get_secret_value(), writes=True)
     if database.is_sqlite and (weakness := sqlite.warning()):
         log.warning("database.weak_sqlite", warning=weakness)
     try:
         database.lock()
-        database.upgrade(lambda revision: log.info("schema.upgraded", revision=revision, target=HEAD))
+        upgrade.run(database)
     except BaseException:
         database.close()
         raise

@@ -35,10 +35,17 @@ def notify(state: str) -> None:
             return
 
 
+def _ignore() -> None:
+    """Do nothing."""
+
+
 @contextlib.asynccontextmanager
-async def long_start(what: str) -> AsyncIterator[None]:
-    """Ask the service manager for more time while the block runs, however long that takes."""
-    task = asyncio.create_task(_extend(what), name="long-start")
+async def long_start(what: str, tick: Callable[[], None] = _ignore) -> AsyncIterator[None]:
+    """Ask the service manager for more time while the block runs, however long that takes.
+
+    ``tick`` is called every ten seconds meanwhile.
+    """
+    task = asyncio.create_task(_extend(what, tick), name="long-start")
     try:
         yield
     finally:
@@ -46,10 +53,11 @@ async def long_start(what: str) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _extend(what: str) -> None:
+async def _extend(what: str, tick: Callable[[], None]) -> None:
     while True:
         notify(f"STATUS={what}\nEXTEND_TIMEOUT_USEC={EXTENSION}")
         await asyncio.sleep(EXTEND_EVERY_SECONDS)
+        tick()
 
 
 class Watchdog:

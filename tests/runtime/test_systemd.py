@@ -74,8 +74,10 @@ async def test_a_long_start_asks_for_more_time_again_and_again(
 ) -> None:
     monkeypatch.setattr(systemd, "EXTEND_EVERY_SECONDS", 0.001)
     messages: list[str] = []
-    async with systemd.long_start("upgrading"):
+    ticks: list[int] = []
+    async with systemd.long_start("upgrading", lambda: ticks.append(1)):
         await eventually(lambda: manager.collect(messages) >= 3)
+    assert len(ticks) >= 2
     assert set(messages) == {"STATUS=upgrading\nEXTEND_TIMEOUT_USEC=60000000"}
     manager.messages()
     await asyncio.sleep(0)
