@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from daemon.page import sparklines
+from daemon.storage.history import ALL
 from daemon.views import event_list, history, overview, troubles
 
 if TYPE_CHECKING:
@@ -34,14 +35,15 @@ async def show(visit: Visit) -> Response:
         names = [each.name for each in targets]
         problems = troubles.find(status)
         visible = list(_first_of_each(problems))
+        hours = history.of_targets(tx, [*names, ALL], status.now)
         return status, {
             "troubles": problems,
             "visible_troubles": visible,
             "events": list(reversed(event_list.read(tx, limit=LAST_EVENTS, last=True).items)),
             "targets": targets,
             "last_hour": history.last_hour(tx, names, status.now),
-            "sparklines": sparklines.of_targets(history.of_targets(tx, names, status.now)),
-            "of_all": history.of_all(tx, status.now),
+            "sparklines": sparklines.of_targets({name: hours[name] for name in names}),
+            "of_all": hours[ALL],
             "of_connections": history.of_connections(tx, settings.connections, status.now),
         }
 

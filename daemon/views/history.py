@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from daemon.storage.history import ALL, HOUR, LEVELS, SLOT, slot_number
+from daemon.storage.history import HOUR, LEVELS, SLOT, slot_number
 from daemon.storage.schema import LATENCIES, connection_history, target_history
 
 if TYPE_CHECKING:
@@ -67,13 +67,8 @@ def of_target(tx: sa.Connection, target: str, now: datetime) -> list[TargetCount
     return of_targets(tx, [target], now)[target]
 
 
-def of_all(tx: sa.Connection, now: datetime) -> list[TargetCounts]:
-    """Return the attempts of all targets together by the hour, the oldest first, without gaps."""
-    return of_target(tx, ALL, now)
-
-
 def of_targets(tx: sa.Connection, targets: Collection[str], now: datetime) -> dict[str, list[TargetCounts]]:
-    """Return the attempts of each target by the hour, the oldest first, without gaps."""
+    """Return the attempts of each target, or of ``ALL`` together, by the hour, the oldest first, without gaps."""
     hours, table = _hours(now), target_history
     hour = slot_number(tx, table.c.at, HOUR)
     recent = table.c.target.in_(list(targets)), table.c.at >= hours[0]

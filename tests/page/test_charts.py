@@ -16,6 +16,7 @@ from daemon.maintenance import History
 from daemon.page import charts
 from daemon.storage import history as stored
 from daemon.storage import schema
+from daemon.storage.history import ALL
 from daemon.storage.schema import LATENCIES
 from daemon.views import history
 from tests.conftest import START
@@ -105,7 +106,7 @@ async def test_each_attempt_event_and_call_is_counted_once(database: Database, c
         await chore.run()
 
     def read(tx: sa.Connection) -> Any:
-        of_all = history.of_all(tx, clock.now)
+        of_all = history.of_target(tx, ALL, clock.now)
         connection = history.of_connections(tx, ["acme"], clock.now)
         return (
             history.last_hour(tx, ["chat", "ops"], clock.now),
@@ -135,7 +136,7 @@ async def test_history_is_bounded_in_time_and_in_each_round(
     await chore.run()
     waits = [await chore.run() for _ in range(10)]
     assert waits[0] < waits[-1]
-    total = database.read_now(lambda tx: sum(each.attempts for each in history.of_all(tx, clock.now)))
+    total = database.read_now(lambda tx: sum(each.attempts for each in history.of_target(tx, ALL, clock.now)))
     assert total == 22
     clock.advance(49 * 3600)
     await chore.run()
