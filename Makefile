@@ -54,7 +54,8 @@ man: $(VENV)/.run  ## write the manual page man/pagerelay.1, and man/completions
 	@$(BIN)/python -m tests.documents.man_page > man/pagerelay.1
 	@for shell in bash zsh fish; do \
 		_PAGERELAY_COMPLETE=source_$$shell $(BIN)/pagerelay > man/completions/pagerelay.$$shell || exit 1; \
-	done
+		sed -i '/./,$$!d' man/completions/pagerelay.$$shell || exit 1; \
+	done  # zsh reads #compdef on the first line only
 
 screenshots: $(VENV)/.dev  ## take the pictures of the page in docs/screenshots anew (needs Chromium)
 	@$(BIN)/python -m tests.page.screenshots docs/screenshots

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli import options, progress
+from daemon.cli import options, progress, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,12 +61,21 @@ def prune(ctx: typer.Context, *, config: options.Config = None) -> None:
         known = set(database.read_now(_connections))
         connections = [name for name in settings.connections if name in known]
         arguments = database, settings.database.retention, connections, settings.triggers
+        expired, events = database.read_now(maintenance.count_expired, database, settings.database.retention)
+        if expired or events:
+            terminal.note(_words(expired, events))
         with progress.shown("rows removed") as update:
             # In parts, so that a running daemon never waits long for one of them.
             while part := database.write_now(maintenance.prune, *arguments):
                 removed += part
                 update(removed)
     print(f"{removed:,} row{'' if removed == 1 else 's'} removed")
+
+
+def _words(expired: int, events: int) -> str:
+    """Return how much there is to remove."""
+    counts = f"{expired:,} deliver{'y' if expired == 1 else 'ies'}, {events:,} event{'' if events == 1 else 's'}"
+    return f"older than their retention: {counts}, and what belongs to them"
 
 
 @app.command()

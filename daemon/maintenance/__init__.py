@@ -8,6 +8,17 @@ from daemon.maintenance.heartbeat import EVERY as HEARTBEAT_EVERY
 from daemon.maintenance.heartbeat import Heartbeat, Self
 from daemon.maintenance.history import History
 from daemon.maintenance.replaying import Replaying
-from daemon.maintenance.retention import Retention, prune
+from daemon.maintenance.retention import Retention, count_expired, prune
 
-__all__ = ["HEARTBEAT_EVERY", "Alerting", "Heartbeat", "History", "Replaying", "Retention", "Self", "SetBack", "prune"]
+__all__ = [
+    "HEARTBEAT_EVERY",
+    "Alerting",
+    "Heartbeat",
+    "History",
+    "Replaying",
+    "Retention",
+    "Self",
+    "SetBack",
+    "count_expired",
+    "prune",
+]

@@ -65,6 +65,13 @@ class Retention:
         return EVERY
 
 
+def count_expired(tx: sa.Connection, database: Database, periods: RetentionPeriods) -> tuple[int, int]:
+    """Return how many deliveries and events are older than their retention; a few of the events may still be needed."""
+    now = database.now(tx)
+    ended = messages.count_expired(tx, delivered=periods.deliveries, dead=periods.dead, now=now)
+    return ended, journal.count_expired(tx, now - periods.events)
+
+
 def prune(
     tx: sa.Connection,
     database: Database,

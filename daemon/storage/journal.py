@@ -47,6 +47,12 @@ def read(tx: sa.Connection, connection: str, after: int, limit: int) -> list[tup
     return [(row.seq, event_of(row)) for row in rows]
 
 
+def count_expired(tx: sa.Connection, before: datetime) -> int:
+    """Return how many events were detected before then."""
+    counting = sa.select(sa.func.count()).select_from(events).where(events.c.detected_at < before)
+    return int(tx.execute(counting).scalar_one())
+
+
 def prune(tx: sa.Connection, readers: Collection[str], before: datetime, limit: int, needed: sa.SelectBase) -> int:
     """Remove events detected before then, at most ``limit``; return how many.
 

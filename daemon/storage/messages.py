@@ -148,11 +148,25 @@ def count_orphaned(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:
     return {name: count for name, count in tx.execute(counted) if count}
 
 
+def count_expired(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: datetime) -> int:
+    """Return how many deliveries ``prune`` would remove in all."""
+    counting = sa.select(sa.func.count()).select_from(deliveries)
+    return sum(int(tx.execute(counting.where(ended)).scalar_one()) for ended in _expired(delivered, dead, now))
+
+
+def _expired(delivered: timedelta, dead: timedelta, now: datetime) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions for old deliveries: one for each state in which they end."""
+    periods = (DeliveryState.DELIVERED, delivered), (DeliveryState.DEAD, dead)
+    return [
+        (deliveries.c.state == state.value) & (deliveries.c.finished_at < now - retention)
+        for state, retention in periods
+    ]
+
+
 def prune(tx: sa.Connection, *, delivered: timedelta, dead: timedelta, now: datetime, limit: int) -> int:
     """Remove old deliveries with their attempts, and messages without deliveries; return the number of deliveries."""
     count = 0
-    for state, retention in ((DeliveryState.DELIVERED, delivered), (DeliveryState.DEAD, dead)):
-        ended = (deliveries.c.state == state.value) & (deliveries.c.finished_at < now - retention)
+    for ended in _expired(delivered, dead, now):
         old = sa.select(deliveries.c.id).where(ended).order_by(deliveries.c.finished_at).limit(limit)
         for part in sql.chunks(tx.execute(old).scalars().all()):
             # The condition is repeated: a replay may have requeued one meanwhile.

@@ -277,7 +277,9 @@ def test_db_prune_removes_old_rows_and_counts_them(pagerelay: Call, filled: str)
     long_ago = system_clock() - 60 * 24 * 40 * sample_data.MINUTE
     old = schema.deliveries.update().where(schema.deliveries.c.state == "dead").values(finished_at=long_ago)
     database.write_now(lambda tx: tx.execute(old) and None)
-    assert pagerelay("db", "prune").stdout == "1 row removed\n"
+    result = pagerelay("db", "prune")
+    assert result.stdout == "1 row removed\n"
+    assert result.stderr == "older than their retention: 1 delivery, 0 events, and what belongs to them\n"
     assert database.read_now(lambda tx: tx.execute(schema.deliveries.select()).all()).__len__() == 4
     database.close()
 
