@@ -56,6 +56,7 @@ man: $(VENV)/.run  ## write the manual page man/pagerelay.1, and man/completions
 		_PAGERELAY_COMPLETE=source_$$shell $(BIN)/pagerelay > man/completions/pagerelay.$$shell || exit 1; \
 		sed -i '/./,$$!d' man/completions/pagerelay.$$shell || exit 1; \
 	done  # zsh reads #compdef on the first line only
+	@echo '_pagerelay_completion "$$@"' >> man/completions/pagerelay.zsh  # zsh loads the file at the first TAB
 
 screenshots: $(VENV)/.dev  ## take the pictures of the page in docs/screenshots anew (needs Chromium)
 	@$(BIN)/python -m tests.page.screenshots docs/screenshots

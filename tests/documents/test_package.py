@@ -226,3 +226,25 @@ def test_make_without_a_target_lists_every_target() -> None:
     assert phony is not None
     assert {line.split()[1] for line in lines} == set(phony[1].split())
     assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_make_man_writes_completions_that_each_shell_loads(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements/build.txt", "requirements/run.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    commands = tmp_path / ".venv" / "bin"
+    commands.mkdir(parents=True)
+    for name, line in (
+        ("python", "echo the manual page"),
+        ("pagerelay", "printf '\\n#compdef pagerelay\\n\\nbody\\n'"),
+    ):
+        (commands / name).write_text(f"#!/bin/sh\n{line}\n")
+        (commands / name).chmod(0o755)
+    for name in (".created", ".run"):
+        (tmp_path / ".venv" / name).touch()
+    result = run("make", "man", cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (tmp_path / "man" / "pagerelay.1").read_text() == "the manual page\n"
+    bash, fish, zsh = (path.read_text() for path in sorted((tmp_path / "man" / "completions").iterdir()))
+    assert bash == fish == "#compdef pagerelay\n\nbody\n", "the first line is not empty"
+    assert zsh == bash + '_pagerelay_completion "$@"\n', "and zsh completes at once when it loads the file"
