@@ -20,7 +20,7 @@ from daemon.actions.executor import Executor
 from daemon.app.exports import Exports
 from daemon.config import hints
 from daemon.delivery.loop import DeliveryLoop
-from daemon.ingest.overlap import Overlap
+from daemon.ingest.pace import Pace
 from daemon.ingest.poller import Poller
 from daemon.ingest.reconcile import Reconcile
 from daemon.ingest.sweep import Sweep
@@ -52,20 +52,20 @@ PATIENCE = timedelta(seconds=5)  # of a reload, for what reads PagerDuty
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The parts that outlive a reload: database, counters, waiting requests, open pages, traces, overlaps."""
+    """The parts that outlive a reload: database, counters, waiting requests, open pages, traces, paces."""
 
     database: Database
     metrics: CollectorRegistry
     waiting: Waiting
     changes: Changes
     traces: Exports = field(default_factory=Exports)
-    overlaps: dict[str, Overlap] = field(default_factory=dict)
+    paces: dict[str, Pace] = field(default_factory=dict)
 
-    def overlap(self, connection: Connection) -> Overlap:
-        """Return the overlap of a connection's polls."""
-        kept = self.overlaps.get(connection.name)
-        if kept is None or kept.longest != connection.overlap:
-            kept = self.overlaps[connection.name] = Overlap(connection.overlap)
+    def pace(self, connection: Connection) -> Pace:
+        """Return the pace at which a connection's log is read."""
+        kept = self.paces.get(connection.name)
+        if kept is None or kept.longest_overlap != connection.overlap:
+            kept = self.paces[connection.name] = Pace(connection.overlap)
         return kept
 
 
@@ -206,6 +206,7 @@ class Generation:
     def _of_connection(self, client: pagerduty.Client, connection: Connection) -> list[Job]:
         """Return the jobs of one connection."""
         database = self.process.database
+        pace = self.process.pace(connection)
         poller = Poller(
             database,
             client,
@@ -215,11 +216,11 @@ class Generation:
             instance=self.me.instance,
             clock=system_clock,
             wake=self.deliveries.wake,
-            overlap=self.process.overlap(connection),
+            pace=pace,
             tracing=self._tracing,
         )
         self._pollers.append(poller)
-        sweep = Sweep(database, client, connection, system_clock, tracing=self._tracing)
+        sweep = Sweep(database, client, connection, system_clock, pace=pace, tracing=self._tracing)
         reconcile = Reconcile(database, client, connection, system_clock, tracing=self._tracing)
         return [
             Job(f"poll {connection.name}", poller.run, connection.name),

@@ -18,7 +18,7 @@ from daemon.fan_out import matching
 from daemon.fan_out.messages import FanOut
 from daemon.ingest import commit
 from daemon.ingest.catch_up import CatchUp
-from daemon.ingest.overlap import Overlap
+from daemon.ingest.pace import Pace
 from daemon.ingest.window_length import WindowLength
 from daemon.model import CLOCK_TOLERANCE, CallPriority
 from daemon.storage import connections, instances, users
@@ -55,7 +55,7 @@ class Poller:
         instance: str,
         clock: Clock,
         wake: Callable[[Collection[str]], None],
-        overlap: Overlap | None = None,
+        pace: Pace | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._database = database
@@ -70,7 +70,7 @@ class Poller:
         self._tracing = tracing
         self._ahead = timedelta(0)  # how far PagerDuty's clock is ahead of ours
         self._clock_is_wrong = False
-        self._overlap = overlap or Overlap(connection.overlap)
+        self._pace = pace or Pace(connection.overlap)
         self._looked_up: dict[str, datetime] = {}
         self._is_first = True
         self._ends_early = self._reached_end = False
@@ -169,8 +169,8 @@ class Poller:
             yield []
             return
         end = self._pagerduty_time() + SECOND
-        length = WindowLength(max(FIRST_LENGTH, self._overlap.current * 2))
-        since = state.watermark - self._overlap.current
+        length = WindowLength(max(FIRST_LENGTH, self._pace.overlap * 2))
+        since = state.watermark - self._pace.overlap
         catch_up = CatchUp(self._connection.name, since, end)
         while True:
             until = min(end, _whole(since + length.current))
@@ -186,7 +186,7 @@ class Poller:
             self._reached_end = until >= end
             yield await self._database.write(self._commit, window, read_at, reached)
             if self._reached_end:
-                self._overlap.adapt(window.calls)
+                self._pace.adapt_overlap(window.calls)
             if self._reached_end or self._ends_early:
                 return
             catch_up.report(until)

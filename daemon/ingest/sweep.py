@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
 from daemon import errors
 from daemon.ingest import commit
-from daemon.ingest.window_length import WindowLength
+from daemon.ingest.pace import SWEEP_REACH, Pace
 from daemon.model import CallPriority
 from daemon.storage import connections
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import sqlalchemy as sa
 
     from daemon.pagerduty import Client
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from daemon.storage.database import Clock, Database
 
 log = structlog.get_logger()
-
-REACH = timedelta(hours=2)
-FIRST_LENGTH = timedelta(minutes=15)
 
 
 class Sweep:
@@ -37,6 +35,7 @@ class Sweep:
         connection: Connection,
         clock: Clock,
         *,
+        pace: Pace | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._database = database
@@ -44,7 +43,7 @@ class Sweep:
         self._connection = connection
         self._clock = clock
         self._tracing = tracing
-        self._length = WindowLength(FIRST_LENGTH, REACH)
+        self._window = (pace or Pace(connection.overlap)).sweep_window
 
     async def run(self) -> timedelta:
         """Sweep if it is due, but never beyond the watermark of the polls."""
@@ -53,16 +52,16 @@ class Sweep:
         if state is None or state.watermark is None or state.baseline_at is None:
             return look_again
         end = state.watermark
-        since = max(end - REACH, state.baseline_at)
+        since = max(end - SWEEP_REACH, state.baseline_at)
         events = 0
         try:
             while since < end:
-                until = min(end, since + self._length.current)
+                until = min(end, since + self._window.current)
                 read_at = self._clock()
                 try:
                     window = await self._client.log_entries(since, until, CallPriority.RECONCILIATION)
                 except errors.WindowTooLarge:
-                    if self._length.halve(until - since):
+                    if self._window.halve(until - since):
                         continue
                     raise
                 new = await self._database.write(
@@ -77,7 +76,7 @@ class Sweep:
                 if self._tracing is not None:
                     self._tracing.record_events(new)
                 since = until
-                self._length.adapt(window.calls)
+                self._window.adapt(window.calls)
         except errors.PagerDutyError as error:
             log.warning("sweep.failed", connection=self._connection.name, error=str(error))
             return look_again

@@ -286,12 +286,12 @@ async def test_a_window_that_takes_long_is_read_once_although_reloads_do_not_wai
 def test_the_overlap_of_a_storm_outlives_a_reload_unless_the_configured_one_differs(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'unused.db'}")
     process = generation.Process(database, CollectorRegistry(), Waiting(), Changes())
-    before = process.overlap(connection(Limits()))
-    before.adapt(FEW_CALLS + 1)
-    assert before.current < before.longest
-    assert process.overlap(connection(Limits(calls=20))) is before
-    after = process.overlap(connection(Limits(), overlap=timedelta(minutes=10)))
-    assert (after.current, after.longest) == (timedelta(minutes=10), timedelta(minutes=10))
+    before = process.pace(connection(Limits()))
+    before.adapt_overlap(FEW_CALLS + 1)
+    assert before.overlap < before.longest_overlap
+    assert process.pace(connection(Limits(calls=20))) is before
+    after = process.pace(connection(Limits(), overlap=timedelta(minutes=10)))
+    assert (after.overlap, after.longest_overlap) == (timedelta(minutes=10), timedelta(minutes=10))
     database.close()
 
 

@@ -30,6 +30,7 @@ Figures = dict[str, Any]
 TOKEN = "endurance"
 STAYS, COMES_AND_GOES = "target-0", "target-1"
 MISTAKE = "nonsense: 1\n"
+SWEEP_EVERY = "1m"  # so that each part of a long run has sweeps, which need the most memory
 PARTS = 10  # of the run, each with figures of its own
 
 
@@ -40,6 +41,7 @@ async def reloads(
     async with world.world(folder, url, seed=seed, targets=2) as around:
         written = yaml.safe_load(around.configuration.read_text())
         written["api"] = {"listen": "127.0.0.1:0", "token": TOKEN}
+        written["connections"]["acme"]["sweep_every"] = SWEEP_EVERY
         _write(around, written, 0)
         around.start()
         await around.baseline()
