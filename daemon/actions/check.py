@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PATTERNS = {
     r"\S": "must not be blank",
-    USER_ID: "must be a user's id such as PXPGF42, not a name or e-mail address (list: pagerelay users)",
+    USER_ID: "must be a user's id such as PXPGF42, not an e-mail address (list: pagerelay users)",
 }
 
 

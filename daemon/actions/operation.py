@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # PagerDuty's ids have changed over the years, so no format is checked.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\s/\x00-\x1f\x7f]+$")]
-# A name or an e-mail address instead of an id would fail only when PagerDuty is asked; no id has small letters.
-USER_ID = r"^[^\sa-z@/\x00-\x1f\x7f]+$"
+# An e-mail address in place of an id would fail only when PagerDuty is asked.
+USER_ID = r"^[^\s@/\x00-\x1f\x7f]+$"
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=USER_ID)]
 
 

@@ -76,6 +76,8 @@ async def queue(visit: Visit) -> Response:
     order = control.ActionOrder(
         operation, values, fields.get("connection") or None, idempotency_key=key if KEY.fullmatch(key) else None
     )
+    if problems := await _names(visit, fields.get("connection", ""), values):
+        return await _form(visit, operation, fields, problems, searches=True)
     try:
         item = await _accept(visit, order)
     except errors.InvalidRequest as error:
@@ -85,6 +87,22 @@ async def queue(visit: Visit) -> Response:
     if user := values.get(last_user.PARAMETER):
         last_user.keep(response, visit, item.connection, user)
     return response
+
+
+async def _names(visit: Visit, connection: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the problems of fields in which somebody has typed a user's name and not chosen the user.
+
+    PagerDuty's ids have no small letters so far, but only its list of users can tell.
+    """
+    problems = {}
+    for name, value in values.items():
+        if choices.OF_PARAMETER.get(name) != "users" or value == value.upper():
+            continue
+        known = visit.site.settings.connections
+        listed = await visit.site.choices.read(connection if connection in known else next(iter(known)), "users", value)
+        if listed.problem is None and listed.label(value) is None:
+            problems[name] = "looks like a name: choose the user from the list, or type an id such as PXPGF42"
+    return problems
 
 
 async def offer(visit: Visit) -> Response:

@@ -90,7 +90,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
             ("body.parameters.incidentId", "must not be empty"),
             (
                 "body.parameters.userId",
-                "must be a user's id such as PXPGF42, not a name or e-mail address (list: pagerelay users)",
+                "must be a user's id such as PXPGF42, not an e-mail address (list: pagerelay users)",
             ),
             ("body.parameters.duration", "must be a whole number from 1 to 604800"),
         ],

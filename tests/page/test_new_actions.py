@@ -132,7 +132,7 @@ async def test_a_name_instead_of_a_users_id_is_explained_at_once_with_the_entrie
     form = await form_of(person, "AcknowledgeIncident", incidentId=action_api.incident().id)
     response = await person.send(form, userId="alice")
     assert response.status_code == 422
-    assert "must be a user&#39;s id such as PXPGF42, not a name or e-mail address" in response.text
+    assert "looks like a name: choose the user from the list, or type an id such as PXPGF42" in response.text
     assert re.search(rf"1 entry matches “alice”: Alice[^<]*<span class=\"code\">{action_api.alice}", response.text)
     assert await action_api.queued() == []
 
