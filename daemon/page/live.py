@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 SHORTEST_SECONDS = 1.5  # between two signals, so that a storm costs little
-SECONDS_PER_PAGE = 0.15  # each open page fetches its content again after a signal, so many of them wait longer
+SECONDS_PER_PAGE = 0.25  # each open page fetches its content again after a signal, so many of them wait longer
 PING_SECONDS = 15.0  # keeps proxies from closing the connection, and finds closed ones
 MOST_LISTENERS = 110  # fewer than the server's request limit, together with those that wait for actions
 
