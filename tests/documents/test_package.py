@@ -242,7 +242,7 @@ def test_make_man_writes_completions_that_each_shell_loads(tmp_path: Path) -> No
         (commands / name).chmod(0o755)
     for name in (".created", ".run"):
         (tmp_path / ".venv" / name).touch()
-    result = run("make", "man", cwd=tmp_path)
+    result = run("make", "--no-print-directory", "man", cwd=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert (tmp_path / "man" / "pagerelay.1").read_text() == "the manual page\n"
     bash, fish, zsh = (path.read_text() for path in sorted((tmp_path / "man" / "completions").iterdir()))
