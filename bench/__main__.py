@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import logging
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bench import backlog, clients, delivery, latency, pages, polling, queues
+from daemon.runtime import interpreter
 from tests.conftest import Postgres
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--database", choices=["SQLite", "PostgreSQL"], help="measure on one of them only")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; default: all")
     options = parser.parse_args()
-    gc.freeze()  # as the daemon does
+    interpreter.tune()  # as the daemon does
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with _databases(options.database) as databases:
         for part in options.parts or PARTS:

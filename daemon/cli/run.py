@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import TYPE_CHECKING
 
 import typer
@@ -29,10 +28,9 @@ def run_daemon(loaded: Loaded) -> None:
 
     from daemon import app as application
     from daemon import config
-    from daemon.runtime import log
+    from daemon.runtime import interpreter, log
 
     log.configure(settings.log.format, settings.log.level, hide=config.secrets(settings))
-    # Each full garbage collection would look at all modules, for a tenth of a second in which nothing is sent.
-    gc.freeze()
+    interpreter.tune()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(application.run(loaded))

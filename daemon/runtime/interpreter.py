@@ -1,0 +1,18 @@
+"""Settings of the Python interpreter for a process in which one thread sends and others use the database."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+SWITCH_SECONDS = 0.001
+
+
+def tune() -> None:
+    """Let the event loop wait less: for garbage collection, and for threads that hold the interpreter's lock.
+
+    Each full collection would look at all modules, for a tenth of a second. A database thread that computes would keep
+    the lock for 5 ms; with 1 ms, the last deliveries of a poll leave earlier.
+    """
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
