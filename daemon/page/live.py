@@ -43,6 +43,7 @@ class Live:
         self._changes = changes
         self._listeners: set[asyncio.Event] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._has_looked = asyncio.Event()  # so that every change after it is noticed
         self._process = secrets.token_hex(4)  # a page may ask another process for what this one has signalled
         self._number = 0
         self._ended: frozenset[str] | None = None  # sessions, at the last look; None while nobody looks
@@ -75,8 +76,10 @@ class Live:
         restarts = self._changes.restarts
         self._listeners.add(woken)
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="page changes")
+            self._has_looked = asyncio.Event()
+            self._looking = asyncio.create_task(self._look(self._has_looked), name="page changes")
         try:
+            await self._has_looked.wait()
             yield "retry: 2000\n: connected\n\n"
             while not self._ends(restarts):
                 try:
@@ -98,9 +101,12 @@ class Live:
         """Return whether a listener that came after this many restarts is to connect again, or the daemon stops."""
         return self._changes.stopping or self._changes.restarts != restarts
 
-    async def _look(self) -> None:
+    async def _look(self, has_looked: asyncio.Event) -> None:
         """Wake the listeners after each change, until cancelled or the daemon stops."""
-        seen = await self._mark()
+        try:
+            seen = await self._mark()
+        finally:
+            has_looked.set()
         signalled = float("-inf")
         while not self._changes.stopping:
             await self._changes.wait(LOOK_SECONDS)

@@ -13,9 +13,12 @@ from daemon.control.changes import Changes
 from daemon.page import live
 from daemon.page.fragments import Fragments
 from daemon.storage import sessions as stored_sessions
+from daemon.views import change_mark
 from tests.harness.eventually import eventually
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from daemon.storage.database import Database
     from tests.conftest import ManualClock
 
@@ -49,7 +52,7 @@ async def test_another_page_or_a_later_one_gets_its_own_fragment() -> None:
     assert response.body == b"fragment 3"
 
 
-@pytest.mark.parametrize(("pages", "seconds"), [(1, 1.5), (10, 1.5), (20, 3.0), (100, 15.0)])
+@pytest.mark.parametrize(("pages", "seconds"), [(1, 1.5), (6, 1.5), (20, 5.0), (100, 25.0)])
 def test_the_more_pages_are_open_the_longer_is_the_time_between_two_signals(pages: int, seconds: float) -> None:
     assert live.pause(pages) == pytest.approx(seconds)
 
@@ -69,3 +72,21 @@ async def test_whose_session_has_ended_is_known_without_asking_the_database_for_
         await eventually(lambda: not looking.is_alive("c"))
         assert looking.is_alive("a")
     assert not looking.is_alive("a")
+
+
+async def test_every_change_after_a_page_has_connected_is_signalled(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
+    marks, read = [0], list[int]()
+
+    def mark(_tx: sa.Connection) -> int:
+        read.append(marks[-1])
+        return marks[-1]
+
+    monkeypatch.setattr(change_mark, "read", mark)
+    async with asyncio.timeout(30), contextlib.aclosing(live.Live(database, Changes()).signals()) as signals:
+        await anext(signals)
+        assert read == [0], "so that what changes from now on differs from it"
+        marks.append(1)
+        assert (await anext(signals)).startswith("event: changed\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 from typing import TYPE_CHECKING
@@ -158,6 +159,7 @@ async def test_a_session_that_ended_gets_no_fragments_either(
 ) -> None:
     database.write_now(sample_data.fill, clock.now)
     async with (
+        asyncio.timeout(60),
         api.serving(database, api.Current(settings)) as address,
         httpx.AsyncClient(base_url=str(address), timeout=30) as http,
     ):
