@@ -6,8 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from daemon.page import browser
-
 if TYPE_CHECKING:
     from starlette.responses import Response
 
@@ -26,12 +24,4 @@ def read(visit: Visit, connection: str) -> str:
 
 def keep(response: Response, visit: Visit, connection: str, user: str) -> None:
     """Let the browser keep the user of an action."""
-    response.set_cookie(
-        COOKIE,
-        quote(f"{connection} {user}"),
-        max_age=int(KEPT.total_seconds()),
-        path=visit.site.api.root_path or "/",
-        secure=browser.is_secure(visit.request),
-        httponly=True,
-        samesite="strict",
-    )
+    visit.keep_cookie(response, COOKIE, quote(f"{connection} {user}"), KEPT)

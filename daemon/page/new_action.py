@@ -13,7 +13,7 @@ from daemon import actions, errors, text
 from daemon.control import actions as control
 from daemon.page import choices, last_user
 from daemon.page.rendering import words
-from daemon.views import action_list, event_list
+from daemon.views import action_list, event_list, incident_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from starlette.responses import Response
 
-    from daemon.model import Json
     from daemon.page.choices import ChoiceList
     from daemon.page.visit import Visit
     from daemon.views.action_list import ActionItem
@@ -172,13 +171,10 @@ async def _subject(visit: Visit, incident: str, listed: ChoiceList | None) -> st
         events = await visit.site.database.read(read) if incident else []
     except errors.UsageError:  # not an id
         return None
-    return _title(events[0].incident) if events else None
-
-
-def _title(incident: Json) -> str:
-    number = incident.get("incident_number") or incident.get("number")
-    title = incident.get("title") or incident.get("summary") or incident.get("id")
-    return f"#{number} {title}" if number else str(title)
+    if not events:
+        return None
+    known = incident_list.of_event(events[0])
+    return f"#{known.number} {known.title}" if known.number else known.title
 
 
 def _field(

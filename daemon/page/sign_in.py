@@ -81,25 +81,14 @@ async def sign_out(visit: Visit) -> Response:
         await visit.site.database.write(end)
         visit.site.live.end(session.id)
     response = visit.see("sign-in")
-    response.delete_cookie(sessions.cookie_name(visit.site.api), path=_cookie_path(visit))
+    response.delete_cookie(sessions.cookie_name(visit.site.api), path=visit.cookie_path)
     return response
 
 
 def set_cookie(response: Response, visit: Visit, session: sessions.Session) -> None:
     """Let the browser keep a session."""
-    response.set_cookie(
-        sessions.cookie_name(visit.site.api),
-        sessions.to_cookie(session, visit.site.api),
-        max_age=int(sessions.LONGEST_IDLE.total_seconds()),
-        path=_cookie_path(visit),
-        secure=browser.is_secure(visit.request),
-        httponly=True,
-        samesite="strict",
-    )
-
-
-def _cookie_path(visit: Visit) -> str:
-    return visit.site.api.root_path or "/"
+    api = visit.site.api
+    visit.keep_cookie(response, sessions.cookie_name(api), sessions.to_cookie(session, api), sessions.LONGEST_IDLE)
 
 
 def _onwards(visit: Visit, location: str) -> Response:

@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from daemon.page import rendering
+from daemon.page import browser, rendering
 from daemon.settings import Access
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from starlette.requests import Request
 
@@ -103,6 +103,23 @@ class Visit:
         """Return the number in the path; 0, which nothing has, for anything else."""
         text = self.path()
         return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(2**63)) else 0
+
+    @property
+    def cookie_path(self) -> str:
+        """Return the path below which browsers send the page's cookies."""
+        return self.site.api.root_path or "/"
+
+    def keep_cookie(self, response: Response, name: str, value: str, kept: timedelta) -> None:
+        """Let the browser keep a cookie, which scripts cannot read and other sites cannot make it send."""
+        response.set_cookie(
+            name,
+            value,
+            max_age=int(kept.total_seconds()),
+            path=self.cookie_path,
+            secure=browser.is_secure(self.request),
+            httponly=True,
+            samesite="strict",
+        )
 
     async def form(self) -> dict[str, str]:
         """Return the fields of a form."""
