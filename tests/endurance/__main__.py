@@ -33,7 +33,7 @@ RUNS: dict[str, Callable[[Path, str, int], Any]] = {
         folder, url, incidents=100, seconds=20, rounds=3, seed=seed, pace=scenarios.PACE
     ),
     "outage": lambda folder, url, seed: failing_receivers.outage(
-        folder, url, hours=1, rate=300, limit=500, live=50, seconds=10, seed=seed, pace=scenarios.PACE
+        folder, url, hours=1, rate=30, limit=500, live=50, seconds=10, seed=seed, pace=scenarios.PACE
     ),
     "once": lambda folder, url, seed: action_scenarios.once(folder, url, count=200, kills=10, seconds=60, seed=seed),
     "flood": lambda folder, url, seed: action_scenarios.flood(
