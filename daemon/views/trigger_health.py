@@ -35,7 +35,7 @@ class TriggerStatus:
 
 def read(tx: sa.Connection, configured: Mapping[str, Trigger]) -> tuple[TriggerStatus, ...]:
     """Return the configured triggers, in the configuration's order."""
-    by_name = {row.name: row for row in tx.execute(sa.select(triggers)).all()}
+    by_name = {row.name: row for row in rows.read_all(tx, sa.select(triggers))}
     counts: dict[tuple[str, int], int] = {}  # by watermark, which most triggers of a connection share
     statuses = []
     for name, trigger in configured.items():
