@@ -226,7 +226,7 @@ def _http_error(error: Exception) -> Explained:
             HTTPStatus.NOT_FOUND: "There is no page at this address.",
             HTTPStatus.METHOD_NOT_ALLOWED: "This address accepts only submitted forms.",
         }.get(HTTPStatus(error.status_code), message)
-    return error.status_code, message, dict(error.headers or {})
+    return error.status_code, _remedied(message), dict(error.headers or {})
 
 
 def _unexpected(_error: Exception) -> Explained:
@@ -253,4 +253,4 @@ def _sentence(error: Exception) -> str:
 def _remedied(detail: str) -> str:
     """Return an error message with its remedy, which is in brackets, as two sentences."""
     problem, _, remedy = detail.rstrip(")").partition(" (")
-    return " ".join(f"{each[:1].upper()}{each[1:]}." for each in (problem, remedy) if each)
+    return " ".join(f"{each[:1].upper()}{each[1:].removesuffix('.')}." for each in (problem, remedy) if each)

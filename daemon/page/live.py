@@ -156,6 +156,8 @@ async def listen(visit: Visit) -> Response:
     if visit.site.live.is_full:
         return PlainTextResponse("too many open pages", 503, {"Retry-After": "30"})
     headers = {"X-Accel-Buffering": "no"}  # nginx must not collect the events
+    if visit.request.method == "HEAD":
+        return Response(headers=headers, media_type="text/event-stream")
     return StreamingResponse(visit.site.live.signals(), media_type="text/event-stream", headers=headers)
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 
 from daemon.control import Services
 from daemon.control import targets as control
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    import sqlalchemy as sa
     from playwright.async_api import Browser, BrowserContext, Route, ViewportSize
 
     from daemon.settings import Settings
@@ -42,6 +42,7 @@ OTHER_STATES = {
     "/actions?state=failed",
     *(f"/actions/act_{number}" for number in range(2, 6)),
 }
+LONG_WORD = "W" * 300
 UPDATED = 3_000  # ms
 HIDE = """hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
                       document.dispatchEvent(new Event('visibilitychange')); }"""
@@ -121,6 +122,19 @@ async def test_no_page_is_hard_to_use_too_wide_or_breaks_its_policy(profile: Bro
             looks.reverse()  # since each change of size costs time
         assert {place: each for place, each in problems.items() if each} == {}
     assert set(PAGES) > OTHER_STATES
+
+
+async def test_a_text_without_spaces_makes_no_page_wider(
+    profile: BrowserContext, address: str, database: Database
+) -> None:
+    payload = sample_data._text({"incident": {"title": LONG_WORD}, "agent": {"summary": LONG_WORD}})
+    database.write_now(lambda tx: tx.execute(sa.update(schema.events).values(payload=payload)))
+    async with browsers.window(profile, address) as window:
+        for path in ("/events/evt_1", f"/incidents/{LONG_WORD}", f"/deliveries?target={LONG_WORD}"):
+            await window.open(path)
+            for size in (browsers.DESKTOP, browsers.PHONE):
+                await window.look(size, "light")
+                assert await too_wide(window) == [], path
 
 
 async def too_wide(window: browsers.Window) -> list[str]:

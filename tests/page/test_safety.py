@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,18 @@ async def test_a_wrong_method_is_a_page_with_status_405(visitor: Person) -> None
     response = await visitor.http.get("/targets/ops/pause")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
+
+
+async def test_who_asks_only_for_the_head_of_the_stream_gets_no_stream(visitor: Person) -> None:
+    async with asyncio.timeout(10):
+        response = await visitor.http.head("/live")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+
+
+async def test_a_form_that_is_too_large_is_a_page_with_a_sentence(visitor: Person) -> None:
+    response = await visitor.http.post("/replays", content=b"x" * (request_limits.LARGEST_BODY + 1))
+    assert (response.status_code, is_safe(dict(response.headers))) == (413, True)
+    assert "<p>The body must not exceed 393216 bytes.</p>" in response.text
 
 
 async def test_an_unknown_path_of_the_api_stays_a_problem_document(visitor: Person) -> None:

@@ -211,6 +211,7 @@ async def test_the_read_token_changes_nothing(reader: Person) -> None:
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://localhost.evil.example"},
+        {"origin": "http://["},
     ],
 )
 async def test_a_form_of_another_site_changes_nothing(visitor: Person, headers: dict[str, str]) -> None:
