@@ -18,10 +18,13 @@ import uvloop
 from bench import figures, load, receiver
 from daemon.delivery.loop import DeliveryLoop
 from daemon.ingest.poller import Poller
+from daemon.model import DeliveryState
 from daemon.settings import Trigger
 from daemon.storage import connections, targets
 from daemon.storage.database import Database, system_clock
+from daemon.storage.deliveries import count_by_target
 from tests.conftest import ManualClock
+from tests.harness.eventually import eventually
 from tests.harness.fake_pagerduty import FakePagerDuty, connection
 
 if TYPE_CHECKING:
@@ -125,6 +128,7 @@ async def _polls(urls: Sequence[str], url: str, rounds: int) -> list[float]:
         answers.append(account.answered_at)
         await asyncio.sleep(SETTLE_SECONDS)
     background.cancel()
+    await eventually(lambda: database.read(count_by_target, DeliveryState.PENDING), expected={})
     await deliveries.stop(timedelta(seconds=5))
     await delivering
     database.close()
