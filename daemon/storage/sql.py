@@ -65,16 +65,24 @@ def many(name: str, item: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
 
 def among(tx: sa.Connection, column: sa.ColumnElement[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
     """Return the condition that ``column`` equals one of the values."""
-    return among_parameter(sa.literal(values, Many(column.type)), column, postgres=is_postgres(tx))
+    parameter = sa.bindparam("values", values, Many(column.type), unique=True)
+    return _among(column, "values", parameter, postgres=is_postgres(tx))
 
 
 def among_parameter(
     values: sa.BindParameter[Any], column: sa.ColumnElement[Any], *, postgres: bool
 ) -> sa.ColumnElement[bool]:
-    """Return the condition that ``column`` equals one of a parameter's values."""
+    """Return the condition that ``column`` equals one of the values of a parameter, as ``many`` returns it."""
+    return _among(column, values.key, values, postgres=postgres)
+
+
+def _among(
+    column: sa.ColumnElement[Any], name: str, values: sa.BindParameter[Any], *, postgres: bool
+) -> sa.ColumnElement[bool]:
     if postgres:
         return column == sa.any_(values)
-    return column.in_(sa.select(sa.func.json_each(values).table_valued("value").c.value))
+    # SQLAlchemy builds a text four times as quickly as its elements.
+    return column.in_(sa.text(f"SELECT json_each.value FROM json_each(:{name})").bindparams(values))  # noqa: S608 - no data
 
 
 def often_true(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
