@@ -114,10 +114,8 @@ class Office:
 
     def actions(self, *ids: str) -> list[Action]:
         """Return actions in their current state."""
-        rows = self.database.read_now(lambda tx: [action_queue.find(tx, each) for each in ids])
-        known = [each for each in rows if each is not None]
-        assert len(known) == len(ids)
-        return known
+        known = self.database.read_now(action_queue.load, ids)
+        return [known[each] for each in ids]
 
     async def work(self, executor: Executor, *ids: str, hours: float = 3) -> list[Action]:
         """Let an executor work until these actions have ended; between tries time passes."""

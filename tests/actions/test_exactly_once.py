@@ -241,7 +241,7 @@ async def test_a_batch_that_another_daemon_took_over_is_abandoned(office: Office
     assert action.state is ActionState.SUCCEEDED
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     faults=st.lists(FAULTS, max_size=40),
     repeat=st.sampled_from(quirks.Repeat),
