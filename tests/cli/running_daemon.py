@@ -37,7 +37,7 @@ connections:
     api_key: {key}
     api_url: {pagerduty}
     events_url: {pagerduty}
-    limits: {{calls: 100000, poll_interval: 500ms}}
+    limits: {{calls: 100000, poll_interval: 5s}}
 targets:
   ops: {{url: "http://127.0.0.1:1/", secret: whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=}}
 """

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,10 +32,9 @@ SLOW = {"sqlalchemy", "fastapi", "alembic", "httpx", "uvicorn", "prometheus_clie
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> Path:
-    url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
+def configuration(tmp_path: Path, sqlite_template: Path) -> Path:
+    url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'pagerelay.db')}"
     database = Database(url)
-    database.upgrade()
     database.write_now(sample_data.fill, system_clock())
     database.close()
     return sample_data.settings(tmp_path, url).source
@@ -108,12 +108,10 @@ def test_events_follow_prints_new_events_until_interrupted(
 
 
 def test_events_recorded_while_the_first_are_printed_are_printed_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, configuration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'pagerelay.db'}"
+    url = f"sqlite:///{configuration.with_name('pagerelay.db')}"
     database = Database(url)
-    database.upgrade()
-    database.write_now(sample_data.fill, system_clock())
     printed: list[str] = []
 
     def line(item: event_list.EventItem) -> None:

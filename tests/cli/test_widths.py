@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,11 +43,10 @@ class OnTerminal(Protocol):
 
 
 @pytest.fixture(scope="module")
-def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def configuration(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
     folder = tmp_path_factory.mktemp("widths")
-    url = f"sqlite:///{folder / 'pagerelay.db'}"
+    url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'pagerelay.db')}"
     database = Database(url)
-    database.upgrade()
     now = system_clock()
     database.write_now(sample_data.fill, now)
     database.write_now(fill, now)
@@ -206,11 +206,9 @@ def test_an_empty_list_names_the_filters_that_nothing_matches(
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> tuple[Path, Database]:
-    url = f"sqlite:///{tmp_path / 'empty.db'}"
-    database = Database(url)
-    database.upgrade()
-    return sample_data.settings(tmp_path, url).source, database
+def empty(tmp_path: Path, sqlite_template: Path) -> tuple[Path, Database]:
+    url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'empty.db')}"
+    return sample_data.settings(tmp_path, url).source, Database(url)
 
 
 def test_an_empty_list_says_what_would_be_in_it(empty: tuple[Path, Database]) -> None:

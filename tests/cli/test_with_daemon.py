@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import uuid
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from tests.cli import running_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.cli.conftest import Call
     from tests.cli.running_daemon import System
@@ -29,10 +31,8 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         server: Postgres = request.getfixturevalue("postgres")
         url = server.new()
     else:
-        url = f"sqlite:///{folder / 'pagerelay.db'}"
-        database = Database(url)
-        database.upgrade()
-        database.close()
+        template: Path = request.getfixturevalue("sqlite_template")
+        url = f"sqlite:///{shutil.copy(template, folder / 'pagerelay.db')}"
     with running_daemon.system(folder, url) as world:
         yield world
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,8 @@ def shared_database(request: pytest.FixtureRequest, folder: Path, clock: Clock) 
         server: Postgres = request.getfixturevalue("postgres")
         database = Database(server.new(), clock=clock)
     else:
-        database = Database(f"sqlite:///{folder / 'kept.db'}", clock=clock)
-        database.upgrade()
+        template: Path = request.getfixturevalue("sqlite_template")
+        database = Database(f"sqlite:///{shutil.copy(template, folder / 'kept.db')}", clock=clock)
     database.write_now(fill, clock())
     yield database
     database.close()
