@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import shutil
 import signal
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 FILE = """
 database: {{url: "{database}"}}
 api: {{listen: "127.0.0.1:{port}", token: {token}}}
-connections: {{acme: {{api_key: {key}, api_url: "{account}", limits: {{calls: 100000, poll_interval: 50ms}}}}}}
+connections: {{acme: {{api_key: {key}, api_url: "{account}", limits: {{calls: 100000, poll_interval: 150ms}}}}}}
 targets: {{{targets}}}
-triggers: {{new: {{on: incident.triggered, every: 50ms, to: [{to}]}}}}
+triggers: {{new: {{on: incident.triggered, every: 150ms, to: [{to}]}}}}
 """
 TOKEN, NEW_TOKEN = "canary-token-one", "canary-token-two"
 
@@ -137,9 +138,15 @@ async def living(folder: Path, database_url: str) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    """Run a daemon on SQLite, for what does not depend on the database."""
-    async with living(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}") as opened:
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """Return a new SQLite database, for what does not depend on the database."""
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'pagerelay.db')}"
+
+
+@pytest.fixture
+async def house(tmp_path: Path, sqlite_url: str) -> AsyncIterator[House]:
+    """Run a daemon on SQLite."""
+    async with living(tmp_path, sqlite_url) as opened:
         yield opened
 
 
@@ -226,10 +233,14 @@ async def test_a_reload_accepts_the_token_of_the_file_and_only_full_access(house
 
 async def eventually_admitted(house: House, token: str) -> None:
     """Reload with a token that only the file has; guesses are slowed down to one in a second."""
-    async with asyncio.timeout(30):
-        while (answer := await house.reload(token)).status_code == 401:
-            await asyncio.sleep(0)
-    assert answer.json()["changed"] == ["api.read_token", "api.token"]
+    answers: list[httpx.Response] = []
+
+    async def is_admitted() -> bool:
+        answers.append(await house.reload(token))
+        return answers[-1].status_code != 401
+
+    await eventually(is_admitted)
+    assert answers[-1].json()["changed"] == ["api.read_token", "api.token"]
 
 
 async def test_the_row_of_the_daemon_and_the_metrics_show_the_new_configuration(house: House) -> None:
@@ -242,18 +253,6 @@ async def test_the_row_of_the_daemon_and_the_metrics_show_the_new_configuration(
     assert before != after
     assert await house.metric("pagerelay_config_hash") == int(after[:12], 16)
     assert await house.metric("pagerelay_config_last_reload_success_timestamp_seconds") > 1_700_000_000
-
-
-async def test_reloads_under_load_lose_and_repeat_nothing(either: House) -> None:
-    house = either
-    for number in range(6):
-        for _ in range(5):
-            house.account.trigger("Disk almost full")
-        bad = number % 3 == 2
-        house.write(("one", "two") if number % 2 else ("one",), more="nonsense: 1\n" if bad else "")
-        assert (await house.reload()).status_code == (422 if bad else 200)
-    await eventually(lambda: len({each.id for each in house.receivers["one"].got}) == 30)
-    assert len(house.receivers["one"].got) == 30
 
 
 async def test_a_window_that_takes_long_is_read_once_although_reloads_do_not_wait_for_it(
@@ -307,7 +306,7 @@ async def test_a_window_is_not_read_to_its_end_with_the_key_of_a_connection_that
     house.simulator.gate.set()
 
 
-async def test_sighup_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sighup_reloads(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     handlers: dict[int, Any] = {}
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "add_signal_handler", lambda number, handler: handlers.update({number: handler}))
@@ -315,13 +314,16 @@ async def test_sighup_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(app, "_until", contextlib.nullcontext)
     running = app._running
     monkeypatch.setattr(app, "_running", lambda loaded, *, signals: running(loaded, signals=not signals))
-    async with living(tmp_path, f"sqlite:///{tmp_path / 'pagerelay.db'}") as house:
+    async with living(tmp_path, sqlite_url) as house:
         house.write(("one", "two"))
-        began = await house.metric("pagerelay_config_last_reload_success_timestamp_seconds")
+        reloaded_at = functools.partial(house.metric, "pagerelay_config_last_reload_success_timestamp_seconds")
+        began = await reloaded_at()
         handlers[signal.SIGHUP]()
-        async with asyncio.timeout(30):
-            while await house.metric("pagerelay_config_last_reload_success_timestamp_seconds") == began:
-                await asyncio.sleep(0)
+
+        async def is_over() -> bool:
+            return await reloaded_at() != began
+
+        await eventually(is_over)
         await house.trigger("one", "two")
 
 

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 FILE = """
 database: {{url: "sqlite:///{folder}/pagerelay.db"}}
 api: {{listen: "127.0.0.1:0"}}
-connections: {{acme: {{api_key: {key}, api_url: "{account}", limits: {{calls: 100000, poll_interval: 50ms}}}}}}
+connections: {{acme: {{api_key: {key}, api_url: "{account}", limits: {{calls: 100000, poll_interval: 150ms}}}}}}
 targets: {{ops: {{url: "{ops}", secret: {secret}, traceparent: true}}}}
 traces: {{export: true}}
-triggers: {{new: {{on: incident.triggered, every: 50ms, to: [ops]}}}}
+triggers: {{new: {{on: incident.triggered, every: 150ms, to: [ops]}}}}
 """
 TOKEN = "canary-collector-token"
 
