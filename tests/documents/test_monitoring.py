@@ -136,7 +136,10 @@ def test_the_documented_command_points_every_alert_to_another_copy_of_the_runboo
     urls = {rule["annotations"]["runbook_url"] for group in changed["groups"] for rule in group["rules"]}
     assert len(urls) == len(rules())
     assert all(url.startswith("https://wiki.your-company.com/pagerelay/operating.md#") for url in urls)
-    promtool("test", "rules", tmp_path / TESTS.name)
+    text = TESTS.read_text(encoding="utf-8")
+    assert RUNBOOKS in text
+    expected = text.replace(RUNBOOKS, "https://wiki.your-company.com/pagerelay/operating.md#")
+    assert yaml.safe_load((tmp_path / TESTS.name).read_text(encoding="utf-8")) == yaml.safe_load(expected)
 
 
 def test_every_runbook_belongs_to_an_alert() -> None:
