@@ -75,7 +75,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """Spare each look for garbage the thousands of tests, which stay."""
-    gc.collect()
     gc.freeze()
     gc.enable()
 

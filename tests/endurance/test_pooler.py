@@ -22,15 +22,15 @@ async def test_nothing_is_lost_when_a_daemon_behind_a_pooler_is_killed_under_loa
     tmp_path: Path, postgres: Postgres, pgbouncer: Pooler, seed: int
 ) -> None:
     url = pgbouncer.url(postgres.new())
-    figures = await scenarios.crash(tmp_path, url, incidents=25, seconds=2, kills=1, seed=seed, pace=PACE, limits=None)
-    assert figures["events"] > 100
+    figures = await scenarios.crash(tmp_path, url, incidents=12, seconds=1, kills=1, seed=seed, pace=PACE, limits=None)
+    assert figures["events"] > 40
 
 
 async def test_every_action_takes_effect_once_behind_a_pooler(
     tmp_path: Path, postgres: Postgres, pgbouncer: Pooler, seed: int
 ) -> None:
     url = pgbouncer.url(postgres.new())
-    figures = await action_scenarios.once(tmp_path, url, count=20, kills=1, seconds=2, seed=seed)
+    figures = await action_scenarios.once(tmp_path, url, count=12, kills=1, seconds=1, seed=seed)
     assert figures["tried_again"] > 0, "writes did go wrong"
 
 

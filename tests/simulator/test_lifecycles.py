@@ -70,7 +70,7 @@ def test_ledger_lines_are_numbered_and_have_the_time_of_their_entry(account: Acc
 
 
 def test_an_incident_ends_in_the_state_that_the_ledger_records(account: Account) -> None:
-    lived(account, rate=5)
+    lived(account, rate=2)
     last: dict[str, str] = {}
     for each in account.log.ledger:
         if each.type in STATES:
@@ -104,13 +104,14 @@ def answers(seed: int, lives: int) -> list[bytes]:
 
 
 def test_the_same_seeds_create_the_same_account_and_lifecycles() -> None:
-    assert answers(1, 1) == answers(1, 1)
-    assert answers(1, 1) != answers(2, 1)
-    assert answers(1, 1) != answers(1, 2)
-    assert answers(1, 1)[2:] == answers(1, 2)[2:]
+    first, other = answers(1, 1), answers(1, 2)
+    assert first == answers(1, 1)
+    assert first != answers(2, 1)
+    assert first != other
+    assert first[2:] == other[2:]
 
 
-@pytest.mark.parametrize("rate", [0.2, 2.0, 5.0])
+@pytest.mark.parametrize("rate", [0.2, 1.0, 2.0])
 def test_incidents_are_created_at_the_configured_rate(account: Account, rate: float) -> None:
     expected = rate * HOURS.total_seconds() / 60
     assert abs(lived(account, rate=rate).created - expected) < 4 * expected**0.5
