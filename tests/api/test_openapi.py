@@ -5,6 +5,7 @@ Write it anew with ``python -m tests.api.test_openapi``.
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.harness import sample_data
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
 
 
+@functools.cache
 def document() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/none.db"

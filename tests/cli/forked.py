@@ -36,6 +36,8 @@ FIRST = "FORKED_FIRST"  # an environment variable: Python code to run before the
 HASTY = "from datetime import timedelta as t; from daemon import app; app.GRACE, app.LONGEST_END = t(0, 0.5), t(0, 1)"
 FORWARDED = ("SIGINT", "SIGTERM")
 PRELOADED = (
+    "daemon.api.application",
+    "daemon.api.server",
     "daemon.app",
     "daemon.cli.action",
     "daemon.cli.actions",
