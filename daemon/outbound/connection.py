@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST_BODY", "PinnedClient", "Response"]
 MOMENT = 0.5  # seconds that are spent on the rest of an answer whose status is known
+REQUIRED_HINT = " (the target may require tls.certificate and tls.key)"
+REFUSED_HINT = " (check whether the target accepts tls.certificate)"
 IDLE = 60.0  # seconds for which an unused connection is kept
 
 
@@ -43,8 +45,10 @@ class PinnedClient:
         self._proxy = None if proxy is None else urls.parse(proxy)
         self._moment = moment
         self._seconds = target.timeout.total_seconds()
-        without_identity = self._url.scheme == "https" and (target.tls is None or target.tls.identity is None)
-        self._hint = " (the target may require tls.certificate and tls.key)" if without_identity else ""
+        self._hint = ""  # for connections that break at once: a reset can overtake the alert that says why
+        if self._url.scheme == "https":
+            has_identity = target.tls is not None and target.tls.identity is not None
+            self._hint = REFUSED_HINT if has_identity else REQUIRED_HINT
         self._most_idle = target.concurrency
         there = _host(self._url, target.egress, lookup, clock)
         self._host = there if self._proxy is None else _host(self._proxy, resolver.ANYWHERE, lookup, clock)

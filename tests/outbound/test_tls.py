@@ -143,7 +143,9 @@ async def test_tls_1_2_alone_is_enough(authority: Authority, tmp_path: Path) -> 
         assert (await attempt(url, Tls(authority.pem))).status == 200
 
 
-async def test_the_lack_of_a_client_certificate_is_explained(authority: Authority, tmp_path: Path) -> None:
+async def test_a_missing_or_wrong_client_certificate_is_explained(
+    authority: Authority, stranger: Authority, tmp_path: Path
+) -> None:
     context = authority.server(tmp_path, "127.0.0.1", clients_of=authority)
 
     def refuse() -> None:
@@ -158,9 +160,12 @@ async def test_the_lack_of_a_client_certificate_is_explained(authority: Authorit
     explained = ": the target requires a client certificate (set tls.certificate and tls.key)"
     alert_lost = "Connection reset by peer (os error 104) (the target may require tls.certificate and tls.key)"
     assert str(answer.error).endswith((explained, alert_lost))  # a reset can overtake the alert
+    other = stranger.issue("pagerelay", client=True)
     async with Receiver().serving(tls=context) as url:
         answer = await attempt(url, Tls(authority.pem))
+        refusal = await attempt(url, Tls(authority.pem, SecretStr(other.certificate + other.key)))
     assert str(answer.error).endswith("(the target may require tls.certificate and tls.key)")
+    assert str(refusal.error).endswith("(check whether the target accepts tls.certificate)")
 
 
 async def test_tls_goes_through_a_proxy_to_the_target_and_the_credentials_do_not(
