@@ -130,9 +130,9 @@ async def test_a_starting_daemon_knows_which_targets_are_failing(live: Database)
     async with gate.receiver.serving() as url:
         async with delivering(live, target("ops", url, retry=SLOW), instance="one"):
             await seen(live, "failing_since")
-        since, before = standing(live).failing_since, len(gate.receiver.got)
+        since, before = standing(live).failing_since, len(attempts(live))
         async with delivering(live, target("ops", url, retry=SLOW), instance="two"):
-            await eventually(lambda: len(gate.receiver.got) >= before + 3)
+            await eventually(lambda: len(attempts(live)) >= before + 3)
             assert all(pause >= timedelta(milliseconds=40) for pause in pauses(live)[-2:])
         assert standing(live).failing_since == since
     assert {row.claimed_by for row in rows(live)} == {None}
