@@ -75,8 +75,20 @@ class Window:
     address: str
     complaints: list[str] = field(default_factory=list)
 
+    async def sign_in(self) -> None:
+        async with httpx.AsyncClient(base_url=self.address, trust_env=False) as http:
+            await http.post("/sign-in", data={"token": sample_data.TOKEN})
+            cookies = [{"name": name, "value": value, "url": self.address} for name, value in http.cookies.items()]
+        await self.page.context.add_cookies(cookies)  # type: ignore[arg-type]  # a TypedDict
+
     async def open(self, path: str) -> None:
         await self.page.goto(self.address + path)
+
+    @contextlib.asynccontextmanager
+    async def shows_another(self) -> AsyncIterator[None]:
+        """Wait until the window shows what was asked for inside: Chromium does not close it while it changes pages."""
+        async with self.page.expect_navigation():
+            yield
 
     async def look(self, size: ViewportSize, color_scheme: Literal["light", "dark"]) -> None:
         """Change the window's size and colours."""
@@ -136,10 +148,7 @@ async def window(profile: BrowserContext, address: str, path: str | None = "/") 
     page.on("pageerror", lambda error: opened.complaints.append(str(error)))
     try:
         if path is not None:
-            async with httpx.AsyncClient(base_url=address, trust_env=False) as http:
-                await http.post("/sign-in", data={"token": sample_data.TOKEN})
-                cookies = [{"name": name, "value": value, "url": address} for name, value in http.cookies.items()]
-            await profile.add_cookies(cookies)  # type: ignore[arg-type]  # a TypedDict
+            await opened.sign_in()
             await page.clock.install()
             await opened.open(path)
         yield opened

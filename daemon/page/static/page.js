@@ -129,8 +129,7 @@
     if (stream || paused || document.hidden || !main.querySelector("[data-part]")) return;
     stream = new EventSource(body.dataset.live);
     stream.addEventListener("changed", (event) => { signal = event.data; soon(); });
-    let opened = false;
-    stream.addEventListener("open", () => { if (opened) soon(); opened = true; });
+    stream.addEventListener("open", soon); // nobody signalled what changed since the page was made
     stream.addEventListener("error", () => { if (stream && stream.readyState === EventSource.CLOSED) disconnect(); });
   };
   const disconnect = () => { if (stream) stream.close(); stream = null; };
