@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from daemon.storage.claims import TargetClaim
     from daemon.storage.database import Clock, Database
     from daemon.storage.due import ClaimRequest
+    from daemon.storage.results import Result
 
 log = structlog.get_logger()
 
@@ -78,6 +79,7 @@ class DeliveryLoop:
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._recorder = Recorder(database, instance, self._now)
         self._recording: asyncio.Task[None] | None = None
+        self._recorded: list[Result] = []  # since a claim began, which may not have seen them
         self._turned_at = time.monotonic()
         metrics = attempt_metrics(registry or CollectorRegistry())
         self._presence = presence
@@ -169,6 +171,7 @@ class DeliveryLoop:
             workers = [worker for worker in self._workers.values() if worker.wants_claim(now)]
             if workers and not self._stopping.is_set():
                 await self._claim_for(workers)
+        self._forget_recorded()
 
     async def _claim_for(self, workers: Sequence[TargetWorker]) -> None:
         began = asyncio.get_running_loop().time()
@@ -236,6 +239,9 @@ class DeliveryLoop:
     def _follow(self, recorded: Recorded) -> None:
         """Look for deliveries that the records make due, and pause targets that other daemons have paused."""
         records = recorded.records
+        self._recorded += records.results
+        if not self._claiming.locked():
+            self._forget_recorded()
         self.wake(name for name, change in records.changes.items() if change.is_urgent)
         for result in records.results:
             if result.next_attempt_at is not None:
@@ -246,6 +252,11 @@ class DeliveryLoop:
                     self._look_again(worker, until)
         for name in recorded.paused & self._workers.keys():
             self._workers[name].pause()
+
+    def _forget_recorded(self) -> None:
+        for result in self._recorded:
+            self._workers[result.delivery.target].lane.recorded([result.delivery.id])
+        self._recorded.clear()
 
     def _look_again(self, worker: TargetWorker, at: datetime) -> None:
         due = asyncio.get_running_loop().time() + (at - self._now()).total_seconds()

@@ -290,6 +290,8 @@ class TargetWorker:
         now: datetime,
         again_at: datetime | None = None,
     ) -> None:
+        if state is not DeliveryState.PENDING:
+            self.lane.finished(delivery.id)
         took = round(answer.seconds * 1000)
         self._shared.recorder.keep(
             Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at)
