@@ -131,7 +131,8 @@ def _for_each(rows: sa.FromClause, columns: Columns, ids: sa.Select[Any], *, pos
     through the rows for each of them.
     """
     if postgres:
-        selected = ids.with_only_columns(*columns(deliveries)).correlate(rows).lateral()
+        alone = ids.offset(0)  # PostgreSQL plans a query with an OFFSET by itself
+        selected = alone.with_only_columns(*columns(deliveries)).correlate(rows).lateral()
         return sa.select(selected).select_from(rows.join(selected, sa.true()))
     chosen = deliveries.alias()  # SQLite has no LATERAL
     among = chosen.c.id.in_(ids.correlate(rows).scalar_subquery())
@@ -142,7 +143,7 @@ def _due_for(
     tx: sa.Connection, names: Collection[str], limit: int, now: datetime, *, replayed: bool, untried: bool
 ) -> list[Delivery]:
     query = _due_query(postgres=sql.is_postgres(tx), replayed=replayed, untried=untried)
-    rows = tx.execute(query, {"names": names, "now": now, "most": limit}).all()
+    rows = sql.all_rows(tx, query, {"names": names, "now": now, "most": limit})
     return [Delivery._make(row) for row in rows]
 
 

@@ -128,6 +128,28 @@ def _bound(tx: sa.Connection, column: sa.Column[Any], values: list[Any]) -> list
     return values if process is None else [process(each) for each in values]
 
 
+def all_rows(tx: sa.Connection, query: sa.Select[Any], parameters: Json) -> Sequence[Sequence[Any]]:
+    """Return the rows of a query, which SQLite hands over as a single JSON text.
+
+    Its driver releases the interpreter's lock for each row, and waits each time while the event loop is busy.
+    """
+    if is_postgres(tx):
+        return tx.execute(query, parameters).all()
+    rows = orjson.loads(tx.execute(_as_json(query), parameters).scalar_one())
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    for place, column in enumerate(query.selected_columns if rows else ()):
+        process = column.type.dialect_impl(tx.dialect).result_processor(tx.dialect, None)
+        if process is not None:
+            columns[place] = [process(value) for value in columns[place]]
+    return list(zip(*columns, strict=True))
+
+
+@functools.cache
+def _as_json(query: sa.Select[Any]) -> sa.Select[Any]:
+    rows = query.subquery()
+    return sa.select(sa.func.json_group_array(sa.func.json_array(*rows.c)))
+
+
 def insert_rows(tx: sa.Connection, table: sa.Table, rows: Sequence[Json]) -> None:
     """Insert rows, at least one, that all name the same columns."""
     _insert_all(tx, table, rows, skips=False)

@@ -1,4 +1,4 @@
-"""How SQLite looks things up for the statements of delivery: none of them goes through all pending deliveries."""
+"""How the databases look things up for delivery: no statement goes through all pending deliveries."""
 
 from __future__ import annotations
 
@@ -34,3 +34,14 @@ def test_no_statement_of_a_claim_or_a_recording_goes_through_all_pending_deliver
     steps = plans.of_work(database, work)
     assert len(steps) > 5
     assert plans.through_all(steps) == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_without_statistics_a_claim_looks_up_each_target_and_incident_by_itself(database: Database) -> None:
+    fill(database, [f"P{number % 50}" for number in range(3000)], NAMES)
+    requests = {name: due.ClaimRequest(Order.PER_INCIDENT, 500, 10) for name in NAMES}
+    steps = plans.of_work(database, lambda tx: claims.claim(tx, requests, "one", START))
+    lateral = [plan for statement, plan in steps.items() if "LATERAL" in statement]
+    assert len(lateral) == 2
+    for plan in lateral:
+        assert any(step.startswith("Index Cond: ((target = ") for step in plan), plan

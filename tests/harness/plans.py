@@ -1,4 +1,4 @@
-"""How SQLite looks things up: the plans of all statements that a piece of work makes."""
+"""How a database looks things up: the plans of all statements that a piece of work makes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OF_EACH_STATE = "deliveries_by_state"  # an index with all pending deliveries
 
 
 def of_work(database: Database, work: Callable[[sa.Connection], object]) -> dict[str, list[str]]:
-    """Return the steps of SQLite's plan for each statement of the work."""
+    """Return the steps of the database's plan for each statement of the work."""
     statements: list[tuple[str, Any]] = []
 
     def keep(*arguments: Any) -> None:
@@ -27,7 +27,8 @@ def of_work(database: Database, work: Callable[[sa.Connection], object]) -> dict
         sa.event.remove(tx.engine, "before_cursor_execute", keep)
 
     def explain(tx: sa.Connection, statement: str, parameters: Any) -> list[str]:
-        return [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+        return [row[-1].strip() for row in tx.exec_driver_sql(f"{explain} {statement}", parameters)]
 
     database.write_now(listen)
     return {statement: database.read_now(explain, statement, values) for statement, values in statements}
