@@ -10,12 +10,12 @@ from daemon.model import Delivery, Order
 from daemon.storage.due import ClaimRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from daemon.delivery.contents import Renderable
     from daemon.settings import Target
 
-LIVE = 128
+LIVE = 256
 FIRST = 32
 REPLAYED = 32
 
@@ -127,7 +127,6 @@ class Lane:
         self._most_replayed = max(target.concurrency // 2, 1)
         self.live = Buffer(LIVE)
         self.replayed = Buffer(REPLAYED)
-        self._finished: set[int] = set()
 
     def wants_claim(self, now: float) -> bool:
         """Return whether there is room, and something may be due."""
@@ -158,15 +157,7 @@ class Lane:
     def take(self, items: deque[Claimed], after: frozenset[int]) -> bool:
         """Add deliveries of one incident; return False if they must wait for ``after``, which is no longer here."""
         buffer = self.replayed if items[0].delivery.replayed else self.live
-        return buffer.take(items, after - self._finished, self._order)
-
-    def finished(self, delivery_id: int) -> None:
-        """Note that a delivery needs no other attempt: claims may still name it until that is recorded."""
-        self._finished.add(delivery_id)
-
-    def recorded(self, ids: Iterable[int]) -> None:
-        """Note that results are recorded, so that no claim to come names these deliveries as unfinished."""
-        self._finished.difference_update(ids)
+        return buffer.take(items, after, self._order)
 
     def startable(self, workers: int) -> int:
         """Return how many more runs may be started beside ``workers``; replays get at most half of the slots."""

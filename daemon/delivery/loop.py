@@ -7,6 +7,7 @@ results are recorded in groups, in one transaction each: disks are slow at trans
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from datetime import timedelta
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from daemon.storage.claims import TargetClaim
     from daemon.storage.database import Clock, Database
     from daemon.storage.due import ClaimRequest
-    from daemon.storage.results import Result
 
 log = structlog.get_logger()
 
@@ -76,15 +76,26 @@ class DeliveryLoop:
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
         self._claiming = asyncio.Lock()
+        self._locking = asyncio.Lock()  # of targets' rows: PostgreSQL's claims pass over those that others change
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._recorder = Recorder(database, instance, self._now)
         self._recording: asyncio.Task[None] | None = None
-        self._recorded: list[Result] = []  # since a claim began, which may not have seen them
+        self._finished: set[int] = set()
+        self._recorded: list[int] = []  # of them, those that were recorded since the present claim began
         self._turned_at = time.monotonic()
         metrics = attempt_metrics(registry or CollectorRegistry())
         self._presence = presence
         self._shared = Shared(
-            self._recorder, metrics, self._now, clock, jitter, self._woken.set, self._stopping, presence, tracing
+            self._recorder,
+            metrics,
+            self._now,
+            clock,
+            jitter,
+            self._woken.set,
+            self._stopping,
+            presence,
+            self._finished,
+            tracing,
         )
 
     async def run(self) -> None:
@@ -179,7 +190,8 @@ class DeliveryLoop:
             worker.lane.claiming(began + LOOK_SECONDS)
         requests = {worker.target.name: worker.lane.request() for worker in workers}
         versions = {worker.target.name: worker.circuit.version for worker in workers}
-        now, self._ahead, claimed = await self._database.write(self._claim, requests)
+        async with self._locking:
+            now, self._ahead, claimed = await self._database.write(self._claim, requests)
         contents = None
         try:
             contents = await self._contents.load([(worker.target, claimed[worker.target.name]) for worker in workers])
@@ -226,7 +238,8 @@ class DeliveryLoop:
         }
         recorded = None
         try:
-            recorded = await self._recorder.record(changes)
+            async with self._locking if changes else contextlib.nullcontext():
+                recorded = await self._recorder.record(changes)
         finally:
             for name, change in changes.items():
                 circuit = self._workers[name].circuit
@@ -239,7 +252,7 @@ class DeliveryLoop:
     def _follow(self, recorded: Recorded) -> None:
         """Look for deliveries that the records make due, and pause targets that other daemons have paused."""
         records = recorded.records
-        self._recorded += records.results
+        self._recorded += [result.delivery.id for result in records.results]
         if not self._claiming.locked():
             self._forget_recorded()
         self.wake(name for name, change in records.changes.items() if change.is_urgent)
@@ -254,8 +267,7 @@ class DeliveryLoop:
             self._workers[name].pause()
 
     def _forget_recorded(self) -> None:
-        for result in self._recorded:
-            self._workers[result.delivery.target].lane.recorded([result.delivery.id])
+        self._finished.difference_update(self._recorded)
         self._recorded.clear()
 
     def _look_again(self, worker: TargetWorker, at: datetime) -> None:

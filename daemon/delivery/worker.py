@@ -43,7 +43,10 @@ LOG_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The parts that the workers of all targets share. ``now`` is the database's time, ``clock`` this machine's."""
+    """The parts that the workers of all targets share. ``now`` is the database's time, ``clock`` this machine's.
+
+    ``finished`` are deliveries without another attempt that a claim may still name, because it has not seen the record.
+    """
 
     recorder: Recorder
     metrics: AttemptMetrics
@@ -53,6 +56,7 @@ class Shared:
     wake: Callable[[], None]  # the loop that claims
     stopping: asyncio.Event
     presence: Presence
+    finished: set[int]
     tracing: Tracing | None = None
 
 
@@ -87,7 +91,7 @@ class TargetWorker:
         for run in claim.runs:
             named = ((each, (self.target.name, each.message_id)) for each in run.deliveries)
             items = deque(Claimed(each, contents.get(name, MISSING)) for each, name in named)
-            if not self.lane.take(items, run.after):
+            if not self.lane.take(items, run.after - self._shared.finished):
                 self._give_back(items, self._shared.now() + BEHIND_RUNNING)
         if self.circuit.breaker.is_held(self._shared.now()) and self.circuit.breaker.probe is None:
             self.drain()
@@ -291,7 +295,7 @@ class TargetWorker:
         again_at: datetime | None = None,
     ) -> None:
         if state is not DeliveryState.PENDING:
-            self.lane.finished(delivery.id)
+            self._shared.finished.add(delivery.id)
         took = round(answer.seconds * 1000)
         self._shared.recorder.keep(
             Result(delivery, state, now, took, answer.status, answer.error, answer.excerpt, again_at)

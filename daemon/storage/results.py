@@ -110,4 +110,6 @@ def _attempt(result: Result) -> dict[str, Any]:
 
 def _storable(text: str | None) -> str | None:
     """Return text without characters that a database rejects, so that one attempt cannot block the others."""
-    return None if text is None else text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    if text is None or (text.isascii() and "\x00" not in text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
