@@ -218,13 +218,17 @@ def _failure(site: Site, explain: Callable[[Exception], Explained]) -> Callable[
     return show
 
 
+def _not_allowed(allowed: str) -> str:
+    return "This address can only be read." if "GET" in allowed else "This address accepts only submitted forms."
+
+
 def _http_error(error: Exception) -> Explained:
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker: registered for this class only
     message = error.detail
     if message == HTTPStatus(error.status_code).phrase:
         message = {
             HTTPStatus.NOT_FOUND: "There is no page at this address.",
-            HTTPStatus.METHOD_NOT_ALLOWED: "This address accepts only submitted forms.",
+            HTTPStatus.METHOD_NOT_ALLOWED: _not_allowed((error.headers or {}).get("Allow", "")),
         }.get(HTTPStatus(error.status_code), message)
     return error.status_code, _remedied(message), dict(error.headers or {})
 

@@ -29,7 +29,8 @@ async def show(visit: Visit) -> Response:
     """Show the form, or go on if somebody is signed in already."""
     if visit.session is not None:
         return _onwards(visit, visit.query.get("next", ""))
-    ticket = visit.query.get("ticket")
+    # What only looks at a link, as programs that preview messages do, must not use it up.
+    ticket = None if visit.request.method == "HEAD" else visit.query.get("ticket")
     if ticket is not None and await _is_new(visit, ticket):
         return _begun(visit, Access.FULL, "")
     problem = None if ticket is None else USED

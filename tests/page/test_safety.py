@@ -73,10 +73,21 @@ async def test_what_does_not_exist_is_a_page_with_status_404(visitor: Person) ->
         assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
 
 
-async def test_a_wrong_method_is_a_page_with_status_405(visitor: Person) -> None:
-    response = await visitor.http.get("/targets/ops/pause")
-    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+@pytest.mark.parametrize(
+    ("method", "path", "allowed", "sentence"),
+    [
+        ("GET", "/targets/ops/pause", "POST", "This address accepts only submitted forms."),
+        ("PUT", "/targets/ops", "GET, HEAD", "This address can only be read."),
+    ],
+)
+async def test_a_wrong_method_is_a_page_with_status_405(
+    visitor: Person, method: str, path: str, allowed: str, sentence: str
+) -> None:
+    response = await visitor.http.request(method, path)
+    assert response.status_code == 405
+    assert ", ".join(sorted(response.headers["allow"].split(", "))) == allowed
     assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert sentence in response.text
 
 
 async def test_who_asks_only_for_the_head_of_the_stream_gets_no_stream(visitor: Person) -> None:

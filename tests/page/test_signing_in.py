@@ -264,6 +264,7 @@ async def test_a_link_with_a_ticket_signs_in_once(app: FastAPI, settings: Settin
     assert settings.api is not None
     place = f"/sign-in?ticket={sessions.ticket(settings.api, database.clock())}"
     async with visiting(app, None) as first, visiting(app, None) as second:
+        assert (await second.http.head(place)).status_code == 200, "looking at a link does not use it up"
         assert (await first.http.get(place)).headers["location"] == "/"
         assert "Sign out" in await first.read("/")
         assert "has already been used" in await second.read(place)
