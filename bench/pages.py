@@ -73,9 +73,7 @@ PATHS = (
 
 OPEN_PAGES = 100
 CONNECTING_SECONDS = 1.0  # for the loaded pages to listen
-MESSAGES = (
-    12_000  # for each of the targets of bench.delivery, so that a run is longer than the pause between two signals
-)
+MESSAGES = 12_000  # to each target: long enough for one signal to a hundred pages, which come every 25 s later on
 OPEN_PATHS = ("/", "/events", "/deliveries", "/deliveries?state=pending", *(f"/targets/target-{n}" for n in range(16)))
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 KEPT = 2000
+KEPT_BYTES = 32 * 2**20  # of bodies: a message is rarely larger than a few kB
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Contents:
         self._database = database
         self._traced = traced
         self._kept: OrderedDict[Key, Renderable] = OrderedDict()
+        self._kept_bytes = 0
 
     async def load(self, claims: Sequence[tuple[Target, TargetClaim]]) -> Mapping[tuple[str, str], Renderable]:
         """Return the contents by the target's name and the message's id; deleted messages are left out."""
@@ -69,14 +71,22 @@ class Contents:
                 if message_id in loaded:
                     message = loaded[message_id]
                     contents[key] = message if REGISTRY[name].slow else self._render(name, options, message)
-        self._kept.update(contents)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+                    self._keep(key, contents[key])
         return {place: contents[key] for place, key in keys.items() if key in contents}
+
+    def _keep(self, key: Key, content: Renderable) -> None:
+        self._kept[key] = content
+        self._kept_bytes += _size(content)
+        while len(self._kept) > KEPT or self._kept_bytes > KEPT_BYTES:
+            self._kept_bytes -= _size(self._kept.popitem(last=False)[1])
 
     def _render(self, name: str, options: Options, message: Message) -> Rendering:
         content = render(name, options, message)
         return with_subject(content, message) if self._traced else content
+
+
+def _size(content: Renderable) -> int:
+    return len(content.body) if isinstance(content, Content) else 0
 
 
 def with_subject(content: Rendering, message: Message) -> Rendering:
