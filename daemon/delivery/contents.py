@@ -5,7 +5,7 @@ A slow format renders when the delivery's turn comes, and the result is not cach
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -40,7 +40,7 @@ class Unrenderable:
 
 Rendering: TypeAlias = Content | Unrenderable
 Renderable: TypeAlias = Rendering | Message  # a message is rendered when its turn comes
-Key = tuple[str, "Options", str]  # what determines a rendering: format, options, message id
+Key = tuple[int, str]  # what determines a rendering: the number of a format with its options, the message's id
 
 MISSING = Unrenderable("the message no longer exists", final=True)
 
@@ -51,28 +51,38 @@ class Contents:
     def __init__(self, database: Database, *, traced: bool = False) -> None:
         self._database = database
         self._traced = traced
+        self._numbers: dict[tuple[str, Options], int] = {}
         self._kept: OrderedDict[Key, Renderable] = OrderedDict()
         self._kept_bytes = 0
 
-    async def load(self, claims: Sequence[tuple[Target, TargetClaim]]) -> Mapping[tuple[str, str], Renderable]:
+    async def load(self, claims: Sequence[tuple[Target, TargetClaim]]) -> Mapping[str, Mapping[str, Renderable]]:
         """Return the contents by the target's name and the message's id; deleted messages are left out."""
-        keys = {
-            (target.name, each.message_id): (target.format, target.options, each.message_id)
-            for target, claim in claims
-            for run in claim.runs
-            for each in run.deliveries
+        wanted: defaultdict[int, set[str]] = defaultdict(set)
+        numbers = {target.name: self._number(target) for target, _ in claims}
+        for target, claim in claims:
+            ids = wanted[numbers[target.name]]
+            for run in claim.runs:
+                ids.update([each.message_id for each in run.deliveries])
+        contents = {
+            number: {each: self._kept[number, each] for each in ids if (number, each) in self._kept}
+            for number, ids in wanted.items()
         }
-        contents = {key: self._kept[key] for key in keys.values() if key in self._kept}
-        missing = set(keys.values()) - contents.keys()
+        missing = {(number, each) for number, ids in wanted.items() for each in ids - contents[number].keys()}
         if missing:
-            loaded = await self._database.read(messages.load, {message_id for _, _, message_id in missing})
-            for key in missing:
-                name, options, message_id = key
+            loaded = await self._database.read(messages.load, {message_id for _, message_id in missing})
+            kinds = list(self._numbers)
+            for number, message_id in missing:
                 if message_id in loaded:
+                    name, options = kinds[number]
                     message = loaded[message_id]
-                    contents[key] = message if REGISTRY[name].slow else self._render(name, options, message)
-                    self._keep(key, contents[key])
-        return {place: contents[key] for place, key in keys.items() if key in contents}
+                    content = message if REGISTRY[name].slow else self._render(name, options, message)
+                    contents[number][message_id] = content
+                    self._keep((number, message_id), content)
+        return {name: contents[number] for name, number in numbers.items()}
+
+    def _number(self, target: Target) -> int:
+        """Return the number of a target's format and options, which takes less to look up than they do."""
+        return self._numbers.setdefault((target.format, target.options), len(self._numbers))
 
     def _keep(self, key: Key, content: Renderable) -> None:
         self._kept[key] = content

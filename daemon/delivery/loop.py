@@ -205,7 +205,7 @@ class DeliveryLoop:
             for buffer, due in ((lane.live, claim.next_due), (lane.replayed, claim.next_replayed)):
                 if due is not None:
                     buffer.look_again(began + max((due - now).total_seconds(), 0.0))
-            worker.take(claim, contents, versions[name])
+            worker.take(claim, contents[name], versions[name])
 
     def _claim(
         self, tx: sa.Connection, requests: Mapping[str, ClaimRequest]

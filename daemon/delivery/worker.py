@@ -83,14 +83,13 @@ class TargetWorker:
         """Return when to ask ``wants_claim`` again; None: another task wakes the loop."""
         return self.lane.due(now) if self.circuit.is_settled else None
 
-    def take(self, claim: TargetClaim, contents: Mapping[tuple[str, str], Renderable], version: int) -> None:
+    def take(self, claim: TargetClaim, contents: Mapping[str, Renderable], version: int) -> None:
         """Take over a claim; ``version`` is the circuit's version from before it."""
         if claim.state is not None:
             probe = claim.runs[0].deliveries[0].id if claim.runs else None
             self.circuit.apply_claim(claim.state, probe, version)
         for run in claim.runs:
-            named = ((each, (self.target.name, each.message_id)) for each in run.deliveries)
-            items = deque(Claimed(each, contents.get(name, MISSING)) for each, name in named)
+            items = deque([Claimed(each, contents.get(each.message_id, MISSING)) for each in run.deliveries])
             if not self.lane.take(items, run.after - self._shared.finished):
                 self._give_back(items, self._shared.now() + BEHIND_RUNNING)
         if self.circuit.breaker.is_held(self._shared.now()) and self.circuit.breaker.probe is None:

@@ -18,8 +18,8 @@ async def test_contents_are_kept_up_to_a_number_and_a_size(database: Database, m
     fill(database, [f"P{number}" for number in range(4)], ["ops"])
     claimed = claim(database)
     everything = await contents.Contents(database).load([(ops, claimed)])
-    assert len(everything) == 4
-    size = max(contents._size(each) for each in everything.values())
+    assert len(everything["ops"]) == 4
+    size = max(contents._size(each) for each in everything["ops"].values())
     for most, most_bytes, expected in ((4, 4 * size, 4), (3, 4 * size, 3), (4, 2 * size, 2), (4, 1, 0)):
         monkeypatch.setattr(contents, "KEPT", most)
         monkeypatch.setattr(contents, "KEPT_BYTES", most_bytes)
