@@ -223,6 +223,21 @@ async def test_updates_wait_while_somebody_types_or_has_paused_them(
         await window.page.wait_for_selector("text=#10")
 
 
+async def test_a_button_that_is_pressed_is_not_replaced(
+    profile: BrowserContext, address: str, database: Database, woken: list[str]
+) -> None:
+    async with browsers.window(profile, address, "/deliveries/3") as window:
+        await eventually(lambda: window.page.evaluate("streams[0].readyState === EventSource.OPEN"))
+        await window.page.hover(".buttons button >> nth=0")
+        await window.page.mouse.down()
+        database.write_now(lambda tx: tx.execute(schema.targets.update().values(last_error="a new reason")))
+        await eventually(lambda: window.page.evaluate("signals > 0"))
+        assert await window.requests_in_a_long_time() == []
+        async with window.shows_another():
+            await window.page.mouse.up()
+        assert woken == ["ops"]
+
+
 def leave_one_trouble(tx: sa.Connection) -> None:
     """Leave the failing target as the only thing that needs attention."""
     tx.execute(schema.connections.update().values(failing_since=None))

@@ -14,6 +14,7 @@
   let wanted = false;
   let signal = ""; // the one that asks for a fetch: what many pages fetch because of it is made once
   let fetching = false;
+  let pressed = false; // what is pressed must not be replaced, or it is not clicked
   let fetched = Date.now();
   let timer = 0;
 
@@ -64,7 +65,8 @@
   // Updates
   const isTyping = () => Boolean(document.activeElement && document.activeElement.closest("input, select, textarea"));
   const isSelecting = () => { const chosen = getSelection(); return chosen !== null && !chosen.isCollapsed; };
-  const mayUpdate = () => !paused && !document.hidden && !isTyping() && !isSelecting() && !document.querySelector("dialog[open]");
+  const mayUpdate = () =>
+    !paused && !pressed && !document.hidden && !isTyping() && !isSelecting() && !document.querySelector("dialog[open]");
   const tell = () => {
     if (!lightSwitch) return;
     lightSwitch.hidden = !main.querySelector("[data-part]");
@@ -114,7 +116,9 @@
     try {
       const answer = await fetch(location.href, { headers: { "X-Fragment": reason }, cache: "no-store" });
       if (answer.redirected) { location.reload(); return; }
-      if (answer.ok) replace(await answer.text());
+      const text = answer.ok ? await answer.text() : "";
+      if (text && mayUpdate()) replace(text);
+      else if (text) wanted = true;
     } catch { /* the stream connects again and asks for another update */ } finally {
       fetching = false;
       fetched = Date.now();
@@ -142,6 +146,10 @@
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) disconnect(); else if (!paused) { connect(); soon(); }
   });
+  addEventListener("pointerdown", () => { pressed = true; });
+  for (const end of ["pointerup", "pointercancel"]) {
+    addEventListener(end, () => { pressed = false; setTimeout(() => { if (wanted) soon(); }, 0); });
+  }
   document.addEventListener("focusout", () => setTimeout(() => { if (wanted) soon(); }, 0));
   document.addEventListener("selectionchange", () => { if (wanted && !isSelecting()) soon(); });
   addEventListener("pagehide", disconnect);
@@ -202,6 +210,7 @@
 
   if (lightSwitch) lightSwitch.addEventListener("click", toggle);
   for (const each of document.querySelectorAll(".script-only")) each.hidden = false;
+  for (const part of main.querySelectorAll("[data-part]")) part.dataset.seen = part.outerHTML;
   times();
   tell();
   connect();
