@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 EXPIRED = "the target kept failing until the end of the retry horizon (see retry.horizon)"
 PROBE_LEASE = timedelta(seconds=75)  # longer than an attempt can take
-PAUSE = ("paused_at", "paused_reason", "failing_since", "refusing_since", "last_error")
-WAIT = ("probe_at", "blocked_until")
+PAUSE = ("paused_at", "paused_reason", "probe_at", "blocked_until")
 STATE = tuple(each.name for each in dataclasses.fields(TargetState))
 _state = operator.attrgetter(*STATE)
 PAUSED = sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))
@@ -51,12 +50,12 @@ def pause(tx: sa.Connection, name: str, reason: str, now: datetime) -> None:
 def resume(tx: sa.Connection, name: str, now: datetime) -> None:
     """Send to a target again, and make its pending deliveries due.
 
-    What was known of a paused target is forgotten. One that is failing is tried at once, but goes on failing until it
-    accepts a message.
+    One that is failing is tried at once, but goes on failing until it accepts a message, paused or not.
     """
+    is_well = targets.c.failing_since.is_(None) & targets.c.refusing_since.is_(None)
+    error = sa.case((is_well, None), else_=targets.c.last_error)  # of one that is well, it was the reason of the pause
     resumed = targets.update().where(targets.c.name == name)
-    tx.execute(resumed.where(targets.c.paused_at.is_not(None)).values(dict.fromkeys(PAUSE)))
-    tx.execute(resumed.values(dict.fromkeys(WAIT) | {"probes": 0}))
+    tx.execute(resumed.values(dict.fromkeys(PAUSE) | {"probes": 0, "last_error": error}))
     hurry(tx, name, now)
 
 

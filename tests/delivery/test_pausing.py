@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from daemon.model import PAUSED_BY_HAND
+from daemon.model import PAUSED_BY_HAND, TargetChange, TargetState
 from daemon.settings import RateLimit
 from daemon.storage import targets
+from tests.conftest import START
 from tests.delivery.loop_setup import (
     Gate,
     delivering,
@@ -71,12 +72,25 @@ async def test_a_delivery_waiting_for_the_rate_limit_is_not_sent_after_a_pause(l
     assert len(receiver.got) <= 5
 
 
-def test_resuming_a_paused_target_clears_its_error(database: Database, clock: ManualClock) -> None:
+def test_a_paused_target_that_was_failing_goes_on_failing_when_it_is_resumed(
+    database: Database, clock: ManualClock
+) -> None:
     fill(database, ["P1"], ["ops"])
     failing(database, clock())
     database.write_now(targets.pause, "ops", PAUSED_BY_HAND, clock())
     database.write_now(targets.resume, "ops", clock())
-    assert (standing(database).last_error, standing(database).failing_since) == (None, None)
+    found = standing(database)
+    assert (found.last_error, found.failing_since, found.probe_at) == ("answered 500", START, None)
+    assert found.paused_at is found.paused_reason is None
+
+
+def test_resuming_a_target_that_was_paused_by_an_answer_clears_that(database: Database, clock: ManualClock) -> None:
+    fill(database, ["P1"], ["ops"])
+    gone = TargetChange(circuit=TargetState(last_error="answered 410"), gone_at=clock(), gone_reason="answered 410")
+    database.write_now(targets.record_states, {"ops": gone}, clock())
+    assert standing(database).paused_at is not None
+    database.write_now(targets.resume, "ops", clock())
+    assert (standing(database).last_error, standing(database).paused_reason) == (None, None)
 
 
 async def test_a_probe_that_fails_after_a_resume_is_ignored(live: Database) -> None:
