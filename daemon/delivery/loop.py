@@ -76,7 +76,8 @@ class DeliveryLoop:
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
         self._claiming = asyncio.Lock()
-        self._locking = asyncio.Lock()  # of targets' rows: PostgreSQL's claims pass over those that others change
+        self._unlocked = asyncio.Event()  # while no targets are being changed: PostgreSQL's claims pass over those
+        self._unlocked.set()
         self._ahead = timedelta(0)  # how far the database's clock is ahead of ours
         self._recorder = Recorder(database, instance, self._now)
         self._recording: asyncio.Task[None] | None = None
@@ -109,7 +110,6 @@ class DeliveryLoop:
             self._woken.clear()
             self._turned_at = time.monotonic()
             with claiming.attempt():
-                self._presence.require()
                 await self._claim_all()
             if claiming.failing is not None:
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
@@ -178,11 +178,22 @@ class DeliveryLoop:
 
     async def _claim_all(self) -> None:
         async with self._claiming:
+            await self._wait_for_targets()
+            self._presence.require()
             now = asyncio.get_running_loop().time()
             workers = [worker for worker in self._workers.values() if worker.wants_claim(now)]
-            if workers and not self._stopping.is_set():
-                await self._claim_for(workers)
-        self._forget_recorded()
+            try:
+                if workers and not self._stopping.is_set():
+                    await self._claim_for(workers)
+            finally:
+                self._forget_recorded()
+
+    async def _wait_for_targets(self) -> None:
+        """Wait until no target is being changed; not for long, since that of one target must not delay the others."""
+        if not self._unlocked.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(claims.BUSY.total_seconds()):
+                    await self._unlocked.wait()
 
     async def _claim_for(self, workers: Sequence[TargetWorker]) -> None:
         began = asyncio.get_running_loop().time()
@@ -190,8 +201,7 @@ class DeliveryLoop:
             worker.lane.claiming(began + LOOK_SECONDS)
         requests = {worker.target.name: worker.lane.request() for worker in workers}
         versions = {worker.target.name: worker.circuit.version for worker in workers}
-        async with self._locking:
-            now, self._ahead, claimed = await self._database.write(self._claim, requests)
+        now, self._ahead, claimed = await self._database.write(self._claim, requests)
         contents = None
         try:
             contents = await self._contents.load([(worker.target, claimed[worker.target.name]) for worker in workers])
@@ -238,9 +248,11 @@ class DeliveryLoop:
         }
         recorded = None
         try:
-            async with self._locking if changes else contextlib.nullcontext():
-                recorded = await self._recorder.record(changes)
+            if changes or self._recorder.has_failures():
+                self._unlocked.clear()
+            recorded = await self._recorder.record(changes)
         finally:
+            self._unlocked.set()
             for name, change in changes.items():
                 circuit = self._workers[name].circuit
                 if recorded is None:

@@ -89,6 +89,7 @@ class TargetWorker:
             probe = claim.runs[0].deliveries[0].id if claim.runs else None
             self.circuit.apply_claim(claim.state, probe, version)
         for run in claim.runs:
+            self._shared.finished.difference_update([each.id for each in run.deliveries])  # no more: claimed again
             items = deque([Claimed(each, contents.get(each.message_id, MISSING)) for each in run.deliveries])
             if not self.lane.take(items, run.after - self._shared.finished):
                 self._give_back(items, self._shared.now() + BEHIND_RUNNING)

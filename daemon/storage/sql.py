@@ -131,7 +131,8 @@ def _bound(tx: sa.Connection, column: sa.Column[Any], values: list[Any]) -> list
 def all_rows(tx: sa.Connection, query: sa.Select[Any], parameters: Json) -> Sequence[Sequence[Any]]:
     """Return the rows of a query, which SQLite hands over as a single JSON text.
 
-    Its driver releases the interpreter's lock for each row, and waits each time while the event loop is busy.
+    Its driver releases the interpreter's lock for each row, and waits each time while the event loop is busy. JSON has
+    fewer digits than a column with floats.
     """
     if is_postgres(tx):
         return tx.execute(query, parameters).all()

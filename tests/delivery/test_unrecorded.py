@@ -10,7 +10,7 @@ import pytest
 from daemon.delivery.recorder import Records
 from daemon.storage import messages
 from daemon.storage.database import Database
-from tests.delivery.loop_setup import attempts, delivering, fill, rows, seen, standing, states, target
+from tests.delivery.loop_setup import attempts, delivering, fill, rows, seen, states, target
 from tests.harness.eventually import eventually
 from tests.harness.receivers import OK, Receiver, Reply
 
@@ -102,17 +102,36 @@ async def test_what_follows_a_failed_delivery_waits_for_its_retry(live: Held) ->
     assert [request.id for request in receiver.got] == ["msg_evt_0", "msg_evt_0", "msg_evt_1", "msg_evt_2"]
 
 
-async def test_no_claim_is_made_while_the_daemon_changes_targets(live: Held) -> None:
-    """PostgreSQL's claims pass over targets that are being changed, and come back only after a while."""
-    receiver = Receiver()
+@pytest.mark.parametrize("reply", [OK, Reply(400)], ids=["succeeded", "failed"])
+async def test_a_claim_waits_while_the_daemon_changes_targets_but_not_for_long(live: Held, reply: Reply) -> None:
+    """PostgreSQL's claims pass over targets that are being changed; the others must not wait for one of them."""
+    receiver = Receiver(lambda _request: reply if len(receiver.got) == 0 else OK)
     live.recording.clear()
     fill(live, ["P1"], ["ops"])
     async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
-        await eventually(lambda: deliveries._locking.locked() and receiver.got)  # the first success is to be saved
+        await eventually(lambda: not deliveries._unlocked.is_set())
         fill(live, ["P2"], ["ops"], first=1)
         deliveries.wake(["ops"])
         await eventually(deliveries._claiming.locked)
         assert "_claim" not in live.writing
+        assert len(receiver.got) == 1
+        await eventually(lambda: len(receiver.got), 2)
         live.recording.set()
         await eventually(lambda: states(live), {"delivered": 2})
-    assert standing(live).last_success_at is not None
+
+
+async def test_what_follows_a_delivery_that_is_sent_again_waits_for_it(live: Held) -> None:
+    """Its result was never seen to be recorded: another daemon took it over, or the database's answer was lost."""
+    released = asyncio.Event()
+    receiver = Receiver(lambda _request: Reply(200, held=released.wait) if len(receiver.got) == 0 else OK)
+    fill(live, ["P1"], ["ops"])
+    async with receiver.serving() as url, delivering(live, target("ops", url)) as deliveries:
+        deliveries._finished.add(rows(live)[0].id)
+        await eventually(lambda: receiver.got)
+        fill(live, ["P1"], ["ops"], first=1)
+        deliveries.wake(["ops"])
+        await eventually(lambda: rows(live)[1].claimed_by, "one")
+        await eventually(lambda: not deliveries._claiming.locked())
+        assert len(receiver.got) == 1
+        released.set()
+        await eventually(lambda: states(live), {"delivered": 2})
