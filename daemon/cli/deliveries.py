@@ -105,7 +105,7 @@ def redeliver(
     if not is_running:
         terminal.note("no daemon is running to send them (start it: pagerelay run)")
     for item in items:
-        terminal.console().print(f"delivery {item.id}: {item.state}, due now, to {item.target}", soft_wrap=True)
+        terminal.console().print(f"delivery {item.id}: {item.state}, {_renewed(item)}", soft_wrap=True)
 
 
 def _renew(tx: sa.Connection, settings: Settings, delivery_id: int, now: datetime) -> DeliveryItem:
@@ -121,6 +121,12 @@ def _renew(tx: sa.Connection, settings: Settings, delivery_id: int, now: datetim
     renewed = delivery_list.find(tx, delivery_id)
     assert renewed is not None  # noqa: S101 - for the type checker: it is in the same transaction
     return renewed.delivery
+
+
+def _renewed(item: DeliveryItem) -> str:
+    if item.waits_for_target is None:
+        return f"due now, to {item.target}"
+    return f"waits for {item.target}, which is {item.waits_for_target} (pagerelay targets resume {item.target})"
 
 
 def _table(items: list[DeliveryItem], now: datetime) -> TextTable:

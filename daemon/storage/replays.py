@@ -161,15 +161,27 @@ def cancel(tx: sa.Connection, replay: int, now: datetime) -> None:
 
 
 def redeliver(tx: sa.Connection, delivery_id: int, now: datetime) -> bool:
-    """Send one delivery again, or now if it is pending. False if it does not exist or its message was removed."""
+    """Send one delivery again, or now if it is pending. False if it does not exist or its message was removed.
+
+    A failing target, which gets one delivery at a time, is tried at once.
+    """
     _lock(tx)
     one = deliveries.c.id == delivery_id
     waiting = deliveries.update().where(one, ~ENDED).values(next_attempt_at=now)
     if tx.execute(waiting.returning(deliveries.c.id)).first() is not None:
         _hurry_behind(tx, delivery_id, now)
+        _try_now(tx, delivery_id)
         return True
     sendable = sa.select(deliveries.c.id).where(one, *_conditions(None))
+    _try_now(tx, delivery_id)
     return _requeue(tx, list(tx.execute(sendable).scalars()), REDELIVERED, now) > 0
+
+
+def _try_now(tx: sa.Connection, delivery_id: int) -> None:
+    """Make the target of a delivery ready for a probe if it is failing."""
+    name = sa.select(deliveries.c.target).where(deliveries.c.id == delivery_id).scalar_subquery()
+    failing = targets.c.name == name, targets.c.failing_since.is_not(None), targets.c.paused_at.is_(None)
+    tx.execute(targets.update().where(*failing).values(probe_at=None))
 
 
 def _hurry_behind(tx: sa.Connection, delivery_id: int, now: datetime) -> None:

@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,6 +72,17 @@ def test_deliveries_are_redelivered_all_or_none(pagerelay: Call, database: Datab
     assert (missing.exit_code, missing.stdout) == (1, "")
     assert missing.stderr == "unknown delivery 77, or its message is missing (it may be pruned)\n"
     assert row(database, schema.deliveries, 5).state == "delivered"
+
+
+def test_redelivering_to_a_failing_target_tries_it_at_once(pagerelay: Call, database: Database) -> None:
+    later = schema.targets.update().where(schema.targets.c.name == "ops")
+    at = database.read_now(database.now) + timedelta(minutes=9)
+    database.write_now(lambda tx: tx.execute(later.values(probe_at=at)) and None)
+    assert pagerelay("deliveries", "redeliver", "3").stdout == "delivery 3: pending, due now, to ops\n"
+    assert row(database, schema.targets, "ops").probe_at is None
+    pagerelay("targets", "pause", "ops")
+    said = pagerelay("deliveries", "redeliver", "3").stdout
+    assert said == "delivery 3: pending, waits for ops, which is paused (pagerelay targets resume ops)\n"
 
 
 def test_redelivering_says_when_no_daemon_is_running(pagerelay: Call, database: Database) -> None:
@@ -239,6 +251,7 @@ def test_targets_are_listed_paused_and_resumed(pagerelay: Call, database: Databa
     assert json.loads(pagerelay("targets", "list", "--json").stdout)["items"][1]["paused_reason"] == "paused by hand"
     assert pagerelay("targets", "resume", "ops").stdout == "ops: resumed, 2 pending\n"
     target = row(database, schema.targets, "ops")
-    assert (target.paused_at, target.paused_reason, target.failing_since, target.probes) == (None, None, None, 0)
+    assert (target.paused_at, target.paused_reason, target.probe_at, target.probes) == (None, None, None, 0)
+    assert target.failing_since is not None, "until it accepts a message"
     result = pagerelay("targets", "pause", "opps")
     assert (result.exit_code, result.stderr) == (2, 'unknown target "opps" (did you mean "ops"?)\n')
