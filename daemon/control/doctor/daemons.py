@@ -43,6 +43,10 @@ class Seen:
     status: int | None = None
     config_hash: str | None = None
 
+    def is_known(self) -> bool:
+        """Return whether there is a daemon to compare with: one of this database, or one that accepts the token."""
+        return bool(self.live) or self.config_hash is not None
+
 
 async def check(examination: Examination) -> list[Finding]:
     """Return the state of the daemons that use this database, and of the one whose API is configured."""
@@ -58,7 +62,8 @@ async def check(examination: Examination) -> list[Finding]:
     findings = [_alive(examination, seen)]
     if asks:
         findings.append(_api(examination, seen))
-    findings += [_configuration(examination, seen), _loops(seen)]
+    if seen.is_known():
+        findings += [_configuration(examination, seen), _loops(seen)]
     return findings
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from daemon.control.doctor import Status, connections, database, probe
+from daemon.control.doctor import Status, connections, daemons, database, probe
 from daemon.settings import Egress, OAuth2, Tls
 from daemon.simulator import Account, Fault, Simulator
 from daemon.storage import permits, schema, sqlite, unknown_entry_types
@@ -288,6 +288,19 @@ BROKEN: dict[str, tuple[Break, Status, str, str]] = {
         *(FAIL, "daemon.api", "http://127.0.0.1:1 does not respond"),
     ),
 }
+
+
+async def test_a_daemon_that_refuses_the_token_is_not_compared_with(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> daemons.Seen:
+        return daemons.Seen(answers=True, status=401)
+
+    monkeypatch.setattr(daemons, "_asked", refused)
+    daemon_is_silent(world, monkeypatch)
+    world.more.update(address=f"http://{CLOSED}")
+    names = {each.name: each.status for each in await world.examine() if each.name.startswith("daemon.")}
+    assert names == {"daemon.running": Status.OK, "daemon.api": Status.FAIL}
 
 
 @pytest.mark.parametrize("name", BROKEN)
