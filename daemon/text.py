@@ -79,6 +79,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else REPLACEMENT for character in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return ``printable`` text whose line breaks are kept."""
+    return "\n".join(map(printable, text.splitlines()))
+
+
 def mask(text: str, hidden: Iterable[str]) -> str:
     """Return the text without the secrets, which are sorted longest first.
 

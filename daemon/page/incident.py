@@ -32,6 +32,7 @@ BUTTONS = (
     ("EscalateIncident", "Escalate"),
 )
 USELESS: dict[str | None, set[str]] = {
+    "triggered": {"SnoozeIncident"},
     "acknowledged": {"AcknowledgeIncident"},
     "resolved": {name for name, _ in BUTTONS} - {"AddNoteToIncident"},
 }

@@ -47,6 +47,7 @@ def _environment() -> Environment:
         number=number,
         pretty=pretty,
         printable=text.printable,
+        printable_lines=text.printable_lines,
         iso=text.iso,
         percent=percent,
         milliseconds=milliseconds,

@@ -122,8 +122,8 @@ class Visit:
         )
 
     async def form(self) -> dict[str, str]:
-        """Return the fields of a form."""
-        body = (await self.request.body()).decode("utf-8", "replace")
+        """Return the fields of a form. Browsers send each line break as CR and LF."""
+        body = (await self.request.body()).decode("utf-8", "replace").replace("%0D%0A", "%0A")
         try:
             return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS))
         except ValueError:

@@ -112,7 +112,7 @@ def test_open_incidents_are_read_in_their_order(database: Database, clock: Manua
 @pytest.mark.parametrize(
     ("status", "labels"),
     [
-        ("triggered", ["Acknowledge", "Resolve", "Add a note", "Snooze", "Reassign", "Escalate"]),
+        ("triggered", ["Acknowledge", "Resolve", "Add a note", "Reassign", "Escalate"]),
         ("acknowledged", ["Resolve", "Add a note", "Snooze", "Reassign", "Escalate"]),
         ("resolved", ["Add a note"]),
     ],
@@ -123,6 +123,14 @@ async def test_only_buttons_that_can_help_are_shown(
     database.write_now(lambda tx: tx.execute(schema.snapshots.update().values(status=status)) and None)
     text = await person.read("/incidents/P2")
     assert re.findall(r'<a class="button[^>]*>([^<]*)</a>', text) == labels
+
+
+async def test_a_note_keeps_its_lines(person: Person, database: Database) -> None:
+    note = {"content": "first line\r\nsecond\x1b[31m line"}
+    payload = sample_data._text({"incident": {"title": "Disk full"}, "note": note})
+    database.write_now(lambda tx: tx.execute(schema.events.update().values(payload=payload)) and None)
+    for path in ("/incidents/P2", "/events/evt_2"):
+        assert "first line\nsecond\ufffd[31m line" in await person.read(path)
 
 
 async def test_an_incident_from_before_the_baseline_has_a_page(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+import sqlalchemy as sa
 
 from daemon import actions
 from daemon.control import Current
@@ -182,6 +183,14 @@ async def test_a_failed_action_can_be_changed_and_tried_again(person: Person, da
     text = await person.read("/actions/new?again=act_2")
     assert ("Disk full" in text, "canary-service" in text) == (True, False)
     await person.read("/actions/new?again=act_9", 404)
+
+
+async def test_the_lines_of_a_note_end_as_pagerduty_s_do(person: Person, database: Database) -> None:
+    fields = {"connection": "acme", "incidentId": "P1", "userId": "PALICE", "note": "line 1\r\nline 2"}
+    await person.http.post("/actions/AddNoteToIncident", data=fields)
+    queued = sa.select(schema.actions.c.parameters).order_by(schema.actions.c.seq.desc()).limit(1)
+    parameters = database.read_now(lambda tx: tx.execute(queued).scalar_one())
+    assert orjson.loads(parameters)["note"] == "line 1\nline 2"
 
 
 async def test_an_unknown_connection_or_operation_is_refused(person: Person) -> None:
