@@ -248,7 +248,7 @@ class DeliveryLoop:
         }
         recorded = None
         try:
-            if changes or self._recorder.has_failures():
+            if changes:
                 self._unlocked.clear()
             recorded = await self._recorder.record(changes)
         finally:

@@ -70,10 +70,6 @@ class Recorder:
         """Return whether the next record is the last one."""
         return self._closing
 
-    def has_failures(self) -> bool:
-        """Return whether a failed attempt is to be recorded, which its target's row names."""
-        return any(result.error is not None for result in self._waiting.results)
-
     def keep(self, result: results.Result) -> None:
         """Record an attempt with the next group."""
         self._waiting.results.append(result)
