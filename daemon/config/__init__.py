@@ -39,8 +39,8 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
         if _exists(candidate):
             return candidate
     places = " nor ".join(str(each) for each in DEFAULT_PATHS)
-    message = f"no configuration file: neither {places} exists (name one with --config, or copy config.example.yaml)"
-    raise errors.ConfigurationError([message])
+    remedy = "use --config or PAGERELAY_CONFIG, or copy config.example.yaml"
+    raise errors.ConfigurationError([f"no configuration file: neither {places} exists ({remedy})"])
 
 
 def _exists(path: Path) -> bool:

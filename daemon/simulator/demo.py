@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 POLL = 0.5
 LOOK = 0.05
 GROUPED = 0.15  # seconds for which the responses of several targets are collected for one line
-RATE = 6.0
+RATE = 3.0
 PACE = 6.0
 PATIENCE = 60.0
 WIDTH = 120  # without a terminal
@@ -89,6 +89,7 @@ Watch it in a browser: the target "{down}" is down now. This link signs in once:
 To sign in again, open {address}/ and enter the token
 {token}
 """
+ENDS_SOON = "\nWithout a terminal the demo ends after this incident, and the page with it.\n"
 KIND_WIDTH = 14  # columns; after a longer type the line breaks, so that the arrows stay below each other
 API_PORT = 8421
 
@@ -172,7 +173,9 @@ class Demonstration:
         """Play one incident from trigger to resolution; on a terminal continue with others until stopped."""
         await ready.wait()
         await self._until(lambda: self._simulator.calls)  # the baseline: nothing before it is sent
-        page = THE_PAGE.format(down=DOWN, link=self._link, address=self._address, token=self._token)
+        page = (THE_PAGE if sys.stdout.isatty() else THE_PAGE + ENDS_SOON).format(
+            down=DOWN, link=self._link, address=self._address, token=self._token
+        )
         self._console.print(page, style="dim", soft_wrap=True)
         account = self._account
         alice, bob, *_ = account.directory.users

@@ -187,7 +187,7 @@ def test_the_option_goes_before_the_variable_and_the_variable_before_the_default
     nowhere = f"no configuration file: neither config.yaml nor {system} exists"
     with pytest.raises(errors.ConfigurationError) as caught:
         config.find(None, {})
-    assert caught.value.mistakes == [f"{nowhere} (name one with --config, or copy config.example.yaml)"]
+    assert caught.value.mistakes == [f"{nowhere} (use --config or PAGERELAY_CONFIG, or copy config.example.yaml)"]
     system.parent.mkdir()
     system.touch()
     assert config.find(None, {}) == system
