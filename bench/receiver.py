@@ -48,8 +48,9 @@ def _end(data: bytes) -> int:
     head = data.find(b"\r\n\r\n")
     if head < 0:
         return 0
-    start = data[:head].lower().index(LENGTH) + len(LENGTH)
-    end = head + 4 + int(data[start:head].split(b"\r\n", 1)[0])
+    start = data[:head].lower().find(LENGTH)
+    length = 0 if start < 0 else int(data[start + len(LENGTH) : head].split(b"\r\n", 1)[0])  # a stranger's has none
+    end = head + 4 + length
     return end if len(data) >= end else 0
 
 

@@ -114,7 +114,9 @@ class Load:
         sample_data.insert(tx, schema.messages, sample_data.message(number, now))
 
     def wait(self) -> None:
-        """Wait until twenty more transactions are committed."""
+        """Wait until twenty more transactions are committed, from now on."""
+        while self._progress.acquire(blocking=False):
+            pass
         for _ in range(20):
             assert self._progress.acquire(timeout=30)
 
