@@ -6,6 +6,7 @@ help or to complete it. What a command needs beyond that, it imports when it run
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -16,6 +17,7 @@ import daemon
 from daemon.cli.group import Commands
 from daemon.cli.options import PLAIN, Config
 
+NEW_OBJECTS = 50_000  # between two collections of garbage: imports make many objects, and none of them is garbage
 COMMANDS = {  # name -> where its Typer is, and the first line of its help
     "run": ("run:app", "Run the daemon until SIGTERM or Ctrl-C."),
     "check": ("check:app", "Check the configuration, without network access."),
@@ -56,6 +58,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the console script ``pagerelay``."""
+    gc.set_threshold(NEW_OBJECTS)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
