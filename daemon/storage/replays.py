@@ -170,18 +170,23 @@ def redeliver(tx: sa.Connection, delivery_id: int, now: datetime) -> bool:
     waiting = deliveries.update().where(one, ~ENDED).values(next_attempt_at=now)
     if tx.execute(waiting.returning(deliveries.c.id)).first() is not None:
         _hurry_behind(tx, delivery_id, now)
-        _try_now(tx, delivery_id)
-        return True
-    sendable = sa.select(deliveries.c.id).where(one, *_conditions(None))
+    else:
+        sendable = sa.select(deliveries.c.id).where(one, *_conditions(None))
+        if not _requeue(tx, list(tx.execute(sendable).scalars()), REDELIVERED, now):
+            return False
     _try_now(tx, delivery_id)
-    return _requeue(tx, list(tx.execute(sendable).scalars()), REDELIVERED, now) > 0
+    return True
 
 
 def _try_now(tx: sa.Connection, delivery_id: int) -> None:
-    """Make the target of a delivery ready for a probe if it is failing."""
+    """Make the target of a delivery ready for a probe if it is failing.
+
+    One that is being claimed or recorded is left as it is: that may wait for the delivery.
+    """
     name = sa.select(deliveries.c.target).where(deliveries.c.id == delivery_id).scalar_subquery()
     failing = targets.c.name == name, targets.c.failing_since.is_not(None), targets.c.paused_at.is_(None)
-    tx.execute(targets.update().where(*failing).values(probe_at=None))
+    free = sa.select(targets.c.name).where(*failing).with_for_update(skip_locked=True)
+    tx.execute(targets.update().where(targets.c.name.in_(free)).values(probe_at=None))
 
 
 def _hurry_behind(tx: sa.Connection, delivery_id: int, now: datetime) -> None:

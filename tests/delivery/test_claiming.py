@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from daemon.delivery.loop import DeliveryLoop
 from daemon.model import TargetState
 from daemon.settings import Retry
-from daemon.storage import claims, messages, schema
+from daemon.storage import claims, schema
 from daemon.storage.database import Database
 from tests.delivery.loop_setup import WANTED, attempts, delivering, fill, rows, states, target
 from tests.harness.eventually import eventually
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Gated(Database):
-    """A database whose next claim is committed, and whose messages are read only when ``gate`` opens."""
+    """A database whose next claim is committed, and answered only when ``gate`` opens."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -35,12 +35,8 @@ class Gated(Database):
         answer = await super().write(function, *args, **kwargs)
         if function.__name__ == "_claim":
             self.claimed.set()
-        return answer
-
-    async def read(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        if function is messages.load:
             await self.gate.wait()
-        return await super().read(function, *args, **kwargs)
+        return answer
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ import dataclasses
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from daemon.model import DeliveryState, TargetChange, TargetState
 from daemon.settings import RateLimit, Retry
 from daemon.storage import claims, due, probes, replays, results, schema, targets
+from daemon.storage.database import Database
 from tests.conftest import START
 from tests.delivery.loop_setup import (
     Gate,
@@ -33,8 +36,7 @@ from tests.harness.receivers import OK, Receiver, Reply
 if TYPE_CHECKING:
     import pytest
 
-    from daemon.storage.database import Database
-    from tests.conftest import ManualClock
+    from tests.conftest import ManualClock, Postgres
 
 SLOW = Retry(first=timedelta(milliseconds=100), factor=1.0, max=timedelta(milliseconds=100))
 HOUR = timedelta(hours=1)
@@ -206,6 +208,27 @@ def test_a_delivery_behind_one_in_flight_is_not_claimed_repeatedly(database: Dat
     failing(database, clock())
     behind = claim(database)
     assert (behind.runs, behind.next_due) == ((), clock() + due.BEHIND_RUNNING)
+
+
+def test_redelivering_does_not_wait_for_a_target_that_is_being_claimed(postgres: Postgres) -> None:
+    """The claim may wait for the delivery, and the two would wait for each other."""
+    database = Database(postgres.new())
+    fill(database, ["P1"], ["ops"])
+    failing(database, database.read_now(database.now) + HOUR)
+
+    def redeliver(tx: sa.Connection) -> bool:
+        tx.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
+        return replays.redeliver(tx, 1, database.now(tx))
+
+    def claiming(tx: sa.Connection) -> bool:
+        tx.execute(sa.select(schema.targets).with_for_update())
+        return database.write_now(redeliver)
+
+    assert database.write_now(claiming)
+    assert standing(database).probe_at is not None
+    assert database.write_now(redeliver)
+    assert standing(database).probe_at is None
+    database.close()
 
 
 def test_redelivering_by_hand_also_sends_the_deliveries_behind_it(database: Database, clock: ManualClock) -> None:
