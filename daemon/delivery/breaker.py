@@ -195,15 +195,15 @@ def apply_claim(breaker: Breaker, state: TargetState, probe: int | None) -> Step
     if breaker.is_open and state.failing_since is None:
         events.append(BreakerEvent.RECOVERED)
     is_fresh = BreakerEvent.RESUMED in events or BreakerEvent.RECOVERED in events
-    was_seen = state.failing_since is not None and state.failing_since == breaker.state.failing_since
-    was_seen = was_seen and BreakerEvent.RESUMED not in events  # during the pause, nobody looked
+    is_same = state.failing_since is not None and state.failing_since == breaker.state.failing_since
+    was_watched = is_same and BreakerEvent.RESUMED not in events  # nobody looks during a pause
     accepts_again = is_fresh or (breaker.state.refusing_since is not None and state.refusing_since is None)
     known_probe = probe if probe is not None else breaker.probe
     applied = Breaker(
         state=state,
         failures=0 if is_fresh else breaker.failures,
         probe=known_probe if state.failing_since is not None else None,
-        probing_since=breaker.probing_since if was_seen else None,
+        probing_since=breaker.probing_since if was_watched else None,
         refused=() if accepts_again else breaker.refused,
         refused_at=None if accepts_again else breaker.refused_at,
     )

@@ -137,7 +137,8 @@ async def test_a_target_is_paused_and_resumed(app: object, database: Database, s
         assert paused["pending"] == 2, "what is for it waits"
         resumed = (await client.post("/v1/targets/ops/resume")).json()
         assert (resumed["paused"], resumed["paused_at"], resumed["paused_reason"]) == (False, None, None)
-        assert resumed["failing_since"] == paused["failing_since"] != None, "until it accepts a message"  # noqa: E711
+        assert resumed["failing_since"] is not None
+        assert resumed["failing_since"] == paused["failing_since"], "until it accepts a message"
         assert woken == ["ops"]
         missing = await client.post("/v1/targets/opps/pause")
         assert (missing.status_code, missing.json()["detail"]) == (
