@@ -125,6 +125,7 @@ class Lane:
         self._order = target.order
         self._concurrency = target.concurrency
         self._most_replayed = max(target.concurrency // 2, 1)
+        self._size = FIRST
         self.live = Buffer(LIVE)
         self.replayed = Buffer(REPLAYED)
 
@@ -150,9 +151,9 @@ class Lane:
         self.live.due = self.replayed.due = until
 
     def request(self) -> ClaimRequest:
-        """Return what to claim: little for an idle target, so that it gets its first delivery soon; then more."""
-        live = LIVE if self.live.held else FIRST
-        return ClaimRequest(self._order, live, REPLAYED if self.replayed.has_room() else 0)
+        """Return what to claim: little for an idle target, so that it gets its first delivery soon; then ever more."""
+        self._size = min(2 * self._size, LIVE) if self.live.held else FIRST
+        return ClaimRequest(self._order, self._size, REPLAYED if self.replayed.has_room() else 0)
 
     def take(self, items: deque[Claimed], after: frozenset[int]) -> bool:
         """Add deliveries of one incident; return False if they must wait for ``after``, which is no longer here."""

@@ -31,7 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Clock: TypeAlias = "Callable[[], datetime]"
 
-HEAD = "0012"
+HEAD = "0013"
 READERS = 2
 STUCK_SECONDS = 300.0
 POSTGRES_WRITERS = 4

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from daemon.storage import dialects
 from daemon.storage.column_types import Counter, Instant
-from daemon.storage.partial_indexes import copy_conditions
 
 metadata = sa.MetaData()
-sa.event.listen(metadata, "before_create", copy_conditions)
+sa.event.listen(metadata, "before_create", dialects.adapt)
 
 instances = sa.Table(
     "instances",
@@ -179,6 +179,9 @@ _OF_REPLAY = sa.text("replay IS NOT NULL")
 _RETRYING = sa.text("state = 'pending' AND attempts > 0")
 _DEAD = sa.text("state = 'dead'")
 _DUE = ("target", "next_attempt_at", "id")
+# A claim on PostgreSQL changes no index, and costs half: none names claimed_by, and pages have room for changed rows.
+_LIVE_OR_CLAIMED = {dialects.WHERE: sa.text("state = 'pending' AND replay IS NULL")}
+_REPLAYED_OR_CLAIMED = {dialects.WHERE: sa.text("state = 'pending' AND replay IS NOT NULL")}
 
 deliveries = sa.Table(
     "deliveries",
@@ -199,8 +202,8 @@ deliveries = sa.Table(
     sa.Column("renewed_at", Instant),
     sa.Column("state_before", sa.Text),
     sa.UniqueConstraint("message_id", "target", name="deliveries_once_per_target"),
-    sa.Index("deliveries_due", *_DUE, sqlite_where=_LIVE),
-    sa.Index("deliveries_replay_due", *_DUE, sqlite_where=_REPLAYED),
+    sa.Index("deliveries_due", *_DUE, sqlite_where=_LIVE, info=_LIVE_OR_CLAIMED),
+    sa.Index("deliveries_replay_due", *_DUE, sqlite_where=_REPLAYED, info=_REPLAYED_OR_CLAIMED),
     sa.Index("deliveries_by_replay", "replay", "state", sqlite_where=_OF_REPLAY),
     sa.Index("deliveries_in_order", "target", "incident_id", "id", sqlite_where=_PENDING),
     sa.Index("deliveries_retrying", "target", "id", sqlite_where=_RETRYING),
@@ -209,6 +212,7 @@ deliveries = sa.Table(
     sa.Index("deliveries_dead_in_order", "id", "message_id", sqlite_where=_DEAD),
     sa.Index("deliveries_by_state", "state", "finished_at"),
     sqlite_autoincrement=True,
+    info={dialects.FILLED: 40},
 )
 
 attempts = sa.Table(

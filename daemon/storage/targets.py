@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ _state = operator.attrgetter(*STATE)
 PAUSED = sa.select(targets.c.name).where(targets.c.paused_at.is_not(None))
 EXPIRED_AT_ONCE = 2000  # deliveries in one transaction
 NONE: Mapping[str, int] = {}
+SUCCESS = (targets.c.name, targets.c.last_success_at)
 
 
 def state_of(row: Any) -> TargetState:  # noqa: ANN401 - a row of the targets table
@@ -116,16 +118,23 @@ def record_states(
     resumed it, it has taken a delivery from another daemon, or another daemon recorded the failure first. Rows are
     locked in the order of their names, so that two writers never wait for each other.
     """
+    names = sorted(changes.keys() | failed.keys())
+    if len(names) > 1:
+        tx.execute(_locking(postgres=sql.is_postgres(tx)), {"names": names})
+    successes = [
+        {"name": name, "last_success_at": change.success_at}
+        for name, change in changes.items()
+        if change.success_at is not None
+    ]
+    if successes:
+        tx.execute(_succeeding(postgres=sql.is_postgres(tx)), {"rows": sql.row_values(tx, SUCCESS, successes)})
     overtaken = set()
-    for name in sorted(changes.keys() | failed.keys()):
+    for name in names:
         one = targets.update().where(targets.c.name == name)
         if name in failed:
             tx.execute(one.values(last_failed=failed[name]))
         if (change := changes.get(name)) is None:
             continue
-        if change.success_at is not None:
-            refusal = sa.case((targets.c.refusing_since.is_(None), targets.c.last_error), else_=sa.null())
-            tx.execute(one.values(last_success_at=change.success_at, refusing_since=None, last_error=refusal))
         if change.blocked_until is not None:
             longer = targets.c.blocked_until.is_(None) | (targets.c.blocked_until < change.blocked_until)
             tx.execute(one.where(longer).values(blocked_until=change.blocked_until))
@@ -138,6 +147,22 @@ def record_states(
         elif change.recovered:
             hurry(tx, name, now)
     return frozenset(overtaken)
+
+
+@functools.cache
+def _locking(*, postgres: bool) -> sa.Select[Any]:
+    """Return the statement that locks these targets one after the other."""
+    chosen = sql.among_parameter(sql.many("names", targets.c.name.type), targets.c.name, postgres=postgres)
+    return sa.select(targets.c.name).where(chosen).order_by(targets.c.name).with_for_update()
+
+
+@functools.cache
+def _succeeding(*, postgres: bool) -> sa.Update:
+    """Return the statement that records the last success of many targets, which ends a refusal."""
+    rows = sql.row_table("rows", SUCCESS, postgres=postgres)
+    refusal = sa.case((targets.c.refusing_since.is_(None), targets.c.last_error), else_=sa.null())
+    succeeded = targets.update().where(targets.c.name == rows.c.name)
+    return succeeded.values(last_success_at=rows.c.last_success_at, refusing_since=None, last_error=refusal)
 
 
 def _record_circuit(tx: sa.Connection, one: sa.Update, change: TargetChange, circuit: TargetState) -> bool:

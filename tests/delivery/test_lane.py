@@ -23,9 +23,11 @@ def test_a_lane_due_now_always_wants_a_claim_so_that_the_loop_can_sleep(
     assert lane.wants_claim(now) == (due is not None and due <= now)
 
 
-def test_the_first_claim_for_an_idle_target_is_small_so_that_its_first_delivery_leaves_soon() -> None:
+def test_claims_for_an_idle_target_begin_small_so_that_deliveries_leave_soon_and_grow() -> None:
     lane = Lane(target("ops", "http://127.0.0.1:9/"))
     assert lane.request().live == FIRST
     lane.live.held = FIRST
     assert lane.wants_claim(0.0)
-    assert lane.request().live == LIVE
+    assert [lane.request().live for _ in range(5)] == [2 * FIRST, 4 * FIRST, LIVE, LIVE, LIVE]
+    lane.live.held = 0
+    assert lane.request().live == FIRST

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from daemon.model import DeliveryState, Order
 from daemon.storage import claims, due, results
@@ -13,8 +14,6 @@ from tests.delivery.loop_setup import fill
 from tests.harness import plans
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from daemon.storage.database import Database
 
 NAMES = ["ops", "chat"]
@@ -45,3 +44,16 @@ def test_without_statistics_a_claim_looks_up_each_target_and_incident_by_itself(
     assert len(lateral) == 2
     for plan in lateral:
         assert any(step.startswith("Index Cond: ((target = ") for step in plan), plan
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_claim_changes_no_index(database: Database) -> None:
+    fill(database, [f"P{number % 50}" for number in range(300)], NAMES)
+    requests = {name: due.ClaimRequest(Order.PER_INCIDENT, 100, 10) for name in NAMES}
+
+    def work(tx: sa.Connection) -> sa.Row[tuple[int, int]]:
+        claims.claim(tx, requests, "one", START)
+        changed = [f"pg_stat_get_xact_tuples{kind}_updated('deliveries'::regclass)" for kind in ("", "_hot")]
+        return tx.execute(sa.text(f"SELECT {', '.join(changed)}")).one()  # noqa: S608 - no data
+
+    assert database.write_now(work) == (200, 200)
