@@ -178,12 +178,14 @@ def _blockers(
 def _blockers_query(*, postgres: bool, replayed: bool) -> sa.Select[Any]:
     line = sql.row_table("lines", LINE, postgres=postgres)
     due = sql.many("due", deliveries.c.id.type)
+    # Not as in _of_class: without statistics PostgreSQL would take that index, and go through all of the target's.
+    replay = sa.func.coalesce(deliveries.c.replay, 0)
     earlier = (
         deliveries.c.target == line.c.target,
         deliveries.c.incident_id == line.c.incident_id,
         deliveries.c.id < line.c.id,
         deliveries.c.state == PENDING,
-        _of_class(replayed=replayed),
+        (replay > 0) if replayed else (replay == 0),
         ~sql.among_parameter(due, deliveries.c.id, postgres=postgres),
     )
     return _for_each(line, _blocking, sa.select(deliveries.c.id).where(*earlier), postgres=postgres)

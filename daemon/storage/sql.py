@@ -189,27 +189,38 @@ def _insert_all(tx: sa.Connection, table: sa.Table, rows: Sequence[Json], *, ski
 
 @functools.cache
 def _insertion(table: sa.Table, names: tuple[str, ...], *, postgres: bool, skips: bool) -> sa.Insert:
+    statement = _insert_rows(table, names, postgres=postgres)
+    return statement.on_conflict_do_nothing() if skips else statement  # type: ignore[no-any-return]
+
+
+def _insert_rows(table: sa.Table, names: Sequence[str], *, postgres: bool) -> Any:  # noqa: ANN401 - see _insert
     columns = [table.c[name] for name in names]
     # SQLite would read the ON of ON CONFLICT as that of a join if there were no WHERE.
     rows = sa.select(row_table("rows", columns, postgres=postgres)).where(sa.true())
-    statement = _insert(table, postgres=postgres).from_select(columns, rows)
-    return statement.on_conflict_do_nothing() if skips else statement  # type: ignore[no-any-return]
+    return _insert(table, postgres=postgres).from_select(columns, rows)
 
 
 def _replace(_old: sa.ColumnElement[Any], new: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return new
 
 
-def upsert(tx: sa.Connection, table: sa.Table, rows: Collection[Json], combine: Combine = _replace) -> None:
-    """Insert rows that all name the same columns; where the primary key exists, store what ``combine`` returns.
+def upsert(tx: sa.Connection, table: sa.Table, rows: Sequence[Json], combine: Combine = _replace) -> None:
+    """Insert rows with different keys that all name the same columns; where a key exists, store ``combine``'s result.
 
     It gets each column's old and new value; by default the new one replaces the old one.
     """
+    if rows:
+        names = tuple(rows[0])
+        statement = _upsertion(table, names, combine, postgres=is_postgres(tx))
+        tx.execute(statement, {"rows": row_values(tx, [table.c[name] for name in names], rows)})
+
+
+@functools.cache
+def _upsertion(table: sa.Table, names: tuple[str, ...], combine: Combine, *, postgres: bool) -> sa.Insert:
     key = [column.name for column in table.primary_key]
-    for part in chunks(rows):
-        statement = _insert(table, postgres=is_postgres(tx))
-        values = {name: combine(table.c[name], statement.excluded[name]) for name in part[0] if name not in key}
-        tx.execute(statement.on_conflict_do_update(index_elements=key, set_=values), part)
+    statement = _insert_rows(table, names, postgres=postgres)
+    values = {name: combine(table.c[name], statement.excluded[name]) for name in names if name not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=values)  # type: ignore[no-any-return]
 
 
 def _insert(table: sa.Table, *, postgres: bool) -> Any:  # noqa: ANN401 - two classes with the same methods

@@ -121,13 +121,7 @@ def record_states(
     names = sorted(changes.keys() | failed.keys())
     if len(names) > 1:
         tx.execute(_locking(postgres=sql.is_postgres(tx)), {"names": names})
-    successes = [
-        {"name": name, "last_success_at": change.success_at}
-        for name, change in changes.items()
-        if change.success_at is not None
-    ]
-    if successes:
-        tx.execute(_succeeding(postgres=sql.is_postgres(tx)), {"rows": sql.row_values(tx, SUCCESS, successes)})
+    _record_successes(tx, {name: each.success_at for name, each in changes.items() if each.success_at is not None})
     overtaken = set()
     for name in names:
         one = targets.update().where(targets.c.name == name)
@@ -156,9 +150,15 @@ def _locking(*, postgres: bool) -> sa.Select[Any]:
     return sa.select(targets.c.name).where(chosen).order_by(targets.c.name).with_for_update()
 
 
+def _record_successes(tx: sa.Connection, successes: Mapping[str, datetime]) -> None:
+    """Record the last success of each target, which ends a refusal."""
+    rows = [{"name": name, "last_success_at": at} for name, at in successes.items()]
+    if rows:
+        tx.execute(_succeeding(postgres=sql.is_postgres(tx)), {"rows": sql.row_values(tx, SUCCESS, rows)})
+
+
 @functools.cache
 def _succeeding(*, postgres: bool) -> sa.Update:
-    """Return the statement that records the last success of many targets, which ends a refusal."""
     rows = sql.row_table("rows", SUCCESS, postgres=postgres)
     refusal = sa.case((targets.c.refusing_since.is_(None), targets.c.last_error), else_=sa.null())
     succeeded = targets.update().where(targets.c.name == rows.c.name)
