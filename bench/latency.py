@@ -83,7 +83,7 @@ class TimedPagerDuty(FakePagerDuty):
 
 def measure(*, quick: bool, databases: dict[str, Callable[[], str]]) -> None:
     """Measure on every database, and print percentiles."""
-    rounds = 1 if quick else 20
+    rounds = 1 if quick else 40
     for name, new in databases.items():
         command = [sys.executable, "-m", "bench.latency", str(TARGETS)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

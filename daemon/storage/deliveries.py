@@ -20,7 +20,7 @@ FEW = 50  # targets
 
 
 def unclaimed(table: sa.FromClause = deliveries) -> tuple[sa.ColumnElement[bool], ...]:
-    """Return the conditions for pending deliveries without a claim, as in the partial indexes."""
+    """Return the conditions for pending deliveries without a claim, as in the partial indexes of SQLite."""
     return table.c.state == PENDING, table.c.claimed_by.is_(None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from daemon.model import Json
+
+FOR_TARGETS = (deliveries.c.message_id, deliveries.c.incident_id, sql.list_column("targets"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,7 @@ def enqueue(tx: sa.Connection, new: Sequence[NewMessage], now: datetime) -> None
     )
     parts = [{"message_id": each.id, "event_seq": seq} for each in new for seq in each.batched]
     sql.insert_new(tx, batched, parts)
-    rows = (_new_deliveries(each.id, each.incident_id, each.targets, now) for each in new)
-    sql.insert_new(tx, deliveries, list(itertools.chain.from_iterable(rows)))
+    _enqueue(tx, [(each.id, each.incident_id, each.targets) for each in new], now)
 
 
 def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
@@ -69,7 +70,7 @@ def enqueue_action(tx: sa.Connection, action: Action, now: datetime) -> None:
     message_id = ids.message_id(action.id, action.state.value)
     of_action = {"id": message_id, "event_seq": 0, "trigger": "", "created_at": now, "action_id": action.id}
     sql.insert_new(tx, messages, [of_action | {"type": f"action.{action.state}"}])
-    sql.insert_new(tx, deliveries, _new_deliveries(message_id, action.incident_id or action.id, action.notify, now))
+    _enqueue(tx, [(message_id, action.incident_id or action.id, action.notify)], now)
 
 
 def enqueue_alert(
@@ -79,22 +80,32 @@ def enqueue_alert(
     text = orjson.dumps({"at": alert.at.isoformat(), "data": alert.data}).decode()
     row = {"id": message_id, "event_seq": 0, "trigger": "", "type": alert.type, "created_at": now, "alert": text}
     sql.insert_new(tx, messages, [row])
-    sql.insert_new(tx, deliveries, _new_deliveries(message_id, subject, names, now))
+    _enqueue(tx, [(message_id, subject, names)], now)
 
 
-def _new_deliveries(message_id: str, incident_id: str, names: Iterable[str], now: datetime) -> list[dict[str, Any]]:
-    return [
-        {
-            "message_id": message_id,
-            "target": target,
-            "incident_id": incident_id,
-            "state": PENDING,
-            "attempts": 0,
-            "created_at": now,
-            "next_attempt_at": now,
-        }
-        for target in names
-    ]
+def _enqueue(tx: sa.Connection, new: Iterable[tuple[str, str, Iterable[str]]], now: datetime) -> None:
+    """Create a delivery for each target of each message, given with its id and that of its incident."""
+    rows = [{"message_id": id_, "incident_id": incident, "targets": list(names)} for id_, incident, names in new]
+    if rows:
+        statement = _enqueueing(postgres=sql.is_postgres(tx))
+        tx.execute(statement, {"rows": sql.row_values(tx, FOR_TARGETS, rows), "at": now})
+
+
+@functools.cache
+def _enqueueing(*, postgres: bool) -> sa.Insert:
+    rows = sql.row_table("rows", FOR_TARGETS, postgres=postgres)
+    names = sql.listed(rows.c.targets, postgres=postgres)
+    at = sa.bindparam("at", type_=deliveries.c.created_at.type)
+    selected = sa.select(
+        rows.c.message_id,
+        names.c.value.label("target"),
+        rows.c.incident_id,
+        sa.literal(PENDING).label("state"),
+        sa.literal(0).label("attempts"),
+        at.label("created_at"),
+        at.label("next_attempt_at"),
+    )
+    return sql.insertion_of_new(deliveries, selected.select_from(rows.join(names, sa.true())), postgres=postgres)
 
 
 def load(tx: sa.Connection, message_ids: Collection[str]) -> dict[str, Message]:

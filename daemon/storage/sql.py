@@ -133,6 +133,18 @@ def row_table(name: str, columns: Sequence[sa.Column[Any]], *, postgres: bool) -
     return sa.select(*fields).subquery()
 
 
+def list_column(name: str) -> sa.Column[Any]:
+    """Return a column of a ``row_table`` whose values are lists of texts: see ``listed``."""
+    return sa.Column(name, sa.types.NullType().with_variant(sa.JSON(), "postgresql"))
+
+
+def listed(column: sa.ColumnElement[Any], *, postgres: bool) -> sa.TableValuedAlias:
+    """Return a table of the texts in each list of a column, with the single column ``value``, to join with its own."""
+    if postgres:
+        return sa.func.json_array_elements_text(column).table_valued("value").render_derived()
+    return sa.func.json_each(column).table_valued("value")
+
+
 def row_values(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequence[Json]) -> str:
     """Return rows, which map the names of these columns to values, as the parameter of a ``row_table``."""
     if is_postgres(tx):
@@ -193,10 +205,17 @@ def _insertion(table: sa.Table, names: tuple[str, ...], *, postgres: bool, skips
     return statement.on_conflict_do_nothing() if skips else statement  # type: ignore[no-any-return]
 
 
+def insertion_of_new(table: sa.Table, selected: sa.Select[Any], *, postgres: bool) -> sa.Insert:
+    """Return the statement that inserts what is selected, by the columns' names, except rows that exist already."""
+    names = selected.selected_columns.keys()
+    # SQLite would read the ON of ON CONFLICT as that of a join if there were no WHERE.
+    statement = _insert(table, postgres=postgres).from_select(names, selected.where(sa.true()))
+    return statement.on_conflict_do_nothing()  # type: ignore[no-any-return]
+
+
 def _insert_rows(table: sa.Table, names: Sequence[str], *, postgres: bool) -> Any:  # noqa: ANN401 - see _insert
     columns = [table.c[name] for name in names]
-    # SQLite would read the ON of ON CONFLICT as that of a join if there were no WHERE.
-    rows = sa.select(row_table("rows", columns, postgres=postgres)).where(sa.true())
+    rows = sa.select(row_table("rows", columns, postgres=postgres)).where(sa.true())  # as in insertion_of_new
     return _insert(table, postgres=postgres).from_select(columns, rows)
 
 
