@@ -148,7 +148,7 @@ def listed(column: sa.ColumnElement[Any], *, postgres: bool) -> sa.TableValuedAl
 def row_values(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequence[Json]) -> str:
     """Return rows, which map the names of these columns to values, as the parameter of a ``row_table``."""
     if is_postgres(tx):
-        return to_json(rows)
+        return orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode()  # a column's name may be a subclass of str
     bound_columns = [_bound(tx, each, [row[each.name] for row in rows]) for each in columns]
     return to_json(list(zip(*bound_columns, strict=True)))
 

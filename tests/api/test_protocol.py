@@ -58,7 +58,7 @@ async def served(database: Database, settings: Settings) -> AsyncIterator[str]:
 async def test_a_request_that_does_not_arrive_whole_in_time_ends_its_connection(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, part: bytes, answer: bytes
 ) -> None:
-    monkeypatch.setattr(protocol.BoundedProtocol, "request_seconds", 0.05)
+    monkeypatch.setattr(protocol.BoundedProtocol, "request_seconds", 0.3)  # far longer than the part takes to arrive
     async with served(database, settings) as address, connected(address) as (reader, writer):
         writer.write(part)
         answered = b""

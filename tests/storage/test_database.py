@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon import errors
-from daemon.storage import schema
+from daemon.storage import schema, sql
 from daemon.storage.database import Database
 
 if TYPE_CHECKING:
@@ -61,6 +61,23 @@ async def test_times_are_stored_exactly(database: Database, clock: ManualClock) 
         )
     )
     assert database.read_now(lambda tx: tx.execute(sa.select(schema.triggers.c.next_poll_at)).scalar_one()) == moment
+
+
+def test_rows_are_inserted_or_replaced_by_their_key_whatever_kind_of_text_names_their_columns(
+    database: Database, clock: ManualClock
+) -> None:
+    name, email = sa.sql.quoted_name("connection", None), sa.sql.quoted_name("email", None)
+    at = {"looked_up_at": clock.now}
+    for users in ({"a": "P1", "b": "P2"}, {"b": "P3", "c": "P4"}):
+        rows = [{name: "acme", email: each, "user_id": user} | at for each, user in users.items()]
+        database.write_now(sql.upsert, schema.users, rows)
+    database.write_now(sql.upsert, schema.users, [])
+    stored = database.read_now(lambda tx: tx.execute(sa.select(schema.users).order_by(schema.users.c.email)).all())
+    assert [(row.email, row.user_id, row.looked_up_at) for row in stored] == [
+        ("a", "P1", clock.now),
+        ("b", "P3", clock.now),
+        ("c", "P4", clock.now),
+    ]
 
 
 def test_a_second_daemon_on_the_same_sqlite_file_is_rejected(tmp_path: Path) -> None:
