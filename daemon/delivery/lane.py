@@ -151,7 +151,10 @@ class Lane:
         self.live.due = self.replayed.due = until
 
     def request(self) -> ClaimRequest:
-        """Return what to claim: little for an idle target, so that it gets its first delivery soon; then ever more."""
+        """Return what to claim now, once per claim: little for an idle target, which gets its first delivery soon.
+
+        Then it is twice as much each time, up to ``LIVE``.
+        """
         self._size = min(2 * self._size, LIVE) if self.live.held else FIRST
         return ClaimRequest(self._order, self._size, REPLAYED if self.replayed.has_room() else 0)
 

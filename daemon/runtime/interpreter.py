@@ -6,7 +6,7 @@ import gc
 import sys
 
 SWITCH_SECONDS = 0.001
-NEW_OBJECTS = 50_000  # between two collections of the youngest objects; Python's own number is 700
+NEW_OBJECTS = 50_000  # between two collections of the youngest objects; Python's own number is 700 or 2,000
 
 
 def tune() -> None:

@@ -178,14 +178,15 @@ def _blockers(
 def _blockers_query(*, postgres: bool, replayed: bool) -> sa.Select[Any]:
     line = sql.row_table("lines", LINE, postgres=postgres)
     due = sql.many("due", deliveries.c.id.type)
-    # Not as in _of_class: without statistics PostgreSQL would take that index, and go through all of the target's.
-    replay = sa.func.coalesce(deliveries.c.replay, 0)
+    # As _of_class, in other words: without statistics PostgreSQL would take an index with its words, such as
+    # deliveries_due, and go through everything that is pending for the target. No replay has the number -1.
+    replay = sa.func.coalesce(deliveries.c.replay, -1)
     earlier = (
         deliveries.c.target == line.c.target,
         deliveries.c.incident_id == line.c.incident_id,
         deliveries.c.id < line.c.id,
         deliveries.c.state == PENDING,
-        (replay > 0) if replayed else (replay == 0),
+        (replay >= 0) if replayed else (replay < 0),
         ~sql.among_parameter(due, deliveries.c.id, postgres=postgres),
     )
     return _for_each(line, _blocking, sa.select(deliveries.c.id).where(*earlier), postgres=postgres)

@@ -72,12 +72,14 @@ def _first(
 
 
 def _bring_forward(tx: sa.Connection, names: Collection[str], now: datetime) -> None:
-    """Make one delivery of each target due: the next one, without those whose message was rejected."""
+    """Make one delivery of each target due: the next live or else replayed one whose message was not rejected."""
     name_table = sql.value_table("names", postgres=sql.is_postgres(tx))
     waits = deliveries.alias()
     theirs = waits.c.target == name_table.c.value, *unclaimed(waits), ~message_rejected(waits)
-    first = sa.select(waits.c.id).where(*theirs).order_by(waits.c.next_attempt_at, waits.c.id).limit(1)
-    chosen = sa.select(first.correlate(name_table).scalar_subquery()).select_from(name_table)
+    first = sa.select(waits.c.id).order_by(waits.c.next_attempt_at, waits.c.id).limit(1).correlate(name_table)
+    of_class = waits.c.replay.is_(None), waits.c.replay.is_not(None)  # each has an index in this order
+    chosen = sa.select(sa.func.coalesce(*(first.where(*theirs, each).scalar_subquery() for each in of_class)))
+    chosen = chosen.select_from(name_table)
     later = deliveries.c.next_attempt_at > now
     statement = deliveries.update().where(deliveries.c.id.in_(chosen), later).values(next_attempt_at=now)
     tx.execute(statement, {"names": names})

@@ -210,7 +210,7 @@ deliveries = sa.Table(
     sa.Index("deliveries_retrying_in_order", "id", "message_id", sqlite_where=_RETRYING),
     sa.Index("deliveries_dead", "target", "id", sqlite_where=_DEAD),
     sa.Index("deliveries_dead_in_order", "id", "message_id", sqlite_where=_DEAD),
-    sa.Index("deliveries_by_state", "state", "finished_at"),
+    sa.Index("deliveries_by_state", "state", "finished_at", info={dialects.WHERE: sa.text("state <> 'pending'")}),
     sqlite_autoincrement=True,
     info={dialects.FILLED: 40},
 )

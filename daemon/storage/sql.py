@@ -148,7 +148,7 @@ def listed(column: sa.ColumnElement[Any], *, postgres: bool) -> sa.TableValuedAl
 def row_values(tx: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequence[Json]) -> str:
     """Return rows, which map the names of these columns to values, as the parameter of a ``row_table``."""
     if is_postgres(tx):
-        return orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode()  # a column's name may be a subclass of str
+        return to_json(rows)
     bound_columns = [_bound(tx, each, [row[each.name] for row in rows]) for each in columns]
     return to_json(list(zip(*bound_columns, strict=True)))
 
@@ -229,9 +229,10 @@ def upsert(tx: sa.Connection, table: sa.Table, rows: Sequence[Json], combine: Co
     It gets each column's old and new value; by default the new one replaces the old one.
     """
     if rows:
-        names = tuple(rows[0])
+        names = tuple(map(str, rows[0]))  # JSON has no keys of SQLAlchemy's own class of names
         statement = _upsertion(table, names, combine, postgres=is_postgres(tx))
-        tx.execute(statement, {"rows": row_values(tx, [table.c[name] for name in names], rows)})
+        plain = [{name: row[name] for name in names} for row in rows]
+        tx.execute(statement, {"rows": row_values(tx, [table.c[name] for name in names], plain)})
 
 
 @functools.cache

@@ -83,7 +83,8 @@ def expire_backlog(tx: sa.Connection, name: str, since: datetime, tried: Collect
     before = deliveries.alias()
     line = before.c.target == deliveries.c.target, before.c.incident_id == deliveries.c.incident_id
     of_class = before.c.replay.is_(None) == deliveries.c.replay.is_(None)
-    behind = sa.exists().where(*line, of_class, before.c.id < deliveries.c.id, before.c.state == PENDING)
+    earlier = sa.select(before.c.id).where(*line, of_class, before.c.id < deliveries.c.id, before.c.state == PENDING)
+    behind = earlier.offset(0).correlate(deliveries).exists()  # PostgreSQL looks each one up, and makes no join
     waiting = deliveries.c.target == name, *unclaimed()
     passed_over = (deliveries.c.attempts > 0) | (deliveries.c.next_attempt_at <= now)
     old = waiting_since() <= since, passed_over, deliveries.c.incident_id.not_in(tried), ~behind

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.model import DeliveryState, Order
-from daemon.storage import claims, due, results
+from daemon.storage import claims, due, results, schema, targets
 from tests.conftest import START
 from tests.delivery.loop_setup import fill
 from tests.harness import plans
@@ -61,3 +61,25 @@ def test_a_claim_changes_no_index(database: Database) -> None:
         return tx.execute(sa.text(f"SELECT {', '.join(changed)}")).one()
 
     assert database.write_now(work) == (200, 200)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("has_statistics", [True, False], ids=["of a quiet moment", "none"])
+def test_nothing_goes_through_a_new_backlog(database: Database, *, has_statistics: bool) -> None:
+    fill(database, [f"P{number % 50}" for number in range(3000)], NAMES)
+    ended = schema.deliveries.update().values(state=DeliveryState.DELIVERED, finished_at=START)
+    database.write_now(lambda tx: tx.execute(ended) and None)
+    if has_statistics:
+        database.write_now(lambda tx: tx.execute(sa.text("ANALYZE deliveries")) and None)
+    fill(database, [f"P{number % 50}" for number in range(1000)], NAMES, first=3000)
+    requests = {name: due.ClaimRequest(Order.PER_INCIDENT, 10, 10) for name in NAMES}
+
+    def work(tx: sa.Connection) -> None:
+        claims.claim(tx, requests, "one", START)
+        targets.hurry(tx, "ops", START)
+        targets.expire_backlog(tx, "ops", START, ["P1"], START)
+
+    steps = plans.of_work(database, work)
+    assert len(steps) > 6
+    through = [step for plan in steps.values() for step in plan if "Seq Scan on deliveries" in step or " Join " in step]
+    assert (plans.through_all(steps), through) == ([], [])

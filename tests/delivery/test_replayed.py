@@ -6,10 +6,17 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
+from daemon.storage.replays import REDELIVERED
+from daemon.storage.schema import deliveries as table
 from tests.delivery.loop_setup import (
     QUICK,
+    changed,
+    claim,
     delivering,
     fill,
+    ids,
     replayed,
     rows,
     states,
@@ -20,6 +27,7 @@ from tests.harness.receivers import OK, Receiver, Reply
 
 if TYPE_CHECKING:
     from daemon.storage.database import Database
+    from tests.conftest import ManualClock
 
 
 async def test_live_messages_precede_replayed_ones_and_neither_waits_for_the_other(live: Database) -> None:
@@ -78,3 +86,15 @@ async def test_a_replay_yields_the_only_slot_to_live_messages(live: Database) ->
             await eventually(lambda: states(live), {"delivered": 102})
     numbers = [int(request.id.removeprefix("msg_evt_")) for request in receiver.accepted[100:]]
     assert [number for number in numbers if number < 100] == list(range(100))
+
+
+@pytest.mark.parametrize("replay", [REDELIVERED, 1])
+def test_deliveries_wait_only_for_earlier_ones_of_their_class(
+    database: Database, clock: ManualClock, replay: int
+) -> None:
+    fill(database, ["P1"] * 3, ["ops"])
+    later = clock.now + timedelta(minutes=5)
+    again = table.update().where(table.c.id < 3).values(replay=replay, attempts=1)
+    database.write_now(changed, again, table.update().where(table.c.id == 1).values(next_attempt_at=later))
+    assert ids(claim(database)) == [3]
+    assert [row.next_attempt_at for row in rows(database)] == [later, later, clock.now]
