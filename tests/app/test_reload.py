@@ -22,6 +22,7 @@ from daemon.app import generation
 from daemon.control import Waiting
 from daemon.control.changes import Changes
 from daemon.ingest.poller import Poller
+from daemon.ingest.sweep import Sweep
 from daemon.ingest.window_length import FEW_CALLS
 from daemon.settings import Limits
 from daemon.simulator import Account, Simulator
@@ -157,6 +158,16 @@ async def either(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
         yield opened
 
 
+@pytest.fixture
+def without_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only polls read the log."""
+
+    async def rest(_sweep: Sweep) -> timedelta:
+        return timedelta(hours=1)
+
+    monkeypatch.setattr(Sweep, "run", rest)
+
+
 async def test_targets_come_and_go_without_a_restart(either: House) -> None:
     house = either
     await house.trigger("one")
@@ -255,6 +266,7 @@ async def test_the_row_of_the_daemon_and_the_metrics_show_the_new_configuration(
     assert await house.metric("pagerelay_config_last_reload_success_timestamp_seconds") > 1_700_000_000
 
 
+@pytest.mark.usefixtures("without_sweeps")
 async def test_a_window_that_takes_long_is_read_once_although_reloads_do_not_wait_for_it(
     either: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +306,7 @@ def test_the_overlap_of_a_storm_outlives_a_reload_unless_the_configured_one_diff
     database.close()
 
 
+@pytest.mark.usefixtures("without_sweeps")
 async def test_a_window_is_not_read_to_its_end_with_the_key_of_a_connection_that_has_changed(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
