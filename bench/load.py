@@ -50,7 +50,7 @@ def fill(database: Database, names: Sequence[str], count: int) -> None:
 
     def write(tx: sa.Connection) -> None:
         now = database.now(tx)
-        journal.append(tx, "acme", events(count))
+        journal.append(tx, events(count))
         targets.ensure(tx, names)
         rows = tx.execute(sa.select(schema.events).order_by(schema.events.c.seq))
         new = [
@@ -65,7 +65,7 @@ def fill(database: Database, names: Sequence[str], count: int) -> None:
 
 def append(tx: sa.Connection, database: Database, event: Event, names: Sequence[str]) -> None:
     """Put one event into the journal, with a message ``msg_<event id>`` that is due at these targets."""
-    journal.append(tx, event.connection, [event])
+    journal.append(tx, [event])
     message = f"msg_{event.id}", journal.head(tx), "other", event.type, event.incident_id, tuple(names)
     messages.enqueue(tx, [messages.NewMessage(*message)], database.now(tx))
 

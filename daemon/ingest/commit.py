@@ -97,4 +97,4 @@ def _save(tx: sa.Connection, name: str, result: Detection, now: datetime) -> lis
     journal.mark_seen(tx, name, result.seen, now)
     snapshots.save(tx, name, result.snapshots)
     unknown_entry_types.add(tx, name, result.unknown_types, now)
-    return journal.append(tx, name, result.events)
+    return journal.append(tx, result.events)

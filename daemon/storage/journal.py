@@ -31,12 +31,9 @@ def head(tx: sa.Connection) -> int:
     return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0))).scalar_one())
 
 
-def append(tx: sa.Connection, connection: str, new: Collection[Event]) -> list[Event]:
-    """Add a connection's events, except those whose id the journal has already; return the others."""
-    before = head(tx)
-    sql.insert_new(tx, events, [_event_row(each) for each in new])
-    added = events.c.seq > before, events.c.connection == connection
-    ids = set(tx.execute(sa.select(events.c.id).where(*added)).scalars())
+def append(tx: sa.Connection, new: Collection[Event]) -> list[Event]:
+    """Add events, except those whose id the journal has already; return the others."""
+    ids = sql.insert_new_returning(tx, events, [_event_row(each) for each in new], events.c.id)
     return [each for each in new if each.id in ids]
 
 
@@ -98,9 +95,9 @@ def event_of(row: Any) -> Event:  # noqa: ANN401 - a row with the columns of the
 
 def has_unread(tx: sa.Connection, connection: str, readers: Collection[str]) -> bool:
     """Return whether one of these triggers has not read all events of the connection."""
-    last = tx.execute(sa.select(sa.func.max(events.c.seq)).where(events.c.connection == connection)).scalar()
-    lowest = tx.execute(_lowest_watermark(tx, readers)).scalar()
-    return last is not None and lowest is not None and lowest < last
+    last = sa.select(sa.func.max(events.c.seq)).where(events.c.connection == connection).scalar_subquery()
+    unread = _lowest_watermark(tx, readers).scalar_subquery() < last
+    return bool(tx.execute(sa.select(unread)).scalar())
 
 
 def lock_watermarks(tx: sa.Connection, names: Collection[str]) -> dict[str, int]:

@@ -8,7 +8,7 @@ takes several times as long as running it, so those that run often are built onc
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from daemon.model import Json
 
 Combine: TypeAlias = "Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[Any]]"
+
+T = TypeVar("T")
 
 CHUNK = 500
 
@@ -191,6 +193,16 @@ def insert_new(tx: sa.Connection, table: sa.Table, rows: Sequence[Json]) -> None
     """Insert rows that all name the same columns, in their order; leave those that exist already unchanged."""
     if rows:
         _insert_all(tx, table, rows, skips=True)
+
+
+def insert_new_returning(tx: sa.Connection, table: sa.Table, rows: Sequence[Json], column: sa.Column[T]) -> set[T]:
+    """Insert rows as ``insert_new`` does; return the values of a column of those that did not exist."""
+    if not rows:
+        return set()
+    names = tuple(rows[0])
+    statement = _insertion(table, names, postgres=is_postgres(tx), skips=True).returning(column)
+    parameters = {"rows": row_values(tx, [table.c[name] for name in names], rows)}
+    return set(tx.execute(statement, parameters).scalars())
 
 
 def _insert_all(tx: sa.Connection, table: sa.Table, rows: Sequence[Json], *, skips: bool) -> None:

@@ -60,7 +60,7 @@ def fill(database: Database, incidents: Sequence[str], names: Sequence[str], fir
 
     def write(tx: sa.Connection) -> None:
         now = database.now(tx)
-        journal.append(tx, "acme", [event(first + number, incident) for number, incident in enumerate(incidents)])
+        journal.append(tx, [event(first + number, incident) for number, incident in enumerate(incidents)])
         rows = tx.execute(sa.select(schema.events).order_by(schema.events.c.seq))
         targets.ensure(tx, names)
         new = [

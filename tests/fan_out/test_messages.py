@@ -54,7 +54,7 @@ def fan(database: Database, events: Sequence[Event], triggers: Sequence[Trigger]
         now, names = database.now(tx), [trigger.name for trigger in triggers]
         connections.ensure(tx, ["acme"], triggers, now)
         targets.ensure(tx, [each.name for each in receivers])
-        journal.append(tx, "acme", events)
+        journal.append(tx, events)
         fan_out = FanOut("acme", triggers, {each.name: each for each in receivers})
         return fan_out.part(tx, names, matching.Index(triggers, {}), now)
 
