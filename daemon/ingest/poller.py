@@ -39,6 +39,7 @@ log = structlog.get_logger()
 SECOND = timedelta(seconds=1)
 FIRST_LENGTH = timedelta(hours=1)
 LOOK_UP_AGAIN = timedelta(minutes=10)
+SENDING_SECONDS = 0.05  # before a poll's end is recorded: new messages are claimed and sent earlier without it
 
 
 class Poller:
@@ -100,9 +101,11 @@ class Poller:
         except errors.PagerDutyError as failure:
             error = str(failure)
             messages += await self._fan_out(claim.due)
+        calls, took = self._client.calls - calls_before, time.perf_counter() - started
+        if messages:
+            await asyncio.sleep(SENDING_SECONDS)
         was_failing = await self._database.write(self._end, error)
         self._log_clock()
-        calls, took = self._client.calls - calls_before, time.perf_counter() - started
         self._log_result(error, was_failing, events, messages, calls, took)
         if self._tracing is not None and span is not None:
             self._tracing.end_poll(span, error, events=events, messages=messages, calls=calls)
