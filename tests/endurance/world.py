@@ -234,7 +234,9 @@ class World:
             report.lost += len(self.missing(target))
             unexpected = set(first) - may_come
             report.unexpected += len(unexpected)
-            report.examples.extend(each.body.decode() for each in receiver.accepted if each.id in unexpected)
+            for each in (each.body.decode() for each in receiver.accepted if each.id in unexpected):
+                entries = [entry for entry in self.account.log.entries if entry.incident.id in each]
+                report.examples += [each, *map(_line, entries)]
             report.repeats += len(receiver.accepted) - len(first)
             report.attempts += len(receiver.got)
             by_incident: dict[str, list[int]] = defaultdict(list)
@@ -257,6 +259,12 @@ MANY_MISSING = 5000
 def _was_late(entry: Entry) -> bool:
     """Return whether an entry was shown later than others of its second."""
     return entry.visible_at > entry.created_at + _SECOND
+
+
+def _line(entry: Entry) -> str:
+    """Return what matters for the question whether an entry is an event."""
+    times = f"{entry.created_at:%H:%M:%S.%f} shown {entry.visible_at:%H:%M:%S.%f}"
+    return f"{times} {entry.id} {entry.type} {_users(entry)}"
 
 
 def _users(entry: Entry) -> list[str]:
@@ -295,7 +303,7 @@ class Report:
     most_calls_in_a_period: int = 0
     peak_rss_mb: int = 0
     examples: list[str] = field(default_factory=list)
-    """The bodies of unexpected messages."""
+    """The bodies of unexpected messages, each with the log of its incident."""
 
     def check(self) -> None:
         """Fail unless everything arrived, once by id, in order."""
