@@ -16,8 +16,8 @@ import typer
 import daemon
 from daemon.cli.group import Commands
 from daemon.cli.options import PLAIN, Config
+from daemon.runtime.interpreter import NEW_OBJECTS
 
-NEW_OBJECTS = 50_000  # between two collections of garbage: imports make many objects, and none of them is garbage
 COMMANDS = {  # name -> where its Typer is, and the first line of its help
     "run": ("run:app", "Run the daemon until SIGTERM or Ctrl-C."),
     "check": ("check:app", "Check the configuration, without network access."),
@@ -58,7 +58,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the console script ``pagerelay``."""
-    gc.set_threshold(NEW_OBJECTS)
+    gc.set_threshold(NEW_OBJECTS)  # imports make many objects, and none of them is garbage
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -199,36 +199,40 @@ def insert_new_returning(tx: sa.Connection, table: sa.Table, rows: Sequence[Json
     """Insert rows as ``insert_new`` does; return the values of a column of those that did not exist."""
     if not rows:
         return set()
-    names = tuple(rows[0])
-    statement = _insertion(table, names, postgres=is_postgres(tx), skips=True).returning(column)
-    parameters = {"rows": row_values(tx, [table.c[name] for name in names], rows)}
-    return set(tx.execute(statement, parameters).scalars())
+    statement = _insertion(table, tuple(rows[0]), postgres=is_postgres(tx), skips=True).returning(column)
+    return set(tx.execute(statement, _parameters(tx, table, rows)).scalars())
 
 
 def _insert_all(tx: sa.Connection, table: sa.Table, rows: Sequence[Json], *, skips: bool) -> None:
-    names = tuple(rows[0])
-    statement = _insertion(table, names, postgres=is_postgres(tx), skips=skips)
-    tx.execute(statement, {"rows": row_values(tx, [table.c[name] for name in names], rows)})
+    tx.execute(_insertion(table, tuple(rows[0]), postgres=is_postgres(tx), skips=skips), _parameters(tx, table, rows))
+
+
+def _parameters(tx: sa.Connection, table: sa.Table, rows: Sequence[Json]) -> Json:
+    return {"rows": row_values(tx, [table.c[name] for name in rows[0]], rows)}
 
 
 @functools.cache
 def _insertion(table: sa.Table, names: tuple[str, ...], *, postgres: bool, skips: bool) -> sa.Insert:
-    statement = _insert_rows(table, names, postgres=postgres)
-    return statement.on_conflict_do_nothing() if skips else statement  # type: ignore[no-any-return]
+    selected = _select_rows(table, names, postgres=postgres)
+    if skips:
+        return insertion_of_new(table, selected, postgres=postgres)
+    return _insert_selected(table, selected, postgres=postgres)  # type: ignore[no-any-return]
+
+
+def _select_rows(table: sa.Table, names: Sequence[str], *, postgres: bool) -> sa.Select[Any]:
+    return sa.select(row_table("rows", [table.c[name] for name in names], postgres=postgres))
 
 
 def insertion_of_new(table: sa.Table, selected: sa.Select[Any], *, postgres: bool) -> sa.Insert:
     """Return the statement that inserts what is selected, by the columns' names, except rows that exist already."""
-    names = selected.selected_columns.keys()
-    # SQLite would read the ON of ON CONFLICT as that of a join if there were no WHERE.
-    statement = _insert(table, postgres=postgres).from_select(names, selected.where(sa.true()))
+    statement = _insert_selected(table, selected, postgres=postgres)
     return statement.on_conflict_do_nothing()  # type: ignore[no-any-return]
 
 
-def _insert_rows(table: sa.Table, names: Sequence[str], *, postgres: bool) -> Any:  # noqa: ANN401 - see _insert
-    columns = [table.c[name] for name in names]
-    rows = sa.select(row_table("rows", columns, postgres=postgres)).where(sa.true())  # as in insertion_of_new
-    return _insert(table, postgres=postgres).from_select(columns, rows)
+def _insert_selected(table: sa.Table, selected: sa.Select[Any], *, postgres: bool) -> Any:  # noqa: ANN401 - see _insert
+    names = selected.selected_columns.keys()
+    # SQLite would read the ON of ON CONFLICT as that of a join if there were no WHERE.
+    return _insert(table, postgres=postgres).from_select(names, selected.where(sa.true()))
 
 
 def _replace(_old: sa.ColumnElement[Any], new: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -244,13 +248,13 @@ def upsert(tx: sa.Connection, table: sa.Table, rows: Sequence[Json], combine: Co
         names = tuple(map(str, rows[0]))  # JSON has no keys of SQLAlchemy's own class of names
         statement = _upsertion(table, names, combine, postgres=is_postgres(tx))
         plain = [{name: row[name] for name in names} for row in rows]
-        tx.execute(statement, {"rows": row_values(tx, [table.c[name] for name in names], plain)})
+        tx.execute(statement, _parameters(tx, table, plain))
 
 
 @functools.cache
 def _upsertion(table: sa.Table, names: tuple[str, ...], combine: Combine, *, postgres: bool) -> sa.Insert:
     key = [column.name for column in table.primary_key]
-    statement = _insert_rows(table, names, postgres=postgres)
+    statement = _insert_selected(table, _select_rows(table, names, postgres=postgres), postgres=postgres)
     values = {name: combine(table.c[name], statement.excluded[name]) for name in names if name not in key}
     return statement.on_conflict_do_update(index_elements=key, set_=values)  # type: ignore[no-any-return]
 
